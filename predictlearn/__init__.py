@@ -1,0 +1,62 @@
+"""predictlearn: predict how low-rank neural circuits learn, from what a recording shows and hides.
+
+Three parts: a theory engine that integrates the overlap equations of Ger & Barak (2026), a fitting
+module that estimates low-rank structure from recordings, and predictions with statistics. Names are
+loaded when first used, so that importing the package stays cheap.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "theory.overlaps": ("Loadings", "Overlaps"),
+    "theory.names": ("overlap_names",),
+    "theory.trials": ("Trials",),
+    "theory.reduced": ("loss", "loss_and_derivative", "simulate"),
+    "theory.rules": ("DirectDescent", "GradientDescent", "GradientFlow"),
+    "theory.learning": ("learn",),
+    "theory.trajectory": ("Trajectory",),
+    "theory.invariants": ("conserved", "drift"),
+    "theory.equivalence": ("functionally_equivalent", "metric"),
+    "theory.prior": ("HiddenPrior",),
+    "network.activity": ("run_network",),
+    "network.train": ("train_network",),
+    "tasks": (
+        "ArrayTask",
+        "DampedOscillation",
+        "DecisionMaking",
+        "Filter",
+        "FlipFlop",
+        "ReachingReadout",
+        "Teacher",
+    ),
+    "recordings": ("Recording", "load_recording"),
+    "fitting": ("LowRankRNN", "select_rank"),
+    "protocol": ("Protocol",),
+    "predictions": ("perturbation_exposure", "training_order"),
+    "errors": ("ConvergenceWarning", "DivergenceError", "InputError"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *sorted(_HOME_OF)]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its home on first use."""
+    if name not in _HOME_OF:
+        from predictlearn.errors import nearest
+
+        close = nearest(name, _HOME_OF)
+        hint = f" Did you mean {close!r}?" if close else ""
+        raise AttributeError(f"module 'predictlearn' has no attribute {name!r}.{hint}")
+    value = getattr(importlib.import_module(f"predictlearn.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME_OF})

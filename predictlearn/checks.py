@@ -1,0 +1,113 @@
+"""Checks of input at the door; everything behind it may rely on what they return."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Sequence
+
+import numpy as np
+
+from predictlearn.errors import InputError
+
+__all__ = ["as_float_array", "non_negative", "positive", "positive_int", "seed_sequence"]
+
+
+def as_float_array(
+    name: str,
+    value: object,
+    ndim: int | None = None,
+    shape: Sequence[int | None] | None = None,
+    *,
+    finite: bool = True,
+    axes: str | None = None,
+) -> np.ndarray:
+    """Return `value` as a float64 array of the stated shape, or raise.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument, for the message.
+    value : array_like
+        What the caller passed.
+    ndim : int, optional
+        Required number of axes.
+    shape : sequence of int or None, optional
+        Required lengths; None leaves an axis free.
+    finite : bool, default True
+        Refuse NaN and infinity.
+    axes : str, optional
+        Names of the axes for the message, for example ``"(trials, time, neurons)"``.
+
+    Returns
+    -------
+    numpy.ndarray
+        A float64 array.
+
+    Raises
+    ------
+    InputError
+        If the value is not numeric, has another shape, or is not finite.
+    """
+    label = f" {axes}" if axes else ""
+    try:
+        array = np.asarray(value, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} must be a numeric array{label}; got {type(value).__name__}.") from error
+    if ndim is not None and array.ndim != ndim:
+        raise InputError(
+            f"{name} must have {ndim} axes{label}; got {array.ndim}, of shape {array.shape}."
+        )
+    if shape is not None:
+        agrees = array.ndim == len(shape) and all(
+            want is None or want == got for want, got in zip(shape, array.shape, strict=True)
+        )
+        if not agrees:
+            wanted = "(" + ", ".join("any" if s is None else str(s) for s in shape) + ")"
+            raise InputError(f"{name} must have shape {wanted}{label}; got {array.shape}.")
+    if finite and not np.all(np.isfinite(array)):
+        bad = int(np.size(array) - np.count_nonzero(np.isfinite(array)))
+        raise InputError(f"{name} must be finite; {bad} of {array.size} values are NaN or infinite.")
+    return array
+
+
+def _number(name: str, value: object, expected: str) -> float:
+    """Return a finite real number or raise."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+        raise InputError(f"{name} must be {expected}; got {value!r}.")
+    number = float(value)
+    if not math.isfinite(number):
+        raise InputError(f"{name} must be {expected}; got {value!r}.")
+    return number
+
+
+def positive(name: str, value: object) -> float:
+    """Return a positive finite number as float, or raise InputError."""
+    number = _number(name, value, "a positive number")
+    if number <= 0:
+        raise InputError(f"{name} must be a positive number; got {value!r}.")
+    return number
+
+
+def non_negative(name: str, value: object) -> float:
+    """Return a finite number that is zero or more as float, or raise InputError."""
+    number = _number(name, value, "zero or a positive number")
+    if number < 0:
+        raise InputError(f"{name} must be zero or a positive number; got {value!r}.")
+    return number
+
+
+def positive_int(name: str, value: object, minimum: int = 1) -> int:
+    """Return a whole number of at least `minimum`, or raise InputError."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
+        raise InputError(f"{name} must be a whole number of at least {minimum}; got {value!r}.")
+    if int(value) < minimum:
+        raise InputError(f"{name} must be a whole number of at least {minimum}; got {value!r}.")
+    return int(value)
+
+
+def seed_sequence(seed: int | np.random.SeedSequence) -> np.random.SeedSequence:
+    """Return the seed as a SeedSequence, or raise InputError if it is not a whole number."""
+    if isinstance(seed, np.random.SeedSequence):
+        return seed
+    return np.random.SeedSequence(positive_int("seed", seed, minimum=0))

@@ -1,0 +1,1 @@
+"""The N-neuron network that the theory describes, in O(N R) a step."""

@@ -1,0 +1,1 @@
+"""The closed form: overlaps, reduced activity and learning, on numpy arrays."""

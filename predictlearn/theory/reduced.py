@@ -1,0 +1,225 @@
+"""Reduced activity: what the network does, computed from its overlaps alone.
+
+Activity stays in the span of M and U, h = M k_m + U k_u, and the n_in + R numbers k obey a closed
+system in which the loadings enter only through S (Gaussian loadings, N to infinity; exact at every N
+for linear networks).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from predictlearn.checks import positive
+from predictlearn.errors import InputError, choice
+from predictlearn.theory import kernels
+from predictlearn.theory.names import NONLINEARITIES
+from predictlearn.theory.overlaps import Overlaps
+from predictlearn.theory.trials import Trials
+
+__all__ = ["Activity", "Prepared", "loss", "loss_and_derivative", "simulate"]
+
+
+@dataclass(frozen=True)
+class Activity:
+    """Reduced activity on a batch of trials; bin t is the state after the update of input bin t.
+
+    Parameters
+    ----------
+    k_m : numpy.ndarray, (trials, time, n_in)
+        Coordinates along the input vectors.
+    k_u : numpy.ndarray, (trials, time, rank)
+        Coordinates along the recurrent vectors.
+    outputs : numpy.ndarray, (trials, time, n_out)
+        Network outputs y.
+    gain : numpy.ndarray, (trials, time)
+        g(Delta).
+    """
+
+    k_m: np.ndarray
+    k_u: np.ndarray
+    outputs: np.ndarray
+    gain: np.ndarray
+
+
+class Prepared:
+    """Trials laid out for the compiled loops, (time, variables, trials), with k_m worked out.
+
+    Parameters
+    ----------
+    trials : Trials
+        The batch.
+    nonlinearity : {"linear", "erf"}
+        Which phi.
+    tau : float
+        Time constant in seconds, at least dt.
+    """
+
+    def __init__(self, trials: Trials, nonlinearity: str, tau: float) -> None:
+        choice("nonlinearity", nonlinearity, NONLINEARITIES)
+        tau = positive("tau", tau)
+        if tau < trials.dt:
+            raise InputError(
+                f"tau must be at least the bin width dt = {trials.dt:g} s; got {tau:g} s."
+            )
+        self.erf = nonlinearity == "erf"
+        self.a = trials.dt / tau
+        self.inputs = _time_major(trials.inputs)
+        self.k_m = kernels.filter_inputs(self.inputs, self.a)
+        self.targets = _time_major(trials.targets)
+        self.weights = _time_major(trials.weights)
+        self.offset = trials.offset
+        self.smoothing = np.ascontiguousarray(trials.smoothing)
+        self.direct = trials.is_observed_directly
+        self.n_in, self.n_out = trials.n_in, trials.n_out
+
+    @property
+    def noise_shape(self) -> tuple[int, int, int]:
+        """Shape of a draw of target noise, (time, n_out, trials)."""
+        return self.targets.shape  # type: ignore[return-value]
+
+    def judging(self, noise: np.ndarray) -> tuple:
+        """Return the arguments that tell a kernel how outputs are judged."""
+        return (self.targets, self.weights, noise, self.offset, self.smoothing, self.direct)
+
+    def scratch(self, rank: int) -> np.ndarray:
+        """Return scratch space for `loss_and_derivative_kernel`."""
+        n_steps, _, n_trials = self.k_m.shape
+        return np.empty(kernels.buffer_size(n_steps, n_trials, rank, self.n_out))
+
+
+NO_NOISE = np.empty((0, 0, 0))
+
+
+def _time_major(array: np.ndarray) -> np.ndarray:
+    """Return (time, variables, trials) from (trials, time, variables); no copy if laid out so."""
+    return np.ascontiguousarray(np.moveaxis(array, 0, 2))
+
+
+def check_fit(overlaps: Overlaps, n_in: int, n_out: int, what: str) -> None:
+    """Raise unless a task and overlaps have the same inputs and outputs."""
+    if not isinstance(overlaps, Overlaps):
+        raise InputError(f"overlaps must be an Overlaps; got {type(overlaps).__name__}.")
+    if (overlaps.n_in, overlaps.n_out) != (n_in, n_out):
+        raise InputError(
+            f"{what} has {n_in} input(s) and {n_out} output(s), but the overlaps are of a network "
+            f"with {overlaps.n_in} and {overlaps.n_out}."
+        )
+
+
+def simulate(
+    overlaps: Overlaps, trials: Trials, nonlinearity: str = "linear", tau: float = 1.0
+) -> Activity:
+    """Roll out the reduced activity.
+
+    Parameters
+    ----------
+    overlaps : Overlaps
+        The network.
+    trials : Trials
+        The inputs; targets and weights are not used.
+    nonlinearity : {"linear", "erf"}
+        Which phi.
+    tau : float, default 1.0
+        Time constant in seconds, at least the bin width.
+
+    Returns
+    -------
+    Activity
+        k_m, k_u, outputs and gain.
+
+    Raises
+    ------
+    InputError
+        If sizes disagree or an argument is out of range.
+
+    Notes
+    -----
+    ``tau dk_m/dt = -k_m + x``, ``tau dk_u/dt = -k_u + g(Delta) [S_vm k_m + S_vu k_u]``,
+    ``y = g(Delta) [S_zm k_m + S_zu k_u]``, ``Delta = k' S_bb k``; forward Euler, outputs read after
+    the update (Ger & Barak 2026).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import predictlearn as pl
+    >>> trials = pl.Filter(duration=1.0).sample(np.random.default_rng(0))
+    >>> pl.simulate(pl.Overlaps(np.eye(4)), trials).k_m.shape
+    (1, 20, 1)
+    """
+    check_fit(overlaps, trials.n_in, trials.n_out, "the batch of trials")
+    ready = Prepared(trials, nonlinearity, tau)
+    k_u, g, y = kernels.rollout_kernel(overlaps.matrix, *overlaps.sizes, ready.a, ready.erf, ready.k_m)
+    return Activity(
+        *(np.ascontiguousarray(np.moveaxis(x, 2, 0)) for x in (ready.k_m, k_u, y)),
+        gain=np.ascontiguousarray(g.T),
+    )
+
+
+def loss_and_derivative(
+    overlaps: Overlaps, trials: Trials, nonlinearity: str = "linear", tau: float = 1.0
+) -> tuple[float, np.ndarray]:
+    """Return the loss and its derivative matrix A.
+
+    Parameters
+    ----------
+    overlaps : Overlaps
+        The network.
+    trials : Trials
+        The batch.
+    nonlinearity : {"linear", "erf"}
+        Which phi.
+    tau : float, default 1.0
+        Time constant in seconds.
+
+    Returns
+    -------
+    loss : float
+        Weighted squared error.
+    a : numpy.ndarray, (D, D)
+        ``A_ij = dL/dS_ij`` for i != j, the pair (i, j) counted as one variable, and
+        ``A_ii = 2 dL/dS_ii``; then gradient descent on the loadings is Theta <- Theta (1 - eta A).
+
+    Raises
+    ------
+    InputError
+        If sizes disagree or an argument is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import predictlearn as pl
+    >>> trials = pl.Filter().sample(np.random.default_rng(0))
+    >>> loss, a = pl.loss_and_derivative(pl.Overlaps(np.eye(4)), trials)
+    >>> bool(a[0, 3] < 0)  # a larger zm would lower the loss
+    True
+    """
+    check_fit(overlaps, trials.n_in, trials.n_out, "the batch of trials")
+    ready = Prepared(trials, nonlinearity, tau)
+    return _evaluate(overlaps.matrix, overlaps.sizes, ready)
+
+
+def _evaluate(
+    matrix: np.ndarray, sizes: tuple[int, int, int], ready: Prepared
+) -> tuple[float, np.ndarray]:
+    """Return loss and A for a matrix of overlaps, on prepared trials."""
+    a = np.empty(matrix.shape)
+    value = kernels.loss_and_derivative_kernel(
+        np.ascontiguousarray(matrix),
+        *sizes,
+        ready.a,
+        ready.erf,
+        ready.k_m,
+        *ready.judging(NO_NOISE),
+        ready.scratch(sizes[1]),
+        a,
+    )
+    return value, a
+
+
+def loss(
+    overlaps: Overlaps, trials: Trials, nonlinearity: str = "linear", tau: float = 1.0
+) -> float:
+    """Return the loss alone; see `loss_and_derivative`."""
+    return trials.loss(simulate(overlaps, trials, nonlinearity, tau).outputs)

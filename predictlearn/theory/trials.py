@@ -1,0 +1,181 @@
+"""Trials: what a network is shown, what it should answer, and how the answer is judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from predictlearn.checks import as_float_array, positive
+from predictlearn.errors import InputError
+
+__all__ = ["Task", "Trials"]
+
+
+@dataclass(frozen=True)
+class Trials:
+    """A batch of trials with a squared-error loss.
+
+    The loss reads the network's output through an observer that belongs to the task::
+
+        c_t = smoothing c_{t-1} + y_t + offset,      c before the first bin is 0
+        loss = sum over trials, bins, outputs of  weights (c - targets)^2
+
+    Without an observer (the default) c = y. For a brain-computer interface c is the cursor
+    velocity and the observer its known first-order smoothing and offset.
+
+    Parameters
+    ----------
+    inputs : array_like, (trials, time, n_in)
+        Input x; bin t drives the update that output t is read after.
+    targets : array_like, (trials, time, n_out)
+        Desired c.
+    weights : array_like, (trials, time, n_out)
+        Weight of each squared error, zero or more.
+    dt : float
+        Bin width in seconds.
+    offset : array_like, (n_out,), optional
+        Added to the output in every bin.
+    smoothing : array_like, (n_out, n_out), optional
+        How much of the previous bin's c persists.
+
+    Raises
+    ------
+    InputError
+        If shapes disagree, values are not finite, or a weight is negative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> trials = Trials(np.ones((2, 5, 1)), np.zeros((2, 5, 1)), np.ones((2, 5, 1)), dt=0.1)
+    >>> trials.n_trials, trials.n_steps, trials.n_in, trials.n_out
+    (2, 5, 1, 1)
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray
+    dt: float
+    offset: np.ndarray = field(default=None)  # type: ignore[assignment]
+    smoothing: np.ndarray = field(default=None)  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        inputs = as_float_array("inputs", self.inputs, 3, axes="(trials, time, n_in)")
+        targets = as_float_array("targets", self.targets, 3, axes="(trials, time, n_out)")
+        if targets.shape[:2] != inputs.shape[:2]:
+            raise InputError(
+                "targets must have the trials and bins of inputs, "
+                f"{inputs.shape[:2]}; got {targets.shape[:2]}."
+            )
+        weights = as_float_array(
+            "weights", self.weights, shape=targets.shape, axes="(trials, time, n_out)"
+        )
+        if np.any(weights < 0):
+            raise InputError(f"weights must be zero or more; the smallest is {weights.min():g}.")
+        if 0 in inputs.shape or 0 in targets.shape:
+            raise InputError(
+                f"trials need at least one trial, bin, input and output; got inputs {inputs.shape} "
+                f"and targets {targets.shape}."
+            )
+        n_out = targets.shape[2]
+        offset = np.zeros(n_out) if self.offset is None else self.offset
+        smoothing = np.zeros((n_out, n_out)) if self.smoothing is None else self.smoothing
+        values = {
+            "inputs": inputs,
+            "targets": targets,
+            "weights": weights,
+            "dt": positive("dt", self.dt),
+            "offset": as_float_array("offset", offset, shape=(n_out,)),
+            "smoothing": as_float_array("smoothing", smoothing, shape=(n_out, n_out)),
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def n_trials(self) -> int:
+        """Number of trials."""
+        return int(self.inputs.shape[0])
+
+    @property
+    def n_steps(self) -> int:
+        """Number of bins in a trial."""
+        return int(self.inputs.shape[1])
+
+    @property
+    def n_in(self) -> int:
+        """Number of inputs."""
+        return int(self.inputs.shape[2])
+
+    @property
+    def n_out(self) -> int:
+        """Number of outputs."""
+        return int(self.targets.shape[2])
+
+    @property
+    def is_observed_directly(self) -> bool:
+        """Whether the loss reads the output itself: no offset and no smoothing."""
+        return not (np.any(self.offset) or np.any(self.smoothing))
+
+    def with_targets(self, targets: np.ndarray) -> Trials:
+        """Return the same trials with other targets, (trials, time, n_out)."""
+        return replace(self, targets=targets)
+
+    def observe(self, outputs: np.ndarray) -> np.ndarray:
+        """Return c, what the loss reads, for given network outputs.
+
+        Parameters
+        ----------
+        outputs : array_like, (trials, time, n_out)
+            Network outputs y.
+
+        Returns
+        -------
+        numpy.ndarray, (trials, time, n_out)
+            ``c_t = smoothing c_{t-1} + y_t + offset``.
+
+        Raises
+        ------
+        InputError
+            If the last axis is not n_out.
+        """
+        outputs = as_float_array("outputs", outputs, shape=(None, None, self.n_out))
+        if self.is_observed_directly:
+            return outputs
+        seen = outputs + self.offset
+        for t in range(1, seen.shape[1]):
+            seen[:, t] += seen[:, t - 1] @ self.smoothing.T
+        return seen
+
+    def loss(self, outputs: np.ndarray) -> float:
+        """Return the weighted squared error of given network outputs, (trials, time, n_out)."""
+        return float(np.sum(self.weights * (self.observe(outputs) - self.targets) ** 2))
+
+
+@runtime_checkable
+class Task(Protocol):
+    """What `learn` asks of a task; any object with these attributes will do."""
+
+    @property
+    def n_in(self) -> int:
+        """Number of inputs."""
+        ...
+
+    @property
+    def n_out(self) -> int:
+        """Number of outputs."""
+        ...
+
+    @property
+    def dt(self) -> float:
+        """Bin width in seconds."""
+        ...
+
+    @property
+    def fixed(self) -> bool:
+        """Whether every epoch shows the same trials."""
+        ...
+
+    def sample(self, rng: np.random.Generator) -> Trials:
+        """Draw the trials of one epoch."""
+        ...
