@@ -153,7 +153,8 @@ def learn(
     --------
     >>> import numpy as np
     >>> import predictlearn as pl
-    >>> t = pl.learn(pl.Overlaps(np.eye(4)), pl.Filter(decay=0.2), pl.GradientDescent(5e-3), 2000)
+    >>> start = pl.Overlaps(np.eye(4)).replace(zu=0.1, vm=0.1)
+    >>> t = pl.learn(start, pl.Filter(decay=0.2), pl.GradientDescent(5e-3), 2000)
     >>> bool(t.loss.iloc[-1] < 0.01 * t.loss.iloc[0])
     True
     >>> round(t.final["vu"], 1)  # 1 - c

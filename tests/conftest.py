@@ -1,0 +1,43 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import predictlearn as pl
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of the public recordings; the test is skipped where it is absent."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("PREDICTLEARN_DATA", default))
+    if not folder.is_dir():
+        pytest.skip(f"no public recordings at {folder}; set PREDICTLEARN_DATA")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _no_global_random_state():
+    """Fail a test that draws from numpy's global random state."""
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    yield
+    after = np.random.get_state()[1]  # noqa: NPY002
+    assert np.array_equal(before, after), "a test or the code under test used np.random's global state"
+
+
+def random_overlaps(
+    seed: int, n_in: int = 1, rank: int = 1, n_out: int = 1, cross: float = 0.3
+) -> pl.Overlaps:
+    """Return realisable overlaps with norms near one and moderate cross overlaps."""
+    rng = np.random.default_rng(seed)
+    dim = n_in + 2 * rank + n_out
+    x = rng.normal(size=(dim, dim))
+    x /= np.linalg.norm(x, axis=0)
+    matrix = cross * x.T @ x + (1 - cross) * np.eye(dim)
+    scale = np.sqrt(rng.uniform(0.7, 1.3, size=dim))
+    return pl.Overlaps(matrix * scale * scale[:, None], n_in, rank, n_out)
