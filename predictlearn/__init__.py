@@ -13,7 +13,8 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "theory.overlaps": ("Loadings", "Overlaps"),
+    "theory.overlaps": ("Overlaps",),
+    "theory.loadings": ("Loadings",),
     "theory.names": ("overlap_names",),
     "theory.trials": ("Trials",),
     "theory.reduced": ("loss", "loss_and_derivative", "simulate"),
@@ -42,7 +43,7 @@ _HOMES = {
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = ["__version__", *sorted(_HOME_OF)]  # noqa: PLE0604
+__all__ = ["__version__", *sorted(_HOME_OF)]
 
 
 def __getattr__(name: str) -> Any:

@@ -53,7 +53,9 @@ def as_float_array(
     try:
         array = np.asarray(value, dtype=float)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{name} must be a numeric array{label}; got {type(value).__name__}.") from error
+        raise InputError(
+            f"{name} must be a numeric array{label}; got {type(value).__name__}."
+        ) from error
     if ndim is not None and array.ndim != ndim:
         raise InputError(
             f"{name} must have {ndim} axes{label}; got {array.ndim}, of shape {array.shape}."
@@ -67,7 +69,9 @@ def as_float_array(
             raise InputError(f"{name} must have shape {wanted}{label}; got {array.shape}.")
     if finite and not np.all(np.isfinite(array)):
         bad = int(np.size(array) - np.count_nonzero(np.isfinite(array)))
-        raise InputError(f"{name} must be finite; {bad} of {array.size} values are NaN or infinite.")
+        raise InputError(
+            f"{name} must be finite; {bad} of {array.size} values are NaN or infinite."
+        )
     return array
 
 

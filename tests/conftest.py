@@ -27,7 +27,9 @@ def _no_global_random_state():
     before = np.random.get_state()[1].copy()  # noqa: NPY002
     yield
     after = np.random.get_state()[1]  # noqa: NPY002
-    assert np.array_equal(before, after), "a test or the code under test used np.random's global state"
+    assert np.array_equal(before, after), (
+        "a test or the code under test used np.random's global state"
+    )
 
 
 def random_overlaps(

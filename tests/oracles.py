@@ -76,7 +76,9 @@ def complex_step_derivative(s: np.ndarray, sizes, trials: Trials, nonlinearity: 
             moved[i, j] += 1j * h
             if i != j:
                 moved[j, i] += 1j * h
-            slope = judged_loss(reduced_outputs(moved, sizes, trials, nonlinearity), trials).imag / h
+            slope = (
+                judged_loss(reduced_outputs(moved, sizes, trials, nonlinearity), trials).imag / h
+            )
             a[i, j] = a[j, i] = slope * (2.0 if i == j else 1.0)
     return a
 

@@ -1,7 +1,8 @@
 """Compiled loops of the N-neuron network: forward, loss and adjoint, trial by trial.
 
-The connectivity U V' / N is never built. Activity stays in the span of M and U, h = M k_m + U k_u, so
-a step needs the R numbers V' phi(h) / N, summed over all neurons: O(N R). Neurons are innermost.
+The connectivity U V' / N is never built. Activity stays in the span of M and U,
+h = M k_m + U k_u, so a step needs the R numbers V' phi(h) / N, summed over all neurons: O(N R).
+Neurons are innermost.
 The adjoint holds d_i = dL/dh_i and adds, per neuron and times N::
 
     V_i += q_v phi(h_i),  Z_i += q_z phi(h_i),  M_i += d_i k_m,  U_i += d_i k_u,
@@ -26,7 +27,14 @@ _QUARTER_PI = math.pi / 4
 
 @njit(cache=True, fastmath=_FAST)
 def _current(
-    theta: np.ndarray, n_in: int, rank: int, km: np.ndarray, t: int, p: int, ku: np.ndarray, h: np.ndarray
+    theta: np.ndarray,
+    n_in: int,
+    rank: int,
+    km: np.ndarray,
+    t: int,
+    p: int,
+    ku: np.ndarray,
+    h: np.ndarray,
 ) -> None:
     """Fill h, (N,), with M k_m + U k_u of bin t of trial p."""
     n = theta.shape[1]

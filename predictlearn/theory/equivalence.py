@@ -91,7 +91,8 @@ def _unreachable(overlaps: Overlaps, target: np.ndarray, new_values: dict[str, f
             high = middle
     return (
         f"no network has these visible overlaps with {wanted}: the table would not be positive "
-        f"semidefinite. Reachable: {'; '.join(ranges)}. Together they can move {low:.1%} of the way."
+        f"semidefinite. Reachable: {'; '.join(ranges)}. "
+        f"Together they can move {low:.1%} of the way."
     )
 
 

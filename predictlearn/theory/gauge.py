@@ -51,8 +51,8 @@ def canonical_transform(uu: np.ndarray, vm: np.ndarray, vu: np.ndarray) -> np.nd
 
     Notes
     -----
-    Under Q, vm -> Q^-1 vm and vu -> Q^-1 vu Q. With uu = L L^T, Q = L^-T O makes uu the identity for
-    every orthogonal O, which Gram-Schmidt on the Krylov sequence of (vu, vm) then fixes.
+    Under Q, vm -> Q^-1 vm and vu -> Q^-1 vu Q. With uu = L L^T, Q = L^-T O makes uu the identity
+    for every orthogonal O, which Gram-Schmidt on the Krylov sequence of (vu, vm) then fixes.
     """
     rank = uu.shape[0]
     try:

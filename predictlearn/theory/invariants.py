@@ -32,7 +32,8 @@ def conserved(overlaps: Overlaps, nonlinearity: str = "linear") -> pd.Series:
     -------
     pandas.Series
         ``uu-vv`` (a matrix for higher rank), and for linear networks the eigenvalues of J S, with
-        J = diag(-1 on m, u; +1 on v, z), as ``JS1`` upwards, and ``mm-zz`` with one input and output.
+        J = diag(-1 on m, u; +1 on v, z), as ``JS1`` upwards, and ``mm-zz`` with one input and one
+        output.
 
     Raises
     ------

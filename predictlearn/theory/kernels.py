@@ -11,7 +11,8 @@ block of S and B its (m, u) block::
 and, from e_t = dL/dy_t, the adjoint runs backwards with q_t = (a l_{t+1}, e_t)::
 
     s_t = q_t . c_t g'(Delta_t)
-    dL/dW += g_t q_t k_t',  A_mu += 2 s_t k_t k_t',  l_t = (1 - a) l_{t+1} + [g_t W' q_t + 2 s_t B k_t]_u
+    dL/dW += g_t q_t k_t',   A_mu += 2 s_t k_t k_t'
+    l_t = (1 - a) l_{t+1} + [g_t W' q_t + 2 s_t B k_t]_u
 
 k_m does not depend on S, so its adjoint is never needed.
 """
@@ -76,8 +77,8 @@ def judge(
 ) -> float:
     """Turn outputs y, (time, n_out, width), into dL/dy in place; return the loss.
 
-    `first` is the block's first trial in targets and weights. `noise`, if not empty, is added to the
-    targets for the derivative only: the loss returned is that of the clean targets.
+    `first` is the block's first trial in targets and weights. `noise`, if not empty, is added to
+    the targets for the derivative only: the loss returned is that of the clean targets.
     """
     n_steps, n_out = y.shape[0], y.shape[1]
     noisy = noise.shape[0] > 0

@@ -58,7 +58,7 @@ def _pairs(n_in: int, rank: int, n_out: int) -> tuple[tuple[str, str, int, int],
     }
     rows = []
     for block in _BLOCKS:
-        first, second = block
+        first, second = block[0], block[1]
         for a, (name_a, i) in enumerate(columns[first]):
             for b, (name_b, j) in enumerate(columns[second]):
                 if first != second or b >= a:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,74 +12,9 @@ from predictlearn.checks import as_float_array, non_negative, positive_int, seed
 from predictlearn.errors import InputError, nearest
 from predictlearn.theory import gauge as _gauge
 from predictlearn.theory import names as _names
+from predictlearn.theory.loadings import Loadings
 
-__all__ = ["Loadings", "Overlaps"]
-
-
-@dataclass(frozen=True)
-class Loadings:
-    """Loading vectors of an N-neuron low-rank network.
-
-    Parameters
-    ----------
-    m : array_like, (N, n_in)
-        Input loadings.
-    u, v : array_like, (N, rank)
-        Recurrent loadings; the connectivity is U V^T / N.
-    z : array_like, (N, n_out)
-        Readout loadings; the output is Z^T phi(h) / N.
-
-    Raises
-    ------
-    InputError
-        If the arrays do not have the same number of neurons, or u and v not the same rank.
-
-    Examples
-    --------
-    >>> import predictlearn as pl
-    >>> loadings = pl.Overlaps(np.eye(4)).loadings(100, seed=0)
-    >>> loadings.m.shape, round(loadings.overlaps()["mm"], 12)
-    ((100, 1), 1.0)
-    """
-
-    m: np.ndarray
-    u: np.ndarray
-    v: np.ndarray
-    z: np.ndarray
-
-    def __post_init__(self) -> None:
-        n_neurons = None
-        for name in _names.PATHWAYS:
-            array = as_float_array(name, getattr(self, name), 2, axes="(neurons, columns)")
-            if n_neurons is None:
-                n_neurons = array.shape[0]
-            if array.shape[0] != n_neurons:
-                raise InputError(
-                    f"{name} must have the {n_neurons} neurons of m; got {array.shape[0]}."
-                )
-            if array.shape[1] == 0:
-                raise InputError(f"{name} must have at least one column; got none.")
-            array = array.copy()
-            array.flags.writeable = False
-            object.__setattr__(self, name, array)
-        if self.u.shape[1] != self.v.shape[1]:
-            raise InputError(
-                f"u and v must have the same rank; got {self.u.shape[1]} and {self.v.shape[1]}."
-            )
-
-    @property
-    def n_neurons(self) -> int:
-        """Number of neurons N."""
-        return int(self.m.shape[0])
-
-    @property
-    def stacked(self) -> np.ndarray:
-        """Theta = [M U V Z], (N, D)."""
-        return np.concatenate([self.m, self.u, self.v, self.z], axis=1)
-
-    def overlaps(self) -> Overlaps:
-        """Return S = Theta^T Theta / N."""
-        return Overlaps.from_loadings(self.m, self.u, self.v, self.z)
+__all__ = ["Overlaps"]
 
 
 class Overlaps:
@@ -134,7 +68,9 @@ class Overlaps:
         self._n_out = positive_int("n_out", n_out)
         tolerance = non_negative("tolerance", tolerance)
         dim = n_in + 2 * rank + n_out
-        matrix = as_float_array("matrix", matrix, shape=(dim, dim), axes="of overlaps, order m u v z")
+        matrix = as_float_array(
+            "matrix", matrix, shape=(dim, dim), axes="of overlaps, order m u v z"
+        )
         scale = max(float(np.max(np.abs(matrix))), 1e-300)
         skew = float(np.max(np.abs(matrix - matrix.T)))
         if skew > 1e-8 * scale:
@@ -437,7 +373,9 @@ class Overlaps:
         own = [i] if i == j else [i, j]
         rest = [k for k in range(self.dim) if k not in own]
         cross = self._matrix[np.ix_(own, rest)]
-        explained = cross @ np.linalg.pinv(self._matrix[np.ix_(rest, rest)], hermitian=True) @ cross.T
+        explained = (
+            cross @ np.linalg.pinv(self._matrix[np.ix_(rest, rest)], hermitian=True) @ cross.T
+        )
         if i == j:
             return float(explained[0, 0]), np.inf
         private = np.clip(np.diag(self._matrix)[own] - np.diag(explained), 0.0, None)

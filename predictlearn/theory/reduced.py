@@ -1,8 +1,8 @@
 """Reduced activity: what the network does, computed from its overlaps alone.
 
 Activity stays in the span of M and U, h = M k_m + U k_u, and the n_in + R numbers k obey a closed
-system in which the loadings enter only through S (Gaussian loadings, N to infinity; exact at every N
-for linear networks).
+system in which the loadings enter only through S (Gaussian loadings, N to infinity; exact at every
+N for linear networks).
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ class Prepared:
     @property
     def noise_shape(self) -> tuple[int, int, int]:
         """Shape of a draw of target noise, (time, n_out, trials)."""
-        return self.targets.shape  # type: ignore[return-value]
+        n_steps, n_out, n_trials = self.targets.shape
+        return n_steps, n_out, n_trials
 
     def judging(self, noise: np.ndarray) -> tuple:
         """Return the arguments that tell a kernel how outputs are judged."""
@@ -150,11 +151,11 @@ def simulate(
     """
     check_fit(overlaps, trials.n_in, trials.n_out, "the batch of trials")
     ready = Prepared(trials, nonlinearity, tau)
-    k_u, g, y = kernels.rollout_kernel(overlaps.matrix, *overlaps.sizes, ready.a, ready.erf, ready.k_m)
-    return Activity(
-        *(np.ascontiguousarray(np.moveaxis(x, 2, 0)) for x in (ready.k_m, k_u, y)),
-        gain=np.ascontiguousarray(g.T),
+    k_u, g, y = kernels.rollout_kernel(
+        overlaps.matrix, *overlaps.sizes, ready.a, ready.erf, ready.k_m
     )
+    k_m, k_u, outputs = (np.ascontiguousarray(np.moveaxis(x, 2, 0)) for x in (ready.k_m, k_u, y))
+    return Activity(k_m, k_u, outputs, np.ascontiguousarray(g.T))
 
 
 def loss_and_derivative(

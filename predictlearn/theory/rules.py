@@ -33,9 +33,7 @@ def _checked_rates(rates: Mapping[str, float] | None) -> dict[str, float] | None
     }
 
 
-def column_rates(
-    rates: Mapping[str, float] | None, sizes: tuple[int, int, int]
-) -> np.ndarray:
+def column_rates(rates: Mapping[str, float] | None, sizes: tuple[int, int, int]) -> np.ndarray:
     """Return the relative learning rate of every column of Theta, (D,); a missing pathway is 1."""
     where = pathway_slices(*sizes)
     columns = np.ones(where["z"].stop)

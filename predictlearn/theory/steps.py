@@ -23,9 +23,7 @@ def _product(left: np.ndarray, right: np.ndarray, transpose: bool, out: np.ndarr
 
 
 @njit(cache=True)
-def _congruence(
-    joint: np.ndarray, step: np.ndarray, momentum: float, scratch: np.ndarray
-) -> None:
+def _congruence(joint: np.ndarray, step: np.ndarray, momentum: float, scratch: np.ndarray) -> None:
     """Move the joint overlaps of (Theta, V) by one step; `step` is B - 1.
 
     `joint` holds S = Theta'Theta/N, C = Theta'V/N and V'V/N. Theta' = Theta B + mu V and
@@ -56,9 +54,7 @@ def _congruence(
             )
     for i in range(n):
         for j in range(i + 1):
-            new = (
-                s[i, j] + se[i, j] + se[j, i] + momentum * (c[i, j] + c[j, i]) + moved[i, j]
-            )
+            new = s[i, j] + se[i, j] + se[j, i] + momentum * (c[i, j] + c[j, i]) + moved[i, j]
             s[i, j] = new
             s[j, i] = new
     for i in range(n):

@@ -57,8 +57,8 @@ class Trials:
     targets: np.ndarray
     weights: np.ndarray
     dt: float
-    offset: np.ndarray = field(default=None)  # type: ignore[assignment]
-    smoothing: np.ndarray = field(default=None)  # type: ignore[assignment]
+    offset: np.ndarray = field(default=None)  # type: ignore[arg-type]
+    smoothing: np.ndarray = field(default=None)  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
         inputs = as_float_array("inputs", self.inputs, 3, axes="(trials, time, n_in)")

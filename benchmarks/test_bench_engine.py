@@ -1,0 +1,133 @@
+"""Speed of the engine: pytest benchmarks --benchmark-only --benchmark-columns=min,median,max.
+
+The reference is a plain numpy loop over bins that computes the same loss and derivative for all
+trials at once; times are quoted as ratios to it within one run.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import predictlearn as pl
+from predictlearn.network.kernels import network_loss_and_gradient
+from predictlearn.theory import kernels
+from predictlearn.theory.reduced import NO_NOISE, Prepared
+
+
+def numpy_loss_and_derivative(s, trials, a):
+    """Rank one, one input, one output, erf: forward and adjoint with numpy over trials."""
+    x, target, weight = trials.inputs[..., 0], trials.targets[..., 0], trials.weights[..., 0]
+    n_trials, n_steps = x.shape
+    base, w = s[:2, :2], s[2:, :2]
+    k = np.zeros((n_steps, n_trials, 2))
+    g = np.ones((n_steps, n_trials))
+    c = np.zeros((n_steps, n_trials, 2))
+    now, drive = np.zeros((n_trials, 2)), np.zeros(n_trials)
+    for t in range(n_steps):
+        now = (1 - a) * now + a * np.stack([x[:, t], drive], axis=1)
+        k[t] = now
+        g[t] = 1 / np.sqrt(1 + np.pi / 2 * np.einsum("pi,ij,pj->p", now, base, now))
+        c[t] = now @ w.T
+        drive = g[t] * c[t, :, 0]
+    error = g * c[..., 1] - target.T
+    loss = np.sum(weight.T * error**2)
+    e = 2 * weight.T * error
+    d = np.zeros((4, 4))
+    lam = np.zeros(n_trials)
+    for t in range(n_steps - 1, -1, -1):
+        q = np.stack([a * lam, e[t]], axis=1)
+        gq = g[t][:, None] * q
+        dw = gq.T @ k[t]
+        d[2:, :2] += dw
+        d[:2, 2:] += dw.T
+        s2 = -np.pi / 2 * g[t] ** 3 * np.einsum("pi,pi->p", q, c[t])
+        d[:2, :2] += (s2[:, None] * k[t]).T @ k[t]
+        lam = (1 - a) * lam + gq @ w[:, 1] + s2 * (k[t] @ base[:, 1])
+    return loss, d
+
+
+def _fused(overlaps, trials, nonlinearity):
+    """Return a call of the compiled loop on prepared trials, as `learn` makes it each epoch."""
+    ready = Prepared(trials, nonlinearity, 1.0)
+    a, scratch = np.empty((overlaps.dim, overlaps.dim)), ready.scratch(overlaps.rank)
+    judging = ready.judging(NO_NOISE)
+
+    def call():
+        value = kernels.loss_and_derivative_kernel(
+            overlaps.matrix, *overlaps.sizes, ready.a, ready.erf, ready.k_m, *judging, scratch, a
+        )
+        return value, a
+
+    return call
+
+
+@pytest.mark.benchmark(group="erf, rank 1, 128 trials x 400 bins: loss and derivative")
+def test_fused_loop(benchmark, start, batch):
+    value, a = benchmark(_fused(start, batch, "erf"))
+    expected, d = numpy_loss_and_derivative(start.matrix, batch, 0.05)
+    assert value == pytest.approx(expected)
+    np.testing.assert_allclose(a, d, atol=1e-10)
+
+
+@pytest.mark.benchmark(group="erf, rank 1, 128 trials x 400 bins: loss and derivative")
+def test_numpy_loop(benchmark, start, batch):
+    benchmark(numpy_loss_and_derivative, start.matrix, batch, 0.05)
+
+
+@pytest.mark.benchmark(group="erf, 128 trials x 400 bins, rank 3, 2 inputs, 2 outputs")
+def test_fused_loop_rank_three(benchmark):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(50, 10))
+    overlaps = pl.Overlaps(x.T @ x / 50, 2, 3, 2)
+    shape = (128, 400, 2)
+    trials = pl.Trials(
+        rng.normal(size=shape), rng.normal(size=shape), np.full(shape, 1 / 51200), 0.05
+    )
+    benchmark(_fused(overlaps, trials, "erf"))
+
+
+@pytest.mark.benchmark(group="linear filter, 400 bins: 1000 epochs with the trajectory kept")
+def test_filter_epochs(benchmark, start):
+    rule, task = pl.GradientDescent(5e-3), pl.Filter()
+    pl.learn(start, task, rule, 10)
+    t = benchmark(pl.learn, start, task, rule, 1000)
+    assert len(t.overlaps) == 1001
+
+
+@pytest.mark.benchmark(group="erf network, 600 neurons, 10 trials x 800 bins: one epoch")
+def test_network_epoch(benchmark, start):
+    trials = pl.FlipFlop().sample(np.random.default_rng(0))
+    theta = np.ascontiguousarray(start.loadings(600).stacked.T)
+    ready = Prepared(trials, "erf", 1.0)
+    rates, gradient = np.empty((trials.n_steps, 600)), np.empty_like(theta)
+    benchmark(
+        network_loss_and_gradient,
+        theta,
+        *start.sizes,
+        ready.a,
+        ready.erf,
+        ready.k_m,
+        *ready.judging(NO_NOISE),
+        rates,
+        gradient,
+    )
+
+
+@pytest.mark.benchmark(group="erf network, 600 neurons, 10 trials x 800 bins: one epoch")
+def test_dense_network_forward_only(benchmark, start):
+    """The dense (N, N) recurrence, forward alone, in numpy: a lower bound for a dense network."""
+    trials = pl.FlipFlop().sample(np.random.default_rng(0))
+    loadings = start.loadings(600)
+    connectivity = loadings.v @ loadings.u.T / 600
+    from scipy.special import erf
+
+    def forward():
+        h = np.zeros((trials.n_trials, 600))
+        for t in range(trials.n_steps):
+            rate = erf(np.sqrt(np.pi) / 2 * h)
+            drive = rate @ connectivity + trials.inputs[:, t] @ loadings.m.T
+            h = (1 - 0.025) * h + 0.025 * drive
+        return h
+
+    benchmark(forward)

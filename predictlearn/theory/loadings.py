@@ -1,0 +1,85 @@
+"""Loadings: the vectors of an N-neuron low-rank network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from predictlearn.checks import as_float_array
+from predictlearn.errors import InputError
+from predictlearn.theory.names import PATHWAYS
+
+if TYPE_CHECKING:
+    from predictlearn.theory.overlaps import Overlaps
+
+__all__ = ["Loadings"]
+
+
+@dataclass(frozen=True)
+class Loadings:
+    """Loading vectors of an N-neuron low-rank network.
+
+    Parameters
+    ----------
+    m : array_like, (N, n_in)
+        Input loadings.
+    u, v : array_like, (N, rank)
+        Recurrent loadings; the connectivity is U V^T / N.
+    z : array_like, (N, n_out)
+        Readout loadings; the output is Z^T phi(h) / N.
+
+    Raises
+    ------
+    InputError
+        If the arrays do not have the same number of neurons, or u and v not the same rank.
+
+    Examples
+    --------
+    >>> import predictlearn as pl
+    >>> loadings = pl.Overlaps(np.eye(4)).loadings(100, seed=0)
+    >>> loadings.m.shape, round(loadings.overlaps()["mm"], 12)
+    ((100, 1), 1.0)
+    """
+
+    m: np.ndarray
+    u: np.ndarray
+    v: np.ndarray
+    z: np.ndarray
+
+    def __post_init__(self) -> None:
+        n_neurons = None
+        for name in PATHWAYS:
+            array = as_float_array(name, getattr(self, name), 2, axes="(neurons, columns)")
+            if n_neurons is None:
+                n_neurons = array.shape[0]
+            if array.shape[0] != n_neurons:
+                raise InputError(
+                    f"{name} must have the {n_neurons} neurons of m; got {array.shape[0]}."
+                )
+            if array.shape[1] == 0:
+                raise InputError(f"{name} must have at least one column; got none.")
+            array = array.copy()
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+        if self.u.shape[1] != self.v.shape[1]:
+            raise InputError(
+                f"u and v must have the same rank; got {self.u.shape[1]} and {self.v.shape[1]}."
+            )
+
+    @property
+    def n_neurons(self) -> int:
+        """Number of neurons N."""
+        return int(self.m.shape[0])
+
+    @property
+    def stacked(self) -> np.ndarray:
+        """Theta = [M U V Z], (N, D)."""
+        return np.concatenate([self.m, self.u, self.v, self.z], axis=1)
+
+    def overlaps(self) -> Overlaps:
+        """Return S = Theta^T Theta / N."""
+        from predictlearn.theory.overlaps import Overlaps
+
+        return Overlaps.from_loadings(self.m, self.u, self.v, self.z)
