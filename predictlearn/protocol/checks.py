@@ -1,0 +1,218 @@
+"""Checks of a protocol that span several keys: names that refer to each other, sizes, starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from predictlearn.errors import InputError, choice, nearest
+from predictlearn.protocol.cohort import arm_start, draw_start
+from predictlearn.protocol.schema import PhaseSpec, ProtocolSpec
+from predictlearn.protocol.source import Location, Problem
+from predictlearn.tasks.registry import TASKS, AnyTask, get_task
+from predictlearn.theory.names import invisible_names, overlap_names
+from predictlearn.theory.rules import GradientDescent, GradientFlow
+
+__all__ = ["build_tasks", "check_names", "check_protocol"]
+
+Sizes = tuple[int, int, int]
+
+
+def build_tasks(spec: ProtocolSpec, folder: Path) -> tuple[dict[str, AnyTask], list[Problem]]:
+    """Return the tasks of a protocol, and what was wrong with those that could not be made."""
+    tasks: dict[str, AnyTask] = {}
+    problems: list[Problem] = []
+    for name, content in spec.tasks.items():
+        here: Location = ("tasks", name)
+        settings = dict(content)
+        kind = settings.pop("type", None)
+        if kind is None:
+            problems.append((here, f"the key 'type' is missing; it is one of {', '.join(TASKS)}"))
+            continue
+        try:
+            choice("type", kind, TASKS)
+        except InputError as error:
+            problems.append(((*here, "type"), _sentence(error)))
+            continue
+        if kind == "arrays" and isinstance(settings.get("file"), str):
+            settings["file"] = folder / settings["file"]
+        try:
+            tasks[name] = get_task(kind, **settings)
+        except InputError as error:
+            # messages begin with the setting they are about
+            about = str(error).split(maxsplit=1)[0].rstrip(":,")
+            problems.append(((*here, about) if about in settings else here, _sentence(error)))
+    return tasks, problems
+
+
+def _sentence(error: InputError) -> str:
+    """Return a message without its full stop."""
+    return str(error).removesuffix(".")
+
+
+def _training(spec: ProtocolSpec) -> Iterable[tuple[Location, PhaseSpec]]:
+    """Yield the location and content of every phase."""
+    for arm, content in spec.arms.items():
+        for number, phase in enumerate(content.phases):
+            yield ("arms", arm, "phases", number), phase
+
+
+def _unknown(name: str, what: str, allowed: Iterable[str]) -> str | None:
+    """Return what is wrong with a name, or None if it is allowed."""
+    allowed = list(allowed)
+    if name in allowed:
+        return None
+    same = [other for other in allowed if sorted(other.lower()) == sorted(name.lower())]
+    close = same[0] if same else nearest(name, allowed)
+    hint = f". Did you mean {close!r}?" if close else ""
+    return f"{name!r} is not one of {what}: {', '.join(allowed)}{hint}"
+
+
+def check_names(spec: ProtocolSpec, sizes: Sizes) -> list[Problem]:
+    """Return the overlaps that networks of these sizes lack, or that may not be set there."""
+    names = overlap_names(*sizes)
+    invisible = invisible_names(*sizes, spec.nonlinearity)
+    spread = spec.cohort.spread if isinstance(spec.cohort.spread, dict) else {}
+    places: list[tuple[Location, Mapping[str, Any], str, Iterable[str]]] = [
+        (("cohort", "overlaps"), spec.cohort.overlaps or {}, "the overlaps", names),
+        (("cohort", "spread"), spread, "the overlaps", names),
+    ]
+    for arm, content in spec.arms.items():
+        what = f"the loss-invisible overlaps ({spec.nonlinearity})"
+        places += [
+            (("arms", arm, "start"), content.start, what, invisible),
+            (("arms", arm, "start_change"), content.start_change, what, invisible),
+        ]
+    for place, phase in _training(spec):
+        with_z = [name for name in names if name.startswith("z")]
+        places.append(((*place, "readout"), phase.readout or {}, "the overlaps with z", with_z))
+    problems: list[Problem] = []
+    for place, values, what, allowed in places:
+        for name in values:
+            wrong = _unknown(name, what, allowed)
+            if wrong and name in names:  # an overlap, but not one of those: no guess at another
+                wrong = wrong.rpartition(". Did you mean")[0] or wrong
+            if wrong:
+                problems.append(((*place, name), wrong))
+    for arm, content in spec.arms.items():
+        problems += [
+            (("arms", arm, "start_change", name), f"{name!r} is set by start too; keep one of them")
+            for name in set(content.start) & set(content.start_change)
+        ]
+    for place, phase in _training(spec):
+        if phase.rotate_readout is not None and sizes[2] != 2:
+            problems.append(
+                (
+                    (*place, "rotate_readout"),
+                    f"this needs tasks with two outputs; these have {sizes[2]}",
+                )
+            )
+    return problems
+
+
+def _check_phases(spec: ProtocolSpec, tasks: Mapping[str, AnyTask]) -> list[Problem]:
+    """Return what is wrong with the phases: tasks, rules, labels."""
+    problems: list[Problem] = []
+    for place, phase in _training(spec):
+        if phase.task is None:
+            continue
+        wrong = _unknown(phase.task, "the tasks", spec.tasks)
+        if wrong:
+            problems.append(((*place, "task"), wrong))
+        try:
+            rule = spec.rule.build(phase.rule)
+        except InputError as error:
+            at: Location = (*place, "rule") if phase.rule is not None else ("rule",)
+            problems.append((at, _sentence(error)))
+            continue
+        if spec.engine == "network" and not isinstance(rule, GradientDescent):
+            problems.append((("engine",), "the network learns by gradient-descent only"))
+        task = tasks.get(phase.task)
+        if isinstance(rule, GradientFlow) and task is not None and not task.fixed:
+            problems.append(
+                (
+                    (*place, "task"),
+                    "gradient-flow needs a task that shows the same trials in every "
+                    f"epoch; {phase.task!r} draws new ones",
+                )
+            )
+    for arm, content in spec.arms.items():
+        labels = [phase.label(number) for number, phase in enumerate(content.phases)]
+        problems += [
+            (("arms", arm, "phases", number), f"the name {label!r} comes twice in this arm")
+            for number, label in enumerate(labels)
+            if label in labels[:number]
+        ]
+    return problems
+
+
+def _check_start(spec: ProtocolSpec, sizes: Sizes) -> list[Problem]:
+    """Return why no network of the cohort can be drawn, or nothing."""
+    cohort = spec.cohort
+    dim = sizes[0] + 2 * sizes[1] + sizes[2]
+    if spec.n_neurons is not None and spec.n_neurons < dim:
+        return [(("n_neurons",), f"must be at least {dim}, the number of loading vectors")]
+    if cohort.distribution is not None:
+        n = cohort.distribution.n_neurons
+        if n is not None and n < dim:
+            return [
+                (
+                    ("cohort", "distribution", "n_neurons"),
+                    f"must be at least {dim}, the number of loading vectors",
+                )
+            ]
+        return []
+    centre = cohort.model_copy(update={"spread": 0.0})
+    try:
+        start = draw_start(centre, {}, sizes, spec.nonlinearity, np.random.default_rng(0))
+    except InputError as error:
+        return [(("cohort", "overlaps"), _sentence(error))]
+    problems: list[Problem] = []
+    for name, arm in spec.arms.items():
+        try:
+            arm_start(start, arm, spec.nonlinearity)
+        except InputError as error:
+            at = ("arms", name, "start" if arm.start else "start_change")
+            problems.append((at, _sentence(error)))
+    return problems
+
+
+def check_protocol(spec: ProtocolSpec, tasks: Mapping[str, AnyTask]) -> tuple[Sizes, list[Problem]]:
+    """Return the sizes (n_in, rank, n_out) of a protocol's networks, and all that is wrong."""
+    problems = _check_phases(spec, tasks)
+    if spec.engine == "network" and spec.n_neurons is None:
+        problems.append((("engine",), "the network needs n_neurons: how many neurons it has"))
+    if spec.engine == "theory" and spec.n_neurons is not None:
+        problems.append((("n_neurons",), "this goes with engine: network; the theory has none"))
+    for number, name in enumerate(spec.evaluate):
+        wrong = _unknown(name, "the tasks", spec.tasks)
+        if wrong is None and name in spec.evaluate[:number]:
+            wrong = f"{name!r} comes twice"
+        if wrong:
+            problems.append((("evaluate", number), wrong))
+    first = next(iter(tasks))
+    n_in, n_out = tasks[first].n_in, tasks[first].n_out
+    for name, task in tasks.items():
+        if (task.n_in, task.n_out) != (n_in, n_out):
+            problems.append(
+                (
+                    ("tasks", name),
+                    f"has {task.n_in} input(s) and {task.n_out} output(s), where "
+                    f"{first!r} has {n_in} and {n_out}; one network cannot learn both",
+                )
+            )
+        if spec.tau < task.dt:
+            problems.append(
+                (
+                    ("tasks", name),
+                    f"its bin width dt = {task.dt:g} s must be at most tau = {spec.tau:g} s",
+                )
+            )
+    sizes = (n_in, spec.cohort.rank, n_out)
+    problems += check_names(spec, sizes)
+    if not problems:
+        problems += _check_start(spec, sizes)
+    return sizes, problems

@@ -1,0 +1,164 @@
+"""The networks that a protocol starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from predictlearn.errors import InputError
+from predictlearn.protocol.schema import ArmSpec, CohortSpec, DistributionSpec
+from predictlearn.theory.equivalence import functionally_equivalent
+from predictlearn.theory.names import overlap_names, pathway_slices, table_pairs
+from predictlearn.theory.overlaps import Overlaps
+
+__all__ = ["arm_start", "base_table", "draw_start"]
+
+# Norms of the published twin cohort.
+_NORMS = (0.5, 2.0)
+
+Sizes = tuple[int, int, int]
+
+
+def base_table(values: Mapping[str, float], sizes: Sizes) -> np.ndarray:
+    """Return the matrix with the named overlaps; unnamed norms are 1, other unnamed ones 0."""
+    pairs = table_pairs(*sizes)
+    matrix = np.eye(sizes[0] + 2 * sizes[1] + sizes[2])
+    for name, value in values.items():
+        i, j = pairs[name]
+        matrix[i, j] = matrix[j, i] = value
+    return matrix
+
+
+def _absolute_normal(spec: DistributionSpec, sizes: Sizes, rng: np.random.Generator) -> np.ndarray:
+    """Draw cross overlaps |Normal(0, cross_sd)| and norms Uniform(low, high)."""
+    dim = sizes[0] + 2 * sizes[1] + sizes[2]
+    upper = np.triu(np.abs(rng.normal(0.0, spec.cross_sd, size=(dim, dim))), 1)
+    norms = _NORMS if spec.norms is None else spec.norms
+    low, high = norms if isinstance(norms, list | tuple) else (norms, norms)
+    return upper + upper.T + np.diag(rng.uniform(low, high, size=dim))
+
+
+def _random_loadings(spec: DistributionSpec, sizes: Sizes, rng: np.random.Generator) -> np.ndarray:
+    """Draw the overlaps of independent normal loadings, scaled to the given norms if asked."""
+    dim = sizes[0] + 2 * sizes[1] + sizes[2]
+    n = spec.n_neurons or dim
+    if n < dim:
+        raise InputError(f"n_neurons must be at least {dim}, the number of loadings; got {n}.")
+    theta = rng.standard_normal((n, dim))
+    matrix = theta.T @ theta / n
+    if isinstance(spec.norms, float):
+        # per pathway: the mean squared norm over its columns, so Frobenius norms are exact
+        for part in pathway_slices(*sizes).values():
+            scale = np.sqrt(spec.norms / np.mean(np.diag(matrix)[part]))
+            matrix[part] *= scale
+            matrix[:, part] *= scale
+    return matrix
+
+
+def _around(spec: CohortSpec, sizes: Sizes, rng: np.random.Generator) -> np.ndarray:
+    """Draw normal deviations of the given spread around the given overlaps."""
+    matrix = base_table(spec.overlaps or {}, sizes)
+    for name in overlap_names(*sizes):
+        deviation = rng.standard_normal()
+        spread = spec.spread.get(name, 0.0) if isinstance(spec.spread, dict) else spec.spread
+        i, j = table_pairs(*sizes)[name]
+        matrix[i, j] = matrix[j, i] = matrix[i, j] + spread * deviation
+    return matrix
+
+
+def _sampler(spec: CohortSpec, sizes: Sizes) -> Callable[[np.random.Generator], np.ndarray]:
+    """Return the function that draws one table of overlaps, realisable or not."""
+    if spec.distribution is None:
+        return lambda rng: _around(spec, sizes, rng)
+    draw = {"absolute-normal": _absolute_normal, "random-loadings": _random_loadings}
+    distribution = spec.distribution
+    return lambda rng: draw[distribution.type](distribution, sizes, rng)
+
+
+def arm_start(start: Overlaps, arm: ArmSpec, nonlinearity: str) -> Overlaps:
+    """Return where an arm starts: the network, or its functional equivalent.
+
+    Parameters
+    ----------
+    start : Overlaps
+        The cohort's network.
+    arm : ArmSpec
+        Its ``start`` sets loss-invisible overlaps, its ``start_change`` adds to them.
+    nonlinearity : {"linear", "erf"}
+        Decides which overlaps are loss-invisible.
+
+    Returns
+    -------
+    Overlaps
+        Same loss-visible overlaps.
+
+    Raises
+    ------
+    InputError
+        If an overlap is loss-visible, or the equivalent is not realisable.
+    """
+    values = dict(arm.start) | {
+        name: start[name] + change for name, change in arm.start_change.items()
+    }
+    return functionally_equivalent(start, nonlinearity, **values) if values else start
+
+
+def draw_start(
+    spec: CohortSpec,
+    arms: Mapping[str, ArmSpec],
+    sizes: Sizes,
+    nonlinearity: str,
+    rng: np.random.Generator,
+) -> Overlaps:
+    """Draw one network of the cohort.
+
+    A draw is kept only if it is positive semidefinite and every arm can start from it.
+
+    Parameters
+    ----------
+    spec : CohortSpec
+        The cohort.
+    arms : mapping of str to ArmSpec
+        The arms.
+    sizes : (int, int, int)
+        Numbers of inputs, recurrent dimensions and outputs.
+    nonlinearity : {"linear", "erf"}
+        Decides which overlaps are loss-invisible.
+    rng : numpy.random.Generator
+        The network's own source of randomness.
+
+    Returns
+    -------
+    Overlaps
+        The network.
+
+    Raises
+    ------
+    InputError
+        If none of ``max_draws`` draws is realisable.
+    """
+    draw = _sampler(spec, sizes)
+    is_random = spec.distribution is not None or spec.spread not in (0.0, {})
+    refusal = ""
+    for _ in range(spec.max_draws if is_random else 1):
+        try:
+            start = Overlaps(draw(rng), *sizes)
+        except InputError as error:
+            refusal = f"the overlaps are not realisable: {error}"
+            continue
+        try:
+            for name, arm in arms.items():
+                refusal = f"arm {name!r} cannot start from it: "
+                arm_start(start, arm, nonlinearity)
+        except InputError as error:
+            refusal += str(error)
+            continue
+        return start
+    if not is_random:
+        raise InputError(f"no network has the cohort's overlaps; {refusal}")
+    raise InputError(
+        f"none of {spec.max_draws} draws gave a network from which every arm can start; "
+        f"the last was refused because {refusal} Make the spread or cross_sd smaller, the norms "
+        "larger, or max_draws larger."
+    )

@@ -1,0 +1,427 @@
+"""Protocol: a learning experiment read from a YAML file, checked, and run."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from predictlearn.checks import positive_int
+from predictlearn.errors import InputError
+from predictlearn.protocol.checks import build_tasks, check_names, check_protocol
+from predictlearn.protocol.cohort import arm_start, draw_start
+from predictlearn.protocol.engine import START, NetworkRecord, run_network, stream
+from predictlearn.protocol.result import ProtocolResult
+from predictlearn.protocol.schema import ProtocolSpec, parse
+from predictlearn.protocol.source import Problem, Source, find_protocol, plain, read_source
+from predictlearn.protocol.store import Store, run_key, write_atomically
+from predictlearn.tasks.arrays import ArrayTask
+from predictlearn.tasks.registry import AnyTask
+from predictlearn.theory.overlaps import Overlaps
+
+__all__ = ["Protocol"]
+
+
+@dataclass(frozen=True, eq=False)
+class Protocol:
+    """A learning experiment: a cohort of networks, tasks, and arms made of phases.
+
+    Use `load` or `from_dict`.
+
+    Parameters
+    ----------
+    spec : ProtocolSpec
+        The checked content.
+    tasks : mapping of str to Task
+        Tasks by name.
+    sizes : (int, int, int)
+        Numbers of inputs, recurrent dimensions and outputs of the networks.
+    source : Source
+        Where the content came from.
+
+    Notes
+    -----
+    The keys of a protocol, with their defaults:
+
+    - ``name``, ``description`` (""), ``seed`` (0), ``record_every`` (1: keep every epoch; the last
+      of a phase is kept always).
+    - ``nonlinearity`` ("linear" or "erf"), ``tau`` (1.0 s), ``engine`` ("theory", or "network" with
+      ``n_neurons``).
+    - ``cohort``: ``networks`` (1), ``rank`` (1), and either ``overlaps`` (values by name; unnamed
+      norms are 1, unnamed cross overlaps 0) with ``spread`` (0: sd of normal deviations, a number
+      or by name), or ``distribution``: ``{type: absolute-normal, cross_sd: 0.4, norms: [0.5, 2]}``
+      or ``{type: random-loadings, n_neurons: 500, norms: 1}`` (overlaps of independent normal
+      loadings, each pathway scaled to the norm if one is given). Draws that no network has, or
+      from which an arm cannot start, are drawn again, up to ``max_draws`` (10000).
+    - ``tasks``: by name, ``type`` and the settings of `predictlearn.tasks`.
+    - ``rule``: ``type`` ("gradient-descent", "gradient-flow" or "direct-descent") and its settings;
+      ``rate`` times epochs is the learning time of gradient flow.
+    - ``arms``: by name, ``phases`` and optionally ``description``, ``start`` (values of
+      loss-invisible overlaps) and ``start_change`` (amounts added to them).
+    - a phase trains, ``task``, ``epochs`` and optionally ``rule`` (what differs there), or changes
+      the readout: ``readout`` (values of overlaps with z; with ``within_manifold: true`` zv and zz
+      follow from them) or ``rotate_readout`` (degrees). Either may have a ``name``. Momentum
+      starts anew in every phase.
+    - ``evaluate`` ([]): tasks whose loss is taken at both ends of every phase.
+
+    Examples
+    --------
+    >>> protocol = Protocol.from_dict({
+    ...     "name": "one filter",
+    ...     "cohort": {"networks": 2, "overlaps": {"zm": 0.1}, "spread": 0.05},
+    ...     "tasks": {"A": {"type": "filter", "decay": 0.2}},
+    ...     "rule": {"rate": 0.005},
+    ...     "arms": {"only": {"phases": [{"task": "A", "epochs": 100}]}},
+    ... })
+    >>> result = protocol.run(seed=0)
+    >>> sorted(result.final("only"))
+    [0, 1]
+    >>> result.table.columns.tolist()
+    ['arm', 'network', 'phase', 'task', 'epoch', 'phase_epoch', 'quantity', 'value']
+    """
+
+    spec: ProtocolSpec
+    tasks: Mapping[str, AnyTask]
+    sizes: tuple[int, int, int]
+    source: Source
+
+    # -- construction -------------------------------------------------------------------------
+
+    @classmethod
+    def load(cls, path_or_name: str | Path) -> Protocol:
+        """Read a protocol from a YAML file, or by name one that ships with predictlearn.
+
+        Parameters
+        ----------
+        path_or_name : str or pathlib.Path
+            A file, or a name such as ``"aba"``.
+
+        Returns
+        -------
+        Protocol
+            The checked protocol.
+
+        Raises
+        ------
+        InputError
+            If there is no such file, it is not YAML, or a key or value is wrong: one error that
+            gives the line, what is allowed, and the nearest name.
+
+        Examples
+        --------
+        >>> Protocol.load("aba").arms
+        ('aba',)
+        """
+        return cls._checked(read_source(find_protocol(path_or_name)))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], folder: str | Path = ".") -> Protocol:
+        """Return the protocol of a dictionary with the content of a protocol file.
+
+        Parameters
+        ----------
+        data : mapping
+            The content.
+        folder : str or pathlib.Path, default "."
+            Where relative paths in it start.
+
+        Returns
+        -------
+        Protocol
+            The checked protocol.
+
+        Raises
+        ------
+        InputError
+            If a key or value is wrong.
+        """
+        if not isinstance(data, Mapping):
+            raise InputError(f"data must be a mapping of keys; got {type(data).__name__}.")
+        return cls._checked(Source(plain(data), folder=Path(folder)))
+
+    @classmethod
+    def _checked(cls, source: Source) -> Protocol:
+        """Return the protocol of a source, or raise one error with everything wrong."""
+        found: dict[str, Any] = {}
+
+        def checks(spec: ProtocolSpec) -> list[Problem]:
+            found["tasks"], problems = build_tasks(spec, source.folder)
+            if problems:
+                return problems
+            found["sizes"], problems = check_protocol(spec, found["tasks"])
+            return problems
+
+        spec = parse(source, checks)
+        return cls(spec, MappingProxyType(found["tasks"]), found["sizes"], source)
+
+    # -- content ------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """Name of the protocol."""
+        return self.spec.name
+
+    @property
+    def description(self) -> str:
+        """What the protocol is for."""
+        return self.spec.description
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Names of the arms."""
+        return tuple(self.spec.arms)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content as plain data that `from_dict` takes.
+
+        Returns
+        -------
+        dict
+            Only the keys that were given.
+        """
+        content: dict[str, Any] = self.spec.model_dump(exclude_unset=True)
+        return content
+
+    def replace(self, **changes: Any) -> Protocol:
+        """Return the protocol with some of its top-level keys replaced, checked anew.
+
+        Parameters
+        ----------
+        **changes
+            Keys and their new content, such as ``cohort={...}`` or ``record_every=10``.
+
+        Returns
+        -------
+        Protocol
+            The new protocol.
+
+        Raises
+        ------
+        InputError
+            If a key or value is wrong.
+
+        Examples
+        --------
+        >>> Protocol.load("aba").replace(record_every=100).spec.record_every
+        100
+        """
+        return Protocol.from_dict({**self.to_dict(), **changes}, self.source.folder)
+
+    def draw_starts(self, seed: int | None = None) -> tuple[Overlaps, ...]:
+        """Return the networks that the cohort starts from.
+
+        Parameters
+        ----------
+        seed : int, optional
+            The protocol's own seed if not given.
+
+        Returns
+        -------
+        tuple of Overlaps
+            One per network; network k is the same whatever the size of the cohort.
+
+        Raises
+        ------
+        InputError
+            If no realisable network was drawn.
+        """
+        seed = self.spec.seed if seed is None else positive_int("seed", seed, minimum=0)
+        spec = self.spec
+        return tuple(
+            draw_start(
+                spec.cohort,
+                spec.arms,
+                self.sizes,
+                spec.nonlinearity,
+                np.random.default_rng(stream(seed, network, START)),
+            )
+            for network in range(spec.cohort.networks)
+        )
+
+    # -- running ------------------------------------------------------------------------------
+
+    def run(
+        self,
+        seed: int | None = None,
+        n_jobs: int = 1,
+        output: str | Path | None = None,
+        progress: bool = False,
+        starts: Sequence[Overlaps] | None = None,
+    ) -> ProtocolResult:
+        """Run every network through every arm.
+
+        The numbers depend on the protocol, the seed and the starts only, bit for bit, whatever
+        `n_jobs`. Within a network the arms are paired: the k-th time a task is trained it brings
+        the same trials and noise in every arm.
+
+        Parameters
+        ----------
+        seed : int, optional
+            Seed of everything random; the protocol's own if not given.
+        n_jobs : int, default 1
+            Processes to run networks in; -1 for all cores.
+        output : str or pathlib.Path, optional
+            Folder for the results: each network when it is finished, then ``table.csv`` and
+            ``failed.csv``. Run again with the same folder, the run continues where it stopped.
+        progress : bool, default False
+            Show a progress bar.
+        starts : sequence of Overlaps, optional
+            Networks to start from in place of the cohort, such as those fitted to a recording.
+
+        Returns
+        -------
+        ProtocolResult
+            The tables.
+
+        Raises
+        ------
+        InputError
+            If an argument is wrong, an arm cannot start from a network, a change of readout is not
+            realisable, or the folder belongs to another run.
+        """
+        seed = self.spec.seed if seed is None else positive_int("seed", seed, minimum=0)
+        if isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or n_jobs == 0:
+            raise InputError(f"n_jobs must be a whole number other than 0; got {n_jobs!r}.")
+        networks = self.draw_starts(seed) if starts is None else self._given(starts)
+        from predictlearn import __version__
+
+        settings = {**self.to_dict(), "seed": seed, "version": __version__}
+        store = None
+        if output is not None:
+            key = run_key(self.to_dict(), seed, networks, __version__, self._array_bytes())
+            about = {"name": self.name, "seed": seed, "version": __version__}
+            store = Store(Path(output), key, {**about, "networks": len(networks)})
+        records = list(self._records(networks, seed, n_jobs, store, progress))
+        result = ProtocolResult.collect(
+            self.name, records, networks, self.spec.evaluate, seed, settings
+        )
+        if store is not None:
+            for name in ("table", "failed"):
+                frame: pd.DataFrame = getattr(result, name)
+                write_atomically(
+                    store.folder / f"{name}.csv", partial(frame.to_csv, index=False, mode="wb")
+                )
+        return result
+
+    def _given(self, starts: Sequence[Overlaps]) -> tuple[Overlaps, ...]:
+        """Return given starts, checked to suit the tasks and the arms."""
+        starts = tuple(starts)
+        if not starts:
+            raise InputError("starts must hold at least one Overlaps; it is empty.")
+        n_in, _, n_out = self.sizes
+        for number, start in enumerate(starts):
+            if not isinstance(start, Overlaps):
+                raise InputError(
+                    f"starts must hold Overlaps; item {number} is {type(start).__name__}."
+                )
+            if (start.n_in, start.n_out) != (n_in, n_out):
+                raise InputError(
+                    f"starts[{number}] has {start.n_in} input(s) and {start.n_out} output(s), but "
+                    f"the tasks of protocol {self.name!r} have {n_in} and {n_out}."
+                )
+            if start.sizes != starts[0].sizes:
+                raise InputError(
+                    f"starts must have one rank; starts[0] has {starts[0].rank} and "
+                    f"starts[{number}] {start.rank}."
+                )
+        # the cohort is not used, so its own names do not matter
+        problems = [p for p in check_names(self.spec, starts[0].sizes) if p[0][0] != "cohort"]
+        if problems:
+            raise self.source.refuse(problems)
+        for number, start in enumerate(starts):
+            for name, arm in self.spec.arms.items():
+                try:
+                    arm_start(start, arm, self.spec.nonlinearity)
+                except InputError as error:
+                    raise InputError(
+                        f"arm {name!r} cannot start from starts[{number}]: {error}"
+                    ) from error
+        return starts
+
+    def _array_bytes(self) -> bytes:
+        """Return the content of tasks that come from files, for the digest of a run."""
+        arrays = [task for task in self.tasks.values() if isinstance(task, ArrayTask)]
+        return b"".join(
+            np.asarray(part).tobytes()
+            for task in arrays
+            for part in (task.inputs, task.targets, task.weights, task.offset, task.smoothing)
+        )
+
+    def _records(
+        self,
+        networks: Sequence[Overlaps],
+        seed: int,
+        n_jobs: int,
+        store: Store | None,
+        progress: bool,
+    ) -> Iterator[NetworkRecord]:
+        """Yield the record of every network in order, from disk or computed."""
+        import joblib
+
+        todo = [k for k in range(len(networks)) if store is None or not store.has(k)]
+        computed = joblib.Parallel(n_jobs=n_jobs, return_as="generator", max_nbytes=None)(
+            joblib.delayed(_work)(self.spec, dict(self.tasks), networks[k], k, seed, store)
+            for k in todo
+        )
+        try:
+            with _Progress(self.name, len(networks), progress) as bar:
+                for k in range(len(networks)):
+                    if store is not None and k not in todo:
+                        yield store.read(k)
+                    else:
+                        yield next(computed)
+                    bar.advance()
+        finally:
+            with warnings.catch_warnings():
+                # after an error or an interruption joblib warns that it cancels what is queued
+                warnings.simplefilter("ignore", UserWarning)
+                computed.close()
+
+
+def _work(
+    spec: ProtocolSpec,
+    tasks: Mapping[str, AnyTask],
+    start: Overlaps,
+    network: int,
+    seed: int,
+    store: Store | None,
+) -> NetworkRecord:
+    """Run one network and write it down."""
+    record = run_network(spec, tasks, start, network, seed)
+    if store is not None:
+        store.write(record)
+    return record
+
+
+class _Progress:
+    """A progress bar over networks, or nothing."""
+
+    def __init__(self, name: str, total: int, shown: bool) -> None:
+        self.name, self.total, self.shown = name, total, shown
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> _Progress:
+        if self.shown:
+            from rich.progress import Progress
+
+            self._bar = Progress(transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task(f"{self.name}: networks", total=self.total)
+        return self
+
+    def advance(self) -> None:
+        """Count one more network."""
+        if self._bar is not None:
+            self._bar.advance(self._task)
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()

@@ -1,0 +1,229 @@
+"""What a protocol's run gives back: tidy tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from predictlearn.errors import choice
+from predictlearn.protocol.engine import NetworkRecord, PhaseRecord
+from predictlearn.theory.names import overlap_names
+from predictlearn.theory.overlaps import Overlaps
+
+__all__ = ["ProtocolResult"]
+
+_LABELS = ["arm", "network", "phase", "task", "epoch", "phase_epoch"]
+
+
+@dataclass(frozen=True)
+class ProtocolResult:
+    """The tables of a run.
+
+    Parameters
+    ----------
+    name : str
+        Name of the protocol.
+    table : pandas.DataFrame
+        One row per value: ``arm``, ``network`` (from 0), ``phase`` (its name), ``task`` (that the
+        phase trains; empty for a change of readout), ``epoch`` (since the start of the arm),
+        ``phase_epoch`` (since the start of the phase), ``quantity`` and ``value``. Quantities are
+        ``loss`` (on the phase's task, on that epoch's trials), every overlap by name, and
+        ``loss:TASK`` for each evaluated task at the first and the last epoch of a phase, on trials
+        that are the same throughout. Row e holds the network before update e, so the last epoch
+        of a phase and epoch 0 of the next are the same network. A network that diverged has a row
+        of ``loss`` infinity at that epoch, and none after it.
+    failed : pandas.DataFrame
+        One row per network and arm that did not get through: ``arm``, ``network``, ``phase``,
+        ``task``, ``epoch``, ``phase_epoch``, ``reason``. Empty if all did.
+    starts : tuple of Overlaps
+        The cohort's networks, before any arm replaced overlaps.
+    seed : int
+        Seed of the run.
+    settings : mapping
+        The protocol's content and the software version.
+    """
+
+    name: str
+    table: pd.DataFrame
+    failed: pd.DataFrame
+    starts: tuple[Overlaps, ...]
+    seed: int
+    settings: Mapping[str, Any]
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Names of the arms."""
+        return tuple(self.settings["arms"])
+
+    @property
+    def n_networks(self) -> int:
+        """Number of networks."""
+        return len(self.starts)
+
+    @property
+    def overlap_names(self) -> tuple[str, ...]:
+        """Names of the overlaps."""
+        return self.starts[0].names
+
+    def curves(self, arm: str, quantity: str = "loss") -> pd.DataFrame:
+        """Return one quantity along an arm, a column per network.
+
+        Parameters
+        ----------
+        arm : str
+            Name of the arm.
+        quantity : str, default "loss"
+            A quantity of the table.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Rows by (phase, epoch, phase_epoch) in the order of the arm; columns are networks, NaN
+            from where a network had failed.
+
+        Raises
+        ------
+        InputError
+            If there is no such arm or quantity.
+        """
+        choice("arm", arm, self.arms)
+        choice("quantity", quantity, self.table["quantity"].unique().tolist())
+        rows = self.table[(self.table["arm"] == arm) & (self.table["quantity"] == quantity)]
+        order = {phase: k for k, phase in enumerate(rows["phase"].unique())}
+        wide = rows.pivot_table(
+            index=["phase", "epoch", "phase_epoch"],
+            columns="network",
+            values="value",
+            aggfunc="first",
+            sort=False,
+        )
+        return wide.sort_index(key=lambda keys: keys.map(order) if keys.name == "phase" else keys)
+
+    def final_table(self, arm: str) -> pd.DataFrame:
+        """Return the overlaps at the end of an arm.
+
+        Parameters
+        ----------
+        arm : str
+            Name of the arm.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row per network that got through, columns the overlaps.
+
+        Raises
+        ------
+        InputError
+            If there is no such arm.
+        """
+        return self._edge(arm, last=True)
+
+    def start_table(self, arm: str) -> pd.DataFrame:
+        """Return the overlaps at the start of an arm, replaced ones in place; see `final_table`."""
+        return self._edge(arm, last=False)
+
+    def _edge(self, arm: str, last: bool) -> pd.DataFrame:
+        """Return the first or last overlaps of every network that got through an arm."""
+        choice("arm", arm, self.arms)
+        names = self.overlap_names
+        lost = set(self.failed.loc[self.failed["arm"] == arm, "network"]) if last else set()
+        keep = (self.table["arm"] == arm) & self.table["quantity"].isin(names)
+        rows = self.table[keep & ~self.table["network"].isin(lost)]
+        grouped = rows.groupby(["network", "quantity"], sort=False)["value"]
+        edge = (grouped.last() if last else grouped.first()).unstack("quantity")
+        return edge.reindex(columns=list(names)).sort_index()
+
+    def final(self, arm: str) -> dict[int, Overlaps]:
+        """Return the networks at the end of an arm.
+
+        Parameters
+        ----------
+        arm : str
+            Name of the arm.
+
+        Returns
+        -------
+        dict of int to Overlaps
+            By network; those listed in `failed` for this arm are absent.
+
+        Raises
+        ------
+        InputError
+            If there is no such arm.
+        """
+        sizes = self.starts[0].sizes
+        table = self.final_table(arm)
+        return {
+            int(k): Overlaps.from_series(dict(zip(table.columns, row, strict=True)), *sizes)
+            for k, row in zip(table.index, table.to_numpy(), strict=True)
+        }
+
+    @classmethod
+    def collect(
+        cls,
+        name: str,
+        records: Iterable[NetworkRecord],
+        starts: Sequence[Overlaps],
+        evaluated: Sequence[str],
+        seed: int,
+        settings: Mapping[str, Any],
+    ) -> ProtocolResult:
+        """Return the result made of the records of all networks, in their order."""
+        names = overlap_names(*starts[0].sizes)
+        parts: list[pd.DataFrame] = []
+        failed: list[dict[str, Any]] = []
+        for record in records:
+            parts += [_rows(phase, record.network, names, evaluated) for phase in record.phases]
+            for failure in record.failures:
+                labels = {
+                    "arm": failure.arm,
+                    "network": record.network,
+                    "phase": failure.phase,
+                    "task": failure.task,
+                    "epoch": failure.before + failure.epoch,
+                    "phase_epoch": failure.epoch,
+                }
+                failed.append({**labels, "reason": failure.reason})
+                parts.append(pd.DataFrame([{**labels, "quantity": "loss", "value": np.inf}]))
+        table = pd.concat(parts, ignore_index=True)
+        lost = pd.DataFrame(failed, columns=[*_LABELS, "reason"])
+        for frame in (table, lost):
+            for column in ("epoch", "phase_epoch"):
+                if bool((frame[column] % 1 == 0).all()):
+                    frame[column] = frame[column].astype("int64")
+        return cls(name, table, lost, tuple(starts), seed, MappingProxyType(dict(settings)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "settings": dict(self.settings)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update({**state, "settings": MappingProxyType(state["settings"])})
+
+
+def _rows(
+    phase: PhaseRecord, network: int, names: Sequence[str], evaluated: Sequence[str]
+) -> pd.DataFrame:
+    """Return one phase of one network in tidy form: epochs in order within a quantity."""
+    ends = phase.epochs[[0, -1]] if phase.evaluations.shape[1] == 2 else phase.epochs[[0]]
+    blocks = [("loss", phase.epochs, phase.losses)] if phase.losses.size else []
+    blocks += [(name, phase.epochs, phase.overlaps[:, k]) for k, name in enumerate(names)]
+    blocks += [(f"loss:{t}", ends, phase.evaluations[k]) for k, t in enumerate(evaluated)]
+    epochs = np.concatenate([block[1] for block in blocks])
+    return pd.DataFrame(
+        {
+            "arm": phase.arm,
+            "network": network,
+            "phase": phase.phase,
+            "task": phase.task,
+            "epoch": phase.before + epochs,
+            "phase_epoch": epochs,
+            "quantity": np.repeat([b[0] for b in blocks], [len(b[1]) for b in blocks]),
+            "value": np.concatenate([block[2] for block in blocks]),
+        }
+    )

@@ -1,0 +1,227 @@
+"""Protocol files as plain data that remembers its lines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from predictlearn.errors import InputError, nearest
+from predictlearn.resources import resource_folder
+
+__all__ = ["Problem", "Source", "find_protocol", "read_source", "shipped_protocols"]
+
+Location = tuple[str | int, ...]
+Problem = tuple[Location, str]
+"""Where something is wrong, and what."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe loader with the plain scalars of YAML 1.2: 5e-3 is a number, `off` is text."""
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?[0-9]+", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("merge", r"<<", "<"),
+):
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first)
+    )
+
+
+def _number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float:
+    """Read a float that may lack the dot (5e-3)."""
+    text = str(loader.construct_scalar(node)).lower()
+    return float(text.replace(".inf", "inf").replace(".nan", "nan"))
+
+
+def _whole(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    """Read a decimal whole number; a leading zero does not make it octal."""
+    return int(str(loader.construct_scalar(node)))
+
+
+_Loader.add_constructor("tag:yaml.org,2002:float", _number)
+_Loader.add_constructor("tag:yaml.org,2002:int", _whole)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Plain data with, where it came from a file, the line of every key and value.
+
+    Parameters
+    ----------
+    data : dict
+        The content.
+    name : str
+        What messages call it: the file, or "the protocol".
+    folder : pathlib.Path
+        Where relative paths in it start.
+    lines : dict
+        Line (from 1) by location.
+    """
+
+    data: dict[str, Any]
+    name: str = "the protocol"
+    folder: Path = field(default_factory=Path)
+    lines: Mapping[Location, int] = field(default_factory=dict)
+
+    def where(self, location: Location) -> str:
+        """Return the file, line and dotted path of a location, as far as it exists."""
+        known = self._existing(location)
+        path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in known).lstrip(".")
+        line = self.lines.get(known)
+        start = f"{self.name}, line {line}" if line else self.name
+        return f"{start}: {path}" if path else start
+
+    def _existing(self, location: Location) -> Location:
+        """Return the longest leading part of a location that the data have."""
+        node: Any = self.data
+        for depth, part in enumerate(location):
+            inside = (isinstance(node, dict) and part in node) or (
+                isinstance(node, list) and isinstance(part, int) and part < len(node)
+            )
+            if not inside:
+                return location[:depth]
+            node = node[part]
+        return location
+
+    def refuse(self, problems: Sequence[Problem]) -> InputError:
+        """Return one error that lists every problem, in the order of the file."""
+        merged: dict[Location, list[str]] = {}
+        for location, text in problems:
+            texts = merged.setdefault(self._existing(location), [])
+            if text not in texts:
+                texts.append(text)
+        order = sorted(merged, key=lambda place: self.lines.get(place, 0))
+        rows = [f"{self.where(place)}: {_either(merged[place])}" for place in order]
+        return InputError("\n".join(rows))
+
+
+def _either(texts: Sequence[str]) -> str:
+    """Join what would have been right, and say once what came."""
+    heads, tails = zip(*(text.partition("; got ")[::2] for text in texts), strict=True)
+    if len(set(tails)) == 1 and tails[0]:
+        return f"{' or '.join(heads)}; got {tails[0]}"
+    return " or ".join(texts)
+
+
+def plain(value: Any) -> Any:
+    """Return data made of dict, list, str and plain numbers only."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    return value
+
+
+def _positions(
+    node: yaml.Node, place: Location, lines: dict[Location, int], doubled: list[Problem]
+) -> None:
+    """Record the line of every key and item below a node, and keys that come twice."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            here = (*place, str(key.value))
+            if here in lines:
+                doubled.append(
+                    (
+                        here,
+                        f"this key comes twice, in lines {lines[here]} and "
+                        f"{key.start_mark.line + 1}; keep one",
+                    )
+                )
+            lines[here] = key.start_mark.line + 1
+            _positions(value, here, lines, doubled)
+    elif isinstance(node, yaml.SequenceNode):
+        for number, item in enumerate(node.value):
+            here = (*place, number)
+            lines[here] = item.start_mark.line + 1
+            _positions(item, here, lines, doubled)
+
+
+def read_source(path: Path) -> Source:
+    """Read a YAML file, or raise InputError with the line at which it is broken."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as text: {error}") from error
+    loader = _Loader(text)
+    lines: dict[Location, int] = {}
+    doubled: list[Problem] = []
+    data: Any = None
+    try:
+        node = loader.get_single_node()
+        if node is not None:
+            # before construction, which would copy merged keys (<<) into the node
+            _positions(node, (), lines, doubled)
+            data = plain(loader.construct_document(node))
+    except RecursionError as error:
+        raise InputError(f"{path}: an alias (*name) here contains itself.") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        said = getattr(error, "problem", None) or str(error)
+        raise InputError(
+            f"{path}{line}: this is not YAML: {said}. Check the indentation, and that every key "
+            "is followed by a colon and a space."
+        ) from error
+    finally:
+        loader.dispose()
+    if not isinstance(data, dict):
+        raise InputError(
+            f"{path}, line 1: a protocol must be a list of keys with values, such as "
+            f"'name: ...'; got {type(data).__name__}."
+        )
+    source = Source(data, str(path), path.parent, lines)
+    if doubled:
+        raise source.refuse(doubled)
+    return source
+
+
+def shipped_protocols() -> tuple[str, ...]:
+    """Return the names of the protocols that ship with predictlearn.
+
+    Returns
+    -------
+    tuple of str
+        Names that `Protocol.load` takes.
+
+    Examples
+    --------
+    >>> "aba" in shipped_protocols()
+    True
+    """
+    return tuple(sorted(path.stem for path in resource_folder("protocols").glob("*.yaml")))
+
+
+def find_protocol(path_or_name: str | Path) -> Path:
+    """Return the file of a protocol: an existing path, or the name of a shipped one."""
+    path = Path(path_or_name)
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise InputError(f"a protocol is a YAML file; {path} is a folder.")
+    names = shipped_protocols()
+    # a shipped protocol is also found as protocols/NAME.yaml from anywhere
+    plain_name = path.name.removesuffix(".yaml").removesuffix(".yml")
+    if plain_name in names and path.parent in (Path(), Path("protocols")):
+        return resource_folder("protocols") / f"{plain_name}.yaml"
+    close = nearest(plain_name, names)
+    hint = f" Did you mean {close!r}?" if close else ""
+    raise InputError(
+        f"there is no protocol file {path}; the protocols that ship are {', '.join(names)}.{hint}"
+    )

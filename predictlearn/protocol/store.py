@@ -1,0 +1,144 @@
+"""Finished networks on disk, so that an interrupted run continues where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from predictlearn.errors import InputError
+from predictlearn.protocol.engine import Failure, NetworkRecord, PhaseRecord
+from predictlearn.theory.overlaps import Overlaps
+
+__all__ = ["Store", "run_key"]
+
+_MANIFEST = "protocol.json"
+_ARRAYS = ("epochs", "losses", "overlaps", "evaluations")
+
+
+def run_key(
+    content: Mapping[str, Any], seed: int, starts: Sequence[Overlaps], version: str, tasks: bytes
+) -> str:
+    """Return a digest of everything that decides the numbers of a run."""
+    digest = hashlib.sha256()
+    decisive = {key: value for key, value in content.items() if key != "description"}
+    digest.update(json.dumps([decisive, seed, version], sort_keys=True).encode())
+    for start in starts:
+        digest.update(repr(start.sizes).encode() + start.matrix.tobytes())
+    digest.update(tasks)
+    return digest.hexdigest()
+
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file under a temporary name and rename it, so that it is whole or absent."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            write(stream)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+class Store:
+    """A folder of finished networks that belongs to one protocol, seed and set of starts.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Created if absent.
+    key : str
+        Digest of the run, see `run_key`.
+    about : mapping
+        Written beside it for people to read.
+
+    Raises
+    ------
+    InputError
+        If the folder belongs to another run, or holds files that are not a run's.
+    """
+
+    def __init__(self, folder: Path, key: str, about: Mapping[str, Any]) -> None:
+        self.folder = folder
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"output must be a folder; {folder} is a file.")
+        manifest = folder / _MANIFEST
+        if manifest.is_file():
+            self._check_owner(manifest, key, about)
+        elif folder.is_dir() and any(folder.iterdir()):
+            raise InputError(
+                f"output must be a new or empty folder, or one that holds this run; {folder} "
+                "holds other files. Choose another."
+            )
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            text = json.dumps({"key": key, **about}, indent=2)
+            write_atomically(manifest, lambda stream: stream.write(text.encode()))
+        (folder / "networks").mkdir(exist_ok=True)
+
+    @staticmethod
+    def _check_owner(manifest: Path, key: str, about: Mapping[str, Any]) -> None:
+        """Raise unless the folder's run has this key."""
+        try:
+            owner = json.loads(manifest.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"output: {manifest} cannot be read ({error}).") from error
+        if not isinstance(owner, dict) or owner.get("key") != key:
+            said = owner if isinstance(owner, dict) else {}
+            raise InputError(
+                f"output: {manifest.parent} holds the run of protocol {said.get('name')!r} with "
+                f"seed {said.get('seed')} by version {said.get('version')}, not this one (protocol "
+                f"{about.get('name')!r}, seed {about.get('seed')}, version {about.get('version')}, "
+                "the same settings and starts). Choose another folder, or remove that one."
+            )
+
+    def path(self, network: int) -> Path:
+        """Return the file of a network."""
+        return self.folder / "networks" / f"{network:05d}.npz"
+
+    def has(self, network: int) -> bool:
+        """Return whether a network is finished."""
+        return self.path(network).is_file()
+
+    def write(self, record: NetworkRecord) -> None:
+        """Write a finished network."""
+        about = {
+            "network": record.network,
+            "phases": [[p.arm, p.phase, p.task, p.before] for p in record.phases],
+            "failures": [
+                [f.arm, f.phase, f.task, f.before, f.epoch, f.reason] for f in record.failures
+            ],
+        }
+        arrays = {
+            f"{name}_{k}": getattr(phase, name)
+            for k, phase in enumerate(record.phases)
+            for name in _ARRAYS
+        }
+        arrays["about"] = np.array(json.dumps(about))
+        write_atomically(self.path(record.network), lambda stream: np.savez(stream, **arrays))
+
+    def read(self, network: int) -> NetworkRecord:
+        """Read a finished network, or raise InputError if its file is damaged."""
+        path = self.path(network)
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                about = json.loads(str(stored["about"]))
+                phases = tuple(
+                    PhaseRecord(*labels, *(stored[f"{name}_{k}"] for name in _ARRAYS))
+                    for k, labels in enumerate(about["phases"])
+                )
+                failures = tuple(Failure(*values) for values in about["failures"])
+                return NetworkRecord(int(about["network"]), phases, failures)
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise InputError(
+                f"output: {path} is damaged ({error}); remove it and run again to compute that "
+                "network anew."
+            ) from error

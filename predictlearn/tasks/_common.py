@@ -1,0 +1,68 @@
+"""What several tasks share: time in bins, and freezing a random task."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from predictlearn.checks import as_float_array, positive, seed_sequence
+from predictlearn.errors import InputError
+
+if TYPE_CHECKING:
+    from predictlearn.tasks.arrays import ArrayTask
+    from predictlearn.theory.trials import Task
+
+
+def bin_count(duration: float, dt: float, minimum: int = 2) -> int:
+    """Return how many bins of width dt make up a trial, or raise if there are too few."""
+    n_steps = round(duration / dt)
+    if n_steps < minimum:
+        raise InputError(
+            f"duration must be at least {minimum} bins of dt = {dt:g} s; got {duration:g} s."
+        )
+    return n_steps
+
+
+def check_times(task: object, *names: str) -> None:
+    """Replace the named attributes of a frozen task by positive floats, or raise InputError."""
+    for name in names:
+        object.__setattr__(task, name, positive(name, getattr(task, name)))
+
+
+def check_number(name: str, value: object) -> float:
+    """Return a finite number of any sign as float, or raise InputError."""
+    number = as_float_array(name, value, ndim=0)
+    if isinstance(value, bool | str):
+        raise InputError(f"{name} must be a number; got {value!r}.")
+    return float(number)
+
+
+def check_range(name: str, value: object, minimum: float) -> tuple[float, float]:
+    """Return a pair (low, high) with minimum <= low <= high, or raise InputError."""
+    if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str) or len(value) != 2:
+        raise InputError(f"{name} must be two numbers, (low, high) in seconds; got {value!r}.")
+    low, high = (check_number(name, item) for item in value)
+    if not (minimum <= low <= high < math.inf):
+        raise InputError(
+            f"{name} must be (low, high) with {minimum:g} <= low <= high, in seconds; "
+            f"got {value!r}."
+        )
+    return low, high
+
+
+def time_major(n_trials: int, n_steps: int, columns: int) -> np.ndarray:
+    """Return zeros (trials, time, columns) that lie in memory as (time, columns, trials).
+
+    The compiled loops run over trials innermost, so they take such arrays without a copy.
+    """
+    return np.moveaxis(np.zeros((n_steps, columns, n_trials)), 2, 0)
+
+
+def freeze(task: Task, seed: int | np.random.SeedSequence = 0) -> ArrayTask:
+    """Return the fixed task made of the trials that `seed` draws from `task`."""
+    from predictlearn.tasks.arrays import ArrayTask
+
+    return ArrayTask.from_trials(task.sample(np.random.default_rng(seed_sequence(seed))))

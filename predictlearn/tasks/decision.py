@@ -1,0 +1,147 @@
+"""Decision-making: report the strength of a noisy stimulus after it has gone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from predictlearn.checks import as_float_array, non_negative, positive_int
+from predictlearn.errors import InputError
+from predictlearn.tasks._common import bin_count, check_number, check_times, freeze, time_major
+from predictlearn.tasks.arrays import ArrayTask
+from predictlearn.theory.trials import Trials
+
+__all__ = ["DecisionMaking"]
+
+
+@dataclass(frozen=True)
+class DecisionMaking:
+    """Fixation, noisy stimulus, delay, response.
+
+    During the stimulus the input is ``coherence * gain`` plus independent noise in every bin;
+    outside it the input is zero. In the response, which lasts to the end of the trial, the target
+    is ``coherence / scale``. The loss is the mean squared error over the bins of the response.
+
+    Parameters
+    ----------
+    coherences : sequence of float, default (-16, -8, -2, 2, 8, 16)
+        Stimulus strengths, one drawn at random for each trial.
+    noise : float, default 0.05
+        Standard deviation of the input noise in each bin of the stimulus.
+    duration : float, default 20.0
+        Length of a trial in seconds.
+    dt : float, default 0.05
+        Bin width in seconds.
+    trials : int, default 128
+        Trials drawn in each epoch.
+    fixation : float, default 1.0
+        Time before the stimulus in seconds.
+    stimulus : float, default 9.0
+        Length of the stimulus in seconds.
+    delay : float, default 1.0
+        Time between stimulus and response in seconds.
+    gain : float, default 0.032
+        Input per unit of coherence (published: 3.2 / 100).
+    scale : float, optional
+        Coherence at which the target is 1; the largest absolute coherence if not given.
+
+    Raises
+    ------
+    InputError
+        If a number is out of range, or no bin is left for the response.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> trials = DecisionMaking(trials=4).sample(np.random.default_rng(0))
+    >>> trials.inputs.shape, int((trials.weights[0] > 0).sum())   # 9 s of response
+    ((4, 400, 1), 180)
+    """
+
+    coherences: Sequence[float] = (-16.0, -8.0, -2.0, 2.0, 8.0, 16.0)
+    noise: float = 0.05
+    duration: float = 20.0
+    dt: float = 0.05
+    trials: int = 128
+    fixation: float = 1.0
+    stimulus: float = 9.0
+    delay: float = 1.0
+    gain: float = 3.2 / 100
+    scale: float | None = None
+
+    n_in: ClassVar[int] = 1
+    n_out: ClassVar[int] = 1
+    fixed: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_times(self, "duration", "dt", "stimulus")
+        for name in ("noise", "fixation", "delay"):
+            object.__setattr__(self, name, non_negative(name, getattr(self, name)))
+        object.__setattr__(self, "gain", check_number("gain", self.gain))
+        object.__setattr__(self, "trials", positive_int("trials", self.trials))
+        levels = as_float_array("coherences", self.coherences, ndim=1)
+        if not np.any(levels):
+            raise InputError(f"coherences must hold a value other than 0; got {self.coherences!r}.")
+        object.__setattr__(self, "coherences", tuple(levels.tolist()))
+        if self.scale is None:
+            object.__setattr__(self, "scale", float(np.max(np.abs(levels))))
+        check_times(self, "scale")
+        n_steps = bin_count(self.duration, self.dt)
+        on, off, respond = self._edges()
+        if off == on:
+            raise InputError(f"stimulus must last at least one bin; got {self.stimulus:g} s.")
+        if respond >= n_steps:
+            raise InputError(
+                "duration must exceed fixation + stimulus + delay = "
+                f"{self.fixation + self.stimulus + self.delay:g} s to leave time for the response; "
+                f"got {self.duration:g}."
+            )
+
+    def _edges(self) -> tuple[int, int, int]:
+        """Return the bins where the stimulus starts and ends, and where the response starts."""
+        times = np.cumsum([self.fixation, self.stimulus, self.delay])
+        on, off, respond = (round(float(time) / self.dt) for time in times)
+        return on, off, respond
+
+    def sample(self, rng: np.random.Generator) -> Trials:
+        """Draw the trials of one epoch.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Source of randomness; the same state gives the same trials.
+
+        Returns
+        -------
+        Trials
+            ``trials`` trials with one input and one output.
+        """
+        n_steps = bin_count(self.duration, self.dt)
+        on, off, respond = self._edges()
+        levels = np.asarray(self.coherences)[rng.integers(len(self.coherences), size=self.trials)]
+        inputs, targets, weights = (time_major(self.trials, n_steps, 1) for _ in range(3))
+        stimulus = rng.standard_normal((off - on, self.trials))
+        stimulus *= self.noise
+        stimulus += self.gain * levels
+        inputs[:, on:off, 0] = stimulus.T
+        targets[:, respond:, 0] = (levels / (self.scale or 1.0))[:, None]
+        weights[:, respond:, 0] = 1.0 / (self.trials * (n_steps - respond))
+        return Trials(inputs, targets, weights, self.dt)
+
+    def freeze(self, seed: int | np.random.SeedSequence = 0) -> ArrayTask:
+        """Return the fixed task made of the trials that `seed` draws.
+
+        Parameters
+        ----------
+        seed : int or numpy.random.SeedSequence, default 0
+            Seed of the draw.
+
+        Returns
+        -------
+        ArrayTask
+            The fixed task.
+        """
+        return freeze(self, seed)
