@@ -16,9 +16,7 @@ TASK = pl.Filter(decay=0.2, duration=10.0, dt=0.1)
 def test_the_papers_pair_does_the_same_and_learns_differently():
     twin = pl.functionally_equivalent(PAPER, "linear", uu=2.05, mu=0.8)
     trials = TASK.sample(np.random.default_rng(0))
-    activity, other = (
-        pl.run_network(o.loadings(300, seed=1), trials) for o in (PAPER, twin)
-    )
+    activity, other = (pl.run_network(o.loadings(300, seed=1), trials) for o in (PAPER, twin))
     np.testing.assert_allclose(activity.outputs, other.outputs, atol=1e-13)
     noise = pl.Trials(
         np.random.default_rng(1).normal(size=(5, 50, 1)),
@@ -118,7 +116,11 @@ def test_the_symmetry_of_the_linear_flow_is_exact():
 def test_prior_draws_agree_with_what_was_seen(sizes, readout_known):
     truth = random_overlaps(7, *sizes)
     seen = truth.to_series()
-    hidden = [n for n in truth.hidden_names() if not (readout_known and n[0] == "z" == n.rstrip("0123456789")[-1])]
+    hidden = [
+        n
+        for n in truth.hidden_names()
+        if not (readout_known and n[0] == "z" == n.rstrip("0123456789")[-1])
+    ]
     seen[hidden] = np.nan
     draws = pl.HiddenPrior().draw(seen, *sizes, n=40, seed=1)
     for draw in draws:

@@ -154,7 +154,7 @@ def test_trajectory_is_labelled_immutable_and_survives_pickling():
         t.array[0, 0, 0] = 1.0
     with pytest.raises(TypeError):
         t.settings["tau"] = 2.0
-    back = pickle.loads(pickle.dumps(t))  # noqa: S301
+    back = pickle.loads(pickle.dumps(t))
     np.testing.assert_array_equal(back.array, t.array)
     assert back.settings == t.settings
 
@@ -177,7 +177,10 @@ def test_divergence_names_the_epoch():
         (lambda: pl.GradientDescent(1e-3, pathway_rates={"z": -1}), r"pathway_rates\['z'\]"),
         (lambda: pl.GradientDescent(1e-3, pathway_rates=[0]), "must map pathways to rates"),
         (lambda: pl.GradientFlow(rtol=0.0), "rtol must be a positive number"),
-        (lambda: pl.learn(random_overlaps(0), "filter", pl.GradientDescent(1), 5), "task must have"),
+        (
+            lambda: pl.learn(random_overlaps(0), "filter", pl.GradientDescent(1), 5),
+            "task must have",
+        ),
         (lambda: pl.learn(random_overlaps(0), TASK, "sgd", 5), "rule must be a GradientDescent"),
         (lambda: pl.learn(random_overlaps(0), TASK, pl.GradientDescent(1), 2.5), "epochs must be"),
         (

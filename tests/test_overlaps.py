@@ -13,7 +13,7 @@ SIZES = [(1, 1, 1), (1, 2, 1), (2, 2, 2), (3, 1, 2)]
 
 
 def test_rank_one_has_the_ten_published_names_in_order():
-    names = "zm zu vm vu mu zv mm uu vv zz".split()
+    names = ["zm", "zu", "vm", "vu", "mu", "zv", "mm", "uu", "vv", "zz"]
     assert list(random_overlaps(0).names) == names
 
 

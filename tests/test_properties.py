@@ -45,9 +45,7 @@ def test_rotating_the_recurrent_axes_commutes_with_learning(seed, shape, kind):
     task, rule = _array_task(seed, shape[0], shape[2]), pl.GradientDescent(0.05)
     turned_then_learned = pl.learn(o.gauge(q), task, rule, 15, kind).final
     learned_then_turned = pl.learn(o, task, rule, 15, kind).final.gauge(q)
-    np.testing.assert_allclose(
-        turned_then_learned.matrix, learned_then_turned.matrix, atol=1e-9
-    )
+    np.testing.assert_allclose(turned_then_learned.matrix, learned_then_turned.matrix, atol=1e-9)
 
 
 @COMMON
@@ -103,4 +101,6 @@ def test_erf_flow_conserves_the_recurrent_difference(seed):
 @given(seed=seeds, shape=sizes)
 def test_loadings_have_exactly_their_overlaps(seed, shape):
     o = random_overlaps(seed, *shape)
-    np.testing.assert_allclose(o.loadings(o.dim + 3, seed=seed).overlaps().matrix, o.matrix, atol=1e-12)
+    np.testing.assert_allclose(
+        o.loadings(o.dim + 3, seed=seed).overlaps().matrix, o.matrix, atol=1e-12
+    )

@@ -415,8 +415,8 @@ def test_offset_and_smoothing_of_wrong_shape_are_refused():
 
 def test_a_rotation_of_the_cursor_turns_the_desired_velocity_back():
     """The seen cursor R(30) c reaches the target exactly when c is the wanted velocity."""
-    task = pl.ReachingReadout(targets=[0.0, 90.0, 210.0], speed=2.0, rotation=30.0)
-    plain = pl.ReachingReadout(targets=[0.0, 90.0, 210.0], speed=2.0)
+    task = ReachingReadout(targets=[0.0, 90.0, 210.0], speed=2.0, rotation=30.0)
+    plain = ReachingReadout(targets=[0.0, 90.0, 210.0], speed=2.0)
     angle = np.deg2rad(30.0)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     seen = task.sample().targets @ turn.T

@@ -1,0 +1,127 @@
+"""Make simulated-learning.npz: SIMULATED spike counts of a network that learns.
+
+A network of 300 erf neurons learns the flip-flop by gradient descent on all its loadings. At five
+stages of learning, 80 of its neurons are "recorded" while it does 40 trials of the task: spike
+counts are Poisson, with mean baseline + gain * phi(h) per bin. The same neurons in every session.
+
+Run from anywhere: ``python datasets/make_simulated.py [FILE]``. The same file comes out every time.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+import predictlearn as pl
+from predictlearn.recordings.storage import write_npz
+
+SEED = 20260504
+N_NETWORK, N_RECORDED, N_TRIALS = 300, 80, 40
+STAGES = (0, 30, 80, 200, 600)
+TAU = 1.0
+RATE = 0.02
+GAIN = 4.0
+BASELINE = (5.0, 8.0)
+TASK = pl.FlipFlop(
+    wait=(1.0, 2.0),
+    input_amplitude=2.0,
+    target_amplitude=0.5,
+    duration=8.0,
+    dt=0.1,
+    trials=32,
+)
+START = {"zm": 0.1, "zu": 0.3, "vm": 0.4, "vu": 0.5, "mu": 0.2}
+
+
+def make() -> dict[str, np.ndarray]:
+    """Train the network and record its sessions.
+
+    Returns
+    -------
+    dict of ndarray
+        Arrays of the data set; see README.md beside this file.
+    """
+    seeds = [int(s) for s in np.random.SeedSequence(SEED).generate_state(4)]
+    rng = np.random.default_rng(seeds[0])
+    loadings = pl.Overlaps(np.eye(4)).replace(**START).loadings(N_NETWORK, seed=seeds[1] % 2**31)
+    recorded = np.sort(rng.permutation(N_NETWORK)[:N_RECORDED])
+    baseline = rng.uniform(*BASELINE, size=N_RECORDED)
+    task = pl.FlipFlop(**{**_settings(), "trials": N_TRIALS})
+    kept: dict[str, list[np.ndarray]] = {
+        name: [] for name in ("counts", "inputs", "outputs", "overlaps", "loss")
+    }
+    done = 0
+    for stage in STAGES:
+        if stage > done:
+            run = pl.train_network(
+                loadings,
+                TASK,
+                pl.GradientDescent(RATE),
+                stage - done,
+                "erf",
+                tau=TAU,
+                seed=seeds[2] % 2**31 + done,
+            )
+            loadings = run.loadings
+            done = stage
+            kept["loss"].append(run.loss.to_numpy())
+        trials = task.sample(rng)
+        activity = pl.run_network(loadings, trials, "erf", TAU)
+        mean = baseline + GAIN * activity.rates[:, :, recorded]
+        counts = rng.poisson(mean)
+        if counts.max() > 255:
+            raise ValueError("counts do not fit into one byte")
+        kept["counts"].append(counts.astype(np.uint8))
+        kept["inputs"].append(trials.inputs.astype(np.float32))
+        kept["outputs"].append(activity.outputs.astype(np.float32))
+        kept["overlaps"].append(loadings.overlaps().matrix)
+    return {
+        "counts": np.stack(kept["counts"]),
+        "inputs": np.stack(kept["inputs"]),
+        "outputs": np.stack(kept["outputs"]),
+        "overlaps": np.stack(kept["overlaps"]),
+        "epochs": np.array(STAGES),
+        "recorded": recorded,
+        "baseline": baseline,
+        "dt": np.float64(TASK.dt),
+        "loss": np.concatenate([x[:-1] for x in kept["loss"][:-1]] + [kept["loss"][-1]]),
+        "metadata": np.str_(json.dumps(_metadata(), indent=1)),
+    }
+
+
+def _settings() -> dict[str, object]:
+    """Return the settings of the task."""
+    return asdict(TASK)
+
+
+def _metadata() -> dict[str, object]:
+    """Return what the data set says about itself."""
+    return {
+        "name": "simulated-learning",
+        "simulated": True,
+        "description": (
+            "SIMULATED. Poisson spike counts of 80 of the 300 neurons of an erf network that "
+            "learns the flip-flop by gradient descent; no animal was recorded."
+        ),
+        "source": "datasets/make_simulated.py of predictlearn",
+        "licence": "MIT",
+        "seed": SEED,
+        "nonlinearity": "erf",
+        "tau": TAU,
+        "gain": GAIN,
+        "counts": "Poisson, mean per bin = baseline + gain * phi(h)",
+        "network_size": N_NETWORK,
+        "task": {"kind": "flip-flop", **_settings()},
+        "rule": {"kind": "gradient descent", "rate": RATE},
+    }
+
+
+if __name__ == "__main__":
+    default = Path(__file__).resolve().parent / "simulated-learning.npz"
+    file = Path(sys.argv[1]) if len(sys.argv) > 1 else default
+    write_npz(file, make())
+    print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")  # noqa: T201

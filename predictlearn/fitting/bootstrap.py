@@ -1,0 +1,319 @@
+"""Intervals by a linearised bootstrap over trials and neurons.
+
+Every replicate draws trials with replacement and moves the fit by one Newton step of the
+reweighted estimating equations, whose scores by trial and neuron are at hand after the fit; it
+then draws neurons with replacement for the moments of the loadings. The noise of one bin belongs
+to one trial and one neuron, so drawing both for the dynamics would count it twice: the part of
+the dynamics' score that is a neuron's own, beyond what its trials explain, is all that drawing
+neurons adds (two-way clustering). Moments of noisy loadings are inflated; that is taken off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+from predictlearn.fitting.inner import trial_scores
+from predictlearn.fitting.moments import (
+    invert,
+    moment_gap,
+    noise_variance,
+    positive_part,
+    sampling_precision,
+)
+from predictlearn.fitting.solver import Problem, Solution, free_directions, reduced_system
+from predictlearn.fitting.summary import Raw
+
+__all__ = ["Linearised", "interval_table", "linearise", "replicates"]
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Linearised:
+    """How the fit answers to a change of weights.
+
+    Parameters
+    ----------
+    theta, phi : ndarray
+        The fit.
+    trial_theta : ndarray, shape (trials, q)
+        Step of theta for one more copy of a trial.
+    neuron_theta : ndarray, shape (neurons, q)
+        Step of theta for one more copy of a neuron, noise of its trials taken off.
+    trial_phi : ndarray, shape (trials, neurons, p)
+        Step of the coefficients at fixed theta.
+    follow : ndarray, shape (neurons, p, q)
+        How the coefficients follow theta: phi moves by -follow dtheta.
+    error : ndarray, shape (n_base, n_base)
+        Mean over neurons of the estimation covariance of their loadings.
+    """
+
+    theta: Array
+    phi: Array
+    trial_theta: Array
+    neuron_theta: Array
+    trial_phi: Array
+    follow: Array
+    error: Array
+
+
+def linearise(problem: Problem, solution: Solution) -> Linearised:
+    """Linearise the fit in the weights of trials and neurons.
+
+    Parameters
+    ----------
+    problem : Problem
+        What was fitted.
+    solution : Solution
+        The fit.
+
+    Returns
+    -------
+    Linearised
+        Steps by trial and by neuron.
+    """
+    data, layout = problem.data, problem.layout
+    at, theta = solution.at, solution.theta
+    rolled = problem.dynamics.roll(theta)
+    if rolled is None:
+        raise ArithmeticError("the fitted dynamics run away; fit again from other starts")
+    k, dk = (data.flatten(x) for x in rolled)
+    scores = trial_scores(data, layout, k, dk, at.phi)
+    p, lead = at.phi.shape[1], data.n_lead
+    variance = np.maximum(noise_variance(data, at), 1e-300)
+    weights = 1 / variance
+    h, _, back, _ = reduced_system(at, weights, 0.0)
+    inverse_scores = np.einsum("iab,pib->pia", invert(at.inner), scores[:, :, :p], optimize=True)
+    small = np.sqrt(problem.data.n_trials / (problem.data.n_trials - 1))
+    error = _mean_outer(inverse_scores[:, :, lead:]) * small**2
+
+    # Scores of theta with every neuron solved for, by trial and neuron.
+    own = weights[:, None] * (
+        scores[:, :, p:] - np.einsum("iaj,pia->pij", back, scores[:, :, :p], optimize=True)
+    )
+    by_trial = own.sum(axis=1)
+    by_neuron = own.sum(axis=0)
+    anchor_trial = np.zeros_like(by_trial)
+    anchor_neuron = np.zeros_like(by_neuron)
+    if layout.erf:
+        _, slope = moment_gap(data, layout, theta, at, back)
+        loadings = at.phi[:, lead:]
+        rows, columns = layout.triangle
+        precision = sampling_precision(layout, loadings, problem.sampled)
+        h = h + slope.T @ precision @ slope
+        pull = slope.T @ precision
+        half = np.einsum("ia,pib->pab", loadings, inverse_scores[:, :, lead:], optimize=True)
+        moved = (half[:, rows, columns] + half[:, columns, rows]) / data.n_neurons
+        anchor_trial = moved @ pull.T
+        if problem.sampled:
+            moved = loadings[:, rows] * loadings[:, columns] / data.n_neurons
+            anchor_neuron = (moved - moved.mean(axis=0)) @ pull.T
+    free = free_directions(layout, theta)
+    free = np.where(problem.dynamics.held(theta)[:, None], 0.0, free)
+    inverse = free @ np.linalg.pinv(free.T @ h @ free, rcond=1e-11, hermitian=True) @ free.T
+
+    by_neuron = by_neuron - by_neuron.mean(axis=0)
+    shrink = 0.0
+    if problem.sampled:
+        noise = np.einsum("pij,jk,pik->", own, inverse, own, optimize=True)
+        total = np.einsum("ij,jk,ik->", by_neuron, inverse, by_neuron)
+        shrink = float(np.sqrt(max(0.0, 1 - noise / total))) if total > 0 else 0.0
+    return Linearised(
+        theta=theta,
+        phi=at.phi,
+        trial_theta=(by_trial + anchor_trial) @ inverse * small,
+        neuron_theta=(shrink * by_neuron + anchor_neuron) @ inverse,
+        trial_phi=inverse_scores * small,
+        follow=back,
+        error=error,
+    )
+
+
+def moments(problem: Problem, linear: Linearised) -> Array:
+    """Return the (m, u) block of S at the fit.
+
+    Parameters
+    ----------
+    problem : Problem
+        What was fitted.
+    linear : Linearised
+        The fit, with the estimation error of the loadings.
+
+    Returns
+    -------
+    ndarray, shape (n_base, n_base)
+        From theta for erf, else moments of the loadings less their estimation error.
+    """
+    if problem.layout.erf:
+        return positive_part(problem.layout.unpack(linear.theta)[2])
+    loadings = linear.phi[:, problem.data.n_lead :]
+    return positive_part(loadings.T @ loadings / len(loadings) - linear.error)
+
+
+@dataclass(frozen=True, eq=False)
+class OutputFit:
+    """The regression of the outputs on g k, and how it answers to weights and to theta.
+
+    Parameters
+    ----------
+    zb : ndarray, shape (n_out, n_base)
+        Coefficients.
+    trial : ndarray, shape (trials, n_out, n_base)
+        Step for one more copy of a trial.
+    follow : ndarray, shape (n_out, n_base, q)
+        Derivative in theta.
+    """
+
+    zb: Array
+    trial: Array
+    follow: Array
+
+
+def fit_outputs(problem: Problem, theta: Array, outputs: Array) -> OutputFit:
+    """Regress the outputs on g k.
+
+    Parameters
+    ----------
+    problem : Problem
+        What was fitted.
+    theta : ndarray, shape (q,)
+        Dynamics.
+    outputs : ndarray, shape (trials, time, n_out)
+        Outputs, NaN where missing.
+
+    Returns
+    -------
+    OutputFit
+        Overlaps of the readout with m and u.
+    """
+    zb, trial = _regress_outputs(problem, theta, outputs)
+    follow = np.zeros((*zb.shape, problem.layout.size))
+    free = free_directions(problem.layout, theta)
+    for direction in free.T:
+        step = 1e-5 * max(1.0, float(np.abs(theta).max()))
+        up = _regress_outputs(problem, theta + step * direction, outputs)[0]
+        down = _regress_outputs(problem, theta - step * direction, outputs)[0]
+        follow += ((up - down) / (2 * step))[:, :, None] * direction
+    n = problem.data.n_trials
+    return OutputFit(zb, trial * np.sqrt(n / (n - 1)), follow)
+
+
+def _regress_outputs(problem: Problem, theta: Array, outputs: Array) -> tuple[Array, Array]:
+    """Return coefficients of the outputs on g k, and the step of each trial."""
+    rolled = problem.dynamics.roll(problem.dynamics.clip(theta))
+    if rolled is None:
+        raise ArithmeticError("the fitted dynamics run away; fit again from other starts")
+    k = rolled[0]
+    regressors = k * problem.dynamics.gain(theta, k)
+    n_out, n_base = outputs.shape[2], len(k)
+    zb = np.zeros((n_out, n_base))
+    trial = np.zeros((outputs.shape[0], n_out, n_base))
+    for o in range(n_out):
+        seen = ~np.isnan(outputs[:, :, o])
+        y = np.where(seen, outputs[:, :, o], 0.0)
+        x = regressors * seen
+        inverse = np.linalg.pinv(np.einsum("cpt,dpt->cd", x, x), rcond=1e-12, hermitian=True)
+        zb[o] = inverse @ np.einsum("cpt,pt->c", x, y)
+        residual = y - np.einsum("c,cpt->pt", zb[o], x)
+        trial[:, o] = np.einsum("cpt,pt->pc", x, residual) @ inverse
+    return zb, trial
+
+
+def replicates(
+    problem: Problem,
+    linear: Linearised,
+    output_fit: OutputFit | None,
+    readout: Array | None,
+    n_bootstrap: int,
+    seed: int,
+) -> list[Raw]:
+    """Draw bootstrap replicates of the blocks of S.
+
+    Parameters
+    ----------
+    problem : Problem
+        What was fitted.
+    linear : Linearised
+        The fit and its steps.
+    output_fit : OutputFit or None
+        The regression of the outputs.
+    readout : ndarray, shape (neurons, n_out), or None
+        The readout, if known.
+    n_bootstrap : int
+        Number of replicates.
+    seed : int
+        Seed.
+
+    Returns
+    -------
+    list of Raw
+        One a replicate.
+    """
+    rng = np.random.default_rng(seed)
+    layout, lead = problem.layout, problem.data.n_lead
+    n_trials, n_neurons = problem.data.n_trials, problem.data.n_neurons
+    small = np.sqrt(n_neurons / (n_neurons - 1))
+    out = []
+    for _ in range(n_bootstrap):
+        w = rng.multinomial(n_trials, np.full(n_trials, 1 / n_trials)) - 1.0
+        v = rng.multinomial(n_neurons, np.full(n_neurons, 1 / n_neurons)) - 1.0
+        v *= small if problem.sampled else 0.0
+        step = w @ linear.trial_theta + v @ linear.neuron_theta
+        theta = problem.dynamics.clip(linear.theta + step)
+        phi = linear.phi + np.tensordot(w, linear.trial_phi, axes=1) - linear.follow @ step
+        loadings = phi[:, lead:]
+        vm, vu, bb = layout.unpack(theta)
+        weights = (1.0 + v) / n_neurons
+        if not layout.erf:
+            # Estimation error enters twice: in the fit, and again in the replicate.
+            bb = (loadings * weights[:, None]).T @ loadings - 2 * linear.error
+        zb, zz = np.full((1, layout.n_base), np.nan), np.full((1, 1), np.nan)
+        if readout is not None:
+            zb = (readout * weights[:, None]).T @ loadings
+            zz = (readout * weights[:, None]).T @ readout
+        elif output_fit is not None:
+            zb = output_fit.zb + np.tensordot(w, output_fit.trial, axes=1)
+            zb = zb + output_fit.follow @ step
+            zz = np.full((len(zb), len(zb)), np.nan)
+        times = problem.dynamics.times(theta)
+        out.append(Raw(vm, vu, positive_part(bb), zb, zz, times))
+    return out
+
+
+def interval_table(
+    estimate: dict[str, float], draws: list[dict[str, float]], level: float, degrees: int
+) -> pd.DataFrame:
+    """Turn replicates into intervals.
+
+    Parameters
+    ----------
+    estimate : dict of str to float
+        Estimates; NaN where unseen.
+    draws : list of dict
+        The same from every replicate.
+    level : float
+        Coverage, such as 0.95.
+    degrees : int
+        Degrees of freedom of the t quantile.
+
+    Returns
+    -------
+    DataFrame
+        Index the names; columns low, high, estimate, sd.
+    """
+    quantile = float(stats.t.ppf(0.5 + level / 2, max(degrees, 1)))
+    table = pd.DataFrame(draws, columns=list(estimate))
+    centre = pd.Series(estimate, dtype=float)
+    sd = table.std(ddof=1) if len(table) > 1 else pd.Series(np.nan, index=centre.index)
+    low, high = centre - quantile * sd, centre + quantile * sd
+    return pd.DataFrame({"low": low, "high": high, "estimate": centre, "sd": sd})
+
+
+def _mean_outer(steps: Array) -> Array:
+    """Return the mean over neurons of the sum over trials of step step^T."""
+    return np.asarray(np.einsum("pia,pib->ab", steps, steps, optimize=True) / steps.shape[1])

@@ -1,0 +1,326 @@
+"""The reduced activity k(t) and its derivative with respect to the parameters of the dynamics.
+
+    tau dk_m/dt = -k_m + x(t - latency)
+    tau dk_u/dt = -k_u + g(Delta) [S_vm k_m + S_vu k_u],    Delta = k^T S_bb k
+
+Parameters theta, in this order: S_vm, S_vu, the upper triangle of S_bb (erf only), log tau and
+latency (where they are fitted). The gauge U -> U Q leaves all activity as it is, so theta has
+R^2 directions that no data can tell; `Layout.tangents` gives them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+__all__ = ["Dynamics", "Layout"]
+
+Array = npt.NDArray[np.float64]
+
+# Beyond this the activity has run away: no fit lies there, and squares would overflow.
+_RUNAWAY = 1e8
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each parameter of the dynamics stands in theta.
+
+    Parameters
+    ----------
+    n_in, rank : int
+        Numbers of inputs and of recurrent dimensions.
+    erf : bool
+        Whether the gain depends on S_bb.
+    fit_tau, fit_latency : bool
+        Whether they are part of theta.
+    """
+
+    n_in: int
+    rank: int
+    erf: bool
+    fit_tau: bool = False
+    fit_latency: bool = False
+
+    @property
+    def n_base(self) -> int:
+        """Number of reduced coordinates k, n_in + rank."""
+        return self.n_in + self.rank
+
+    @property
+    def n_vm(self) -> int:
+        """Number of entries of S_vm."""
+        return self.rank * self.n_in
+
+    @property
+    def n_drive(self) -> int:
+        """Number of entries of S_vm and S_vu."""
+        return self.n_vm + self.rank**2
+
+    @property
+    def n_bb(self) -> int:
+        """Number of entries of S_bb in theta."""
+        return self.n_base * (self.n_base + 1) // 2 if self.erf else 0
+
+    @property
+    def at_time(self) -> int:
+        """Index in theta of what follows S_bb: log tau, latency."""
+        return self.n_drive + self.n_bb
+
+    @property
+    def size(self) -> int:
+        """Length of theta."""
+        return self.at_time + self.fit_tau + self.fit_latency
+
+    @property
+    def triangle(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Rows and columns of the upper triangle of S_bb, in the order of theta."""
+        return np.triu_indices(self.n_base)
+
+    def pack(
+        self, vm: Array, vu: Array, bb: Array, tau: float = 1.0, latency: float = 0.0
+    ) -> Array:
+        """Stack the parameters into theta."""
+        parts = [vm.ravel(), vu.ravel()]
+        if self.erf:
+            parts.append(bb[self.triangle])
+        if self.fit_tau:
+            parts.append(np.array([np.log(tau)]))
+        if self.fit_latency:
+            parts.append(np.array([latency]))
+        return np.concatenate(parts)
+
+    def unpack(self, theta: Array) -> tuple[Array, Array, Array]:
+        """Return S_vm, S_vu and S_bb (zeros where the gain does not depend on it)."""
+        vm = theta[: self.n_vm].reshape(self.rank, self.n_in)
+        vu = theta[self.n_vm : self.n_drive].reshape(self.rank, self.rank)
+        bb = np.zeros((self.n_base, self.n_base))
+        if self.erf:
+            bb[self.triangle] = theta[self.n_drive : self.at_time]
+            bb = np.triu(bb) + np.triu(bb, 1).T
+        return vm, vu, bb
+
+    def regauge(self, theta: Array, q: Array) -> Array:
+        """Return theta after U -> U Q, that is k_u -> Q^-1 k_u."""
+        vm, vu, bb = self.unpack(theta)
+        inverse = np.linalg.inv(q)
+        base = np.eye(self.n_base)
+        base[self.n_in :, self.n_in :] = q
+        parts = [(inverse @ vm).ravel(), (inverse @ vu @ q).ravel()]
+        if self.erf:
+            parts.append((base.T @ bb @ base)[self.triangle])
+        return np.concatenate([*parts, theta[self.at_time :]])
+
+    def tangents(self, theta: Array) -> Array:
+        """Return the (size, rank^2) directions along which only the gauge changes."""
+        vm, vu, bb = self.unpack(theta)
+        columns = []
+        for r in range(self.rank):
+            for c in range(self.rank):
+                x = np.zeros((self.rank, self.rank))
+                x[r, c] = 1.0
+                base = np.zeros((self.n_base, self.n_base))
+                base[self.n_in :, self.n_in :] = x
+                parts = [(-x @ vm).ravel(), (vu @ x - x @ vu).ravel()]
+                if self.erf:
+                    parts.append((base.T @ bb + bb @ base)[self.triangle])
+                parts.append(np.zeros(self.size - self.at_time))
+                columns.append(np.concatenate(parts))
+        return np.stack(columns, axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Dynamics:
+    """Roll out the reduced activity for given inputs.
+
+    Parameters
+    ----------
+    inputs : ndarray, shape (trials, time, n_in)
+        Inputs, before the latency.
+    dt : float
+        Bin, seconds.
+    layout : Layout
+        What theta holds.
+    tau, latency : float
+        Their values where they are not fitted, seconds.
+    """
+
+    inputs: Array
+    dt: float
+    layout: Layout
+    tau: float = 1.0
+    latency: float = 0.0
+
+    def times(self, theta: Array) -> tuple[float, float]:
+        """Return tau and latency, seconds."""
+        tau, latency, at = self.tau, self.latency, self.layout.at_time
+        if self.layout.fit_tau:
+            tau = float(np.exp(theta[at]))
+            at += 1
+        if self.layout.fit_latency:
+            latency = float(theta[at])
+        return tau, latency
+
+    def bounds(self) -> tuple[Array, Array]:
+        """Return the lowest and highest theta: tau one bin to ten trials, latency to half a one."""
+        low = np.full(self.layout.size, -np.inf)
+        high = np.full(self.layout.size, np.inf)
+        at, length = self.layout.at_time, self.inputs.shape[1] * self.dt
+        if self.layout.fit_tau:
+            low[at], high[at] = np.log(self.dt), np.log(10 * length)
+            at += 1
+        if self.layout.fit_latency:
+            low[at], high[at] = 0.0, length / 2
+        return low, high
+
+    def clip(self, theta: Array) -> Array:
+        """Keep theta within its bounds."""
+        return np.clip(theta, *self.bounds())
+
+    def held(self, theta: Array, direction: Array | None = None) -> npt.NDArray[np.bool_]:
+        """Tell which parameters stand at a bound (and would be moved beyond it)."""
+        low, high = self.bounds()
+        below, above = theta <= low + 1e-9, theta >= high - 1e-9
+        if direction is None:
+            return np.asarray(below | above)
+        return np.asarray((below & (direction < 0)) | (above & (direction > 0)))
+
+    def delayed(self, latency: float) -> tuple[Array, Array]:
+        """Return the inputs after a latency (linear interpolation), and their slope in it."""
+        shift = latency / self.dt
+        whole = int(np.floor(shift + 1e-12))
+        part = max(shift - whole, 0.0)
+        early, late = _shifted(self.inputs, whole), _shifted(self.inputs, whole + 1)
+        return (1 - part) * early + part * late, (late - early) / self.dt
+
+    def roll(self, theta: Array) -> tuple[Array, Array] | None:
+        """Return k (n_base, trials, time) and dk/dtheta (n_base, size, trials, time).
+
+        None where the activity runs away.
+        """
+        tau, latency = self.times(theta)
+        x, slope = self.delayed(latency)
+        vm, vu, bb = self.layout.unpack(theta)
+        n_trials, n_bins, _ = x.shape
+        k = np.zeros((self.layout.n_base, n_trials, n_bins))
+        dk = np.zeros((self.layout.n_base, self.layout.size, n_trials, n_bins))
+        _roll(
+            x,
+            slope,
+            np.ascontiguousarray(vm),
+            np.ascontiguousarray(vu),
+            bb,
+            self.dt / tau,
+            self.layout.erf,
+            self.layout.fit_tau,
+            self.layout.fit_latency,
+            k,
+            dk,
+        )
+        largest = max(np.abs(k).max(), np.abs(dk).max() / _RUNAWAY)
+        return (k, dk) if np.isfinite(largest) and largest < _RUNAWAY else None
+
+    def gain(self, theta: Array, k: Array) -> Array:
+        """Return g(Delta), shape (trials, time)."""
+        if not self.layout.erf:
+            return np.ones(k.shape[1:])
+        bb = self.layout.unpack(theta)[2]
+        delta = np.einsum("cpt,cd,dpt->pt", k, bb, k)
+        return 1 / np.sqrt(1 + np.pi / 2 * np.maximum(delta, 0.0))
+
+
+def _shifted(inputs: Array, bins: int) -> Array:
+    """Delay inputs by whole bins; nothing came before the first bin."""
+    if bins == 0:
+        return inputs
+    out = np.zeros_like(inputs)
+    out[:, bins:] = inputs[:, : max(inputs.shape[1] - bins, 0)]
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _roll(x, slope, vm, vu, bb, a, erf, fit_tau, fit_latency, k_out, dk_out):  # type: ignore[no-untyped-def]
+    """Forward Euler of k and its derivatives, one trial at a time."""
+    n_trials, n_bins, n_in = x.shape
+    rank = vm.shape[0]
+    n_base = n_in + rank
+    size = dk_out.shape[1]
+    at_vu = rank * n_in
+    at_bb = at_vu + rank * rank
+    at_time = at_bb + (n_base * (n_base + 1) // 2 if erf else 0)
+    at_latency = at_time + (1 if fit_tau else 0)
+    k = np.zeros(n_base)
+    dk = np.zeros((n_base, size))
+    new_k = np.zeros(n_base)
+    new_dk = np.zeros((n_base, size))
+    drive = np.zeros(rank)
+    bbk = np.zeros(n_base)
+    d_delta = np.zeros(size)
+    for p in range(n_trials):
+        k[:] = 0.0
+        dk[:, :] = 0.0
+        for t in range(n_bins):
+            for r in range(rank):
+                total = 0.0
+                for c in range(n_in):
+                    total += vm[r, c] * k[c]
+                for c in range(rank):
+                    total += vu[r, c] * k[n_in + c]
+                drive[r] = total
+            g = 1.0
+            slope_g = 0.0
+            if erf:
+                delta = 0.0
+                for c in range(n_base):
+                    total = 0.0
+                    for d in range(n_base):
+                        total += bb[c, d] * k[d]
+                    bbk[c] = total
+                    delta += total * k[c]
+                if delta > 0.0:
+                    g = 1.0 / np.sqrt(1.0 + 0.5 * np.pi * delta)
+                    slope_g = -0.25 * np.pi * g * g * g
+                for j in range(size):
+                    total = 0.0
+                    for c in range(n_base):
+                        total += bbk[c] * dk[c, j]
+                    d_delta[j] = 2.0 * total
+                j = at_bb
+                for c in range(n_base):
+                    for d in range(c, n_base):
+                        d_delta[j] += k[c] * k[d] * (1.0 if c == d else 2.0)
+                        j += 1
+            for c in range(n_in):
+                new_k[c] = (1.0 - a) * k[c] + a * x[p, t, c]
+                for j in range(at_time, size):
+                    new_dk[c, j] = (1.0 - a) * dk[c, j]
+                if fit_tau:
+                    new_dk[c, at_time] -= a * (x[p, t, c] - k[c])
+                if fit_latency:
+                    new_dk[c, at_latency] += a * slope[p, t, c]
+            for r in range(rank):
+                new_k[n_in + r] = (1.0 - a) * k[n_in + r] + a * g * drive[r]
+                for j in range(size):
+                    total = 0.0
+                    if j >= at_time:
+                        for c in range(n_in):
+                            total += vm[r, c] * dk[c, j]
+                    for c in range(rank):
+                        total += vu[r, c] * dk[n_in + c, j]
+                    new_dk[n_in + r, j] = (1.0 - a) * dk[n_in + r, j] + a * (
+                        g * total + slope_g * d_delta[j] * drive[r]
+                    )
+                for c in range(n_in):
+                    new_dk[n_in + r, r * n_in + c] += a * g * k[c]
+                for c in range(rank):
+                    new_dk[n_in + r, at_vu + r * rank + c] += a * g * k[n_in + c]
+                if fit_tau:
+                    new_dk[n_in + r, at_time] -= a * (g * drive[r] - k[n_in + r])
+            for c in range(n_base):
+                k[c] = new_k[c]
+                k_out[c, p, t] = k[c]
+                for j in range(size):
+                    dk[c, j] = new_dk[c, j]
+                    dk_out[c, j, p, t] = dk[c, j]

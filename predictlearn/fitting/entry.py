@@ -1,0 +1,169 @@
+"""Checks of the settings and data of a fit, at the door."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from predictlearn.checks import as_float_array, non_negative, positive, positive_int
+from predictlearn.errors import InputError, choice
+from predictlearn.recordings.entry import check_activity, check_leading_axes
+
+__all__ = ["check_data", "check_outputs", "check_settings", "known_gain"]
+
+Array = npt.NDArray[np.float64]
+
+
+def known_gain(model: Any) -> float:
+    """Return the known gain common to all neurons, 1 where it is fitted or absent."""
+    return 1.0 if isinstance(model.gain, bool | np.bool_) else float(model.gain)
+
+
+def _saturating(model: Any) -> bool:
+    """Tell whether activity is phi(h) with phi the erf."""
+    return bool(model.nonlinearity == "erf" and model.observed == "rate")
+
+
+def check_settings(model: Any) -> None:
+    """Check the settings of a model.
+
+    Parameters
+    ----------
+    model : LowRankRNN
+        The model.
+
+    Raises
+    ------
+    InputError
+        A setting that cannot be used.
+    """
+    positive_int("rank", model.rank)
+    choice("nonlinearity", model.nonlinearity, ("linear", "erf"))
+    choice("observed", model.observed, ("rate", "current"))
+    choice("neurons", model.neurons, ("sample", "all"))
+    positive("dt", model.dt)
+    if isinstance(model.tau, str):
+        choice("tau", model.tau, ("fit",))
+    elif positive("tau", model.tau) <= model.dt / 2:
+        raise InputError(
+            f"tau must exceed half a bin (forward Euler); got tau {model.tau}, dt {model.dt}"
+        )
+    if isinstance(model.latency, str):
+        choice("latency", model.latency, ("fit",))
+    else:
+        non_negative("latency", model.latency)
+    if isinstance(model.ridge, str):
+        choice("ridge", model.ridge, ("auto",))
+    else:
+        non_negative("ridge", model.ridge)
+    if model.gain is True and not _saturating(model):
+        raise InputError(
+            "gain=True needs nonlinearity='erf' and observed='rate': without saturation a "
+            "gain and a loading cannot be told apart; give the gain as a number"
+        )
+    if model.gain is not True and model.gain is not False:
+        positive("gain", model.gain)
+    positive_int("n_starts", model.n_starts)
+    positive_int("max_iter", model.max_iter)
+    positive("tol", model.tol)
+    positive_int("n_bootstrap", model.n_bootstrap, minimum=0)
+    positive_int("n_jobs", model.n_jobs)
+
+
+def check_data(model: Any, activity: Any, inputs: Any) -> tuple[Array, Array]:
+    """Check settings, activity and inputs.
+
+    Parameters
+    ----------
+    model : LowRankRNN
+        The model.
+    activity : array_like, shape (trials, time, neurons)
+        Activity.
+    inputs : array_like, shape (trials, time, n_in)
+        Inputs.
+
+    Returns
+    -------
+    tuple of ndarray
+        Activity and inputs as float arrays.
+
+    Raises
+    ------
+    InputError
+        Settings or data that cannot be used.
+    """
+    check_settings(model)
+    y = as_float_array("activity", activity, ndim=3, finite=False, axes="(trials, time, neurons)")
+    x = as_float_array("inputs", inputs, ndim=3, axes="(trials, time, n_in)")
+    check_activity(y)
+    check_leading_axes("inputs", x, y, "n_in")
+    if model.rank > y.shape[2]:
+        raise InputError(
+            f"rank must be at most the number of neurons ({y.shape[2]}); got {model.rank}"
+        )
+    flat = x.reshape(-1, x.shape[2])
+    silent = np.flatnonzero(np.abs(flat).max(axis=0) == 0)
+    if silent.size:
+        raise InputError(f"inputs: columns {silent.tolist()} are zero throughout; drop them")
+    if np.all(flat == flat[0]):
+        raise InputError(
+            "inputs are constant over all trials and bins, which cannot tell the dynamics; "
+            "give inputs that change (a constant go input may stand beside them)"
+        )
+    needed = x.shape[2] + model.rank + int(model.offset) + int(model.gain is True)
+    fewest = int((~np.isnan(y)).sum(axis=(0, 1)).min())
+    if fewest <= needed:
+        raise InputError(
+            f"activity: some neuron has {fewest} bins, and {needed} coefficients each need "
+            "more; record longer, lower the rank, or drop neurons"
+        )
+    spread = np.nanstd(y / known_gain(model), axis=(0, 1))
+    if _saturating(model) and model.gain is not True and np.median(spread) > 3:
+        raise InputError(
+            "activity must be rates phi(h) within -1..1 (up to noise, gain and offset); got a "
+            f"median sd of {np.median(spread):.3g}; give gain= (such as spikes per bin at "
+            "phi = 1), or gain=True and offset=True"
+        )
+    return y, x
+
+
+def check_outputs(outputs: Any, readout: Any, y: Array) -> tuple[Array | None, Array | None]:
+    """Check outputs and readout.
+
+    Parameters
+    ----------
+    outputs : array_like, shape (trials, time, n_out), or None
+        Outputs.
+    readout : array_like, shape (neurons, n_out), or None
+        Readout.
+    y : ndarray, shape (trials, time, neurons)
+        Activity.
+
+    Returns
+    -------
+    tuple of ndarray or None
+        Readout and outputs as float arrays.
+
+    Raises
+    ------
+    InputError
+        Shapes that do not fit.
+    """
+    z = out = None
+    if readout is not None:
+        z = as_float_array("readout", readout, ndim=2, axes="(neurons, n_out)")
+        if z.shape[0] != y.shape[2]:
+            raise InputError(
+                f"readout must have shape (neurons, n_out) with {y.shape[2]} neurons; got {z.shape}"
+            )
+    if outputs is not None:
+        out = as_float_array("outputs", outputs, ndim=3, finite=False)
+        check_leading_axes("outputs", out, y, "n_out")
+        if z is not None and z.shape[1] != out.shape[2]:
+            raise InputError(
+                f"outputs and readout must have as many outputs; got {out.shape[2]} "
+                f"and {z.shape[1]}"
+            )
+    return z, out

@@ -1,0 +1,403 @@
+"""The regression of every neuron on the reduced activity, and the normal equations of the fit.
+
+Given theta, neuron i is a regression on k(t) with few coefficients, phi_i = (offset, gain, m_i,
+u_i). Here are the residual sums, and the blocks of J^T J and J^T r for (theta, phi_1, ..., phi_N):
+the matrix is an arrow, since neurons meet only in theta. Units are those of the activity; the
+solver weighs neurons by their noise.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from predictlearn.fitting.dynamics import Layout
+from predictlearn.fitting.kernels import accumulate_erf
+
+__all__ = ["Blocks", "Data", "blocks", "predicted", "trial_scores"]
+
+Array = npt.NDArray[np.float64]
+
+# Regressors more collinear than this are held by the automatic ridge.
+_WORST_CONDITION = 1e9
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Activity laid out for the fit, with what is missing.
+
+    Parameters
+    ----------
+    activity : ndarray, shape (neurons, rows)
+        Rows are the bins of all trials in which some neuron was seen; 0 where missing.
+    seen : ndarray of bool, shape (neurons, rows), or None
+        None where nothing is missing in these rows.
+    rows : ndarray of int
+        Position of each row among trials x time.
+    trial_start : ndarray of int, shape (trials + 1,)
+        First row of each trial.
+    offset, gain : bool
+        Whether neurons have an offset and a gain of their own.
+    saturating : bool
+        Whether activity is phi(h), phi the erf; else it is h itself.
+    ridge : float or None
+        Relative ridge on the loadings; None: only as much as collinear regressors need.
+    threads : int
+        Threads for the erf regression.
+    """
+
+    activity: Array
+    seen: npt.NDArray[np.bool_] | None
+    rows: npt.NDArray[np.intp]
+    trial_start: npt.NDArray[np.intp]
+    offset: bool
+    gain: bool
+    saturating: bool
+    ridge: float | None
+    threads: int = 1
+
+    @classmethod
+    def from_activity(
+        cls,
+        activity: Array,
+        *,
+        offset: bool,
+        gain: bool,
+        saturating: bool,
+        ridge: float | None,
+        threads: int = 1,
+    ) -> Data:
+        """Lay out activity (trials, time, neurons) with NaN where missing."""
+        n_trials, n_bins, n_neurons = activity.shape
+        flat = activity.reshape(-1, n_neurons)
+        seen = ~np.isnan(flat)
+        rows = np.flatnonzero(seen.any(axis=1))
+        seen = seen[rows]
+        return cls(
+            activity=np.ascontiguousarray(np.where(seen, flat[rows], 0.0).T),
+            seen=None if seen.all() else np.ascontiguousarray(seen.T),
+            rows=rows,
+            trial_start=np.searchsorted(rows, np.arange(n_trials + 1) * n_bins),
+            offset=offset,
+            gain=gain,
+            saturating=saturating,
+            ridge=ridge,
+            threads=threads,
+        )
+
+    @property
+    def n_neurons(self) -> int:
+        """Number of neurons."""
+        return int(self.activity.shape[0])
+
+    @property
+    def n_trials(self) -> int:
+        """Number of trials."""
+        return len(self.trial_start) - 1
+
+    @property
+    def n_lead(self) -> int:
+        """Coefficients of a neuron before its loadings: offset, gain."""
+        return int(self.offset) + int(self.gain)
+
+    @property
+    def counts(self) -> Array:
+        """Number of bins in which each neuron was seen."""
+        if self.seen is None:
+            return np.full(self.n_neurons, float(len(self.rows)))
+        return self.seen.sum(axis=1).astype(float)
+
+    def total_squares(self) -> Array:
+        """Sum of squares of each neuron about its mean, or about 0 where there is no offset."""
+        squares = np.einsum("ir,ir->i", self.activity, self.activity)
+        if self.offset:
+            squares -= self.activity.sum(axis=1) ** 2 / self.counts
+        return np.asarray(squares)
+
+    def patterns(self) -> list[tuple[npt.NDArray[np.bool_] | None, npt.NDArray[np.intp]]]:
+        """Group neurons that miss the same bins: (rows seen, neurons)."""
+        if self.seen is None:
+            return [(None, np.arange(self.n_neurons))]
+        _, which = np.unique(self.seen, axis=0, return_inverse=True)
+        which = which.ravel()
+        groups: list[tuple[npt.NDArray[np.bool_] | None, npt.NDArray[np.intp]]] = []
+        for label in range(which.max() + 1):
+            neurons = np.flatnonzero(which == label)
+            groups.append((self.seen[neurons[0]], neurons))
+        return groups
+
+    def flatten(self, k: Array) -> Array:
+        """Take the rows of (..., trials, time)."""
+        flat = k.reshape(*k.shape[:-2], -1)
+        return np.ascontiguousarray(
+            flat if len(self.rows) == flat.shape[-1] else flat[..., self.rows]
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """The fit at one point: coefficients, residuals and the arrow of normal equations.
+
+    Parameters
+    ----------
+    phi : ndarray, shape (neurons, p)
+        Coefficients.
+    inner : ndarray, shape (neurons, p, p)
+        J_phi^T J_phi with the ridge.
+    cross : ndarray, shape (neurons, p, q)
+        J_phi^T J_theta.
+    outer : ndarray, shape (neurons, q, q)
+        J_theta^T J_theta.
+    slope_phi, slope_theta : ndarray, shapes (neurons, p), (neurons, q)
+        J^T r, less the ridge.
+    squares : ndarray, shape (neurons,)
+        Sum of squared residuals.
+    penalty : ndarray, shape (neurons,)
+        What the ridge adds to it.
+    """
+
+    phi: Array
+    inner: Array
+    cross: Array
+    outer: Array
+    slope_phi: Array
+    slope_theta: Array
+    squares: Array
+    penalty: Array
+
+
+def blocks(data: Data, layout: Layout, k: Array, dk: Array, phi: Array | None) -> Blocks:
+    """Build the normal equations at a given rollout.
+
+    Parameters
+    ----------
+    data : Data
+        Activity.
+    layout : Layout
+        What theta holds.
+    k : ndarray, shape (n_base, rows)
+        Reduced activity.
+    dk : ndarray, shape (n_base, q, rows)
+        Its derivative; q = 0 to leave theta out.
+    phi : ndarray, shape (neurons, p), or None
+        Coefficients; not used where the regression is linear, since it is then solved exactly.
+
+    Returns
+    -------
+    Blocks
+        At the coefficients given, or the best ones.
+    """
+    return _saturating(data, layout, k, dk, phi) if data.saturating else _exact(data, layout, k, dk)
+
+
+def _ridge(data: Data, k: Array) -> Array:
+    """Return what the ridge adds to the diagonal of the loadings' normal matrix."""
+    power = np.einsum("cr,cr->c", k, k)
+    power = np.maximum(power, 1e-300)
+    if data.ridge is not None:
+        return np.asarray(data.ridge * power)
+    corr = (k @ k.T) / np.sqrt(np.outer(power, power))
+    values = np.linalg.eigvalsh(corr)
+    if values[0] > values[-1] / _WORST_CONDITION:
+        return np.zeros_like(power)
+    return np.asarray(values[-1] / _WORST_CONDITION * power)
+
+
+def _derivative_columns(layout: Layout, q: int) -> tuple[npt.NDArray[np.intp], ...]:
+    """Return the (base, theta) pairs for which dk/dtheta is not zero throughout."""
+    pairs = [
+        (c, j)
+        for c in range(layout.n_base)
+        for j in range(q)
+        if c >= layout.n_in or j >= layout.at_time
+    ]
+    return tuple(np.array(x, dtype=np.intp) for x in zip(*pairs, strict=True)) if pairs else ()
+
+
+def _exact(data: Data, layout: Layout, k: Array, dk: Array) -> Blocks:
+    """Return the normal equations of the linear regression, at its solution."""
+    n_base, q = dk.shape[:2]
+    lead = data.n_lead
+    p = lead + n_base
+    columns = _derivative_columns(layout, q)
+    stacked = [np.ones((lead, k.shape[1])), k]
+    if columns:
+        stacked.append(dk[columns])
+    z = np.concatenate(stacked)
+    ridge = np.zeros(p)
+    ridge[lead:] = _ridge(data, k)
+    n = data.n_neurons
+    phi, inner = np.zeros((n, p)), np.zeros((n, p, p))
+    cross, outer = np.zeros((n, p, q)), np.zeros((n, q, q))
+    slope_theta, squares = np.zeros((n, q)), np.zeros(n)
+    for seen, neurons in data.patterns():
+        zs = z if seen is None else z * seen
+        gram = zs @ zs.T
+        target = zs @ data.activity[neurons].T
+        normal = gram[:p, :p] + np.diag(ridge)
+        scale = 1 / np.sqrt(np.maximum(np.diag(normal), 1e-300))
+        solved = np.linalg.lstsq(
+            normal * np.outer(scale, scale), scale[:, None] * target[:p], rcond=1e-14
+        )[0]
+        coefficients = (scale[:, None] * solved).T
+        loadings = coefficients[:, lead:]
+        phi[neurons] = coefficients
+        inner[neurons] = normal
+        residual = data.activity[neurons] - coefficients @ zs[:p]
+        if seen is not None:
+            residual *= seen
+        squares[neurons] = np.einsum("ir,ir->i", residual, residual)
+        if columns:
+            first = np.zeros((p, n_base, q))
+            first[:, columns[0], columns[1]] = gram[:p, p:]
+            second = np.zeros((n_base, q, n_base, q))
+            second[columns[0][:, None], columns[1][:, None], columns[0], columns[1]] = gram[p:, p:]
+            slope = np.zeros((len(neurons), n_base, q))
+            slope[:, columns[0], columns[1]] = target[p:].T - coefficients @ gram[:p, p:]
+            cross[neurons] = np.einsum("acj,ic->iaj", first, loadings)
+            half = np.einsum("ic,cjdk->ijdk", loadings, second, optimize=True)
+            outer[neurons] = np.einsum("ijdk,id->ijk", half, loadings, optimize=True)
+            slope_theta[neurons] = np.einsum("icj,ic->ij", slope, loadings)
+    return Blocks(
+        phi=phi,
+        inner=inner,
+        cross=cross,
+        outer=outer,
+        slope_phi=np.zeros((n, p)),
+        slope_theta=slope_theta,
+        squares=squares,
+        penalty=np.asarray((phi**2) @ ridge),
+    )
+
+
+def _saturating(data: Data, layout: Layout, k: Array, dk: Array, phi: Array | None) -> Blocks:
+    """Return the normal equations of the erf regression, at the coefficients given."""
+    if phi is None:
+        raise ValueError("the erf regression needs coefficients to start from")
+    ridge = np.zeros(phi.shape[1])
+    ridge[data.n_lead :] = _ridge(data, k)
+    normal, _, slope, squares = _run_kernel(data, layout, k, dk, phi, per_trial=False)
+    p = phi.shape[1]
+    return Blocks(
+        phi=phi,
+        inner=normal[:, :p, :p] + np.diag(ridge),
+        cross=normal[:, :p, p:],
+        outer=normal[:, p:, p:],
+        slope_phi=slope[:, :p] - ridge * phi,
+        slope_theta=slope[:, p:],
+        squares=squares,
+        penalty=np.asarray((phi**2) @ ridge),
+    )
+
+
+def trial_scores(data: Data, layout: Layout, k: Array, dk: Array, phi: Array) -> Array:
+    """Return J^T r by trial and neuron, shape (trials, neurons, p + q).
+
+    Parameters
+    ----------
+    data : Data
+        Activity.
+    layout : Layout
+        What theta holds.
+    k, dk : ndarray
+        Rollout.
+    phi : ndarray, shape (neurons, p)
+        Coefficients.
+
+    Returns
+    -------
+    ndarray, shape (trials, neurons, p + q)
+        First for phi, then for theta.
+    """
+    if data.saturating:
+        return _run_kernel(data, layout, k, dk, phi, per_trial=True)[1]
+    n_base, q = dk.shape[:2]
+    lead = data.n_lead
+    p = lead + n_base
+    z = np.concatenate([np.ones((lead, k.shape[1])), k])
+    residual = data.activity - phi @ z
+    if data.seen is not None:
+        residual *= data.seen
+    columns = _derivative_columns(layout, q)
+    moved = dk[columns] if columns else np.zeros((0, k.shape[1]))
+    out = np.zeros((data.n_trials, data.n_neurons, p + q))
+    by_base = np.zeros((data.n_neurons, n_base, q))
+    for trial in range(data.n_trials):
+        rows = slice(data.trial_start[trial], data.trial_start[trial + 1])
+        r = residual[:, rows]
+        out[trial, :, :p] = r @ z[:, rows].T
+        if columns:
+            by_base[:, columns[0], columns[1]] = r @ moved[:, rows].T
+            out[trial, :, p:] = np.einsum("icj,ic->ij", by_base, phi[:, lead:])
+    return out
+
+
+def predicted(data: Data, k: Array, phi: Array) -> Array:
+    """Return predicted activity, shape (neurons, rows).
+
+    Parameters
+    ----------
+    data : Data
+        Tells which coefficients there are.
+    k : ndarray, shape (n_base, rows)
+        Reduced activity.
+    phi : ndarray, shape (neurons, p)
+        Coefficients.
+
+    Returns
+    -------
+    ndarray, shape (neurons, rows)
+        Offset + gain phi(h).
+    """
+    from scipy.special import erf
+
+    h = phi[:, data.n_lead :] @ k
+    if data.saturating:
+        h = erf(0.5 * np.sqrt(np.pi) * h)
+    if data.gain:
+        h = phi[:, int(data.offset), None] * h
+    return np.asarray(phi[:, :1] + h if data.offset else h)
+
+
+def _run_kernel(
+    data: Data, layout: Layout, k: Array, dk: Array, phi: Array, per_trial: bool
+) -> tuple[Array, Array, Array, Array]:
+    """Run the erf kernel over neurons, split among threads; the result does not depend on them."""
+    n, p, q = data.n_neurons, phi.shape[1], dk.shape[1]
+    normal, slope, squares = np.zeros((n, p + q, p + q)), np.zeros((n, p + q)), np.zeros(n)
+    scores = np.zeros((data.n_trials if per_trial else 1, n, p + q))
+    seen = np.ones((1, 1), dtype=np.bool_) if data.seen is None else data.seen
+    phi = np.ascontiguousarray(phi)
+
+    def work(part: npt.NDArray[np.intp]) -> None:
+        accumulate_erf(
+            data.activity,
+            seen,
+            data.seen is not None,
+            data.trial_start,
+            k,
+            dk,
+            phi,
+            data.offset,
+            data.gain,
+            layout.n_in,
+            layout.at_time,
+            part[0],
+            part[-1] + 1,
+            per_trial,
+            normal,
+            scores,
+            slope,
+            squares,
+        )
+
+    parts = [x for x in np.array_split(np.arange(n), data.threads) if len(x)]
+    if len(parts) == 1:
+        work(parts[0])
+    else:
+        with ThreadPoolExecutor(len(parts)) as pool:
+            list(pool.map(work, parts))
+    return normal, scores, slope, squares

@@ -1,0 +1,102 @@
+"""The compiled loop of the fit to erf rates: normal equations of every neuron, trial by trial."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+__all__ = ["accumulate_erf"]
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def accumulate_erf(  # type: ignore[no-untyped-def]
+    y,
+    seen,
+    masked,
+    trial_start,
+    k,
+    dk,
+    phi,
+    offset,
+    gain,
+    n_in,
+    at_time,
+    first,
+    last,
+    per_trial,
+    normal,
+    scores,
+    slope,
+    squares,
+):
+    """Accumulate J^T J, J^T r and r^T r of neurons first..last, one trial at a time.
+
+    Bins run innermost, over contiguous rows of the Jacobian, so that the loops vectorise.
+    """
+    n_base, q, _ = dk.shape
+    p = phi.shape[1]
+    lead = p - n_base
+    longest = 1
+    for trial in range(len(trial_start) - 1):
+        longest = max(longest, trial_start[trial + 1] - trial_start[trial])
+    jac = np.zeros((p + q, longest))
+    res = np.zeros(longest)
+    bend = np.zeros(longest)
+    for i in range(first, last):
+        c_gain = phi[i, 1 if offset else 0] if gain else 1.0
+        base = phi[i, 0] if offset else 0.0
+        total = 0.0
+        for trial in range(len(trial_start) - 1):
+            start = trial_start[trial]
+            m = trial_start[trial + 1] - start
+            for t in range(m):
+                bend[t] = 0.0
+            for c in range(n_base):
+                load = phi[i, lead + c]
+                for t in range(m):
+                    bend[t] += load * k[c, start + t]
+            for t in range(m):
+                h = bend[t]
+                f = math.erf(0.886226925452758 * h)
+                s = math.exp(-0.7853981633974483 * h * h)
+                w = 1.0
+                if masked and not seen[i, start + t]:
+                    w = 0.0
+                res[t] = w * (y[i, start + t] - base - c_gain * f)
+                bend[t] = w * c_gain * s
+                if offset:
+                    jac[0, t] = w
+                if gain:
+                    jac[lead - 1, t] = w * f
+                total += res[t] * res[t]
+            for c in range(n_base):
+                for t in range(m):
+                    jac[lead + c, t] = bend[t] * k[c, start + t]
+            for j in range(q):
+                for t in range(m):
+                    jac[p + j, t] = 0.0
+                for c in range(0 if j >= at_time else n_in, n_base):
+                    load = phi[i, lead + c]
+                    for t in range(m):
+                        jac[p + j, t] += load * dk[c, j, start + t]
+                for t in range(m):
+                    jac[p + j, t] *= bend[t]
+            for a in range(p + q):
+                dot = 0.0
+                for t in range(m):
+                    dot += jac[a, t] * res[t]
+                slope[i, a] += dot
+                if per_trial:
+                    scores[trial, i, a] = dot
+                else:
+                    for b in range(a + 1):
+                        dot = 0.0
+                        for t in range(m):
+                            dot += jac[a, t] * jac[b, t]
+                        normal[i, a, b] += dot
+        squares[i] = total
+        for a in range(p + q):
+            for b in range(a):
+                normal[i, b, a] = normal[i, a, b]

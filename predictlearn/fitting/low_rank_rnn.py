@@ -1,0 +1,408 @@
+"""Fit a low-rank recurrent network to the recording of one session."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from predictlearn.checks import as_float_array
+from predictlearn.errors import ConvergenceWarning, InputError
+from predictlearn.fitting import bootstrap
+from predictlearn.fitting.dynamics import Dynamics, Layout
+from predictlearn.fitting.entry import check_data, check_outputs, known_gain
+from predictlearn.fitting.inner import Data, predicted
+from predictlearn.fitting.moments import noise_variance
+from predictlearn.fitting.solver import Problem, Solution
+from predictlearn.fitting.starts import find_best, part
+from predictlearn.fitting.summary import Raw, canonical, invariants, named, unseen_reasons
+from predictlearn.recordings.entry import check_leading_axes
+
+__all__ = ["LowRankRNN"]
+
+Array = npt.NDArray[np.float64]
+
+
+class LowRankRNN(BaseEstimator):
+    """Low-rank recurrent network fitted to one session, with its overlaps and their intervals.
+
+    The model, forward Euler with a = dt/tau, activity of bin t read after the update that input
+    bin t drives::
+
+        h_i(t)    = m_i . k_m(t) + u_i . k_u(t)
+        k_m(t+1)  = (1-a) k_m(t) + a x(t - latency)
+        k_u(t+1)  = (1-a) k_u(t) + a g(Delta) [S_vm k_m(t) + S_vu k_u(t)],  Delta = k^T S_bb k
+
+    Given S_vm, S_vu, tau, the latency and (erf) S_bb, the reduced activity k is known and every
+    neuron is a regression on it. The outer parameters are found by Levenberg-Marquardt with all
+    neurons solved inside (variable projection), from several starts.
+
+    Parameters
+    ----------
+    rank : int
+        Rank of the recurrent connectivity.
+    nonlinearity : {"linear", "erf"}
+        phi.
+    dt : float
+        Bin, seconds.
+    tau : float or "fit"
+        Time constant, seconds. With ``"fit"``, a linear network and no more inputs than the rank,
+        tau can trade places with a recurrent time constant: give it where it is known.
+    observed : {"rate", "current"}
+        Whether activity is phi(h) or h.
+    latency : float or "fit"
+        Delay of the inputs, seconds; fractions of a bin by linear interpolation.
+    offset : bool
+        Whether every neuron has an offset of its own.
+    gain : bool or float
+        False: 1. A number: the known gain of all neurons (activity = offset + gain phi(h)), such
+        as spikes per bin. True: one gain a neuron, fitted; for erf rates only, since only
+        saturation tells a gain from a loading.
+    ridge : "auto" or float
+        Ridge on the loadings, relative to the power of the regressors. "auto": none, unless the
+        regressors are nearly collinear, and then just enough.
+    neurons : {"sample", "all"}
+        "sample": the neurons are a random sample, and overlaps are those of the population, so
+        that intervals hold the sampling of neurons. "all": the neurons are the whole network (or
+        latents, which are not a sample of anything), and overlaps are theirs.
+    n_starts : int
+        Number of random starts.
+    max_iter : int
+        Levenberg-Marquardt steps from each of the best starts.
+    tol : float
+        Stop when the log likelihood would rise by less than this.
+    n_bootstrap : int
+        Bootstrap replicates; 0 for no intervals.
+    seed : int
+        Seed of starts and bootstrap.
+    n_jobs : int
+        Threads for the erf regression; the result does not depend on it.
+
+    Attributes
+    ----------
+    overlaps_ : Series
+        Overlaps by name in the canonical gauge (U^T U / N = I; for rank one uu = 1 and vm
+        positive for the first input). NaN where one session cannot see them.
+    unseen_ : Series
+        Reason by name for those.
+    intervals_ : DataFrame
+        95% intervals: index the names; columns low, high, estimate, sd. Overlaps that the gauge
+        fixes have width 0.
+    replicates_ : DataFrame
+        Overlaps of every bootstrap replicate, one row each.
+    gauge_invariants_ : DataFrame
+        The same for combinations that no gauge changes, and for tau and latency where fitted.
+    m_, u_ : ndarray, shapes (neurons, n_in), (neurons, rank)
+        Loadings, canonical gauge.
+    z_ : ndarray, shape (neurons, n_out), or None
+        The readout: as given, or from outputs the shortest one in the span of m and u.
+    offset_, gain_, noise_variance_ : ndarray, shape (neurons,)
+        Per neuron, in units of the activity.
+    tau_, latency_ : float
+        Seconds.
+    vm_, vu_, bb_ : ndarray
+        Blocks S_vm (rank, n_in), S_vu (rank, rank) and the (m, u) block of S, canonical gauge.
+    k_ : tuple of ndarray
+        k_m (trials, time, n_in) and k_u (trials, time, rank) of the training inputs.
+    converged_ : bool
+        Whether the search converged.
+    n_iter_ : int
+        Steps of the last search.
+
+    Raises
+    ------
+    InputError
+        On `fit`, for data or settings that cannot be used.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(20, 30, 1)).cumsum(axis=1)
+    >>> k = np.zeros((20, 2))
+    >>> h = np.zeros((20, 30, 40))
+    >>> loadings = rng.normal(size=(40, 2))
+    >>> for t in range(30):
+    ...     k = 0.95 * k + 0.05 * np.stack([x[:, t, 0], 0.9 * k[:, 0] + 0.8 * k[:, 1]], axis=1)
+    ...     h[:, t] = k @ loadings.T
+    >>> fit = LowRankRNN(rank=1, dt=0.05, tau=1.0, n_bootstrap=20).fit(h, x)
+    >>> round(float(fit.overlaps_["vu"]), 4)
+    0.8
+    """
+
+    def __init__(
+        self,
+        rank: int = 1,
+        nonlinearity: str = "linear",
+        dt: float = 0.05,
+        tau: float | str = 1.0,
+        observed: str = "rate",
+        latency: float | str = 0.0,
+        *,
+        offset: bool = False,
+        gain: bool | float = False,
+        ridge: str | float = "auto",
+        neurons: str = "sample",
+        n_starts: int = 8,
+        max_iter: int = 100,
+        tol: float = 1e-3,
+        n_bootstrap: int = 200,
+        seed: int = 0,
+        n_jobs: int = 1,
+    ) -> None:
+        self.rank = rank
+        self.nonlinearity = nonlinearity
+        self.dt = dt
+        self.tau = tau
+        self.observed = observed
+        self.latency = latency
+        self.offset = offset
+        self.gain = gain
+        self.ridge = ridge
+        self.neurons = neurons
+        self.n_starts = n_starts
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_bootstrap = n_bootstrap
+        self.seed = seed
+        self.n_jobs = n_jobs
+
+    def fit(
+        self,
+        activity: npt.ArrayLike,
+        inputs: npt.ArrayLike,
+        outputs: npt.ArrayLike | None = None,
+        readout: npt.ArrayLike | None = None,
+    ) -> LowRankRNN:
+        """Fit the network.
+
+        Parameters
+        ----------
+        activity : array_like, shape (trials, time, neurons)
+            Recorded activity; NaN where a bin is missing.
+        inputs : array_like, shape (trials, time, n_in)
+            Inputs.
+        outputs : array_like, shape (trials, time, n_out), optional
+            Outputs of the network, which give zm and zu; NaN where missing.
+        readout : array_like, shape (neurons, n_out), optional
+            The readout Z itself where it is known, y = Z^T activity / N (as in a brain-computer
+            interface); gives zm, zu and zz.
+
+        Returns
+        -------
+        LowRankRNN
+            Self.
+
+        Raises
+        ------
+        InputError
+            Settings, shapes or data that cannot be used.
+        """
+        y, x = check_data(self, activity, inputs)
+        z, out = check_outputs(outputs, readout, y)
+        problem = self._problem(y, x)
+        trials, neurons = part(y)
+        some = self._problem(y[trials][:, :, neurons], x[trials])
+        rng = np.random.default_rng(self.seed)
+        solution = find_best(problem, some, self.n_starts, self.max_iter, self.tol, rng)
+        if solution is None:
+            raise InputError(
+                "no start gave finite activity; check dt and tau (dt/tau well below 2) and the "
+                f"size of the inputs (largest {np.abs(x).max():.3g})"
+            )
+        if not solution.converged:
+            warnings.warn(
+                f"the fit did not converge in {solution.iterations} steps (log likelihood still "
+                f"rises by {solution.decrement:.2g}); try a larger max_iter, more n_starts, "
+                "a lower rank, or a ridge",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        self._keep(problem, solution, y, x, out, z)
+        return self
+
+    def predict(self, inputs: npt.ArrayLike) -> Array:
+        """Predict activity for inputs.
+
+        Parameters
+        ----------
+        inputs : array_like, shape (trials, time, n_in)
+            Inputs.
+
+        Returns
+        -------
+        ndarray, shape (trials, time, neurons)
+            Predicted activity, in units of the training activity.
+        """
+        check_is_fitted(self, "overlaps_")
+        x = as_float_array("inputs", inputs, ndim=3)
+        if x.shape[2] != self.n_in_:
+            raise InputError(
+                f"inputs must have shape (trials, time, {self.n_in_}), as in fit; got {x.shape}"
+            )
+        dynamics = Dynamics(x, self._layout_dt(), self._layout, self.tau_, self.latency_)
+        rolled = dynamics.roll(self._theta)
+        if rolled is None:
+            raise InputError("inputs drive the fitted network to infinity; are their units right?")
+        k = rolled[0].reshape(self._layout.n_base, -1)
+        flat = predicted(self._data, k, self._phi) * known_gain(self)
+        return np.ascontiguousarray(flat.T).reshape(*x.shape[:2], -1)
+
+    def score(self, activity: npt.ArrayLike, inputs: npt.ArrayLike) -> float:
+        """Give the share of variance explained, R2, on held-out trials.
+
+        Parameters
+        ----------
+        activity : array_like, shape (trials, time, neurons)
+            Activity; NaN where missing.
+        inputs : array_like, shape (trials, time, n_in)
+            Inputs.
+
+        Returns
+        -------
+        float
+            1 - SSE/SST, pooled over neurons, SST about the training mean of each neuron.
+        """
+        check_is_fitted(self, "overlaps_")
+        y = as_float_array("activity", activity, ndim=3, finite=False)
+        if y.shape[2] != len(self.offset_):
+            raise InputError(
+                f"activity must have the {len(self.offset_)} neurons of fit on its last axis "
+                f"(trials, time, neurons); got {y.shape}"
+            )
+        x = as_float_array("inputs", inputs, ndim=3)
+        check_leading_axes("inputs", x, y, "n_in")
+        error = np.nansum((y - self.predict(x)) ** 2)
+        return float(1 - error / np.nansum((y - self.activity_mean_) ** 2))
+
+    def _layout_dt(self) -> float:
+        """Return the bin width as a float."""
+        return float(self.dt)
+
+    def _problem(self, y: Array, x: Array) -> Problem:
+        """Lay out the fit."""
+        layout = Layout(
+            x.shape[2],
+            self.rank,
+            self.nonlinearity == "erf",
+            isinstance(self.tau, str),
+            isinstance(self.latency, str),
+        )
+        dynamics = Dynamics(
+            np.ascontiguousarray(x),
+            float(self.dt),
+            layout,
+            3 * float(self.dt) if isinstance(self.tau, str) else float(self.tau),
+            0.0 if isinstance(self.latency, str) else float(self.latency),
+        )
+        data = Data.from_activity(
+            y / known_gain(self),
+            offset=bool(self.offset),
+            gain=self.gain is True,
+            saturating=self.nonlinearity == "erf" and self.observed == "rate",
+            ridge=None if isinstance(self.ridge, str) else float(self.ridge),
+            threads=self.n_jobs,
+        )
+        return Problem(data, dynamics, self.neurons == "sample")
+
+    def _keep(
+        self,
+        problem: Problem,
+        solution: Solution,
+        y: Array,
+        x: Array,
+        outputs: Array | None,
+        readout: Array | None,
+    ) -> None:
+        """Bring the solution to the canonical gauge and set the fitted attributes."""
+        linear = bootstrap.linearise(problem, solution)
+        output_fit = None
+        zb = np.full((1, problem.layout.n_base), np.nan)
+        zz = np.full((1, 1), np.nan)
+        loadings = linear.phi[:, problem.data.n_lead :]
+        if readout is not None:
+            zb, zz = readout.T @ loadings / len(loadings), readout.T @ readout / len(loadings)
+        elif outputs is not None:
+            output_fit = bootstrap.fit_outputs(problem, solution.theta, outputs)
+            zb, zz = output_fit.zb, np.full((outputs.shape[2],) * 2, np.nan)
+        vm, vu, _ = problem.layout.unpack(solution.theta)
+        times = problem.dynamics.times(solution.theta)
+        raw = Raw(vm, vu, bootstrap.moments(problem, linear), zb, zz, times)
+        best, q = canonical(raw)
+        draws = [
+            canonical(r)[0]
+            for r in bootstrap.replicates(
+                problem, linear, output_fit, readout, self.n_bootstrap, self.seed
+            )
+        ]
+        self._set_tables(best, draws, problem, outputs is not None, readout is not None)
+        self._set_fit(problem, solution, best, q, y, x)
+        self.z_ = readout
+        if readout is None and outputs is not None:
+            base = np.concatenate([self.m_, self.u_], axis=1)
+            self.z_ = base @ np.linalg.lstsq(best.bb, best.zb.T, rcond=1e-12)[0]
+
+    def _set_tables(
+        self, best: Raw, draws: list[Raw], problem: Problem, outputs: bool, readout: bool
+    ) -> None:
+        """Set overlaps, intervals and the reasons for what is unseen."""
+        degrees = problem.data.n_trials - 1
+        if problem.sampled:
+            degrees = min(degrees, problem.data.n_neurons - 1)
+        overlaps = named(best)
+        self.overlaps_ = pd.Series(overlaps, name="overlap")
+        self.replicates_ = pd.DataFrame([named(r) for r in draws], columns=list(overlaps))
+        self.unseen_ = pd.Series(
+            unseen_reasons(problem.layout.n_in, self.rank, len(best.zb), outputs, readout),
+            name="reason",
+            dtype=object,
+        )
+        self.intervals_ = bootstrap.interval_table(
+            overlaps, [named(r) for r in draws], 0.95, degrees
+        )
+        timed = [
+            name
+            for name, fitted in (
+                ("tau", problem.layout.fit_tau),
+                ("latency", problem.layout.fit_latency),
+            )
+            if fitted
+        ]
+
+        def free(raw: Raw) -> dict[str, float]:
+            times = dict(zip(("tau", "latency"), raw.times, strict=True))
+            return invariants(raw) | {name: times[name] for name in timed}
+
+        self.gauge_invariants_ = bootstrap.interval_table(
+            free(best), [free(r) for r in draws], 0.95, degrees
+        )
+
+    def _set_fit(
+        self, problem: Problem, solution: Solution, best: Raw, q: Array, y: Array, x: Array
+    ) -> None:
+        """Set loadings, noise and what `predict` needs."""
+        data, layout = problem.data, problem.layout
+        lead, n_in = data.n_lead, layout.n_in
+        phi = solution.at.phi.copy()
+        phi[:, lead + n_in :] = phi[:, lead + n_in :] @ q
+        self._phi, self._data, self._layout = phi, data, layout
+        self._theta = layout.regauge(solution.theta, q)
+        self.n_in_ = n_in
+        self.m_, self.u_ = phi[:, lead : lead + n_in], phi[:, lead + n_in :]
+        ones = np.ones(data.n_neurons)
+        self.offset_ = phi[:, 0] * known_gain(self) if data.offset else 0.0 * ones
+        self.gain_ = phi[:, int(data.offset)] if data.gain else known_gain(self) * ones
+        self.noise_variance_ = noise_variance(data, solution.at) * known_gain(self) ** 2
+        self.tau_, self.latency_ = problem.dynamics.times(solution.theta)
+        self.vm_, self.vu_, self.bb_ = best.vm, best.vu, best.bb
+        rolled = problem.dynamics.roll(self._theta)
+        k = np.zeros((layout.n_base, *x.shape[:2])) if rolled is None else rolled[0]
+        k = np.moveaxis(k, 0, 2)
+        self.k_ = (k[:, :, :n_in], k[:, :, n_in:])
+        self.activity_mean_ = np.nanmean(y, axis=(0, 1))
+        self.converged_, self.n_iter_ = solution.converged, solution.iterations
+        self.log_likelihood_ = -solution.objective

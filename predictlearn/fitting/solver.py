@@ -1,0 +1,361 @@
+"""The outer least squares: Levenberg-Marquardt over the dynamics, with every neuron solved inside.
+
+The objective is the Gaussian likelihood with one noise variance a neuron, profiled,
+
+    f = 1/2 sum_i n_i log(SSE_i / n_i) + N/2 [tr(C^-1 C_load) - log det(C^-1 C_load) - dim].
+
+The second term is there for erf only. The gain depends on S_bb of the whole population, of which
+the recorded neurons are a sample: N Gaussian loadings of covariance C = S_bb + E, E their mean
+estimation error, whose second moments are C_load. So the loadings know S_bb to within sampling,
+and the dynamics know the rest. The gap C - C_load has sampling precision Omega in a Newton step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from predictlearn.fitting.dynamics import Dynamics, Layout
+from predictlearn.fitting.inner import Blocks, Data, blocks
+from predictlearn.fitting.moments import (
+    ALL_RECORDED,
+    invert,
+    loading_error,
+    moment_gap,
+    positive_part,
+    sampling_precision,
+)
+
+__all__ = [
+    "Problem",
+    "Solution",
+    "free_directions",
+    "reduced_system",
+    "solve",
+    "solve_inner",
+    "whiten",
+]
+
+Array = npt.NDArray[np.float64]
+
+_FLOOR = 1e-12
+# Steps between two returns to a gauge in which theta is well scaled.
+_REGAUGE = 8
+# Rounds that make S_bb and the loadings of a start agree.
+_TIES = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """One fit: the data, the dynamics and what the neurons are a sample of.
+
+    Parameters
+    ----------
+    data : Data
+        Activity.
+    dynamics : Dynamics
+        Rollout for the inputs of the same trials.
+    sampled : bool
+        Whether the neurons are a sample of a larger population.
+    """
+
+    data: Data
+    dynamics: Dynamics
+    sampled: bool
+
+    @property
+    def layout(self) -> Layout:
+        """What theta holds."""
+        return self.dynamics.layout
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """Where the search ended.
+
+    Parameters
+    ----------
+    theta : ndarray, shape (q,)
+        Dynamics.
+    at : Blocks
+        Normal equations there, with the coefficients phi.
+    objective : float
+        f.
+    decrement : float
+        Newton decrement: how much f would still fall, to second order.
+    converged : bool
+        Whether that is negligible.
+    iterations : int
+        Steps tried.
+    """
+
+    theta: Array
+    at: Blocks
+    objective: float
+    decrement: float
+    converged: bool
+    iterations: int
+
+
+def _evaluate(problem: Problem, theta: Array, phi: Array | None) -> Blocks | None:
+    """Return the normal equations at theta, None where the activity runs away."""
+    rolled = problem.dynamics.roll(theta)
+    if rolled is None:
+        return None
+    k, dk = (problem.data.flatten(x) for x in rolled)
+    at = blocks(problem.data, problem.layout, k, dk, phi)
+    return at if np.isfinite(at.squares).all() else None
+
+
+def _weights(data: Data, at: Blocks, floor: Array) -> Array:
+    """Return the weight of each neuron, the inverse of its noise variance."""
+    return np.asarray(data.counts / (at.squares + at.penalty + floor))
+
+
+def _likelihood(data: Data, at: Blocks, floor: Array) -> float:
+    """Return the first term of f."""
+    variance = (at.squares + at.penalty + floor) / data.counts
+    return float(0.5 * np.sum(data.counts * np.log(variance)))
+
+
+def free_directions(layout: Layout, theta: Array) -> Array:
+    """Return an orthonormal basis of what is not gauge, (q, q - rank^2)."""
+    tangents = layout.tangents(theta)
+    return np.asarray(np.linalg.qr(tangents, mode="complete")[0][:, tangents.shape[1] :])
+
+
+def reduced_system(at: Blocks, weights: Array, damping: float) -> tuple[Array, Array, Array, Array]:
+    """Eliminate the neurons: (H, g) for theta, and what is needed to step them back.
+
+    Parameters
+    ----------
+    at : Blocks
+        Normal equations.
+    weights : ndarray, shape (neurons,)
+        Weights.
+    damping : float
+        Levenberg-Marquardt damping of the neurons.
+
+    Returns
+    -------
+    tuple of ndarray
+        H (q, q), g (q,), inner^-1 cross (neurons, p, q), inner^-1 slope_phi (neurons, p).
+    """
+    inner = at.inner.copy()
+    diagonal = np.einsum("iaa->ia", inner)
+    index = np.arange(inner.shape[1])
+    inner[:, index, index] += damping * diagonal
+    inverse = invert(inner)
+    back = inverse @ at.cross
+    own = np.einsum("iab,ib->ia", inverse, at.slope_phi)
+    h = np.einsum("i,ijk->jk", weights, at.outer) - np.einsum(
+        "i,iaj,iak->jk", weights, at.cross, back, optimize=True
+    )
+    g = weights @ (at.slope_theta - np.einsum("iaj,ia->ij", back, at.slope_phi))
+    return h, g, back, own
+
+
+def solve(
+    problem: Problem, theta: Array, phi: Array | None, max_iter: int, tol: float
+) -> Solution | None:
+    """Run Levenberg-Marquardt from one start.
+
+    Parameters
+    ----------
+    problem : Problem
+        What to fit.
+    theta : ndarray, shape (q,)
+        Start.
+    phi : ndarray, shape (neurons, p), or None
+        Start of the coefficients (erf rates only).
+    max_iter : int
+        Largest number of steps tried.
+    tol : float
+        Stop when the Newton decrement is below this, in units of the log likelihood.
+
+    Returns
+    -------
+    Solution or None
+        None where the start itself runs away.
+    """
+    data, layout = problem.data, problem.layout
+    floor = _FLOOR * data.total_squares() + 1e-300
+    theta = problem.dynamics.clip(theta)
+    at = _evaluate(problem, theta, phi)
+    if at is None:
+        return None
+    for _ in range(_TIES if layout.erf else 0):
+        theta, at = _tie(problem, theta, at)
+    damping, decrement, iteration = 1e-3, np.inf, 0
+    converged, accepted_steps = False, 0
+    while iteration < max_iter:
+        if accepted_steps % _REGAUGE == _REGAUGE - 1:
+            theta, at = _tidy(problem, theta, at)
+        precision = _precision(problem, at)
+        objective = _objective(problem, at, floor, theta)
+        weights = _weights(data, at, floor)
+        free = free_directions(layout, theta)
+        accepted, first = False, True
+        while iteration < max_iter:
+            iteration += 1
+            h, g, back, own = reduced_system(at, weights, damping)
+            if layout.erf:
+                gap, slope = moment_gap(data, layout, theta, at, back)
+                h += slope.T @ precision @ slope
+                g -= slope.T @ precision @ gap
+            allowed = np.where(problem.dynamics.held(theta, g)[:, None], 0.0, free)
+            h_free, g_free = allowed.T @ h @ allowed, allowed.T @ g
+            diagonal = np.maximum(np.diag(h_free), 1e-12 * max(np.trace(h_free), 1e-300))
+            step = np.linalg.lstsq(h_free + np.diag(damping * diagonal), g_free, rcond=1e-13)[0]
+            gained = float(np.sum(weights * np.einsum("ia,ia->i", own, at.slope_phi)))
+            if first:
+                decrement, first = float(g_free @ step) + gained, False
+            move = allowed @ step
+            trial_theta = problem.dynamics.clip(theta + move)
+            move = trial_theta - theta
+            trial_phi = at.phi + own - np.einsum("iaj,j->ia", back, move)
+            trial = _evaluate(problem, trial_theta, trial_phi)
+            if trial is not None and layout.erf and not problem.sampled:
+                trial_theta, trial = _tie(problem, trial_theta, trial)
+            value = np.inf if trial is None else _objective(problem, trial, floor, trial_theta)
+            if trial is not None and value <= objective + 1e-9 * abs(objective):
+                accepted = True
+                accepted_steps += 1
+                theta, at = trial_theta, trial
+                damping = max(damping / 5, 1e-9)
+                break
+            damping *= 6
+            if damping > 1e8:
+                break
+        if not accepted:
+            # No step helps any more: the end, to rounding, if none was expected to.
+            converged = decrement < 10 * tol
+            break
+        if decrement < tol and damping < 1e-1:
+            converged = True
+            break
+    objective = _objective(problem, at, floor, theta)
+    return Solution(theta, at, objective, decrement, converged, iteration)
+
+
+def _tie(problem: Problem, theta: Array, at: Blocks) -> tuple[Array, Blocks]:
+    """Set S_bb to the moments of the loadings, less their estimation error."""
+    layout = problem.layout
+    loadings = at.phi[:, problem.data.n_lead :]
+    bb = positive_part(loadings.T @ loadings / len(loadings) - loading_error(problem.data, at))
+    tied = theta.copy()
+    tied[layout.n_drive : layout.at_time] = bb[layout.triangle]
+    again = _evaluate(problem, tied, at.phi)
+    return (theta, at) if again is None else (tied, again)
+
+
+def _tidy(problem: Problem, theta: Array, at: Blocks) -> tuple[Array, Blocks]:
+    """Return to the gauge in which k_u has unit covariance."""
+    tidy, q = whiten(problem, theta)
+    phi = at.phi.copy()
+    first = problem.data.n_lead + problem.layout.n_in
+    phi[:, first:] = phi[:, first:] @ q
+    again = _evaluate(problem, tidy, phi)
+    return (theta, at) if again is None else (tidy, again)
+
+
+def _objective(problem: Problem, at: Blocks, floor: Array, theta: Array) -> float:
+    """Return f."""
+    value = _likelihood(problem.data, at, floor)
+    if not problem.layout.erf:
+        return value
+    loadings = at.phi[:, problem.data.n_lead :]
+    size = len(loadings) * (1.0 if problem.sampled else ALL_RECORDED)
+    covariance = problem.layout.unpack(theta)[2] + loading_error(problem.data, at)
+    second = loadings.T @ loadings / len(loadings)
+    scale = 1 / np.sqrt(np.maximum(np.diag(second), 1e-300))
+    values = np.linalg.eigvalsh(covariance * np.outer(scale, scale))
+    if values[0] <= 1e-12:
+        return np.inf
+    ratio = np.linalg.solve(covariance, second)
+    sign, log_det = np.linalg.slogdet(ratio)
+    if sign <= 0:
+        return np.inf
+    return value + 0.5 * size * float(np.trace(ratio) - log_det - len(second))
+
+
+def _precision(problem: Problem, at: Blocks) -> Array:
+    """Return Omega at the present loadings (empty where the gain is 1)."""
+    layout = problem.layout
+    if not layout.erf:
+        return np.zeros((0, 0))
+    return sampling_precision(layout, at.phi[:, problem.data.n_lead :], problem.sampled)
+
+
+def solve_inner(problem: Problem, theta: Array, phi: Array, steps: int) -> Array:
+    """Improve the coefficients of erf rates at fixed dynamics, each neuron by itself.
+
+    Parameters
+    ----------
+    problem : Problem
+        What to fit.
+    theta : ndarray, shape (q,)
+        Dynamics, held.
+    phi : ndarray, shape (neurons, p)
+        Start.
+    steps : int
+        Gauss-Newton steps.
+
+    Returns
+    -------
+    ndarray, shape (neurons, p)
+        Better coefficients.
+    """
+    rolled = problem.dynamics.roll(theta)
+    if rolled is None:
+        return phi
+    k = problem.data.flatten(rolled[0])
+    dk = np.zeros((len(k), 0, k.shape[1]))
+    at = blocks(problem.data, problem.layout, k, dk, phi)
+    damping = np.full(len(phi), 1e-2)
+    index = np.arange(phi.shape[1])
+    for _ in range(steps):
+        inner = at.inner.copy()
+        inner[:, index, index] += damping[:, None] * np.einsum("iaa->ia", at.inner)
+        move = np.einsum("iab,ib->ia", invert(inner), at.slope_phi)
+        trial = blocks(problem.data, problem.layout, k, dk, at.phi + move)
+        better = trial.squares + trial.penalty <= at.squares + at.penalty
+        at = blocks(
+            problem.data,
+            problem.layout,
+            k,
+            dk,
+            np.where(better[:, None], trial.phi, at.phi),
+        )
+        damping = np.where(better, damping / 5, damping * 10)
+    return at.phi
+
+
+def whiten(problem: Problem, theta: Array) -> tuple[Array, Array]:
+    """Choose the gauge in which k_u has unit covariance over the data: (theta, Q).
+
+    Parameters
+    ----------
+    problem : Problem
+        What to fit.
+    theta : ndarray, shape (q,)
+        Dynamics.
+
+    Returns
+    -------
+    tuple of ndarray
+        Theta in the new gauge, and Q (rank, rank) with U -> U Q.
+    """
+    rank, n_in = problem.layout.rank, problem.layout.n_in
+    rolled = problem.dynamics.roll(theta)
+    if rolled is None:
+        return theta, np.eye(rank)
+    k = problem.data.flatten(rolled[0])[n_in:]
+    covariance = k @ k.T / k.shape[1]
+    size = np.trace(covariance)
+    if not size > 0:
+        return theta, np.eye(rank)
+    q = np.linalg.cholesky(covariance + 1e-6 * size * np.eye(rank))
+    return problem.layout.regauge(theta, q), q

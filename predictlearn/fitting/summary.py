@@ -1,0 +1,152 @@
+"""From fitted dynamics and loadings to overlaps, in the canonical gauge and free of gauge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from predictlearn.theory.gauge import canonical_transform, invariant_products
+from predictlearn.theory.names import overlap_names, table_pairs
+
+__all__ = ["Raw", "canonical", "invariants", "named", "unseen_reasons"]
+
+Array = npt.NDArray[np.float64]
+
+_SYMMETRIC = ("mm", "zz", "vm*uu*vm", "zu*vv*zu")
+
+
+@dataclass(frozen=True, eq=False)
+class Raw:
+    """The blocks of S that a recording gives, in some gauge; NaN where it cannot see them.
+
+    Parameters
+    ----------
+    vm, vu : ndarray, shapes (rank, n_in), (rank, rank)
+        Dynamics.
+    bb : ndarray, shape (n_in + rank, n_in + rank)
+        The (m, u) block.
+    zb : ndarray, shape (n_out, n_in + rank)
+        Overlaps of the readout with m and u.
+    zz : ndarray, shape (n_out, n_out)
+        Overlaps of the readout with itself.
+    times : tuple of float
+        tau and latency, seconds.
+    """
+
+    vm: Array
+    vu: Array
+    bb: Array
+    zb: Array
+    zz: Array
+    times: tuple[float, float]
+
+    def in_gauge(self, q: Array) -> Raw:
+        """Return the blocks after U -> U Q, V -> V Q^-T."""
+        inverse = np.linalg.inv(q)
+        n_in = self.vm.shape[1]
+        base = np.eye(len(self.bb))
+        base[n_in:, n_in:] = q
+        return Raw(
+            inverse @ self.vm,
+            inverse @ self.vu @ q,
+            base.T @ self.bb @ base,
+            self.zb @ base,
+            self.zz,
+            self.times,
+        )
+
+    def matrix(self) -> Array:
+        """Return S in the order m, u, v, z, NaN where unseen."""
+        n_in, rank, n_out = self.vm.shape[1], len(self.vm), len(self.zb)
+        base = n_in + rank
+        s = np.full((base + rank + n_out, base + rank + n_out), np.nan)
+        s[:base, :base] = self.bb
+        drive = np.concatenate([self.vm, self.vu], axis=1)
+        v, z = slice(base, base + rank), slice(base + rank, None)
+        s[v, :base], s[:base, v] = drive, drive.T
+        s[z, :base], s[:base, z] = self.zb, self.zb.T
+        s[z, z] = self.zz
+        return s
+
+
+def canonical(raw: Raw) -> tuple[Raw, Array]:
+    """Bring to the canonical gauge: U^T U / N = I, axes by the Krylov sequence of the inputs.
+
+    Parameters
+    ----------
+    raw : Raw
+        In any gauge.
+
+    Returns
+    -------
+    tuple of Raw and ndarray
+        In the canonical gauge, and the Q (rank, rank) that leads there.
+    """
+    n_in = raw.vm.shape[1]
+    q = canonical_transform(raw.bb[n_in:, n_in:], raw.vm, raw.vu)
+    return raw.in_gauge(q), q
+
+
+def named(raw: Raw) -> dict[str, float]:
+    """Return every overlap by name, in table order, NaN where unseen."""
+    s = raw.matrix()
+    pairs = table_pairs(raw.vm.shape[1], len(raw.vm), len(raw.zb))
+    return {name: float(s[i, j]) for name, (i, j) in pairs.items()}
+
+
+def invariants(raw: Raw) -> dict[str, float]:
+    """Return the combinations that do not depend on the gauge and that the recording sees."""
+    n_in, rank, n_out = raw.vm.shape[1], len(raw.vm), len(raw.zb)
+    blocks = {
+        "zm": raw.zb[:, :n_in],
+        "zu": raw.zb[:, n_in:],
+        "vm": raw.vm,
+        "vu": raw.vu,
+        "mu": raw.bb[:n_in, n_in:],
+        "mm": raw.bb[:n_in, :n_in],
+        "uu": raw.bb[n_in:, n_in:],
+        "zz": raw.zz,
+        "zv": np.full((n_out, rank), np.nan),
+        "vv": np.full((rank, rank), np.nan),
+    }
+    values: dict[str, float] = {}
+    for name, product in invariant_products(blocks).items():
+        for i in range(product.shape[0]):
+            for j in range(i if name in _SYMMETRIC else 0, product.shape[1]):
+                if np.isfinite(product[i, j]):
+                    label = name if product.size == 1 else f"{name}[{i + 1},{j + 1}]"
+                    values[label] = float(product[i, j])
+    return values
+
+
+def unseen_reasons(
+    n_in: int, rank: int, n_out: int, outputs: bool, readout: bool
+) -> dict[str, str]:
+    """Say why a recording cannot see an overlap.
+
+    Parameters
+    ----------
+    n_in, rank, n_out : int
+        Sizes.
+    outputs, readout : bool
+        Whether the outputs or the readout itself were given.
+
+    Returns
+    -------
+    dict of str to str
+        Reason by name of overlap.
+    """
+    reasons = {}
+    for name in overlap_names(n_in, rank, n_out):
+        letters = "".join(c for c in name if c.isalpha())
+        if letters == "zv":
+            reasons[name] = "activity does not depend on it: v acts only through vm and vu"
+        elif letters == "vv":
+            reasons[name] = "activity does not depend on it: only learning does"
+        elif letters == "zz" and not readout:
+            reasons[name] = "outputs depend on zm and zu only; give the readout itself to see it"
+        elif letters in ("zm", "zu") and not (outputs or readout):
+            reasons[name] = "neither outputs nor a readout were given"
+    return reasons

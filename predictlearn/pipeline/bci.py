@@ -1,0 +1,270 @@
+"""A predicted learning of a new mapping, beside the block in which an animal learned it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+
+from predictlearn.fitting.low_rank_rnn import LowRankRNN
+from predictlearn.pipeline.cases import BCI_FIRST, bci_task
+from predictlearn.pipeline.fitted import FittedNetwork
+from predictlearn.predictions.readout_learning import ReadoutLearning, readout_learning
+from predictlearn.predictions.real_learning import LearningScore, score_prediction
+from predictlearn.predictions.resampling import block_bootstrap
+from predictlearn.recordings.bci import BCISession, command_progress, progress
+from predictlearn.theory.prior import HiddenPrior
+from predictlearn.theory.trials import Trials
+
+__all__ = ["BCIComparison", "compare_with_block_two"]
+
+_EARLY = 30
+_BLOCK = 20
+_HORIZON = 20.0
+
+
+@dataclass(frozen=True)
+class BCIComparison:
+    """The prediction of how the perturbed mapping is learned, beside block 2.
+
+    Parameters
+    ----------
+    drop : pandas.DataFrame
+        Progress in mm/s, predicted without a free parameter or measured, with 95% intervals:
+        columns quantity, source, estimate, low, high, n.
+    by_target : pandas.DataFrame
+        Progress by target direction: predicted at once, and measured early and late in block 2.
+    learning : ReadoutLearning
+        Predicted curves, one for each bootstrap fit with a draw of what the recording hides.
+    score : LearningScore
+        Scores on the last two thirds of block 2 against the baselines.
+    settings : dict
+        What was set.
+    """
+
+    drop: pd.DataFrame
+    by_target: pd.DataFrame
+    learning: ReadoutLearning
+    score: LearningScore
+    settings: dict[str, Any]
+
+
+def _mean_interval(values: np.ndarray, seed: int) -> tuple[float, float, float]:
+    """Return the mean of a series of trials with its block-bootstrap interval."""
+    value, low, high = block_bootstrap(
+        values, lambda x: x.mean(axis=1), block=min(_BLOCK, max(1, len(values) // 5)), seed=seed
+    )
+    return float(np.squeeze(value)), float(np.squeeze(low)), float(np.squeeze(high))
+
+
+def _refit(
+    fit: FittedNetwork, readout: np.ndarray, chosen: np.ndarray, seed: int
+) -> LowRankRNN:
+    """Fit the chosen trials again, from the settings of the first fit."""
+    settings = fit.settings | {"n_bootstrap": 0, "n_starts": 4}
+    model = LowRankRNN(rank=fit.model.rank, seed=seed, **settings)
+    recording = fit.recording
+    return model.fit(recording.activity[chosen], recording.inputs[chosen], readout=readout)
+
+
+def _one_draw(
+    session: BCISession, fit: FittedNetwork, prior: HiddenPrior, child: np.random.SeedSequence
+) -> tuple[np.ndarray, np.ndarray, ReadoutLearning]:
+    """Return old progress, immediate progress, and learning of one bootstrap fit and draw."""
+    import warnings
+
+    from predictlearn.errors import ConvergenceWarning
+
+    rng = np.random.default_rng(child)
+    n = fit.recording.n_trials
+    chosen = rng.integers(n, size=n)
+    with warnings.catch_warnings():
+        # a replicate that stopped early is one more draw of what the fit is not sure of
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = _refit(fit, session.perturbed_readout.loading(), chosen, int(rng.integers(2**31)))
+    refitted = FittedNetwork(fit.recording, model, fit.ranks, fit.ceiling, fit.settings)
+    task = bci_task(session, refitted)
+    trials = task.sample()
+    start = prior.draw(model.overlaps_, *refitted.sizes, n=1, seed=int(rng.integers(2**31)))[0]
+    learning = readout_learning(
+        [start],
+        task,
+        lambda trials, outputs: _measure(trials, outputs, task.angles),
+        nonlinearity=model.nonlinearity,
+        tau=model.tau_,
+        horizon=_HORIZON,
+    )
+    before = _old_progress(session, model, trials, task.angles)
+    return before, learning.immediate[0], learning
+
+
+def _measure(trials: Trials, outputs: np.ndarray, angles: np.ndarray) -> np.ndarray:
+    """Return progress of a model's outputs, by the code that measures it in the recording."""
+    return command_progress(outputs + trials.offset, trials.smoothing, angles, BCI_FIRST)
+
+
+def _old_progress(
+    session: BCISession, model: LowRankRNN, trials: Trials, angles: np.ndarray
+) -> np.ndarray:
+    """Return the fitted activity's progress under the intuitive mapping, by target."""
+    n_bins = session.intuitive.n_bins
+    held = np.column_stack(
+        [np.cos(np.deg2rad(angles)), np.sin(np.deg2rad(angles)), np.ones_like(angles)]
+    )
+    latents = model.predict(np.repeat(held[:, None, :], n_bins, axis=1))
+    return progress(latents, session.intuitive_readout, angles, BCI_FIRST)
+
+
+def compare_with_block_two(
+    session: BCISession,
+    fit: FittedNetwork,
+    *,
+    prior: HiddenPrior | None = None,
+    n_draws: int = 60,
+    seed: int = 0,
+    n_jobs: int = 1,
+) -> BCIComparison:
+    """Predict how the perturbed mapping is learned, and compare with block 2.
+
+    Parameters
+    ----------
+    session : BCISession
+        Both blocks, cut to the bins that are analysed.
+    fit : FittedNetwork
+        Network fitted to block 1.
+    prior : HiddenPrior, optional
+        Prior over the overlaps that block 1 does not show.
+    n_draws : int
+        Draws; each is a fit to resampled trials with hidden overlaps drawn anew.
+    seed : int
+        Seed of draws and bootstrap.
+    n_jobs : int
+        Processes.
+
+    Returns
+    -------
+    BCIComparison
+        Immediate drop, learning curve and scores.
+
+    Raises
+    ------
+    InputError
+        If the fit has other sizes than the task.
+    """
+    prior = prior or HiddenPrior()
+    children = np.random.SeedSequence(seed).spawn(n_draws)
+    rows = Parallel(n_jobs=n_jobs)(
+        delayed(_one_draw)(session, fit, prior, child) for child in children
+    )
+    before = np.array([row[0] for row in rows])
+    immediate = np.array([row[1] for row in rows])
+    parts = [row[2] for row in rows]
+    learning = ReadoutLearning(
+        immediate,
+        parts[0].time,
+        np.concatenate([part.curves for part in parts]),
+        np.concatenate([part.loss for part in parts]),
+        np.concatenate([part.constants for part in parts]),
+        parts[0].settings | {"draws": n_draws},
+    )
+    targets = session.perturbed.trials["target"].to_numpy()
+    measured = progress(session.perturbed.activity, session.perturbed_readout, targets, BCI_FIRST)
+    score = score_prediction(
+        measured, learning.curves, time=learning.time, block=_BLOCK, seed=seed
+    )
+    return BCIComparison(
+        drop=_drop_table(session, before, immediate, measured, seed),
+        by_target=_target_table(session, immediate, measured, targets),
+        learning=learning,
+        score=score,
+        settings={
+            "first_bin": BCI_FIRST,
+            "bins": session.intuitive.n_bins,
+            "block": _BLOCK,
+            "draws": n_draws,
+            "prior": prior.statement(),
+            "seed": seed,
+        },
+    )
+
+
+def _drop_table(
+    session: BCISession,
+    before: np.ndarray,
+    immediate: np.ndarray,
+    measured: np.ndarray,
+    seed: int,
+) -> pd.DataFrame:
+    """Return predicted and measured progress before and at the change of mapping."""
+    old = session.intuitive.trials["target"].to_numpy()
+    activity = session.intuitive.activity
+    third = len(measured) // 3
+    rows: list[dict[str, Any]] = []
+
+    def predicted(quantity: str, values: np.ndarray) -> None:
+        means = values.mean(axis=1)
+        low, high = np.quantile(means, [0.025, 0.975])
+        rows.append(
+            {
+                "quantity": quantity,
+                "source": "predicted from block 1, no free parameter",
+                "estimate": float(means.mean()),
+                "low": float(low),
+                "high": float(high),
+                "n": f"{len(means)} bootstrap fits",
+            }
+        )
+
+    def recorded(quantity: str, values: np.ndarray) -> None:
+        mean, low, high = _mean_interval(values, seed)
+        rows.append(
+            {
+                "quantity": quantity,
+                "source": "recorded",
+                "estimate": mean,
+                "low": low,
+                "high": high,
+                "n": f"{len(values)} trials",
+            }
+        )
+
+    predicted("intuitive mapping, block 1", before)
+    recorded(
+        "intuitive mapping, block 1", progress(activity, session.intuitive_readout, old, BCI_FIRST)
+    )
+    predicted("perturbed mapping, at once", immediate)
+    recorded(
+        "block 1 activity through the perturbed mapping",
+        progress(activity, session.perturbed_readout, old, BCI_FIRST),
+    )
+    recorded(f"perturbed mapping, first {_EARLY} trials of block 2", measured[:_EARLY])
+    recorded("perturbed mapping, first third of block 2", measured[:third])
+    recorded("perturbed mapping, last third of block 2", measured[-third:])
+    return pd.DataFrame(rows)
+
+
+def _target_table(
+    session: BCISession, immediate: np.ndarray, measured: np.ndarray, targets: np.ndarray
+) -> pd.DataFrame:
+    """Return progress by target: predicted at once, and recorded early and late."""
+    third = len(measured) // 3
+    angles = np.unique(session.intuitive.trials["target"].to_numpy())
+    low, high = np.quantile(immediate, [0.025, 0.975], axis=0)
+    early, late = slice(0, third), slice(len(measured) - third, None)
+
+    def mean_of(part: slice, angle: float) -> float:
+        return float(measured[part][targets[part] == angle].mean())
+
+    return pd.DataFrame(
+        {
+            "target": angles,
+            "predicted at once": immediate.mean(axis=0),
+            "low": low,
+            "high": high,
+            "first third": [mean_of(early, angle) for angle in angles],
+            "last third": [mean_of(late, angle) for angle in angles],
+        }
+    )

@@ -1,0 +1,231 @@
+"""What is known of a recording before it is fitted: settings, tasks and what it can be held against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from predictlearn.errors import InputError
+from predictlearn.pipeline.experiments import Design, flow_design, shipped_design
+from predictlearn.pipeline.fitted import FittedNetwork
+from predictlearn.recordings.bci import BCISession, load_bci_learning
+from predictlearn.recordings.recording import Recording, load_recording
+from predictlearn.recordings.registry import find_dataset
+from predictlearn.tasks.reaching import ReachingReadout
+from predictlearn.theory.overlaps import Overlaps
+
+__all__ = ["Case", "bci_task", "case_of"]
+
+# The bins that every trial is cut to, and from which on progress is averaged (0-based).
+BCI_BINS, BCI_FIRST = 12, 6
+
+Designer = Callable[[FittedNetwork, list[list[Overlaps]]], Design]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A recording with what the pipeline needs to know about it.
+
+    Parameters
+    ----------
+    name, title : str
+        Short name, and heading of the report.
+    recording : Recording
+        What is fitted.
+    settings : mapping
+        Settings of the fit.
+    designer : callable
+        From the fit and the cohort to the design of the experiments.
+    readout : numpy.ndarray, optional
+        The readout (neurons, n_out) under which the experiments are predicted, where it is known.
+    conditions : numpy.ndarray, optional
+        Condition of each trial.
+    fixed : str
+        Pathways that do not differ between animals.
+    later : object
+        What shows the learning that followed: a `BCISession`, a list of later sessions, or None.
+    """
+
+    name: str
+    title: str
+    recording: Recording
+    settings: Mapping[str, Any]
+    designer: Designer
+    readout: np.ndarray | None = None
+    conditions: np.ndarray | None = None
+    fixed: str = ""
+    later: Any = None
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the recording says that it was simulated."""
+        return bool(self.recording.metadata.get("simulated", False))
+
+
+def case_of(recording: str | Path | Recording | None, dataset: str | None, **settings: Any) -> Case:
+    """Return the case of a recording of the user's own, or of a data set known by name.
+
+    Parameters
+    ----------
+    recording : path or Recording, optional
+        A recording of the user's own.
+    dataset : str, optional
+        Name of a data set; ``"simulated-learning"`` if neither is given.
+    **settings : object
+        Settings of the fit that replace the case's own.
+
+    Returns
+    -------
+    Case
+        The case.
+
+    Raises
+    ------
+    InputError
+        If both are given, or the data cannot be found or read.
+    """
+    if recording is not None and dataset is not None:
+        raise InputError(
+            f"give a recording or a data set, not both; got {recording!s} and {dataset!r}."
+        )
+    if recording is not None:
+        return _own(recording, settings)
+    path = find_dataset(dataset or "simulated-learning")
+    return _bci(path, settings) if dataset == "bci-learning" else _simulated(path, settings)
+
+
+def _own(source: str | Path | Recording, settings: dict[str, Any]) -> Case:
+    """Return the case of a recording of the user's own."""
+    recording = source if isinstance(source, Recording) else load_recording(source)
+    name = str(recording.metadata.get("name", "recording"))
+    common = {
+        "observed": "current" if recording.observed == "current" else "rate",
+        "offset": True,
+        "tau": "fit",
+        "latency": "fit",
+    }
+    return Case(
+        name=name,
+        title=f"What {name} predicts about learning",
+        recording=recording,
+        settings=common | settings,
+        designer=lambda fit, cohort: shipped_design(fit.sizes, fit.model.nonlinearity),
+    )
+
+
+def _simulated(path: Path, settings: dict[str, Any]) -> Case:
+    """Return the case of the shipped, simulated recording: its first session."""
+    from predictlearn.recordings.simulated import load_simulated_learning
+
+    sessions = load_simulated_learning(path)
+    first = sessions[0]
+    known = first.metadata
+    return Case(
+        name="simulated-learning",
+        title="What one session predicts about learning: the shipped, simulated recording",
+        recording=first,
+        settings={
+            "nonlinearity": known["nonlinearity"],
+            "tau": known["tau"],
+            "observed": "rate",
+            "offset": True,
+            "gain": known["gain"],
+        }
+        | settings,
+        designer=lambda fit, cohort: shipped_design(fit.sizes, fit.model.nonlinearity),
+        later=sessions,
+    )
+
+
+def _bci(path: Path, settings: dict[str, Any]) -> Case:
+    """Return the case of the BCI session: block 1, with the readout of block 2."""
+    session = load_bci_learning(path).first_bins(BCI_BINS)
+    block = session.intuitive
+
+    def designer(fit: FittedNetwork, cohort: list[list[Overlaps]]) -> Design:
+        task = bci_task(session, fit)
+        turned = bci_task(session, fit, rotation=45.0)
+        return flow_design(
+            task,
+            (task, turned),
+            cohort,
+            {
+                "exposing": "reach through the perturbed mapping",
+                "A": "the perturbed mapping",
+                "B": "the perturbed mapping with the cursor turned by 45 degrees",
+            },
+            nonlinearity=fit.model.nonlinearity,
+            tau=fit.model.tau_,
+        )
+
+    return Case(
+        name="bci-learning",
+        title="What the intuitive mapping predicts about learning the perturbed one",
+        recording=block,
+        settings={
+            "nonlinearity": "linear",
+            "tau": "fit",
+            "latency": "fit",
+            "observed": "current",
+            "offset": True,
+            "neurons": "all",
+        }
+        | settings,
+        designer=designer,
+        readout=session.perturbed_readout.loading(),
+        conditions=block.trials["target"].to_numpy(),
+        fixed="z",
+        later=session,
+    )
+
+
+def bci_task(
+    session: BCISession, fit: FittedNetwork, rotation: float = 0.0, speed: float | None = None
+) -> ReachingReadout:
+    """Return reaching through the perturbed mapping, as the fitted network meets it.
+
+    Parameters
+    ----------
+    session : BCISession
+        Both blocks, cut to the bins that are analysed.
+    fit : FittedNetwork
+        Network fitted to block 1: its latency and the offsets of its neurons belong to the task.
+    rotation : float
+        Cursor rotation in degrees.
+    speed : float, optional
+        Desired speed; by default the mean progress of block 1 under the intuitive mapping, mm/s.
+
+    Returns
+    -------
+    ReachingReadout
+        The task, every target once.
+    """
+    from predictlearn.recordings.bci import progress
+
+    readout, model = session.perturbed_readout, fit.model
+    targets = np.unique(session.intuitive.trials["target"].to_numpy())
+    if speed is None:
+        done = progress(
+            session.intuitive.activity,
+            session.intuitive_readout,
+            session.intuitive.trials["target"].to_numpy(),
+            first_bin=BCI_FIRST,
+        )
+        speed = float(done.mean())
+    return ReachingReadout(
+        targets=targets.tolist(),
+        speed=speed,
+        duration=BCI_BINS * session.intuitive.dt,
+        dt=session.intuitive.dt,
+        go=True,
+        latency=model.latency_,
+        offset=tuple(readout.command(model.offset_).tolist()),
+        smoothing=readout.smoothing.tolist(),
+        first_bin=BCI_FIRST,
+        rotation=rotation,
+    )

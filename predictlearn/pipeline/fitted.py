@@ -1,0 +1,135 @@
+"""The first stage: the low-rank structure of a recording, and how well it describes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from predictlearn.fitting.ceiling import Ceiling, condition_mean_ceiling
+from predictlearn.fitting.low_rank_rnn import LowRankRNN
+from predictlearn.fitting.rank_selection import RankSelection, select_rank
+from predictlearn.recordings.recording import Recording
+
+__all__ = ["FittedNetwork", "fit_recording"]
+
+_RANKS = (1, 2, 3)
+
+
+@dataclass(frozen=True)
+class FittedNetwork:
+    """A recording with the network fitted to it.
+
+    Parameters
+    ----------
+    recording : Recording
+        What was fitted.
+    model : LowRankRNN
+        The fit, with overlaps and intervals.
+    ranks : RankSelection
+        Held-out R2 by rank.
+    ceiling : Ceiling or None
+        Held-out R2 of the condition means, where trials repeat conditions.
+    settings : dict
+        Settings of the fit.
+    """
+
+    recording: Recording
+    model: LowRankRNN
+    ranks: RankSelection
+    ceiling: Ceiling | None
+    settings: dict[str, Any]
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """(n_in, rank, n_out) of the fitted network."""
+        n_out = 0 if self.model.z_ is None else self.model.z_.shape[1]
+        return self.recording.n_in, int(self.model.rank), n_out
+
+    @property
+    def held_out(self) -> tuple[float, float]:
+        """Held-out R2 of the chosen rank: mean over folds and its standard error."""
+        row = self.ranks.summary.set_index("rank").loc[self.model.rank]
+        return float(row["mean"]), float(row["standard_error"])
+
+    @property
+    def share_of_ceiling(self) -> float | None:
+        """Held-out R2 as a share of that of the condition means."""
+        return None if self.ceiling is None else self.held_out[0] / self.ceiling.mean
+
+    @property
+    def overlaps(self) -> pd.DataFrame:
+        """Overlaps with intervals and the tier that each belongs to, canonical gauge."""
+        from predictlearn.theory.names import hidden_names, recordable_names, visible_names
+
+        visible = visible_names(*self.sizes, self.model.nonlinearity)
+        hidden = hidden_names(*self.sizes)
+        table = self.model.intervals_.copy()
+        table["visibility"] = [
+            "loss-visible" if name in visible else "recording" for name in table.index
+        ]
+        table.loc[[n for n in table.index if n in hidden], "visibility"] = "hidden"
+        known = [n for n in table.index if n in hidden and np.isfinite(table.loc[n, "estimate"])]
+        table.loc[known, "visibility"] = "known readout"
+        order = [*recordable_names(*self.sizes), *hidden]
+        return table.loc[[name for name in order if name in table.index]].rename_axis("name")
+
+
+def fit_recording(
+    recording: Recording,
+    settings: dict[str, Any],
+    *,
+    readout: np.ndarray | None = None,
+    conditions: np.ndarray | None = None,
+    ranks: tuple[int, ...] = _RANKS,
+    cv: int = 5,
+    seed: int = 0,
+    n_jobs: int = 1,
+) -> FittedNetwork:
+    """Choose the rank, fit, and compare with the ceiling.
+
+    Parameters
+    ----------
+    recording : Recording
+        The session.
+    settings : dict
+        Settings of `LowRankRNN` other than rank, dt and seed.
+    readout : array_like, (neurons, n_out), optional
+        The readout where it is known.
+    conditions : array_like, (trials,), optional
+        Condition of each trial, for the ceiling.
+    ranks : tuple of int
+        Ranks to compare.
+    cv : int
+        Folds over trials.
+    seed : int
+        Seed of folds, starts and bootstrap.
+    n_jobs : int
+        Processes.
+
+    Returns
+    -------
+    FittedNetwork
+        The fit.
+
+    Raises
+    ------
+    InputError
+        If the recording or a setting cannot be used.
+    """
+    activity, inputs = recording.activity, recording.inputs
+    ranks = tuple(rank for rank in ranks if rank < activity.shape[2]) or (1,)
+    common = {**settings, "dt": recording.dt}
+    searching = {k: v for k, v in common.items() if k != "n_bootstrap"}
+    selection = select_rank(
+        activity, inputs, ranks=ranks, cv=cv, seed=seed, n_jobs=n_jobs, **searching
+    )
+    model = LowRankRNN(rank=selection.rank, seed=seed, n_jobs=n_jobs, **common).fit(
+        activity, inputs, outputs=recording.outputs, readout=readout
+    )
+    ceiling = None
+    if conditions is not None:
+        ceiling = condition_mean_ceiling(activity, conditions, cv=cv, seed=seed)
+    return FittedNetwork(recording, model, selection, ceiling, common)

@@ -1,0 +1,26 @@
+"""Testable predictions and the statistics that they share.
+
+Every prediction is a frozen result with ``name``, ``statement``, ``observable``, ``tests``,
+``table``, ``curves``, ``settings`` and ``seed`` (see `Prediction`); none of them draws figures.
+"""
+
+from __future__ import annotations
+
+from predictlearn.predictions.arms import compare_arms
+from predictlearn.predictions.base import Cohort, Prediction, as_cohort
+from predictlearn.predictions.order import TrainingOrder, training_order
+from predictlearn.predictions.perturbation import PerturbationExposure, perturbation_exposure
+from predictlearn.predictions.real_learning import LearningScore, score_prediction
+
+__all__ = [
+    "Cohort",
+    "LearningScore",
+    "PerturbationExposure",
+    "Prediction",
+    "TrainingOrder",
+    "as_cohort",
+    "compare_arms",
+    "perturbation_exposure",
+    "score_prediction",
+    "training_order",
+]

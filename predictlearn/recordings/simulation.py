@@ -1,0 +1,148 @@
+"""Simulated recordings of networks whose overlaps are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from predictlearn.checks import as_float_array, positive, positive_int
+from predictlearn.errors import InputError, choice
+from predictlearn.network.activity import run_network
+from predictlearn.recordings.recording import Recording
+from predictlearn.theory.nonlinearity import phi
+from predictlearn.theory.overlaps import Overlaps
+from predictlearn.theory.reduced import simulate
+from predictlearn.theory.trials import Trials
+
+__all__ = ["random_inputs", "simulate_recording"]
+
+
+def random_inputs(
+    n_trials: int, n_bins: int, n_in: int, dt: float, seed: int, hold: float = 0.5
+) -> npt.NDArray[np.float64]:
+    """Draw inputs that hold a normal value for a while, then the next.
+
+    Parameters
+    ----------
+    n_trials, n_bins, n_in : int
+        Sizes.
+    dt : float
+        Bin, seconds.
+    seed : int
+        Seed.
+    hold : float
+        How long a value holds, seconds.
+
+    Returns
+    -------
+    ndarray, shape (trials, time, n_in)
+        Inputs of unit variance.
+
+    Examples
+    --------
+    >>> random_inputs(3, 20, 1, dt=0.1, seed=0).shape
+    (3, 20, 1)
+    """
+    bins = max(1, round(hold / dt))
+    steps = np.random.default_rng(seed).normal(size=(n_trials, -(-n_bins // bins), n_in))
+    return np.repeat(steps, bins, axis=1)[:, :n_bins]
+
+
+def simulate_recording(
+    overlaps: Overlaps,
+    inputs: npt.ArrayLike,
+    *,
+    dt: float,
+    tau: float = 1.0,
+    nonlinearity: str = "linear",
+    observed: str = "rate",
+    n_neurons: int = 200,
+    r2: float = 0.7,
+    network_size: int | None = None,
+    seed: int = 0,
+) -> Recording:
+    """Simulate a noisy recording from a network of known overlaps.
+
+    Parameters
+    ----------
+    overlaps : Overlaps
+        The network.
+    inputs : array_like, shape (trials, time, n_in)
+        Inputs.
+    dt : float
+        Bin, seconds.
+    tau : float
+        Time constant, seconds.
+    nonlinearity : {"linear", "erf"}
+        Which phi.
+    observed : {"rate", "current"}
+        Whether phi(h) or h is recorded.
+    n_neurons : int
+        Recorded neurons.
+    r2 : float
+        Share of a bin's variance, over all neurons, that is signal: sets the noise, which is
+        Gaussian, independent, and of the same variance in all neurons. 1 for none.
+    network_size : int, optional
+        Neurons of the network, of which ``n_neurons`` are recorded. Default: infinitely many, so
+        that loadings are independent Gaussian draws and the reduced equations exact.
+    seed : int
+        Seed.
+
+    Returns
+    -------
+    Recording
+        Activity, inputs and noise-free outputs; metadata hold the true overlaps (``truth``).
+
+    Raises
+    ------
+    InputError
+        Settings that cannot be used.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> o = Overlaps(np.eye(4)).replace(vm=0.6, vu=0.4)
+    >>> r = simulate_recording(o, random_inputs(5, 20, 1, 0.1, seed=0), dt=0.1, n_neurons=30)
+    >>> r.activity.shape, r.metadata["simulated"]
+    ((5, 20, 30), True)
+    """
+    x = as_float_array("inputs", inputs, ndim=3)
+    choice("observed", observed, ("rate", "current"))
+    positive_int("n_neurons", n_neurons, minimum=2)
+    if not 0 < positive("r2", r2) <= 1:
+        raise InputError(f"r2 must lie in (0, 1]; got {r2}")
+    rng = np.random.default_rng(seed)
+    blank = np.zeros((*x.shape[:2], overlaps.n_out))
+    trials = Trials(inputs=x, targets=blank, weights=blank, dt=dt)
+    if network_size is None:
+        activity = simulate(overlaps, trials, nonlinearity, tau)
+        values, vectors = np.linalg.eigh(overlaps.matrix)
+        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        base = overlaps.n_in + overlaps.rank
+        loadings = rng.normal(size=(n_neurons, overlaps.dim)) @ root[:base].T
+        h = np.concatenate([activity.k_m, activity.k_u], axis=2) @ loadings.T
+        signal = h if observed == "current" else phi(h, nonlinearity)
+        outputs = activity.outputs
+    else:
+        if positive_int("network_size", network_size) < n_neurons:
+            raise InputError(
+                f"network_size must be at least n_neurons ({n_neurons}); got {network_size}"
+            )
+        network = overlaps.loadings(network_size, seed=int(rng.integers(2**31)))
+        run = run_network(network, trials, nonlinearity, tau)
+        kept = rng.permutation(network_size)[:n_neurons]
+        signal = (run.h if observed == "current" else run.rates)[:, :, kept]
+        outputs = run.outputs
+    variance = float(np.mean(np.var(signal, axis=(0, 1))))
+    noise = np.sqrt(variance * (1 - r2) / r2) * rng.normal(size=signal.shape)
+    return Recording.from_arrays(
+        signal + noise,
+        x,
+        dt=dt,
+        outputs=outputs,
+        observed=observed,
+        name="simulated",
+        simulated=True,
+        seed=seed,
+        truth={name: float(value) for name, value in overlaps.to_series().items()},
+    )

@@ -1,0 +1,20 @@
+"""All figures of a report, from tidy tables to matplotlib figures."""
+
+from __future__ import annotations
+
+from predictlearn.reporting.comparison import effect_sizes, real_learning
+from predictlearn.reporting.curves import learning_curves
+from predictlearn.reporting.fit import fitted_activity, rank_curve, variance_explained
+from predictlearn.reporting.overlaps import exposure, overlap_changes, overlap_intervals
+
+__all__ = [
+    "effect_sizes",
+    "exposure",
+    "fitted_activity",
+    "learning_curves",
+    "overlap_changes",
+    "overlap_intervals",
+    "rank_curve",
+    "real_learning",
+    "variance_explained",
+]

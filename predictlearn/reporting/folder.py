@@ -1,0 +1,258 @@
+"""Writing a set of files into a folder: whole or not at all, and never over a person's files."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import sys
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from predictlearn.errors import InputError
+
+__all__ = ["MANIFEST", "check_folder", "write_files"]
+
+MANIFEST = "predictlearn-manifest.json"
+_MAKER = "predictlearn report"
+_PAGE = "index.html"
+
+
+def _digest(content: bytes) -> str:
+    """Return the SHA-256 of some bytes as hexadecimal text."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _made_before(folder: Path) -> dict[str, str] | None:
+    """Return the hashes by path of what predictlearn made in a folder, None without a manifest."""
+    try:
+        content: Any = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if content["made_by"] != _MAKER:
+            return None
+        files = {str(path): str(digest) for path, digest in content["files"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        # absent, or not a manifest of ours: then nothing in this folder is ours
+        return None
+    # a manifest that was tampered with must not lead outside the folder
+    parts = {path: PurePosixPath(path) for path in files}
+    return {
+        path: digest
+        for path, digest in files.items()
+        if not parts[path].is_absolute() and ".." not in parts[path].parts
+    }
+
+
+def _ours(path: Path, digest: str | None) -> bool:
+    """Return whether a file is one that predictlearn made and nobody changed since."""
+    return (
+        digest is not None
+        and path.is_file()
+        and not path.is_symlink()
+        and _digest(path.read_bytes()) == digest
+    )
+
+
+def _conflicts(folder: Path, targets: set[str], made: Mapping[str, str] | None) -> list[str]:
+    """Return the files that may not be replaced, each with the reason."""
+    found = []
+    for path in sorted(targets | set(made or {})):
+        file = folder / path
+        if not os.path.lexists(file) or _ours(file, (made or {}).get(path)):
+            continue
+        if path in (made or {}):
+            found.append(f"{path} (changed since predictlearn made it)")
+        elif path != MANIFEST or made is None:
+            found.append(f"{path} (not made by predictlearn)")
+    return found
+
+
+def _resolved(folder: str | os.PathLike[str]) -> Path:
+    """Return the folder as an absolute path that is, or can become, a folder."""
+    path = Path(folder).expanduser().resolve()
+    for part in (path, *path.parents):
+        if part.exists():
+            if not part.is_dir():
+                raise InputError(f"output must be a folder; {part} is a file.")
+            break
+    if path == path.parent:
+        raise InputError("output must be a folder of its own, not the root of the file system.")
+    return path
+
+
+def check_folder(folder: str | os.PathLike[str], overwrite: bool = False) -> Path:
+    """Refuse a folder that a report could not be written to, before anything is computed.
+
+    Parameters
+    ----------
+    folder : path
+        Where the report is to go; need not exist.
+    overwrite : bool, default False
+        Whether files that predictlearn did not make, or that were changed, may be replaced.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder, absolute.
+
+    Raises
+    ------
+    InputError
+        If it is a file, holds a page or manifest that predictlearn did not make, or files that
+        predictlearn made and a person changed.
+
+    Examples
+    --------
+    >>> check_folder("predictlearn-report").name
+    'predictlearn-report'
+    """
+    path = _resolved(folder)
+    if not overwrite:
+        _refuse(path, _conflicts(path, {_PAGE, MANIFEST}, _made_before(path)))
+    return path
+
+
+def _refuse(folder: Path, conflicts: list[str]) -> None:
+    """Raise if there are conflicts."""
+    if conflicts:
+        shown = ", ".join(conflicts[:5]) + (" and others" if len(conflicts) > 5 else "")
+        raise InputError(
+            f"{folder} holds files that would be lost: {shown}. Choose another folder, move them "
+            "away, or ask to overwrite."
+        )
+
+
+def write_files(
+    folder: str | os.PathLike[str], files: Mapping[str, bytes], overwrite: bool = False
+) -> Path:
+    """Write files into a folder, with a manifest, whole or not at all.
+
+    Everything is written to a new folder beside the target first and moved when complete. If a
+    move fails, what was there before is put back.
+
+    Parameters
+    ----------
+    folder : path
+        The target; made if it does not exist.
+    files : mapping of str to bytes
+        Content by path within the folder, with forward slashes.
+    overwrite : bool, default False
+        Replace files that predictlearn did not make, or that were changed since.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder, absolute.
+
+    Raises
+    ------
+    InputError
+        If files would be lost; nothing is written then.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     folder = write_files(place + "/new", {"tables/a.csv": b"x"})
+    ...     (folder / "tables" / "a.csv").read_text()
+    'x'
+    """
+    target = _resolved(folder)
+    made = _made_before(target)
+    if not overwrite:
+        _refuse(target, _conflicts(target, {*files, MANIFEST}, made))
+    for path in files:
+        for place in (target / path, *(target / path).parents):
+            # a file cannot take the place of a folder, nor a folder that of a file
+            wrong = place.is_dir() if place == target / path else place.is_file()
+            if wrong and place != target:
+                kind = "a folder" if place.is_dir() else "a file"
+                raise InputError(f"{place} is {kind} and stands in the way of the report; move it.")
+    stale = [path for path, digest in (made or {}).items() if path not in files]
+    stale = [path for path in stale if _ours(target / path, (made or {})[path])]
+    manifest = {
+        "made_by": _MAKER,
+        "note": "Files that predictlearn made here, with their SHA-256; it replaces no others.",
+        "files": {path: _digest(content) for path, content in sorted(files.items())},
+    }
+    content = {**files, MANIFEST: (json.dumps(manifest, indent=2) + "\n").encode()}
+    with _parents(target), _workspace(target) as work:
+        new, old = work / "new", work / "old"
+        for path, data in content.items():
+            (new / path).parent.mkdir(parents=True, exist_ok=True)
+            (new / path).write_bytes(data)
+        if target.exists():
+            _exchange(target, new, old, list(content), stale)
+        else:
+            new.rename(target)
+    return target
+
+
+@contextlib.contextmanager
+def _parents(target: Path) -> Iterator[None]:
+    """Make the folders above the target; on failure remove those that were made."""
+    absent = [folder for folder in target.parents if not folder.exists()]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for folder in absent:
+            with contextlib.suppress(OSError):  # somebody else has put something there
+                folder.rmdir()
+        raise
+
+
+@contextlib.contextmanager
+def _workspace(target: Path) -> Iterator[Path]:
+    """Give a new folder beside the target, on the same file system, removed at the end."""
+    work = target.parent / f".{target.name}.{uuid.uuid4().hex[:12]}"
+    # made by mkdir, so that what is moved out of it has the permissions of the user's own files
+    (work / "new").mkdir(parents=True)
+    (work / "old").mkdir()
+    try:
+        yield work
+    finally:
+        lost = sys.exc_info()[0] is not None and any(
+            path.is_file() for path in (work / "old").rglob("*")
+        )
+        # what could not be put back is kept there rather than deleted
+        if not lost:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def _exchange(target: Path, new: Path, old: Path, paths: list[str], stale: list[str]) -> None:
+    """Move new files into an existing folder and old ones out; undo all of it on any failure."""
+    aside: list[str] = []
+    placed: list[str] = []
+    made: list[Path] = []
+    try:
+        for path in (*paths, *stale):
+            if os.path.lexists(target / path):
+                (old / path).parent.mkdir(parents=True, exist_ok=True)
+                aside.append(path)
+                os.replace(target / path, old / path)
+        for path in paths:
+            folder = (target / path).parent
+            if not folder.exists():
+                folder.mkdir(parents=True)
+                made.append(folder)
+            placed.append(path)
+            os.replace(new / path, target / path)
+    except BaseException:
+        for path in placed:
+            if not (new / path).exists():
+                (target / path).unlink(missing_ok=True)
+        for path in aside:
+            if os.path.lexists(old / path):
+                os.replace(old / path, target / path)
+        for folder in reversed(made):
+            with contextlib.suppress(OSError):  # not empty: not ours alone
+                folder.rmdir()
+        raise
+    for path in stale:
+        parent = (target / path).parent
+        if parent != target and not any(parent.iterdir()):
+            parent.rmdir()

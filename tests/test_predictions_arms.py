@@ -1,0 +1,105 @@
+"""Comparison of protocol arms from a tidy table."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from predictlearn.errors import InputError
+from predictlearn.predictions import compare_arms
+from predictlearn.predictions.arms import summarise_arms
+from predictlearn.predictions.statistics import paired_comparison, two_sample_comparison
+
+
+def tidy(shift, n=8, seed=0):
+    """Return a table of arms whose losses differ by a shift."""
+    rng = np.random.default_rng(seed)
+    level, epochs = rng.normal(3.0, 0.5, n), np.arange(5)
+    rows = []
+    for arm, gap in shift.items():
+        for network in range(n):
+            course = level[network] + gap + rng.normal(0, 0.1) - 0.2 * epochs
+            rows += [
+                {"arm": arm, "network": network, "phase": phase, "epoch": int(e),
+                 "quantity": quantity, "value": float(v)}
+                for phase in ("learn A", "learn B")
+                for quantity in ("loss", "uu")
+                for e, v in zip(epochs, course, strict=True)
+            ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+TABLE = tidy({"AB": 0.0, "BA": 0.3, "rest": 0.0})
+
+
+def test_every_pair_phase_and_summary_is_compared_once():
+    result = compare_arms(TABLE, quantities=("loss", "uu"))
+    assert len(result) == 3 * 2 * 2 * 2
+    assert (result["family_size"] == 24).all()
+    assert set(zip(result["first"], result["second"], strict=True)) == {
+        ("AB", "BA"), ("AB", "rest"), ("BA", "rest"),
+    }  # fmt: skip
+
+
+def test_values_are_those_of_the_underlying_tests():
+    result = compare_arms(TABLE, ["AB", "BA"], summaries=["final"])
+    last = TABLE[(TABLE["epoch"] == 4) & (TABLE["quantity"] == "loss")]
+    last = last[last["phase"] == "learn A"].pivot(index="network", columns="arm", values="value")
+    expected = paired_comparison(last["AB"], last["BA"])
+    row = result[result["phase"] == "learn A"].iloc[0]
+    assert row["p"] == pytest.approx(expected.p)
+    assert row["effect"] == pytest.approx(expected.effect)
+    assert row["verdict"] == "different"
+    unpaired = compare_arms(TABLE, ["AB", "BA"], summaries=["final"], paired=False)
+    assert unpaired["p"].iloc[0] == pytest.approx(two_sample_comparison(last["AB"], last["BA"]).p)
+    assert unpaired["animals_needed"].iloc[0] > row["animals_needed"]
+
+
+def test_mean_is_over_time_and_divergence_is_infinite():
+    table = TABLE.copy()
+    table.loc[(table["arm"] == "AB") & (table["network"] == 2) & (table["epoch"] == 3), "value"] = (
+        math.inf
+    )
+    summary = summarise_arms(table, ["loss"], ["mean"])
+    bad = summary[(summary["arm"] == "AB") & (summary["network"] == 2)]
+    assert np.isinf(bad["value"]).all()
+    result = compare_arms(table)
+    assert (result.loc[result["first"] == "AB", "n_left_out"] == 1).all()
+    assert (result.loc[result["first"] == "AB", "n"] == "7").all()
+    assert (result.loc[result["first"] == "BA", "n_left_out"] == 0).all()
+
+
+def test_identical_arms_are_labelled():
+    same = TABLE[TABLE["arm"] == "AB"]
+    both = pd.concat([same, same.assign(arm="copy")])
+    result = compare_arms(both)
+    assert (result["p"] == 1).all()
+    assert np.isinf(result["animals_needed"]).all()
+    assert result["degenerate"].str.contains("spread is zero").all()
+
+
+def test_phases_of_one_arm_only_are_skipped():
+    table = TABLE[~((TABLE["arm"] == "rest") & (TABLE["phase"] == "learn B"))]
+    result = compare_arms(table)
+    rest = result[result["second"] == "rest"]
+    assert set(rest["phase"]) == {"learn A"}
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: compare_arms(TABLE.drop(columns="phase")), "missing: phase"),
+        (lambda: compare_arms(TABLE, ["AB", "BB"]), "an arm must be one of"),
+        (lambda: compare_arms(TABLE, ["AB"]), "at least two arms"),
+        (lambda: compare_arms(TABLE, quantities=["los"]), "Did you mean 'loss'"),
+        (lambda: compare_arms(TABLE, summaries=["median"]), "a summary must be one of"),
+        (lambda: compare_arms(TABLE[TABLE["network"] == 0]), "at least 2 networks"),
+        (lambda: compare_arms([1, 2]), "table must have the columns"),
+    ],
+)
+def test_refusals(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
