@@ -24,8 +24,11 @@ N_NETWORK, N_RECORDED, N_TRIALS = 300, 80, 40
 STAGES = (0, 30, 80, 200, 600)
 TAU = 1.0
 RATE = 0.02
-GAIN = 4.0
-BASELINE = (5.0, 8.0)
+# spikes per bin of 100 ms, per unit of phi(h), and at rest: 25 to 40 Hz, modulated by up to 20 Hz
+GAIN = 2.0
+BASELINE = (2.5, 4.0)
+# sd of the error with which behaviour, the network's output, is read
+OUTPUT_NOISE = 0.05
 TASK = pl.FlipFlop(
     wait=(1.0, 2.0),
     input_amplitude=2.0,
@@ -52,7 +55,8 @@ def make() -> dict[str, np.ndarray]:
     baseline = rng.uniform(*BASELINE, size=N_RECORDED)
     task = pl.FlipFlop(**{**_settings(), "trials": N_TRIALS})
     kept: dict[str, list[np.ndarray]] = {
-        name: [] for name in ("counts", "inputs", "outputs", "overlaps", "loss")
+        name: []
+        for name in ("counts", "inputs", "outputs", "targets", "weights", "overlaps", "true_loss")
     }
     done = 0
     for stage in STAGES:
@@ -68,7 +72,6 @@ def make() -> dict[str, np.ndarray]:
             )
             loadings = run.loadings
             done = stage
-            kept["loss"].append(run.loss.to_numpy())
         trials = task.sample(rng)
         activity = pl.run_network(loadings, trials, "erf", TAU)
         mean = baseline + GAIN * activity.rates[:, :, recorded]
@@ -77,18 +80,18 @@ def make() -> dict[str, np.ndarray]:
             raise ValueError("counts do not fit into one byte")
         kept["counts"].append(counts.astype(np.uint8))
         kept["inputs"].append(trials.inputs.astype(np.float32))
-        kept["outputs"].append(activity.outputs.astype(np.float32))
+        noise = OUTPUT_NOISE * rng.standard_normal(activity.outputs.shape)
+        kept["outputs"].append((activity.outputs + noise).astype(np.float32))
+        kept["targets"].append(trials.targets.astype(np.float32))
+        kept["weights"].append(trials.weights.astype(np.float32))
+        kept["true_loss"].append(np.float64(trials.loss(activity.outputs)))
         kept["overlaps"].append(loadings.overlaps().matrix)
     return {
-        "counts": np.stack(kept["counts"]),
-        "inputs": np.stack(kept["inputs"]),
-        "outputs": np.stack(kept["outputs"]),
-        "overlaps": np.stack(kept["overlaps"]),
+        **{name: np.stack(arrays) for name, arrays in kept.items()},
         "epochs": np.array(STAGES),
         "recorded": recorded,
         "baseline": baseline,
         "dt": np.float64(TASK.dt),
-        "loss": np.concatenate([x[:-1] for x in kept["loss"][:-1]] + [kept["loss"][-1]]),
         "metadata": np.str_(json.dumps(_metadata(), indent=1)),
     }
 
@@ -114,6 +117,7 @@ def _metadata() -> dict[str, object]:
         "tau": TAU,
         "gain": GAIN,
         "counts": "Poisson, mean per bin = baseline + gain * phi(h)",
+        "output_noise": OUTPUT_NOISE,
         "network_size": N_NETWORK,
         "task": {"kind": "flip-flop", **_settings()},
         "rule": {"kind": "gradient descent", "rate": RATE},

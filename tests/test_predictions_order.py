@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.integrate import trapezoid
 
 import predictlearn as pl
 from predictlearn.errors import InputError
@@ -77,8 +78,8 @@ def test_outcomes_agree_with_an_independent_calculation(result):
     for overlaps in networks(6):
         unit = pl.loss(overlaps, trials["B"])
         after_a = pl.learn(overlaps, SLOW, RULE, 600).final
-        learned_second.append(np.trapezoid(pl.learn(after_a, FAST, RULE, 300).loss) / 300 / unit)
-        naive.append(np.trapezoid(pl.learn(overlaps, FAST, RULE, 300).loss) / 300 / unit)
+        learned_second.append(trapezoid(pl.learn(after_a, FAST, RULE, 300).loss) / 300 / unit)
+        naive.append(trapezoid(pl.learn(overlaps, FAST, RULE, 300).loss) / 300 / unit)
     assert pick(result, "performance", "transfer to B")["estimate"] == pytest.approx(
         np.mean(learned_second) - np.mean(naive)
     )

@@ -7,6 +7,7 @@ import pickle
 
 import numpy as np
 import pytest
+from scipy.integrate import trapezoid
 
 import predictlearn as pl
 from predictlearn.errors import InputError
@@ -72,7 +73,7 @@ def test_divergence_is_corrected_and_in_shares_of_the_loss(result):
     start = networks(8)[3]
     twin = pl.functionally_equivalent(start, **CHANGES)
     losses = [pl.learn(o, TASK, RULE, 400).loss for o in (start, twin)]
-    gap = np.trapezoid((losses[1] - losses[0]) / losses[0].iloc[0]) / 400
+    gap = trapezoid((losses[1] - losses[0]) / losses[0].iloc[0]) / 400
     table = result.table
     row = table[
         (table["network"] == 3)

@@ -143,7 +143,7 @@ def test_noise_alone_has_no_winner():
 
 def test_size_of_the_score_comparison_under_serial_correlation():
     # two forecasts that are wrong by the same amount in opposite directions are equally good
-    from predictlearn.predictions.real_learning import _score
+    from predictlearn.predictions.learning_scores import score_models
 
     n, runs, hits = 400, 200, 0
     tested = np.ones(n, dtype=bool)
@@ -153,7 +153,7 @@ def test_size_of_the_score_comparison_under_serial_correlation():
             Predictive(name, np.full(n, m), np.full((1, n), m), np.ones((1, n)))
             for name, m in (("prediction", 0.3), ("mean", -0.3), ("line", -0.3))
         ]
-        _, differences, _ = _score(y, tested, models, 0.95, 20, 199, seed)
+        _, differences, _ = score_models(y, tested, models, 0.95, 20, 199, seed)
         row = differences[differences["score"] == "CRPS"].iloc[0]
         hits += row["low"] > 0 or row["high"] < 0
     assert 0.01 <= hits / runs <= 0.1

@@ -160,6 +160,14 @@ def demo_figures() -> dict:
         "overlaps": figures.overlap_intervals(demo_overlaps()),
         "overlaps-wide": figures.overlap_intervals(wide),
         "effects": figures.effect_sizes(demo_effects()),
+        "families": figures.effect_sizes(
+            demo_effects().assign(
+                group=["losses"] * 3 + ["overlaps"] * 2,
+                label=lambda f: [
+                    f"{name}, in words that take several lines" for name in f["label"]
+                ],
+            )
+        ),
         "drop": figures.effect_sizes(drop, xlabel="Cursor progress, mm/s", zero=False),
         "activity": figures.fitted_activity(*demo_activity(), ylabel="Rate, spikes/s"),
         "ranks": figures.rank_curve(ranks, 1, ceiling=0.61),
@@ -367,6 +375,34 @@ def test_exposure_sorts_by_size_and_adds_up_the_rest():
     assert colours <= {COLOURS["vermillion"].lower()}
 
 
+def test_exposure_averages_draws():
+    frame = pd.DataFrame({"overlap": ["uu", "mu"] * 20, "contribution": np.repeat([1.0, 3.0], 20)})
+    (axes,) = figures.exposure(frame).axes
+    assert [bar.get_width() for bar in axes.patches] == [2.0, 2.0]
+    segments = axes.collections[0].get_segments()
+    np.testing.assert_allclose(segments[0][:, 0], [1.0, 3.0])
+
+
+def test_curves_of_chosen_arms_are_labelled_by_their_quantity():
+    frame = pd.concat([demo_curves().assign(quantity=name) for name in ("loss on A", "zm")])
+    figure = figures.learning_curves(frame, arms=["B first"], bands=["networks"])
+    assert [axes.get_ylabel() for axes in figure.axes] == ["loss on A", "zm"]
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["B first", "95% of networks"]
+    one = figures.learning_curves(frame, quantities=["loss on A"])
+    assert one.axes[0].get_ylabel() == "Loss on A"
+
+
+def test_forest_plot_has_headings_and_keeps_small_effects_readable():
+    frame = pd.concat([demo_effects().iloc[:3], demo_effects().iloc[[4]]], ignore_index=True)
+    frame = frame.assign(group=["losses"] * 3 + ["overlaps"])
+    (axes,) = figures.effect_sizes(frame).axes
+    headings = [text.get_text() for text in axes.texts if text.get_fontweight() == "bold"]
+    assert headings == ["losses", "overlaps"]
+    assert axes.get_xscale() == "linear"
+    frame.loc[3, ["estimate", "low", "high"]] = [-115.0, -281.0, -43.0]
+    assert figures.effect_sizes(frame).axes[0].get_xscale() == "symlog"
+
+
 def test_figures_have_their_own_canvas():
     figure = new_figure(2.0)
     assert type(figure.canvas).__name__ == "FigureCanvasAgg"
@@ -402,3 +438,30 @@ def activity(neurons: int):
 def test_wrong_tables_are_refused_in_words(draw, message):
     with pytest.raises(InputError, match=message):
         draw()
+
+
+@pytest.mark.parametrize("span", [3.0, 1000.0])
+def test_curves_of_networks_that_diverged_are_drawn_as_far_as_they_go(span):
+    frame = pd.DataFrame({"arm": "A", "epoch": range(4), "mean": [span, 2.0, 1.0, np.inf]})
+    frame = frame.assign(low=frame["mean"] / 2, high=[2 * span, 3.0, np.nan, np.inf])
+    figure = figures.learning_curves(frame)
+    assert png(figure, dpi=50)
+    assert np.isfinite(figure.axes[0].get_ylim()).all()
+
+
+@pytest.mark.parametrize(("small", "scale"), [(0.1, "symlog"), (0.01, "linear"), (5.0, "linear")])
+def test_values_of_very_different_size_are_spread_by_a_logarithmic_scale(small, scale):
+    # 0.1 +- 0.05 is known not to be zero, and lost beside 60; 0.01 +- 0.05 may be zero
+    frame = pd.DataFrame({"name": list("abcd"), "estimate": [small, -30.0, 20.0, 60.0]})
+    frame = frame.assign(low=lambda f: f["estimate"] - 0.05, high=lambda f: f["estimate"] + 0.05)
+    (axes,) = figures.overlap_intervals(frame.assign(visibility="loss-visible")).axes
+    assert axes.get_xscale() == scale
+    assert ("logarithmic" in axes.get_title(loc="left")) is (scale == "symlog")
+
+
+def test_tables_of_the_fit_are_taken_as_they_are():
+    # names in the index, and the columns that the rank selection has
+    frame = demo_overlaps().set_index("name")
+    assert len(figures.overlap_intervals(frame).axes) == 3
+    ranks = pd.DataFrame({"rank": [1, 2], "mean": [0.5, 0.6], "standard_error": [0.01, 0.02]})
+    assert figures.rank_curve(ranks, 2).axes

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestIndPower, TTestPower
@@ -314,3 +316,48 @@ def test_results_are_frozen_and_reproducible():
         result.p = 0.0
     assert result == st.paired_comparison(X, Y, seed=1)
     assert result.to_series()["bca_low"] == result["bca_low"]
+
+
+VALUES = some.lists(
+    some.floats(-100, 100, allow_subnormal=False).map(lambda v: round(v, 3)), min_size=5, max_size=9
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(VALUES, some.floats(0.01, 100), some.integers(0, 2**16))
+def test_comparisons_are_antisymmetric_and_free_of_units(values, unit, seed):
+    x = np.array(values)
+    y = x + np.random.default_rng(seed).normal(0.3, 1.0, x.size)
+    one, other = st.paired_comparison(x, y, seed=1), st.paired_comparison(y, x, seed=1)
+    scaled = st.paired_comparison(unit * x, unit * y, seed=1)
+    assert one.estimate == pytest.approx(-other.estimate)
+    assert one.effect == pytest.approx(-other.effect)
+    assert one.p == pytest.approx(other.p)
+    assert one["p_permutation"] == other["p_permutation"]
+    assert scaled.p == pytest.approx(one.p, rel=1e-6)
+    assert scaled.effect == pytest.approx(one.effect, rel=1e-6)
+    assert one.effect_interval[0] <= one.effect_interval[1]
+    two, back = st.two_sample_comparison(x, y), st.two_sample_comparison(y, x)
+    assert two.p == pytest.approx(back.p)
+    assert two.interval == pytest.approx((-back.interval[1], -back.interval[0]))
+    assert 0 <= two.p <= 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(some.integers(0, 2**16), some.floats(0.05, 2.0), some.floats(1.0, 3.0))
+def test_wider_bounds_are_easier(seed, margin, factor):
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(size=7), rng.normal(size=7)
+    assert st.equivalence_paired(x, y, factor * margin).p <= st.equivalence_paired(x, y, margin).p
+
+
+@settings(max_examples=60, deadline=None)
+@given(some.lists(some.floats(0, 1), min_size=1, max_size=12))
+def test_corrected_p_values_are_ordered_and_never_smaller(p):
+    values = np.array(p)
+    for method in ("holm", "fdr_bh"):
+        corrected = st.correct_p(values, method=method)
+        assert (corrected >= values - 1e-15).all()
+        assert (corrected <= 1).all()
+        assert (np.diff(corrected[np.argsort(values, kind="stable")]) >= -1e-15).all()
+    assert (st.correct_p(values) >= st.correct_p(values, method="fdr_bh") - 1e-15).all()

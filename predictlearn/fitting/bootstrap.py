@@ -17,10 +17,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from predictlearn.fitting.inner import trial_scores
+from predictlearn.fitting.inner import Data, trial_scores
 from predictlearn.fitting.moments import (
     invert,
-    moment_gap,
+    moment_slopes,
     noise_variance,
     positive_part,
     sampling_precision,
@@ -101,8 +101,9 @@ def linearise(problem: Problem, solution: Solution) -> Linearised:
     anchor_trial = np.zeros_like(by_trial)
     anchor_neuron = np.zeros_like(by_neuron)
     if layout.erf:
-        _, slope = moment_gap(data, layout, theta, at, back)
         loadings = at.phi[:, lead:]
+        of_c, of_load = moment_slopes(layout, loadings, back[:, lead:], error, at.tilt)
+        slope = of_c - of_load
         rows, columns = layout.triangle
         precision = sampling_precision(layout, loadings, problem.sampled)
         h = h + slope.T @ precision @ slope
@@ -123,15 +124,51 @@ def linearise(problem: Problem, solution: Solution) -> Linearised:
         noise = np.einsum("pij,jk,pik->", own, inverse, own, optimize=True)
         total = np.einsum("ij,jk,ik->", by_neuron, inverse, by_neuron)
         shrink = float(np.sqrt(max(0.0, 1 - noise / total))) if total > 0 else 0.0
+    by_trial = _unshrunk(data, k, dk, at.phi[:, lead:], weights, free, by_trial)
     return Linearised(
         theta=theta,
         phi=at.phi,
-        trial_theta=(by_trial + anchor_trial) @ inverse * small,
+        trial_theta=(by_trial + small * anchor_trial) @ inverse,
         neuron_theta=(shrink * by_neuron + anchor_neuron) @ inverse,
         trial_phi=inverse_scores * small,
         follow=back,
         error=error,
     )
+
+
+def _unshrunk(
+    data: Data, k: Array, dk: Array, loadings: Array, weights: Array, free: Array, scores: Array
+) -> Array:
+    """Undo what the fit took from the residuals of each trial.
+
+    A trial pulls theta towards itself, so that its residuals are too small, the more the more it
+    weighs: score -> (1 - H_p H^-1)^-1 score, as when every trial is left out in turn. H_p, the
+    trial's share of the curvature H, is that of the linear regression.
+    """
+    n_base, _, n_rows = dk.shape
+    base = np.concatenate([np.ones((int(data.offset), n_rows)), k])
+    moved = np.einsum("bqr,qf->bfr", dk, free, optimize=True)
+    flat = moved.reshape(-1, n_rows)
+    flat = flat - (flat @ base.T) @ np.linalg.pinv(base @ base.T, rcond=1e-12) @ base
+    second = positive_part((loadings * weights[:, None]).T @ loadings)
+    root = np.linalg.cholesky(second).T
+    moved = np.einsum("ab,bfr->afr", root, flat.reshape(n_base, -1, n_rows), optimize=True)
+    shares = np.stack(
+        [
+            np.einsum("afr,agr->fg", moved[:, :, a:b], moved[:, :, a:b], optimize=True)
+            for a, b in zip(data.trial_start[:-1], data.trial_start[1:], strict=True)
+        ]
+    )
+    values, vectors = np.linalg.eigh(shares.sum(axis=0))
+    keep = values > 1e-11 * values[-1]
+    half = vectors[:, keep] / np.sqrt(values[keep])
+    whole = vectors[:, keep] * np.sqrt(values[keep])
+    out = np.empty((len(shares), free.shape[1]))
+    for trial, share in enumerate(shares):
+        v, w = np.linalg.eigh(half.T @ share @ half)
+        lifted = (w / (1 - np.clip(v, 0.0, 0.8))) @ w.T
+        out[trial] = whole @ lifted @ half.T @ (scores[trial] @ free)
+    return np.asarray(out @ free.T)
 
 
 def moments(problem: Problem, linear: Linearised) -> Array:

@@ -22,6 +22,8 @@ Array = npt.NDArray[np.float64]
 
 # Beyond this the activity has run away: no fit lies there, and squares would overflow.
 _RUNAWAY = 1e8
+# A linear mode that grows more than this (log) over a trial explains its last bins only.
+_GROWTH = 5.0
 
 
 @dataclass(frozen=True)
@@ -204,6 +206,11 @@ class Dynamics:
         x, slope = self.delayed(latency)
         vm, vu, bb = self.layout.unpack(theta)
         n_trials, n_bins, _ = x.shape
+        if not self.layout.erf:
+            step = np.eye(len(vu)) + self.dt / tau * (vu - np.eye(len(vu)))
+            radius = float(np.abs(np.linalg.eigvals(step)).max())
+            if n_bins * np.log(max(radius, 1e-300)) > _GROWTH:
+                return None
         k = np.zeros((self.layout.n_base, n_trials, n_bins))
         dk = np.zeros((self.layout.n_base, self.layout.size, n_trials, n_bins))
         _roll(

@@ -11,7 +11,7 @@ from predictlearn.checks import as_float_array, non_negative, positive, positive
 from predictlearn.errors import InputError, choice
 from predictlearn.recordings.entry import check_activity, check_leading_axes
 
-__all__ = ["check_data", "check_outputs", "check_settings", "known_gain"]
+__all__ = ["check_data", "check_outputs", "check_settings", "fits_gain", "known_gain"]
 
 Array = npt.NDArray[np.float64]
 
@@ -19,6 +19,11 @@ Array = npt.NDArray[np.float64]
 def known_gain(model: Any) -> float:
     """Return the known gain common to all neurons, 1 where it is fitted or absent."""
     return 1.0 if isinstance(model.gain, bool | np.bool_) else float(model.gain)
+
+
+def fits_gain(model: Any) -> bool:
+    """Tell whether every neuron has a gain of its own, to be fitted."""
+    return isinstance(model.gain, bool | np.bool_) and bool(model.gain)
 
 
 def _saturating(model: Any) -> bool:
@@ -58,12 +63,12 @@ def check_settings(model: Any) -> None:
         choice("ridge", model.ridge, ("auto",))
     else:
         non_negative("ridge", model.ridge)
-    if model.gain is True and not _saturating(model):
+    if fits_gain(model) and not _saturating(model):
         raise InputError(
             "gain=True needs nonlinearity='erf' and observed='rate': without saturation a "
             "gain and a loading cannot be told apart; give the gain as a number"
         )
-    if model.gain is not True and model.gain is not False:
+    if not isinstance(model.gain, bool | np.bool_):
         positive("gain", model.gain)
     positive_int("n_starts", model.n_starts)
     positive_int("max_iter", model.max_iter)
@@ -103,6 +108,11 @@ def check_data(model: Any, activity: Any, inputs: Any) -> tuple[Array, Array]:
         raise InputError(
             f"rank must be at most the number of neurons ({y.shape[2]}); got {model.rank}"
         )
+    if not isinstance(model.latency, str) and model.latency > (x.shape[1] - 2) * model.dt:
+        raise InputError(
+            f"latency must be well below the length of a trial ({x.shape[1] * model.dt:g} s); got "
+            f"{model.latency} s"
+        )
     flat = x.reshape(-1, x.shape[2])
     silent = np.flatnonzero(np.abs(flat).max(axis=0) == 0)
     if silent.size:
@@ -112,7 +122,7 @@ def check_data(model: Any, activity: Any, inputs: Any) -> tuple[Array, Array]:
             "inputs are constant over all trials and bins, which cannot tell the dynamics; "
             "give inputs that change (a constant go input may stand beside them)"
         )
-    needed = x.shape[2] + model.rank + int(model.offset) + int(model.gain is True)
+    needed = x.shape[2] + model.rank + int(model.offset) + int(fits_gain(model))
     fewest = int((~np.isnan(y)).sum(axis=(0, 1)).min())
     if fewest <= needed:
         raise InputError(
@@ -120,7 +130,7 @@ def check_data(model: Any, activity: Any, inputs: Any) -> tuple[Array, Array]:
             "more; record longer, lower the rank, or drop neurons"
         )
     spread = np.nanstd(y / known_gain(model), axis=(0, 1))
-    if _saturating(model) and model.gain is not True and np.median(spread) > 3:
+    if _saturating(model) and not fits_gain(model) and np.median(spread) > 3:
         raise InputError(
             "activity must be rates phi(h) within -1..1 (up to noise, gain and offset); got a "
             f"median sd of {np.median(spread):.3g}; give gain= (such as spikes per bin at "

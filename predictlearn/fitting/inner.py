@@ -157,6 +157,8 @@ class Blocks:
         Sum of squared residuals.
     penalty : ndarray, shape (neurons,)
         What the ridge adds to it.
+    tilt : ndarray, shape (q, n_base, n_base)
+        Regression of dk/dtheta on k: how the regressors turn with theta.
     """
 
     phi: Array
@@ -167,6 +169,7 @@ class Blocks:
     slope_theta: Array
     squares: Array
     penalty: Array
+    tilt: Array
 
 
 def blocks(data: Data, layout: Layout, k: Array, dk: Array, phi: Array | None) -> Blocks:
@@ -204,6 +207,17 @@ def _ridge(data: Data, k: Array) -> Array:
     if values[0] > values[-1] / _WORST_CONDITION:
         return np.zeros_like(power)
     return np.asarray(values[-1] / _WORST_CONDITION * power)
+
+
+def _tilt(layout: Layout, k: Array, dk: Array) -> Array:
+    """Return the regression of dk/dtheta on k (where the gain makes it matter)."""
+    n_base, q, _ = dk.shape
+    if not (layout.erf and q):
+        return np.zeros((q, n_base, n_base))
+    gram = k @ k.T
+    cross = np.moveaxis(dk, 1, 0).reshape(q * n_base, -1) @ k.T
+    inverse = np.linalg.pinv(gram, rcond=1e-12, hermitian=True)
+    return np.asarray((cross @ inverse).reshape(q, n_base, n_base))
 
 
 def _derivative_columns(layout: Layout, q: int) -> tuple[npt.NDArray[np.intp], ...]:
@@ -270,6 +284,7 @@ def _exact(data: Data, layout: Layout, k: Array, dk: Array) -> Blocks:
         slope_theta=slope_theta,
         squares=squares,
         penalty=np.asarray((phi**2) @ ridge),
+        tilt=_tilt(layout, k, dk),
     )
 
 
@@ -290,6 +305,7 @@ def _saturating(data: Data, layout: Layout, k: Array, dk: Array, phi: Array | No
         slope_theta=slope[:, p:],
         squares=squares,
         penalty=np.asarray((phi**2) @ ridge),
+        tilt=_tilt(layout, k, dk),
     )
 
 

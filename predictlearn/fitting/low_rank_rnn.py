@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from predictlearn.checks import as_float_array
 from predictlearn.errors import ConvergenceWarning, InputError
 from predictlearn.fitting import bootstrap
 from predictlearn.fitting.dynamics import Dynamics, Layout
-from predictlearn.fitting.entry import check_data, check_outputs, known_gain
+from predictlearn.fitting.entry import check_data, check_outputs, fits_gain, known_gain
 from predictlearn.fitting.inner import Data, predicted
 from predictlearn.fitting.moments import noise_variance
 from predictlearn.fitting.solver import Problem, Solution
@@ -149,7 +150,7 @@ class LowRankRNN(BaseEstimator):
         neurons: str = "sample",
         n_starts: int = 8,
         max_iter: int = 100,
-        tol: float = 1e-3,
+        tol: float = 1e-2,
         n_bootstrap: int = 200,
         seed: int = 0,
         n_jobs: int = 1,
@@ -244,7 +245,7 @@ class LowRankRNN(BaseEstimator):
             raise InputError(
                 f"inputs must have shape (trials, time, {self.n_in_}), as in fit; got {x.shape}"
             )
-        dynamics = Dynamics(x, self._layout_dt(), self._layout, self.tau_, self.latency_)
+        dynamics = Dynamics(x, float(self.dt), self._layout, self.tau_, self.latency_)
         rolled = dynamics.roll(self._theta)
         if rolled is None:
             raise InputError("inputs drive the fitted network to infinity; are their units right?")
@@ -279,10 +280,6 @@ class LowRankRNN(BaseEstimator):
         error = np.nansum((y - self.predict(x)) ** 2)
         return float(1 - error / np.nansum((y - self.activity_mean_) ** 2))
 
-    def _layout_dt(self) -> float:
-        """Return the bin width as a float."""
-        return float(self.dt)
-
     def _problem(self, y: Array, x: Array) -> Problem:
         """Lay out the fit."""
         layout = Layout(
@@ -302,7 +299,7 @@ class LowRankRNN(BaseEstimator):
         data = Data.from_activity(
             y / known_gain(self),
             offset=bool(self.offset),
-            gain=self.gain is True,
+            gain=fits_gain(self),
             saturating=self.nonlinearity == "erf" and self.observed == "rate",
             ridge=None if isinstance(self.ridge, str) else float(self.ridge),
             threads=self.n_jobs,
@@ -389,7 +386,15 @@ class LowRankRNN(BaseEstimator):
         lead, n_in = data.n_lead, layout.n_in
         phi = solution.at.phi.copy()
         phi[:, lead + n_in :] = phi[:, lead + n_in :] @ q
-        self._phi, self._data, self._layout = phi, data, layout
+        # Only the flags are needed to predict; the activity itself is not kept.
+        self._data = replace(
+            data,
+            activity=np.zeros((data.n_neurons, 0)),
+            seen=None,
+            rows=data.rows[:0],
+            trial_start=data.trial_start[:1],
+        )
+        self._phi, self._layout = phi, layout
         self._theta = layout.regauge(solution.theta, q)
         self.n_in_ = n_in
         self.m_, self.u_ = phi[:, lead : lead + n_in], phi[:, lead + n_in :]

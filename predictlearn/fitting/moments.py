@@ -10,9 +10,11 @@ from predictlearn.fitting.inner import Blocks, Data
 
 __all__ = [
     "ALL_RECORDED",
+    "divergence",
+    "divergence_slope",
     "invert",
     "loading_error",
-    "moment_gap",
+    "moment_slopes",
     "noise_variance",
     "positive_part",
     "sampling_precision",
@@ -83,36 +85,72 @@ def invert(matrices: Array) -> Array:
     return np.asarray(np.linalg.inv(scaled) * outer)
 
 
-def moment_gap(
-    data: Data, layout: Layout, theta: Array, at: Blocks, back: Array
+def moment_slopes(
+    layout: Layout, loadings: Array, follow: Array, error: Array, tilt: Array
 ) -> tuple[Array, Array]:
-    """Return C - C_load, and its derivative in theta as the neurons follow.
+    """Return the derivatives in theta of C = S_bb + E and of C_load, upper triangles.
 
     Parameters
     ----------
-    data : Data
-        Activity.
     layout : Layout
         What theta holds.
-    theta : ndarray, shape (q,)
-        Dynamics.
-    at : Blocks
-        Normal equations there.
-    back : ndarray, shape (neurons, p, q)
-        How the coefficients follow theta, from `reduced_system`.
+    loadings : ndarray, shape (neurons, n_base)
+        Loadings.
+    follow : ndarray, shape (neurons, n_base, q)
+        How they follow theta: they move by -follow dtheta.
+    error : ndarray, shape (n_base, n_base)
+        E. Where k turns into (1 + T) k, it turns into (1 - T)^T E (1 - T).
+    tilt : ndarray, shape (q, n_base, n_base)
+        T by entry of theta.
 
     Returns
     -------
-    tuple of ndarray
-        Gap (n_bb,) and derivative (n_bb, q).
+    tuple of ndarray, shape (n_bb, q)
+        Of C, and of C_load as the neurons follow.
     """
-    lead = data.n_lead
-    bb = slice(layout.n_drive, layout.at_time)
     rows, columns = layout.triangle
-    loadings = at.phi[:, lead:]
-    second = loadings.T @ loadings / len(loadings) - loading_error(data, at)
-    gap = theta[bb] - second[layout.triangle]
-    half = np.einsum("ia,ibj->abj", at.phi[:, lead:], back[:, lead:]) / len(at.phi)
-    slope = half[rows, columns] + half[columns, rows]
-    slope[:, bb] += np.eye(layout.n_bb)
-    return gap, slope
+    turned = np.einsum("ab,jbc->acj", error, tilt)
+    of_c = -(turned[rows, columns] + turned[columns, rows])
+    of_c[:, layout.n_drive : layout.at_time] += np.eye(layout.n_bb)
+    half = np.einsum("ia,ibj->abj", loadings, follow) / len(loadings)
+    return of_c, -(half[rows, columns] + half[columns, rows])
+
+
+def divergence(covariance: Array, second: Array) -> float:
+    """Return tr(C^-1 C_load) - log det(C^-1 C_load) - dim; infinite where C is not positive."""
+    scale = 1 / np.sqrt(np.maximum(np.diag(second), 1e-300))
+    outer = np.outer(scale, scale)
+    covariance, second = covariance * outer, second * outer
+    if np.linalg.eigvalsh(covariance)[0] <= 1e-12:
+        return np.inf
+    ratio = np.linalg.solve(covariance, second)
+    sign, log_det = np.linalg.slogdet(ratio)
+    return float(np.trace(ratio) - log_det - len(second)) if sign > 0 else np.inf
+
+
+def divergence_slope(
+    layout: Layout, covariance: Array, second: Array, of_c: Array, of_load: Array
+) -> Array:
+    """Return the derivative of `divergence` in theta.
+
+    Parameters
+    ----------
+    layout : Layout
+        What theta holds.
+    covariance, second : ndarray, shape (n_base, n_base)
+        C and C_load.
+    of_c, of_load : ndarray, shape (n_bb, q)
+        From `moment_slopes`.
+
+    Returns
+    -------
+    ndarray, shape (q,)
+        Derivative.
+    """
+    rows, columns = layout.triangle
+    # An entry off the diagonal stands twice in the matrix.
+    twice = np.where(rows == columns, 1.0, 2.0)
+    inverse = np.linalg.inv(covariance)
+    in_c = twice * (inverse - inverse @ second @ inverse)[rows, columns]
+    in_load = twice * (inverse - np.linalg.pinv(second, hermitian=True))[rows, columns]
+    return np.asarray(in_c @ of_c + in_load @ of_load)

@@ -13,7 +13,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 
 from predictlearn.checks import as_float_array, positive_int
-from predictlearn.errors import ConvergenceWarning, InputError
+from predictlearn.errors import ConvergenceWarning, InputError, choice
 from predictlearn.fitting.ceiling import trial_folds
 from predictlearn.fitting.low_rank_rnn import LowRankRNN
 from predictlearn.recordings.entry import check_activity, check_leading_axes
@@ -28,11 +28,13 @@ class RankSelection:
     Parameters
     ----------
     rank : int
-        The smallest rank within one standard error of the best.
+        The rank chosen by the rule.
     best_rank : int
         The rank of the highest mean held-out R2.
     summary : DataFrame
-        One row a rank: rank, mean, standard_error (of the mean over folds), converged (share).
+        One row a rank: rank, mean and standard_error of R2 over folds, converged (share), and
+        short and short_error, by how much it falls short of the best rank on the same folds and
+        the standard error of that difference.
     table : DataFrame
         One row a fit: rank, fold, r2, converged.
     settings : dict
@@ -54,9 +56,14 @@ def select_rank(
     seed: int = 0,
     groups: npt.ArrayLike | None = None,
     n_jobs: int = 1,
+    rule: str = "one-se",
     **settings: Any,
 ) -> RankSelection:
     """Choose the rank by held-out R2 with the one-standard-error rule.
+
+    The rule takes the smallest rank whose mean R2 is within one standard error of the best. Folds
+    differ in how much there is to explain, which all ranks share; the paired rule looks at the
+    differences on the same folds instead, and so keeps smaller gains.
 
     Parameters
     ----------
@@ -74,13 +81,15 @@ def select_rank(
         Trials of one group stay in one fold. Default: every trial for itself.
     n_jobs : int
         Processes.
+    rule : {"one-se", "paired"}
+        Standard error of the best rank's mean, or of the difference from the best rank.
     **settings : object
         Further settings of `LowRankRNN` (nonlinearity, dt, tau, observed, latency, offset, ...).
 
     Returns
     -------
     RankSelection
-        The smallest rank within one standard error of the best, and the tables behind it.
+        The rank chosen, and the tables behind it.
 
     Raises
     ------
@@ -96,6 +105,7 @@ def select_rank(
     >>> select_rank(y, x, ranks=(1, 2), cv=3, dt=0.05, tau=0.06).rank
     1
     """
+    choice("rule", rule, ("one-se", "paired"))
     y = as_float_array("activity", activity, ndim=3, finite=False)
     x = as_float_array("inputs", inputs, ndim=3)
     check_activity(y)
@@ -123,14 +133,18 @@ def select_rank(
         }
     ).reset_index()
     best = int(summary["mean"].to_numpy().argmax())
-    bar = float(summary["mean"].iloc[best] - summary["standard_error"].iloc[best])
-    within = summary.loc[summary["mean"] >= bar, "rank"]
+    by_fold = table.pivot(index="fold", columns="rank", values="r2")[summary["rank"]]
+    short = by_fold.iloc[:, [best]].to_numpy() - by_fold.to_numpy()
+    summary["short"] = short.mean(axis=0)
+    summary["short_error"] = short.std(axis=0, ddof=1) / np.sqrt(cv)
+    error = summary["standard_error"].iloc[best] if rule == "one-se" else summary["short_error"]
+    within = summary.loc[summary["short"] <= error, "rank"]
     return RankSelection(
         rank=int(within.min()),
         best_rank=int(summary["rank"].iloc[best]),
         summary=summary,
         table=table,
-        settings={**settings, "cv": cv},
+        settings={**settings, "cv": cv, "rule": rule},
     )
 
 

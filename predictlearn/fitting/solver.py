@@ -21,9 +21,11 @@ from predictlearn.fitting.dynamics import Dynamics, Layout
 from predictlearn.fitting.inner import Blocks, Data, blocks
 from predictlearn.fitting.moments import (
     ALL_RECORDED,
+    divergence,
+    divergence_slope,
     invert,
     loading_error,
-    moment_gap,
+    moment_slopes,
     positive_part,
     sampling_precision,
 )
@@ -193,7 +195,6 @@ def solve(
     while iteration < max_iter:
         if accepted_steps % _REGAUGE == _REGAUGE - 1:
             theta, at = _tidy(problem, theta, at)
-        precision = _precision(problem, at)
         objective = _objective(problem, at, floor, theta)
         weights = _weights(data, at, floor)
         free = free_directions(layout, theta)
@@ -202,27 +203,29 @@ def solve(
             iteration += 1
             h, g, back, own = reduced_system(at, weights, damping)
             if layout.erf:
-                gap, slope = moment_gap(data, layout, theta, at, back)
-                h += slope.T @ precision @ slope
-                g -= slope.T @ precision @ gap
+                curvature, pull = _moment_system(problem, theta, at, back)
+                h += curvature
+                g += pull
             allowed = np.where(problem.dynamics.held(theta, g)[:, None], 0.0, free)
             h_free, g_free = allowed.T @ h @ allowed, allowed.T @ g
             diagonal = np.maximum(np.diag(h_free), 1e-12 * max(np.trace(h_free), 1e-300))
             step = np.linalg.lstsq(h_free + np.diag(damping * diagonal), g_free, rcond=1e-13)[0]
             gained = float(np.sum(weights * np.einsum("ia,ia->i", own, at.slope_phi)))
+            expected = float(g_free @ step) + gained
             if first:
-                decrement, first = float(g_free @ step) + gained, False
+                decrement, first = expected, False
             move = allowed @ step
-            trial_theta = problem.dynamics.clip(theta + move)
-            move = trial_theta - theta
-            trial_phi = at.phi + own - np.einsum("iaj,j->ia", back, move)
-            trial = _evaluate(problem, trial_theta, trial_phi)
-            if trial is not None and layout.erf and not problem.sampled:
-                trial_theta, trial = _tie(problem, trial_theta, trial)
-            value = np.inf if trial is None else _objective(problem, trial, floor, trial_theta)
+            trial_theta, trial, value = _advance(problem, theta, at, move, own, back, floor)
             if trial is not None and value <= objective + 1e-9 * abs(objective):
                 accepted = True
                 accepted_steps += 1
+                longer = _longer(expected, objective - value)
+                if longer > 1:
+                    far_theta, far, far_value = _advance(
+                        problem, theta, at, longer * move, longer * own, back, floor
+                    )
+                    if far is not None and far_value < value:
+                        trial_theta, trial = far_theta, far
                 theta, at = trial_theta, trial
                 damping = max(damping / 5, 1e-9)
                 break
@@ -238,6 +241,43 @@ def solve(
             break
     objective = _objective(problem, at, floor, theta)
     return Solution(theta, at, objective, decrement, converged, iteration)
+
+
+def _advance(
+    problem: Problem,
+    theta: Array,
+    at: Blocks,
+    move: Array,
+    own: Array,
+    back: Array,
+    floor: Array,
+) -> tuple[Array, Blocks | None, float]:
+    """Take a step; return where it led, what was found there, and f (infinite for a failure)."""
+    there = problem.dynamics.clip(theta + move)
+    phi = at.phi + own - np.einsum("iaj,j->ia", back, there - theta)
+    found = _evaluate(problem, there, phi)
+    if found is None:
+        return there, None, np.inf
+    value = _objective(problem, found, floor, there)
+    if problem.layout.erf and not problem.sampled:
+        # Steps of a stiff second term go further when S_bb is brought back to the loadings.
+        tied, again = _tie(problem, there, found)
+        tied_value = _objective(problem, again, floor, tied)
+        if tied_value < value:
+            return tied, again, tied_value
+    return there, found, value
+
+
+def _longer(expected: float, gained: float) -> float:
+    """Return by how much a longer step would have been better; 1 for not worth trying.
+
+    Along a step f falls by D t - h t^2 / 2, D the decrement. A full Newton step gains D / 2; one
+    that gains nearly D was far too short, as where the curvature of the model is overestimated.
+    """
+    if not 0.7 * expected < gained:
+        return 1.0
+    curvature = 2 * (expected - gained)
+    return float(min(expected / curvature, 10.0)) if curvature > 0.1 * expected else 10.0
 
 
 def _tie(problem: Problem, theta: Array, at: Blocks) -> tuple[Array, Blocks]:
@@ -267,26 +307,25 @@ def _objective(problem: Problem, at: Blocks, floor: Array, theta: Array) -> floa
     if not problem.layout.erf:
         return value
     loadings = at.phi[:, problem.data.n_lead :]
-    size = len(loadings) * (1.0 if problem.sampled else ALL_RECORDED)
-    covariance = problem.layout.unpack(theta)[2] + loading_error(problem.data, at)
     second = loadings.T @ loadings / len(loadings)
-    scale = 1 / np.sqrt(np.maximum(np.diag(second), 1e-300))
-    values = np.linalg.eigvalsh(covariance * np.outer(scale, scale))
-    if values[0] <= 1e-12:
-        return np.inf
-    ratio = np.linalg.solve(covariance, second)
-    sign, log_det = np.linalg.slogdet(ratio)
-    if sign <= 0:
-        return np.inf
-    return value + 0.5 * size * float(np.trace(ratio) - log_det - len(second))
+    covariance = problem.layout.unpack(theta)[2] + loading_error(problem.data, at)
+    size = len(loadings) * (1.0 if problem.sampled else ALL_RECORDED)
+    return value + 0.5 * size * divergence(covariance, second)
 
 
-def _precision(problem: Problem, at: Blocks) -> Array:
-    """Return Omega at the present loadings (empty where the gain is 1)."""
-    layout = problem.layout
-    if not layout.erf:
-        return np.zeros((0, 0))
-    return sampling_precision(layout, at.phi[:, problem.data.n_lead :], problem.sampled)
+def _moment_system(problem: Problem, theta: Array, at: Blocks, back: Array) -> tuple[Array, Array]:
+    """Return the curvature and the downhill slope of the second term of f."""
+    layout, lead = problem.layout, problem.data.n_lead
+    loadings = at.phi[:, lead:]
+    error = loading_error(problem.data, at)
+    of_c, of_load = moment_slopes(layout, loadings, back[:, lead:], error, at.tilt)
+    precision = sampling_precision(layout, loadings, problem.sampled)
+    second = loadings.T @ loadings / len(loadings)
+    size = len(loadings) * (1.0 if problem.sampled else ALL_RECORDED)
+    covariance = layout.unpack(theta)[2] + error
+    slope = divergence_slope(layout, covariance, second, of_c, of_load)
+    gap = of_c - of_load
+    return gap.T @ precision @ gap, -0.5 * size * slope
 
 
 def solve_inner(problem: Problem, theta: Array, phi: Array, steps: int) -> Array:
@@ -312,23 +351,18 @@ def solve_inner(problem: Problem, theta: Array, phi: Array, steps: int) -> Array
     if rolled is None:
         return phi
     k = problem.data.flatten(rolled[0])
-    dk = np.zeros((len(k), 0, k.shape[1]))
-    at = blocks(problem.data, problem.layout, k, dk, phi)
+    none = np.zeros((len(k), 0, k.shape[1]))
+    at = blocks(problem.data, problem.layout, k, none, phi)
     damping = np.full(len(phi), 1e-2)
     index = np.arange(phi.shape[1])
     for _ in range(steps):
         inner = at.inner.copy()
         inner[:, index, index] += damping[:, None] * np.einsum("iaa->ia", at.inner)
         move = np.einsum("iab,ib->ia", invert(inner), at.slope_phi)
-        trial = blocks(problem.data, problem.layout, k, dk, at.phi + move)
+        trial = blocks(problem.data, problem.layout, k, none, at.phi + move)
         better = trial.squares + trial.penalty <= at.squares + at.penalty
-        at = blocks(
-            problem.data,
-            problem.layout,
-            k,
-            dk,
-            np.where(better[:, None], trial.phi, at.phi),
-        )
+        kept = np.where(better[:, None], trial.phi, at.phi)
+        at = blocks(problem.data, problem.layout, k, none, kept)
         damping = np.where(better, damping / 5, damping * 10)
     return at.phi
 

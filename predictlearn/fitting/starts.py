@@ -22,7 +22,7 @@ __all__ = ["find_best", "part"]
 Array = npt.NDArray[np.float64]
 
 # Enough to tell good starts from bad ones.
-_SOME_TRIALS, _SOME_NEURONS = 30, 60
+_SOME_TRIALS, _SOME_NEURONS, _SOME_STEPS = 30, 60, 25
 
 
 def find_best(
@@ -63,7 +63,7 @@ def find_best(
     for start in linear[:2]:
         for weaken in (True, False):
             theta, phi = _saturate(some, start.theta, weaken)
-            ends.append(solve(some, theta, phi, max_iter, tol))
+            ends.append(solve(some, theta, phi, min(_SOME_STEPS, max_iter), tol))
     best = _best(ends)
     if best is None:
         return None

@@ -123,7 +123,7 @@ def state(
     band: pd.DataFrame,
     animals: pd.DataFrame,
     margin: float,
-    alpha: float,
+    n_neurons: int,
     n_excluded: int,
 ) -> str:
     """Say what is predicted, in words and numbers."""
@@ -141,9 +141,15 @@ def state(
         held = int((same["verdict"] == "equivalent").sum())
         word = "are equivalent" if held == len(same) else "are not shown to be equivalent"
         parts.append(
-            f"Before learning the two networks of a pair {word}: {held} of {len(same)} equivalence "
-            f"tests hold within a margin of {100 * margin:g}% (largest one-sided "
-            f"{p_text(float(same['p'].max()))})."
+            f"Before learning the two networks of a pair, of {n_neurons} neurons each, {word}: "
+            f"{held} of {len(same)} equivalence tests hold within a margin of {100 * margin:g}% "
+            f"(largest one-sided {p_text(float(same['p'].max()))})."
+        )
+        failed = same[same["verdict"] != "equivalent"]
+        parts.extend(
+            f"Not shown: {row['name']}, {100 * row['level']:.3g}% interval "
+            f"{span(row['low'], row['high'])}; differences shrink with the number of neurons."
+            for row in failed.to_dict("records")
         )
     first = apart[apart["name"] == AREA].iloc[0]
     faster = "less" if first["estimate"] < 0 else "more"

@@ -265,7 +265,7 @@ def perturbation_exposure(
     return PerturbationExposure(
         name="perturbation exposure",
         statement=state(
-            same, behaviour, apart, summary, band, animals, margin, alpha, len(excluded)
+            same, behaviour, apart, summary, band, animals, margin, n_neurons, len(excluded)
         ),
         observable=(
             "The loss (error) on the task, epoch by epoch, in pairs of networks or groups of "

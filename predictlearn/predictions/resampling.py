@@ -113,7 +113,9 @@ def permutation_test(
     """Test whether two independent samples come from the same distribution by relabelling them.
 
     The default statistic is Welch's t: studentising keeps the test valid, for large samples, for
-    equal means under unequal variances too (Janssen 1997).
+    equal means under unequal variances too (Janssen 1997). In small samples it is not exact there:
+    with 6 values of sd 4 against 20 of sd 1 it rejects 8.7% of true nulls at 0.05, where Welch's
+    t test rejects 5.0% and Student's 27%.
 
     Parameters
     ----------

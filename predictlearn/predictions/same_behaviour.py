@@ -185,7 +185,7 @@ def behaviour_tests(
     if len(per_network) < 2:
         return pd.DataFrame(), measured
     zero = np.zeros(len(per_network))
-    pairs = {
+    compared = {
         "loss before learning (share of the loss)": (
             per_network["loss_second"],
             per_network["loss_first"],
@@ -211,7 +211,7 @@ def behaviour_tests(
             alpha=alpha,
             scale=1.0,
         )
-        for name, (first, second, scale) in pairs.items()
+        for name, (first, second, scale) in compared.items()
         if scale > 0
     ]
     table = family_table(results, family="equivalence before learning", method="none", alpha=alpha)

@@ -11,7 +11,7 @@ from predictlearn.recordings.bci import (
 )
 from predictlearn.recordings.recording import Recording, load_recording
 from predictlearn.recordings.registry import Dataset, data_folder, datasets, find_dataset
-from predictlearn.recordings.simulated import load_simulated_learning, true_overlaps
+from predictlearn.recordings.simulated import load_simulated_learning
 from predictlearn.recordings.simulation import random_inputs, simulate_recording
 
 __all__ = [
@@ -29,5 +29,4 @@ __all__ = [
     "progress",
     "random_inputs",
     "simulate_recording",
-    "true_overlaps",
 ]

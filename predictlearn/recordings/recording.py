@@ -283,7 +283,7 @@ class Recording:
             "dt": np.float64(self.dt),
             "observed": np.str_(self.observed),
             "trials": np.str_(self.trials.to_json(orient="split")),
-            "metadata": np.str_(json.dumps(dict(self.metadata), default=str)),
+            "metadata": np.str_(json.dumps(dict(self.metadata), default=_plain)),
         }
         if self.outputs is not None:
             arrays["outputs"] = self.outputs
@@ -344,6 +344,13 @@ def load_recording(path: str | os.PathLike[str]) -> Recording:
         observed=str(arrays.get("observed", "rate")),
         metadata=metadata,
     )
+
+
+def _plain(value: Any) -> Any:
+    """Turn what JSON does not know into what it does: arrays, tables of overlaps, else words."""
+    if hasattr(value, "to_series"):
+        return {str(name): float(x) for name, x in value.to_series().items()}
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def _trial_table(trials: pd.DataFrame, n_trials: int) -> pd.DataFrame:

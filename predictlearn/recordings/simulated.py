@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,14 @@ import pandas as pd
 from predictlearn.errors import InputError
 from predictlearn.recordings.recording import Recording
 from predictlearn.recordings.registry import find_dataset
+from predictlearn.recordings.storage import read_npz
 from predictlearn.theory.overlaps import Overlaps
 
-__all__ = ["load_simulated_learning"]
+__all__ = ["load_simulated_learning", "true_overlaps"]
+
+_ARRAYS = (
+    "counts", "inputs", "outputs", "targets", "weights", "overlaps", "true_loss", "epochs", "dt",
+)  # fmt: skip
 
 
 def load_simulated_learning(path: str | os.PathLike[str] | None = None) -> tuple[Recording, ...]:
@@ -31,8 +35,8 @@ def load_simulated_learning(path: str | os.PathLike[str] | None = None) -> tuple
     -------
     tuple of Recording
         One a session, spike counts (trials, time, neurons). Their metadata hold ``simulated``
-        (True), ``session``, ``epoch``, ``nonlinearity``, ``tau`` (s), ``gain`` and ``baseline``
-        (spikes per bin), ``task``, ``rule``, ``truth`` (Overlaps of the whole network), ``loss``
+        (True), ``session``, ``epoch``, ``nonlinearity``, ``tau`` (s), ``gain`` (spikes per
+        bin), ``task``, ``rule``, ``truth`` (Overlaps of the whole network), ``loss``
         (its true loss), and ``targets`` and ``weights``, (trials, time, 1), of its trials.
 
     Raises
@@ -46,47 +50,70 @@ def load_simulated_learning(path: str | os.PathLike[str] | None = None) -> tuple
     >>> len(sessions), sessions[0].n_neurons, sessions[0].metadata["simulated"]
     (5, 80, True)
     """
+    content, about = _read(path)
+    return tuple(_session(content, about, s) for s in range(len(content["epochs"])))
+
+
+def true_overlaps(path: str | os.PathLike[str] | None = None) -> tuple[Overlaps, ...]:
+    """Return the true overlaps of the whole simulated network at each session.
+
+    Parameters
+    ----------
+    path : path, optional
+        The file; by default the one that ships with predictlearn.
+
+    Returns
+    -------
+    tuple of Overlaps
+        One a session.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or is not that recording.
+
+    Examples
+    --------
+    >>> true_overlaps()[0].sizes
+    (1, 1, 1)
+    """
+    content, _ = _read(path)
+    return tuple(Overlaps(matrix) for matrix in content["overlaps"])
+
+
+def _read(
+    path: str | os.PathLike[str] | None,
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return the arrays of the file and what it says of itself."""
     file = Path(path) if path is not None else find_dataset("simulated-learning")
-    if not file.is_file():
-        raise InputError(f"no such file: {file}.")
+    content = read_npz(file, (*_ARRAYS, "metadata"))
     try:
-        with np.load(file, allow_pickle=False) as stored:
-            content = {name: stored[name] for name in stored.files}
-        about = json.loads(str(content["about"]))
-        return tuple(_session(content, about, row) for row in about["truth"])
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, InputError):
-            raise
+        about = json.loads(str(content["metadata"]))
+    except ValueError as error:
         raise InputError(
-            f"{file} is not the simulated recording that datasets/make_simulated.py makes: {error}."
+            f"{file} is not the simulated recording that datasets/make_simulated.py makes: its "
+            f"metadata are not JSON, {error}"
         ) from error
+    return content, about
 
 
-def _session(
-    content: dict[str, np.ndarray], about: dict[str, Any], row: dict[str, Any]
-) -> Recording:
+def _session(content: dict[str, np.ndarray], about: dict[str, Any], s: int) -> Recording:
     """Return one session."""
-    s = row["session"]
-    counts = content[f"counts_{s}"]
-    shared = {k: about[k] for k in ("name", "licence", "nonlinearity", "tau", "gain", "baseline")}
+    counts = content["counts"][s]
     return Recording(
         activity=counts.astype(float),
-        inputs=content[f"inputs_{s}"].astype(float),
-        outputs=content[f"outputs_{s}"].astype(float),
-        dt=float(about["dt"]),
+        inputs=content["inputs"][s].astype(float),
+        outputs=content["outputs"][s].astype(float),
+        dt=float(content["dt"]),
         trials=pd.DataFrame({"trial": np.arange(len(counts)), "session": s}),
         observed="counts",
         metadata={
-            **shared,
-            "source": about["made by"],
-            "simulated": bool(about["simulated"]),
+            **about,
             "session": s,
-            "epoch": int(row["epoch"]),
-            "task": about["task"],
-            "rule": about["rule"],
-            "truth": Overlaps.from_series(row["overlaps"]),
-            "loss": float(row["loss"]),
-            "targets": content[f"targets_{s}"].astype(float),
-            "weights": content[f"weights_{s}"].astype(float),
+            "epoch": int(content["epochs"][s]),
+            "truth": Overlaps(content["overlaps"][s]),
+            "loss": float(content["true_loss"][s]),
+            "targets": content["targets"][s].astype(float),
+            "weights": content["weights"][s].astype(float),
         },
     )

@@ -43,7 +43,7 @@ def read_npz(
     if not file.is_file():
         raise InputError(f"no such file: {file}; expected an .npz recording")
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (zipfile.BadZipFile, OSError, ValueError, EOFError, AttributeError) as error:
         raise InputError(

@@ -77,7 +77,8 @@ def effect_sizes(
     ----------
     frame : pandas.DataFrame
         One row an estimate: ``label``, ``estimate``, ``low``, ``high``; optionally ``p`` and
-        ``kind`` (``"measured"``, ``"predicted"``, ``"baseline"``), which gives the colour.
+        ``kind`` (``"measured"``, ``"predicted"``, ``"baseline"``), which gives the colour,
+        and ``group``, whose changes are marked by a heading.
         Infinite values, of data that do not vary, are drawn as an arrow at the edge.
     xlabel : str
         Label of the horizontal axis, with its unit.
@@ -102,42 +103,67 @@ def effect_sizes(
     >>> effect_sizes(frame).axes[0].get_xlabel()
     'Effect size (95% interval)'
     """
-    columns(frame, "label", "estimate", "low", "high")
+    frame = columns(frame, "label", "estimate", "low", "high")
     estimate, low, high = (frame[name].to_numpy(float) for name in ("estimate", "low", "high"))
     p = frame["p"].to_numpy(float) if "p" in frame else np.full(len(frame), np.nan)
     kinds = frame["kind"].astype(str).tolist() if "kind" in frame else ["predicted"] * len(frame)
+    groups = frame["group"].astype(str).tolist() if "group" in frame else [""] * len(frame)
     labels = [_wrapped(str(label)) for label in frame["label"]]
-    lines = [label.count("\n") + 1 for label in labels]
-    figure = new_figure(0.34 * len(labels) + 0.14 * (sum(lines) - len(lines)) + 0.75)
+    # rows are as high as their labels; a new group has a heading of its own
+    place: list[float] = []
+    headings: list[tuple[float, str]] = []
+    top = 0.0
+    for k, label in enumerate(labels):
+        if groups[k] and (k == 0 or groups[k] != groups[k - 1]):
+            headings.append((top + 0.65, groups[k]))
+            top += 1.2
+        height = 1.0 + 0.45 * label.count("\n")
+        place.append(top + height / 2)
+        top += height
+    figure = new_figure(0.31 * top + 0.75)
     axes = figure.subplots()
-    row_axis(axes, labels)
+    row_axis(axes, labels, place, top)
+    for y, heading in headings:
+        axes.text(
+            0.0, y, heading, transform=axes.get_yaxis_transform(), va="center",
+            fontweight="bold", fontsize=9, bbox={"facecolor": "white", "linewidth": 0, "pad": 1.5},
+        )  # fmt: skip
     finite = np.concatenate([estimate, low, high])
     finite = finite[np.isfinite(finite)]
     if zero:
         zero_line(axes)
+        _compress(axes, estimate)
         finite = np.append(finite, 0.0)
     ends = (float(finite.min()), float(finite.max())) if finite.size else (-1.0, 1.0)
     room = 0.06 * ((ends[1] - ends[0]) or max(abs(ends[1]), 1.0))
     left, right = ends[0] - room, ends[1] + room
     axes.set_xlim(left, right)
-    for row, kind in enumerate(kinds):
+    for row, (y, kind) in enumerate(zip(place, kinds, strict=True)):
         colour = _KINDS.get(kind, COLOURS["blue"])
         a, b = np.clip([low[row], high[row]], left, right)
-        axes.plot([a, b], [row, row], color=colour, linewidth=2.0, solid_capstyle="butt")
+        axes.plot([a, b], [y, y], color=colour, linewidth=2.0, solid_capstyle="butt")
         centre = float(np.clip(estimate[row], left, right))
         arrow = {math.inf: ">", -math.inf: "<"}.get(estimate[row], "o")
-        axes.plot([centre], [row], marker=arrow, markersize=6.5, color=colour, clip_on=False)
+        axes.plot([centre], [y], marker=arrow, markersize=6.5, color=colour, clip_on=False)
         text = f"{_short(estimate[row])}  [{_short(low[row])}, {_short(high[row])}]"
         note = _p_text(p[row])
         axes.annotate(
-            f"{text}   {note}" if note else text, (1.0, row), xycoords=("axes fraction", "data"),
+            f"{text}   {note}" if note else text, (1.0, y), xycoords=("axes fraction", "data"),
             xytext=(10, 0), textcoords="offset points", va="center", fontsize=8.5,
         )  # fmt: skip
     axes.set_xlabel(xlabel)
     return figure
 
 
-def _wrapped(text: str, width: int = 30) -> str:
+def _compress(axes: Axes, estimate: npt.NDArray[np.float64]) -> None:
+    """Make the scale logarithmic away from zero if one row would squeeze most others to a spot."""
+    size = np.abs(estimate[np.isfinite(estimate) & (estimate != 0)])
+    if size.size > 2 and size.max() > 30 * np.median(size):
+        threshold = float(10 ** np.floor(np.log10(np.median(size))))
+        axes.set_xscale("symlog", linthresh=threshold)
+
+
+def _wrapped(text: str, width: int = 32) -> str:
     """Return a label broken into lines."""
     import textwrap
 
@@ -192,7 +218,7 @@ def real_learning(
     >>> len(real_learning(frame, split=20).axes)
     2
     """
-    columns(frame, "trial", "observed", "predicted", "low", "high", *baselines)
+    frame = columns(frame, "trial", "observed", "predicted", "low", "high", *baselines)
     if not 0 < positive_int("split", split, minimum=0) < len(frame):
         raise InputError(f"split must lie within the {len(frame)} trials; got {split!r}.")
     if len(baselines) > len(_BASELINES):

@@ -43,10 +43,11 @@ _NOT_DRAWN_UNASKED = ("mean",)
 def learning_curves(
     frame: pd.DataFrame,
     *,
-    ylabel: str | Mapping[str, str] = "Loss",
+    ylabel: str | Mapping[str, str] | None = None,
     xlabel: str = "Epoch",
     bands: Sequence[str] | None = None,
     quantities: Sequence[str] | None = None,
+    arms: Sequence[str] | None = None,
     log: bool | None = None,
     phases: Sequence[tuple[float, str]] = (),
     labels: Mapping[str, str] | None = None,
@@ -58,14 +59,17 @@ def learning_curves(
     frame : pandas.DataFrame
         One row per arm and epoch: ``arm``, ``epoch``, ``mean``, ``low``, ``high``; optionally
         ``quantity`` (one panel each) and ``kind`` (which band ``low`` and ``high`` belong to).
-    ylabel : str or mapping
-        Label of the vertical axis with its unit; by quantity if a mapping.
+    ylabel : str or mapping, optional
+        Label of the vertical axes with its unit; by quantity if a mapping. The quantity itself if
+        not given.
     xlabel : str
         Label of the horizontal axis.
     bands : sequence of str, optional
         Kinds to draw; all that the frame has if not given, but for the interval of the mean.
     quantities : sequence of str, optional
         Quantities to draw, in order; all if not given.
+    arms : sequence of str, optional
+        Arms to draw, in order; all if not given.
     log : bool, optional
         Logarithmic vertical axis. If not given, where all means are positive and span a factor
         of 50.
@@ -82,7 +86,7 @@ def learning_curves(
     Raises
     ------
     InputError
-        If a column is missing, or a kind or quantity is not in the frame.
+        If a column is missing, or a kind, quantity or arm is not in the frame.
 
     Examples
     --------
@@ -92,8 +96,7 @@ def learning_curves(
     >>> learning_curves(frame).axes[0].get_ylabel()
     'Loss'
     """
-    columns(frame, "arm", "epoch", "mean", "low", "high")
-    data = frame.copy()
+    data = columns(frame, "arm", "epoch", "mean", "low", "high").copy()
     data["arm"] = data["arm"].astype(str)
     if "kind" not in data:
         data["kind"] = "band"
@@ -109,7 +112,11 @@ def learning_curves(
         panels = [choice("quantities", name, panels) for name in quantities]
     if not panels:
         raise InputError("quantities must name at least one quantity; got none.")
-    colours = arm_colours(unique(data["arm"]))
+    drawn = unique(data["arm"])
+    if arms is not None:
+        drawn = [choice("arms", arm, drawn) for arm in arms]
+        data = data[data["arm"].isin(drawn)]
+    colours = arm_colours(drawn)
 
     n_columns = {1: 1, 2: 2, 4: 2}.get(len(panels), 3)
     n_rows = math.ceil(len(panels) / n_columns)
@@ -121,7 +128,8 @@ def learning_curves(
         rows = data[data["quantity"] == panel]
         _panel(axes, rows, shown, colours)
         _scale(axes, rows[rows["kind"].isin(shown)], log)
-        label = ylabel if isinstance(ylabel, str) else ylabel.get(panel, panel)
+        name = (panel[:1].upper() + panel[1:] if len(panels) == 1 else panel) or "Loss"
+        label = ylabel if isinstance(ylabel, str) else (ylabel or {}).get(panel, name)
         if len(panels) > 1 and isinstance(ylabel, str):
             axes.set_title(panel)
         if number % n_columns == 0 or not isinstance(ylabel, str):
@@ -176,10 +184,10 @@ def _scale(axes: Axes, rows: pd.DataFrame, log: bool | None) -> None:
         raise InputError("log needs means above zero everywhere; some are zero or negative.")
     if log:
         axes.set_yscale("log")
-        low = rows["low"].to_numpy(float)
-        high = rows["high"].to_numpy(float)
+        low, high = (rows[name].to_numpy(float) for name in ("low", "high"))
+        high = high[np.isfinite(high)]
         bottom = max(float(np.min(low[low > 0], initial=mean.min())), float(mean.min()) / 30)
-        axes.set_ylim(bottom / 1.3, 1.3 * float(np.nanmax(np.append(high, mean))))
+        axes.set_ylim(bottom / 1.3, 1.3 * float(np.append(high, mean).max()))
     elif positive and float(np.nanmin(rows["low"])) >= 0:
         axes.set_ylim(bottom=0.0)
 

@@ -169,7 +169,7 @@ def rank_curve(
     Parameters
     ----------
     frame : pandas.DataFrame
-        One row a rank: ``rank``, ``mean`` and ``se`` (standard error over folds).
+        One row a rank: ``rank``, ``mean`` and ``se`` (or ``standard_error``, over folds).
     chosen : int
         The chosen rank: the smallest within one standard error of the best.
     ceiling : float, optional
@@ -193,8 +193,9 @@ def rank_curve(
     >>> rank_curve(frame, chosen=1).axes[0].get_xlabel()
     'Rank'
     """
-    columns(frame, "rank", "mean", "se")
-    data = frame.sort_values("rank")
+    if isinstance(frame, pd.DataFrame) and "se" not in frame:
+        frame = frame.rename(columns={"standard_error": "se"})
+    data = columns(frame, "rank", "mean", "se").sort_values("rank")
     rank, mean, se = (data[name].to_numpy(float) for name in ("rank", "mean", "se"))
     if chosen not in rank:
         tried = ", ".join(f"{value:g}" for value in rank)

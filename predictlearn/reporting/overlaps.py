@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from predictlearn.errors import InputError
@@ -32,6 +31,7 @@ __all__ = ["TIERS", "exposure", "overlap_changes", "overlap_intervals"]
 TIERS: Mapping[str, str] = {
     "loss-visible": "Loss-visible",
     "recording": "Seen by a recording, not by the loss",
+    "known readout": "Known: the experimenter sets the readout",
     "hidden": "Hidden from any single recording: drawn from the prior",
 }
 """Tiers of visibility, and their headings."""
@@ -39,6 +39,7 @@ TIERS: Mapping[str, str] = {
 _TIER_COLOURS = {
     "loss-visible": COLOURS["blue"],
     "recording": COLOURS["green"],
+    "known readout": COLOURS["purple"],
     "hidden": SOFT,
 }
 _ROW = 0.235
@@ -55,7 +56,8 @@ def overlap_intervals(
     ----------
     frame : pandas.DataFrame
         One row an overlap: ``name``, ``estimate``, ``low``, ``high``, ``visibility``
-        (``"loss-visible"``, ``"recording"``, ``"hidden"``, or any heading), optionally ``truth``.
+        (``"loss-visible"``, ``"recording"``, ``"known readout"``, ``"hidden"``, or any heading),
+        optionally ``truth``.
         Rows without an estimate are listed as not seen.
     xlabel : str
         Label of the horizontal axes; overlaps have no unit.
@@ -79,7 +81,7 @@ def overlap_intervals(
     >>> overlap_intervals(frame).axes[0].get_title(loc="left")
     'Loss-visible'
     """
-    columns(frame, "name", "estimate", "low", "high", "visibility")
+    frame = columns(frame, "name", "estimate", "low", "high", "visibility")
     given = unique(frame["visibility"])
     tiers = [tier for tier in TIERS if tier in given] + [t for t in given if t not in TIERS]
     groups = [frame[frame["visibility"].astype(str) == tier] for tier in tiers]
@@ -92,7 +94,7 @@ def overlap_intervals(
     for axes, tier, group in zip(panels, tiers, groups, strict=True):
         _intervals(axes, group, _TIER_COLOURS.get(tier, COLOURS["purple"]), tier == "hidden")
         title = TIERS.get(tier, tier)
-        if _spread_out(axes, group["estimate"].to_numpy(float)):
+        if _spread_out(axes, group):
             title += " (logarithmic away from zero)"
         axes.set_title(title, fontweight="bold")
     _common_scale(panels)
@@ -129,21 +131,34 @@ def _intervals(axes: Axes, group: pd.DataFrame, colour: str, hidden: bool) -> No
             color=SOFT, fontsize=8, va="center", style="italic",
         )  # fmt: skip
     if not np.isfinite(np.concatenate([estimate, low, high])).any():
-        axes.set_xlim(-1.0, 1.0)
+        # nothing to read off this axis
+        axes.set_xticks([])
+        axes.spines["bottom"].set_visible(False)
 
 
-def _spread_out(axes: Axes, estimate: npt.NDArray[np.float64]) -> bool:
-    """Set a scale that is logarithmic away from zero if most values would sit in one spot."""
-    size = np.abs(estimate[np.isfinite(estimate) & (estimate != 0)])
-    if size.size < 3 or size.max() < 50 * np.median(size):
+def _spread_out(axes: Axes, group: pd.DataFrame) -> bool:
+    """Set a scale that is logarithmic away from zero if known values would sit in one spot.
+
+    That is where a quarter of the values reach less than a fiftieth of the largest, although some
+    of them are known not to be zero.
+    """
+    seen = group[np.isfinite(group[["estimate", "low", "high"]].to_numpy(float)).all(axis=1)]
+    low, high = seen["low"].to_numpy(float), seen["high"].to_numpy(float)
+    reach = np.maximum(np.abs(low), np.abs(high))
+    small = reach < reach.max(initial=0.0) / 50
+    known = np.abs(seen["estimate"].to_numpy(float))[small & (low * high > 0)]
+    if known.size == 0 or small.sum() * 4 < len(seen):
         return False
-    axes.set_xscale("symlog", linthresh=float(10 ** np.ceil(np.log10(np.median(size)))))
+    axes.set_xscale("symlog", linthresh=float(10 ** np.ceil(np.log10(np.median(known)))))
     return True
 
 
 def _common_scale(panels: list[Axes]) -> None:
     """Give panels one horizontal scale, unless one would squeeze another to less than a third."""
     if any(axes.get_xscale() != "linear" for axes in panels):
+        return
+    panels = [axes for axes in panels if len(axes.get_xticks())]
+    if not panels:
         return
     limits = [axes.get_xlim() for axes in panels]
     low, high = min(pair[0] for pair in limits), max(pair[1] for pair in limits)
@@ -187,7 +202,7 @@ def overlap_changes(
     >>> len(overlap_changes(frame).axes)
     1
     """
-    columns(frame, "name", "arm", "mean", "low", "high")
+    frame = columns(frame, "name", "arm", "mean", "low", "high")
     data = frame if "visibility" in frame else frame.assign(visibility="")
     given = unique(data["visibility"])
     tiers = [tier for tier in TIERS if tier in given] + [t for t in given if t not in TIERS]
@@ -229,7 +244,8 @@ def exposure(
     ----------
     frame : pandas.DataFrame
         One row an overlap: ``name`` (or ``overlap``), ``contribution``; optionally ``low`` and
-        ``high``, its interval. Beyond twelve, the smallest are added up in one bar.
+        ``high``, its interval. Several rows of one name (draws, networks) are averaged, with the
+        central 95% of them as interval. Beyond twelve, the smallest are added up in one bar.
     xlabel : str
         Label of the horizontal axis, with its unit.
 
@@ -251,8 +267,17 @@ def exposure(
     """
     if isinstance(frame, pd.DataFrame) and "name" not in frame and "overlap" in frame:
         frame = frame.rename(columns={"overlap": "name"})
-    columns(frame, "name", "contribution")
+    frame = columns(frame, "name", "contribution")
     data = frame[np.isfinite(frame["contribution"].to_numpy(float))]
+    if data["name"].duplicated().any():
+        grouped = data.groupby("name", sort=False)["contribution"]
+        data = pd.DataFrame(
+            {
+                "contribution": grouped.mean(),
+                "low": grouped.quantile(0.025),
+                "high": grouped.quantile(0.975),
+            }
+        ).reset_index()
     if data.empty:
         raise InputError("contribution must hold at least one number; all are missing.")
     data = data.sort_values("contribution", key=lambda c: -c.abs(), kind="stable")

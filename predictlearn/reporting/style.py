@@ -187,9 +187,14 @@ def arm_colours(arms: Sequence[str]) -> dict[str, str]:
 
 
 def columns(frame: pd.DataFrame, *needed: str) -> pd.DataFrame:
-    """Return a frame that has the needed columns and at least one row, or raise."""
+    """Return a frame that has the needed columns and at least one row, or raise.
+
+    An index that bears the name of a needed column becomes that column.
+    """
     if not isinstance(frame, pd.DataFrame):
         raise InputError(f"frame must be a pandas DataFrame; got {type(frame).__name__}.")
+    if frame.index.name in needed and frame.index.name not in frame.columns:
+        frame = frame.reset_index()
     known = [str(column) for column in frame.columns]
     for name in needed:
         if name not in known:
@@ -215,27 +220,20 @@ def zero_line(axes: Axes, vertical: bool = True) -> None:
     draw(0.0, color=FAINT, linewidth=1.0, zorder=0)
 
 
-def row_axis(axes: Axes, labels: Sequence[str]) -> None:
+def row_axis(
+    axes: Axes,
+    labels: Sequence[str],
+    place: Sequence[float] | None = None,
+    height: float | None = None,
+) -> None:
     """Make the vertical axis a list of rows, the first on top, with faint guides."""
-    axes.set_ylim(len(labels) - 0.5, -0.5)
-    axes.set_yticks(np.arange(len(labels)), labels)
+    if place is None or height is None:
+        axes.set_ylim(len(labels) - 0.5, -0.5)
+        place = np.arange(len(labels), dtype=float).tolist()
+    else:
+        axes.set_ylim(height, 0.0)
+    axes.set_yticks(list(place), labels)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x", color="#eceff2", linewidth=0.8)
     axes.set_axisbelow(True)
-
-
-def legend_above(axes: Axes, handles: Sequence[Any], per_row: int = 4) -> None:
-    """Put a legend above the axes, where it cannot cover data."""
-    if handles:
-        axes.legend(
-            handles=list(handles),
-            loc="lower left",
-            bbox_to_anchor=(0.0, 1.01),
-            ncols=per_row,
-            borderaxespad=0.0,
-            borderpad=0.2,
-            handlelength=1.6,
-            columnspacing=1.4,
-            handletextpad=0.6,
-        )

@@ -81,7 +81,8 @@ class HiddenPrior:
         low, high = self.private_share
         return (
             f"private share of v and z uniform on [{low:g}, {high:g}], "
-            f"private directions isotropic, log gauge factor normal with sd {self.gauge_sd:g} about balanced uu and vv"
+            f"private directions isotropic, log gauge factor normal with sd {self.gauge_sd:g} "
+            "about balanced uu and vv"
         )
 
     def draw(

@@ -1,0 +1,202 @@
+"""What all commands share: messages, errors, progress, and how many processes to use."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, ParamSpec, TextIO, TypeVar
+
+import typer
+
+from predictlearn.errors import DivergenceError, InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = [
+    "available_cores",
+    "checked_seed",
+    "guarded",
+    "interruptible",
+    "jobs_or_all",
+    "on_terminal",
+    "output",
+    "say",
+    "stages",
+]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+WRONG_INPUT = 2
+INTERRUPTED = 130
+
+
+def output() -> Console:
+    """Return the console for results, on standard output."""
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def _errors() -> Console:
+    """Return the console for messages, on standard error."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def say(label: str, message: str, style: str) -> None:
+    """Print a message on standard error; square brackets in it are text.
+
+    Parameters
+    ----------
+    label : str
+        What stands before it, such as "Error".
+    message : str
+        The message.
+    style : str
+        Colour of the label.
+    """
+    from rich.text import Text
+
+    text = Text.assemble((f"{label}: ", f"bold {style}"), message)
+    # paths stay in one piece, however wide the terminal
+    _errors().print(text, soft_wrap=True)
+
+
+def guarded(command: Callable[P, R]) -> Callable[P, R]:
+    """Return a command that turns what went wrong into one message and an exit code.
+
+    Parameters
+    ----------
+    command : callable
+        The command.
+
+    Returns
+    -------
+    callable
+        The same with the same signature; wrong input, learning that diverged and files that cannot
+        be read or written end with exit code 2, and an interruption with 130.
+    """
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning
+                return command(*args, **kwargs)
+        except (InputError, DivergenceError) as error:
+            say("Error", str(error), "red")
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            say("Error", f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), "red")
+        except KeyboardInterrupt:
+            say("Interrupted", "nothing was written.", "yellow")
+            raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(WRONG_INPUT)
+
+    return run
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning as a message, without the place in the code."""
+    name = "Warning" if issubclass(category, UserWarning) else category.__name__
+    say(name, str(message), "yellow")
+
+
+@contextlib.contextmanager
+def interruptible(message: str) -> Iterator[None]:
+    """Say what is kept if the user interrupts what runs inside.
+
+    Parameters
+    ----------
+    message : str
+        What is kept, and how to go on.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("Interrupted", message, "yellow")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def on_terminal() -> bool:
+    """Return whether a person watches, so that progress bars make sense."""
+    return sys.stderr.isatty() and sys.stdout.isatty()
+
+
+@contextlib.contextmanager
+def stages() -> Iterator[Callable[[str], None]]:
+    """Give a function to announce stages of work with: a spinner on a terminal, else lines.
+
+    Yields
+    ------
+    callable
+        Takes the name of the stage that begins.
+    """
+    console = _errors()
+    if not console.is_terminal:
+        yield lambda stage: console.print(stage, markup=False, soft_wrap=True)
+        return
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    with Progress(
+        SpinnerColumn(finished_text="[green]✓"),
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(),
+        console=console,
+    ) as bar:
+        current: list[Any] = []
+
+        def announce(stage: str) -> None:
+            """Finish the stage before, and begin this one."""
+            if current:
+                bar.update(current[-1], total=1, completed=1)
+            current.append(bar.add_task(stage, total=None))
+
+        yield announce
+        if current:
+            bar.update(current[-1], total=1, completed=1)
+
+
+def available_cores() -> int:
+    """Return the number of processors that this process may use.
+
+    Returns
+    -------
+    int
+        At least one.
+    """
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1
+
+
+def checked_seed(seed: int) -> int:
+    """Return the seed if it is one."""
+    if seed < 0:
+        raise InputError(f"--seed must be a whole number of at least 0; got {seed}.")
+    return seed
+
+
+def jobs_or_all(jobs: int | None) -> int:
+    """Return the number of processes asked for, or one for every processor."""
+    if jobs is None:
+        return available_cores()
+    if jobs < 1:
+        raise InputError(f"--jobs must be a whole number of at least 1; got {jobs}.")
+    return jobs

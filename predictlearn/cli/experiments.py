@@ -1,0 +1,219 @@
+"""``predictlearn run`` and ``predictlearn compare``: experiments from protocol files."""
+
+from __future__ import annotations
+
+import copy
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from predictlearn.cli.console import (
+    checked_seed,
+    guarded,
+    interruptible,
+    jobs_or_all,
+    on_terminal,
+    output,
+    say,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from predictlearn.protocol import Protocol, ProtocolResult
+
+__all__ = ["compare", "run"]
+
+ProtocolName = Annotated[
+    str, typer.Argument(help="A protocol file, or the name of one that ships.", metavar="PROTOCOL")
+]
+Seed = Annotated[int | None, typer.Option(help="Seed.", show_default="the protocol's")]
+Jobs = Annotated[
+    int | None, typer.Option(help="Processes; all processors if not given.", show_default=False)
+]
+Networks = Annotated[
+    int | None, typer.Option(help="Number of networks.", show_default="the protocol's")
+]
+EpochsScale = Annotated[
+    float, typer.Option(help="Multiply the epochs of every phase, for a quick look.")
+]
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Folder for the results. Interrupted, the same command goes on from there.",
+        show_default=False,
+    ),
+]
+
+
+@guarded
+def run(
+    protocol: ProtocolName,
+    seed: Seed = None,
+    jobs: Jobs = None,
+    folder: Folder = None,
+    networks: Networks = None,
+    epochs_scale: EpochsScale = 1.0,
+) -> None:
+    """Run every network of a protocol through every arm."""
+    loaded, result = _run(protocol, seed, jobs, folder, networks, epochs_scale)
+    from rich.table import Table
+
+    from predictlearn.reporting.page import format_value
+
+    console = output()
+    console.print(
+        f"\n{loaded.name}: {result.n_networks} networks, seed {result.seed}", markup=False
+    )
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("arm", "phase", "measure"):
+        table.add_column(name)
+    for name in ("first", "last", "sd of last"):
+        table.add_column(name, justify="right")
+    for row in _losses(result).to_dict("records"):
+        numbers = (format_value(row[key], 4) for key in ("first", "last", "sd"))
+        table.add_row(*(str(row[key]) for key in ("arm", "phase", "quantity")), *numbers)
+    console.print(table)
+    if folder is None:
+        say("Note", "nothing was kept; --output DIR keeps the table of all networks.", "yellow")
+    else:
+        console.print(f"\nTables: {folder.resolve()}", markup=False, soft_wrap=True)
+
+
+@guarded
+def compare(
+    protocol: ProtocolName,
+    arms: Annotated[
+        tuple[str, str] | None,
+        typer.Option(help="Two arms; the first two if not given.", show_default=False),
+    ] = None,
+    epoch: Annotated[
+        float | None, typer.Option(help="Epoch to compare at.", show_default="the last")
+    ] = None,
+    method: Annotated[str, typer.Option(help="t, wilcoxon or permutation.")] = "t",
+    correction: Annotated[
+        str, typer.Option(help="holm, fdr_bh or none, within losses and within overlaps.")
+    ] = "holm",
+    seed: Seed = None,
+    jobs: Jobs = None,
+    folder: Folder = None,
+    networks: Networks = None,
+    epochs_scale: EpochsScale = 1.0,
+) -> None:
+    """Compare two arms of a protocol, paired within networks, and say how many animals it takes."""
+    from predictlearn.cli.comparing import check_comparison, compare_arms
+
+    loaded = _load(protocol, networks, epochs_scale)
+    pair = check_comparison(loaded.arms, arms, method, correction)
+    loaded, result = _run(protocol, seed, jobs, folder, networks, epochs_scale)
+    found = compare_arms(result, pair, epoch, method=method, correction=correction)
+    table = found.table
+    from rich.table import Table
+    from rich.text import Text
+
+    from predictlearn.reporting.page import format_value
+
+    console = output()
+    console.print(
+        f"\n{loaded.name}: {pair[0]} minus {pair[1]}, {found.n_networks} networks, "
+        f"at {found.when}; paired, "
+        f"p corrected by {correction} within losses and within overlaps.",
+        markup=False,
+        soft_wrap=True,
+    )
+    for note in found.notes:
+        say("Note", note, "yellow")
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    shown.add_column("outcome", no_wrap=True)
+    for name in ("difference", "95% interval", "effect", "p", "animals"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    shown.add_column("verdict", no_wrap=True)
+    for row in table.to_dict("records"):
+        interval = f"[{format_value(row['low'])}, {format_value(row['high'])}]"
+        animals = row["animals_needed"]
+        shown.add_row(
+            Text(str(row["name"])),
+            format_value(row["estimate"]),
+            Text(interval),
+            format_value(row["effect"], 2),
+            format_value(row["p_corrected"], 4, probability=True),
+            "–" if math.isnan(animals) else str(int(animals)),
+            "different" if row["significant"] else "not shown",
+        )
+    console.print(shown)
+    console.print(
+        "\nAnimals: pairs that give a power of 0.8 to see an effect of that size at level 0.05, "
+        "if animals vary as these networks do. Not shown: not shown to differ, which is not the "
+        "same as equal."
+    )
+    if folder is not None:
+        from predictlearn.reporting.folder import write_files
+
+        content = table.to_csv(index=False, lineterminator="\n").encode()
+        place = write_files(folder, {"comparison.csv": content})
+        console.print(f"Tables: {place}", markup=False, soft_wrap=True)
+
+
+def _load(name: str, networks: int | None, epochs_scale: float) -> Protocol:
+    """Read a protocol, with another number of networks or other epochs if asked."""
+    from predictlearn.checks import positive
+    from predictlearn.protocol import Protocol
+
+    positive("--epochs-scale", epochs_scale)
+    protocol = Protocol.load(name)
+    changes: dict[str, Any] = {}
+    content = copy.deepcopy(protocol.to_dict())
+    if networks is not None:
+        changes["cohort"] = {**content["cohort"], "networks": networks}
+    if epochs_scale != 1.0:
+        changes["arms"] = content["arms"]
+        for arm in changes["arms"].values():
+            for phase in arm["phases"]:
+                if phase.get("epochs") is not None:
+                    phase["epochs"] = max(1, round(phase["epochs"] * epochs_scale))
+    return protocol.replace(**changes) if changes else protocol
+
+
+def _run(
+    name: str,
+    seed: int | None,
+    jobs: int | None,
+    folder: Path | None,
+    networks: int | None,
+    epochs_scale: float,
+) -> tuple[Protocol, ProtocolResult]:
+    """Read and run a protocol."""
+    n_jobs = jobs_or_all(jobs)
+    seed = None if seed is None else checked_seed(seed)
+    kept = "nothing was kept; with --output DIR, finished networks would have been."
+    if folder is not None:
+        kept = f"finished networks are kept in {folder}; the same command goes on from there."
+    with interruptible(kept):
+        protocol = _load(name, networks, epochs_scale)
+        result = protocol.run(seed=seed, n_jobs=n_jobs, output=folder, progress=on_terminal())
+    for row in result.failed.to_dict("records"):
+        say(
+            "Warning",
+            f"network {row['network']} did not get through arm {row['arm']}, phase "
+            f"{row['phase']}: {row['reason']}",
+            "yellow",
+        )
+    return protocol, result
+
+
+def _losses(result: ProtocolResult) -> pd.DataFrame:
+    """Return first and last losses of every arm and phase, averaged over networks."""
+    import numpy as np
+
+    table = result.table
+    loss = table[table["quantity"].str.startswith("loss") & np.isfinite(table["value"])]
+    keys = ["arm", "phase", "quantity"]
+    ends = loss.groupby([*keys, "network"], sort=False)["value"].agg(["first", "last"])
+    found = ends.groupby(keys, sort=False).agg(
+        first=("first", "mean"), last=("last", "mean"), sd=("last", "std")
+    )
+    return found.reset_index()

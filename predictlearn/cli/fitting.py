@@ -1,0 +1,227 @@
+"""``predictlearn fit``: the low-rank structure of one recording."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from predictlearn.cli.console import (
+    checked_seed,
+    guarded,
+    interruptible,
+    jobs_or_all,
+    output,
+    stages,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from predictlearn.pipeline.fitted import FittedNetwork
+
+__all__ = ["fit"]
+
+
+@guarded
+def fit(
+    recording: Annotated[
+        str, typer.Argument(help="An .npz recording, or a data set by name.", metavar="RECORDING")
+    ],
+    rank: Annotated[
+        str, typer.Option(help="Rank, or auto: by cross-validation of 1, 2 and 3.")
+    ] = "auto",
+    nonlinearity: Annotated[
+        str | None, typer.Option(help="linear or erf.", show_default="linear")
+    ] = None,
+    observed: Annotated[
+        str | None,
+        typer.Option(help="rate or current.", show_default="what the recording says"),
+    ] = None,
+    tau: Annotated[
+        str | None, typer.Option(help="Time constant in seconds, or fit.", show_default="fit")
+    ] = None,
+    latency: Annotated[
+        str | None, typer.Option(help="Delay of inputs in seconds, or fit.", show_default="fit")
+    ] = None,
+    gain: Annotated[
+        str | None,
+        typer.Option(help="Gain of all neurons, or fit (erf rates).", show_default="1"),
+    ] = None,
+    bootstrap: Annotated[int, typer.Option(help="Bootstrap replicates for the intervals.")] = 200,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    jobs: Annotated[
+        int | None,
+        typer.Option(help="Processes; all processors if not given.", show_default=False),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for the tables.", show_default=False),
+    ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace files there that predictlearn did not make."),
+    ] = False,
+) -> None:
+    """Fit a low-rank network to a recording and show its overlaps with intervals."""
+    n_jobs, seed = jobs_or_all(jobs), checked_seed(seed)
+    settings: dict[str, Any] = {"n_bootstrap": bootstrap}
+    settings |= {} if nonlinearity is None else {"nonlinearity": nonlinearity}
+    settings |= {} if observed is None else {"observed": observed}
+    settings |= {} if tau is None else {"tau": _number_or_fit("--tau", tau)}
+    settings |= {} if latency is None else {"latency": _number_or_fit("--latency", latency)}
+    if gain is not None:
+        value = _number_or_fit("--gain", gain)
+        settings["gain"] = True if value == "fit" else value
+    ranks = _ranks(rank)
+    if folder is not None:
+        from predictlearn.reporting.folder import check_folder
+
+        check_folder(folder, overwrite)
+    with stages() as tell, interruptible("the fit was not finished; nothing was written."):
+        tell("reading the recording")
+        fitted = _fit(recording, ranks, settings, seed, n_jobs, tell)
+    tables = _tables(fitted)
+    _show(fitted, tables["overlaps"])
+    if folder is not None:
+        from predictlearn.reporting.folder import write_files
+
+        files = {
+            f"{name}.csv": table.to_csv(index=False, lineterminator="\n").encode()
+            for name, table in tables.items()
+        }
+        files["settings.json"] = _settings(fitted, recording, seed)
+        place = write_files(folder, files, overwrite)
+        output().print(f"\nTables: {place}", markup=False, soft_wrap=True)
+
+
+def _number_or_fit(name: str, text: str) -> float | str:
+    """Return a number of the command line, or "fit"."""
+    from predictlearn.errors import InputError
+
+    if text == "fit":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{name} must be a number or 'fit'; got {text!r}.") from None
+
+
+def _ranks(text: str) -> tuple[int, ...]:
+    """Return the ranks to compare."""
+    from predictlearn.errors import InputError
+
+    if text == "auto":
+        return (1, 2, 3)
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(f"--rank must be a whole number of at least 1, or 'auto'; got {text!r}.")
+    return (int(text),)
+
+
+def _fit(
+    name: str,
+    ranks: tuple[int, ...],
+    settings: Mapping[str, Any],
+    seed: int,
+    n_jobs: int,
+    tell: Any,
+) -> FittedNetwork:
+    """Read a recording and fit it."""
+    from predictlearn.errors import InputError
+    from predictlearn.pipeline.cases import case_of
+    from predictlearn.pipeline.fitted import fit_recording
+    from predictlearn.recordings.registry import datasets
+
+    is_file = Path(name).exists() or Path(name).suffix or len(Path(name).parts) > 1
+    if not is_file and name not in [item.name for item in datasets()]:
+        known = ", ".join(item.name for item in datasets())
+        raise InputError(f"RECORDING must be an .npz file or one of {known}; got {name!r}.")
+    case = case_of(name, None, **settings) if is_file else case_of(None, name, **settings)
+    most = case.recording.n_neurons
+    if max(ranks) >= most and len(ranks) == 1:
+        raise InputError(f"--rank must be below the number of neurons, {most}; got {ranks[0]}.")
+    many = f" of ranks {', '.join(map(str, ranks))}" if len(ranks) > 1 else ""
+    tell(f"fitting{many}, with cross-validation")
+    return fit_recording(
+        case.recording,
+        dict(case.settings),
+        readout=case.readout,
+        conditions=case.conditions,
+        ranks=ranks,
+        seed=seed,
+        n_jobs=n_jobs,
+    )
+
+
+def _tables(fitted: FittedNetwork) -> dict[str, pd.DataFrame]:
+    """Return the tables of a fit."""
+    import numpy as np
+    import pandas as pd
+
+    model = fitted.model
+    overlaps = fitted.overlaps.reset_index()
+    overlaps["not seen because"] = overlaps["name"].map(dict(model.unseen_)).fillna("")
+    columns = ["name", "estimate", "low", "high", "sd", "visibility", "not seen because"]
+    loadings = {"neuron": np.arange(1, model.m_.shape[0] + 1)}
+    for letter, values in (("m", model.m_), ("u", model.u_), ("z", model.z_)):
+        if values is not None:
+            loadings |= {f"{letter}{k + 1}": column for k, column in enumerate(values.T)}
+    return {
+        "overlaps": overlaps[columns],
+        "gauge-invariants": model.gauge_invariants_.rename_axis("name").reset_index(),
+        "loadings": pd.DataFrame(loadings),
+        "ranks": fitted.ranks.summary,
+    }
+
+
+def _settings(fitted: FittedNetwork, recording: str, seed: int) -> bytes:
+    """Return what the fit was made with, as JSON."""
+    from predictlearn import __version__
+
+    model = fitted.model
+    content = {
+        "recording": recording,
+        "version": __version__,
+        "seed": seed,
+        "rank": int(model.rank),
+        "tau": float(model.tau_),
+        "latency": float(model.latency_),
+        "converged": bool(model.converged_),
+        "settings": fitted.settings,
+    }
+    return (json.dumps(content, indent=2, default=str) + "\n").encode()
+
+
+def _show(fitted: FittedNetwork, overlaps: pd.DataFrame) -> None:
+    """Print the fit."""
+    from rich.table import Table
+
+    from predictlearn.reporting.page import format_value
+
+    model, recording = fitted.model, fitted.recording
+    console = output()
+    mean, error = fitted.held_out
+    console.print(
+        f"\nRank {model.rank}, {model.nonlinearity}; {recording.n_trials} trials, "
+        f"{recording.n_bins} bins of {recording.dt:g} s, {recording.n_neurons} neurons. "
+        f"tau {model.tau_:.3g} s, latency {model.latency_:.3g} s."
+    )
+    ceiling = fitted.share_of_ceiling
+    share = "" if ceiling is None else f", {ceiling:.2f} of the ceiling set by condition means"
+    console.print(f"Held-out R² {mean:.3f} (standard error {error:.3f}){share}.\n")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("overlap", no_wrap=True)
+    for name in ("estimate", "95% interval"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("")
+    for row in overlaps.to_dict("records"):
+        reason = row["not seen because"]
+        seen = [] if reason else [format_value(row[key]) for key in ("estimate", "low", "high")]
+        note = f"not seen: {reason}" if reason else str(row["visibility"])
+        shown = [seen[0], f"[{seen[1]}, {seen[2]}]"] if seen else ["–", ""]
+        # brackets of an interval are no markup
+        table.add_row(str(row["name"]), shown[0], shown[1].replace("[", r"\["), note)
+    console.print(table)

@@ -1,0 +1,460 @@
+"""The command line: what it prints and writes, and how it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+import predictlearn as pl
+from predictlearn.cli import app, console
+from predictlearn.cli.comparing import compare_arms
+from predictlearn.errors import ConvergenceWarning, DivergenceError
+from predictlearn.reporting import Report, Section, Table
+
+RUNNER = CliRunner()
+
+SMALL = {
+    "name": "small",
+    "description": "Two short arms.",
+    "cohort": {
+        "networks": 3,
+        "distribution": {"type": "random-loadings", "n_neurons": 100, "norms": 1.0},
+    },
+    "tasks": {
+        "A": {"type": "filter", "decay": 0.2, "duration": 5.0},
+        "B": {"type": "filter", "decay": 0.4, "duration": 5.0},
+    },
+    "rule": {"type": "gradient-descent", "rate": 0.01},
+    "arms": {
+        "A-B": {"phases": [{"task": "A", "epochs": 40}, {"task": "B", "epochs": 40}]},
+        "B-A": {"phases": [{"task": "B", "epochs": 40}, {"task": "A", "epochs": 40}]},
+    },
+    "evaluate": ["A", "B"],
+    "record_every": 10,
+}
+
+
+def invoke(*words: object):
+    return RUNNER.invoke(app, [str(word) for word in words], env={"COLUMNS": "160"})
+
+
+@pytest.fixture
+def protocol(tmp_path) -> Path:
+    file = tmp_path / "small.yaml"
+    file.write_text(yaml.safe_dump(SMALL))
+    return file
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory) -> Path:
+    """A small recording of a linear network of rank one."""
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(12, 25, 1)).cumsum(axis=1)
+    k = np.zeros((12, 2))
+    activity = np.zeros((12, 25, 15))
+    loadings = rng.normal(size=(15, 2))
+    for t in range(25):
+        k = 0.9 * k + 0.1 * np.stack([inputs[:, t, 0], 0.9 * k[:, 0] + 0.5 * k[:, 1]], axis=1)
+        activity[:, t] = k @ loadings.T
+    activity += 0.02 * rng.normal(size=activity.shape)
+    made = pl.Recording.from_arrays(activity, inputs, dt=0.1, outputs=activity[:, :, :1])
+    return made.save_npz(tmp_path_factory.mktemp("recording") / "made")
+
+
+def fake_report() -> Report:
+    table = Table("overlaps", "Overlaps.", pd.DataFrame({"name": ["zm"], "estimate": [0.1]}))
+    return Report(
+        "What it predicts",
+        ("The rank is **one**, `zm` is 0.1 [0.0, 0.2].",),
+        (Section("Fit", tables=(table,)),),
+        {"seed": 0},
+        simulated=True,
+    )
+
+
+@pytest.fixture
+def pipeline(monkeypatch):
+    """Put a stand-in in place of the minutes of work; returns what it was called with."""
+    calls: list[dict] = []
+
+    class Run:
+        def report(self):
+            return fake_report()
+
+    def predict(recording=None, dataset=None, **settings):
+        calls.append({"recording": recording, "dataset": dataset, **settings})
+        settings["progress"]("fitting")
+        return Run()
+
+    monkeypatch.setattr("predictlearn.pipeline.predict", predict)
+    return calls
+
+
+# -- the application --------------------------------------------------------------------------
+
+
+def test_help_does_not_load_what_it_does_not_need():
+    code = (
+        "import sys; from predictlearn.cli import main; sys.argv = ['predictlearn', '--help']\n"
+        "try: main()\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "print('LOADED', *[m for m in sys.modules if '.' not in m])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(Path(pl.__file__).parents[1])},
+    )
+    text, _, loaded = done.stdout.partition("LOADED ")
+    for command in ("predict", "fit", "run", "compare", "protocols", "datasets"):
+        assert f" {command} " in text
+    heavy = {"numpy", "scipy", "pandas", "numba", "matplotlib", "sklearn", "statsmodels", "joblib"}
+    assert not heavy & set(loaded.split())
+    assert "typer" in loaded.split()
+
+
+def test_version():
+    result = invoke("--version")
+    assert result.exit_code == 0
+    assert result.output.strip() == f"predictlearn {pl.__version__}"
+
+
+@pytest.mark.parametrize("command", ["predict", "fit", "run", "compare", "protocols", "datasets"])
+def test_every_command_explains_itself(command):
+    result = invoke(command, "--help")
+    assert result.exit_code == 0
+    assert "Usage: " in result.output
+
+
+def test_protocols_are_listed_and_shown(tmp_path):
+    listed = invoke("protocols")
+    assert listed.exit_code == 0
+    for name in ("aba", "perturbation-exposure", "training-order", "readout-perturbation"):
+        assert name in listed.output
+        shown = invoke("protocols", "show", name)
+        assert yaml.safe_load(shown.output)["name"] == name
+
+
+def test_datasets_say_where_they_are_or_are_to_be_put(tmp_path, monkeypatch):
+    monkeypatch.setenv("PREDICTLEARN_DATA", str(tmp_path))
+    absent = invoke("datasets")
+    assert absent.exit_code == 0
+    assert "put it at bci-learning-hennig2021/20160728.mat" in absent.output
+    assert "mobeets/neural-engagement" in absent.output
+    assert "BSD 3-Clause" in absent.output
+    place = tmp_path / "bci-learning-hennig2021" / "20160728.mat"
+    place.parent.mkdir()
+    place.write_bytes(b"")
+    assert f"found      {place}" in invoke("datasets").output
+
+
+# -- predict ----------------------------------------------------------------------------------
+
+
+def test_predict_writes_the_report_and_says_where(tmp_path, pipeline):
+    folder = tmp_path / "out"
+    result = invoke("predict", "--output", folder, "--seed", 3, "--draws", 5, "--jobs", 1)
+    assert result.exit_code == 0, result.output
+    (call,) = pipeline
+    assert (call["seed"], call["n_jobs"], call["n_draws"]) == (3, 1, 5)
+    assert (call["recording"], call["dataset"]) == (None, None)
+    assert "The rank is one, zm is 0.1 [0.0, 0.2]." in result.output
+    assert "Simulated data" in result.output
+    assert str(folder / "index.html") in result.output
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert "predictlearn predict --seed 3 --draws 5" in page
+    assert (folder / "tables" / "overlaps.csv").is_file()
+
+
+def test_predict_replaces_its_own_report_and_no_other(tmp_path, pipeline):
+    folder = tmp_path / "out"
+    assert invoke("predict", "--output", folder).exit_code == 0
+    assert invoke("predict", "--output", folder).exit_code == 0
+    (folder / "index.html").write_text("mine")
+    refused = invoke("predict", "--output", folder)
+    assert refused.exit_code == 2
+    assert "changed since predictlearn made it" in refused.output
+    assert len(pipeline) == 2, "refused before the work, not after"
+    assert (folder / "index.html").read_text() == "mine"
+    assert invoke("predict", "--output", folder, "--overwrite").exit_code == 0
+    assert "What it predicts" in (folder / "index.html").read_text()
+
+
+def test_an_interrupted_prediction_writes_nothing(tmp_path, monkeypatch):
+    def interrupted(*_args, **_settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("predictlearn.pipeline.predict", interrupted)
+    result = invoke("predict", "--output", tmp_path / "out")
+    assert result.exit_code == 130
+    assert "nothing was written" in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_divergence_is_one_message(tmp_path, monkeypatch):
+    def diverging(*_args, **_settings):
+        raise DivergenceError("the loss was not finite at epoch 7; try a smaller rate.", 7)
+
+    monkeypatch.setattr("predictlearn.pipeline.predict", diverging)
+    result = invoke("predict", "--output", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "Error: the loss was not finite at epoch 7; try a smaller rate." in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_errors_of_the_program_are_not_dressed_up(tmp_path, monkeypatch):
+    def broken(*_args, **_settings):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("predictlearn.pipeline.predict", broken)
+    assert isinstance(invoke("predict", "--output", tmp_path / "o").exception, ZeroDivisionError)
+
+
+@pytest.mark.filterwarnings("default")
+def test_warnings_are_messages(tmp_path, monkeypatch):
+    def warned(*_args, **_settings):
+        warnings.warn("did not converge; try more starts", ConvergenceWarning, stacklevel=2)
+        raise pl.InputError("and then this.")
+
+    monkeypatch.setattr("predictlearn.pipeline.predict", warned)
+    result = invoke("predict", "--output", tmp_path / "out")
+    assert "Warning: did not converge; try more starts" in result.output
+    assert "Error: and then this." in result.output
+    assert ".py:" not in result.output
+
+
+# -- fit --------------------------------------------------------------------------------------
+
+
+def test_fit_prints_and_writes_overlaps(tmp_path, recording):
+    folder = tmp_path / "tables"
+    words = ("--rank", 1, "--tau", 1.0, "--latency", 0, "--bootstrap", 10, "--jobs", 1)
+    result = invoke("fit", recording, *words, "--output", folder)
+    assert result.exit_code == 0, result.output
+    assert "Rank 1, linear; 12 trials, 25 bins of 0.1 s, 15 neurons." in result.output
+    assert "not seen: activity does not depend on it" in result.output
+    table = pd.read_csv(folder / "overlaps.csv", index_col="name")
+    assert table.loc["vu", "estimate"] == pytest.approx(0.5, abs=0.1)
+    assert table.loc["vu", "low"] < table.loc["vu", "high"]
+    assert table.loc[["zv", "vv"], "estimate"].isna().all()
+    assert len(pd.read_csv(folder / "loadings.csv")) == 15
+    settings = json.loads((folder / "settings.json").read_text())
+    assert (settings["rank"], settings["tau"], settings["seed"]) == (1, 1.0, 0)
+    again = invoke("fit", recording, *words, "--output", folder)
+    assert again.exit_code == 0, "its own tables are replaced"
+    assert again.output == result.output
+
+
+# -- run and compare --------------------------------------------------------------------------
+
+
+def test_run_keeps_tables_and_goes_on_from_them(tmp_path, protocol):
+    folder = tmp_path / "out"
+    result = invoke("run", protocol, "--output", folder, "--jobs", 1, "--seed", 1)
+    assert result.exit_code == 0, result.output
+    assert "small: 3 networks, seed 1" in result.output
+    table = pd.read_csv(folder / "table.csv")
+    assert sorted(table["network"].unique()) == [0, 1, 2]
+    (folder / "networks" / "00001.npz").unlink()
+    times = {p.name: p.stat().st_mtime_ns for p in (folder / "networks").iterdir()}
+    again = invoke("run", protocol, "--output", folder, "--jobs", 1, "--seed", 1)
+    assert again.output == result.output
+    after = {p.name: p.stat().st_mtime_ns for p in (folder / "networks").iterdir()}
+    assert set(after) - set(times) == {"00001.npz"}
+    assert {name: after[name] for name in times} == times
+    other = invoke("run", protocol, "--output", folder, "--jobs", 1, "--seed", 2)
+    assert other.exit_code == 2
+    assert "seed 1" in other.output
+
+
+def test_run_scales_cohort_and_epochs(protocol):
+    result = invoke("run", protocol, "--networks", 2, "--epochs-scale", 0.5, "--jobs", 1)
+    assert result.exit_code == 0, result.output
+    assert "2 networks" in result.output
+    assert "nothing was kept" in result.output
+
+
+def test_an_interrupted_run_says_what_is_kept(tmp_path, protocol, monkeypatch):
+    def interrupted(*_args, **_settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pl.Protocol, "run", interrupted)
+    result = invoke("run", protocol, "--output", tmp_path / "out")
+    assert result.exit_code == 130
+    assert f"finished networks are kept in {tmp_path / 'out'}" in result.output
+
+
+def test_compare_tests_arms_within_networks(tmp_path, protocol):
+    folder = tmp_path / "out"
+    result = invoke("compare", protocol, "--networks", 6, "--jobs", 1, "--output", folder)
+    assert result.exit_code == 0, result.output
+    assert "A-B minus B-A, 6 networks, at epoch 80" in result.output
+    assert "the arms train different tasks" in result.output
+    table = pd.read_csv(folder / "comparison.csv", index_col="name")
+    assert list(table.index[:2]) == ["loss:A", "loss:B"]
+    assert (folder / "table.csv").is_file(), "the run is kept beside it"
+    # the numbers are those of the run, paired by network
+    rows = pd.read_csv(folder / "table.csv")
+    last = rows[(rows["epoch"] == 80) & (rows["quantity"] == "loss:A")]
+    wide = last.pivot_table(index="network", columns="arm", values="value", aggfunc="last")
+    gap = wide["A-B"] - wide["B-A"]
+    assert table.loc["loss:A", "estimate"] == pytest.approx(gap.mean())
+    assert table.loc["loss:A", "n"] == 6
+    again = invoke("compare", protocol, "--networks", 6, "--jobs", 1, "--output", folder)
+    assert again.output == result.output
+
+
+def test_compare_at_an_epoch_in_training(protocol):
+    swapped = invoke("compare", protocol, "--arms", "B-A", "A-B", "--epoch", 22, "--jobs", 1)
+    assert swapped.exit_code == 0, swapped.output
+    assert "B-A minus A-B" in swapped.output
+    assert "at epoch 20 of B-A and epoch 20 of A-B" in swapped.output, "the nearest recorded one"
+
+
+def test_compare_leaves_out_networks_that_diverged():
+    content = {**SMALL, "record_every": 1}
+    content["arms"] = {
+        "slow": SMALL["arms"]["A-B"],
+        "fast": {"phases": [{"task": "A", "epochs": 80, "rule": {"rate": 0.01}}]},
+    }
+    result = pl.Protocol.from_dict(content).run(seed=0)
+    failed = pd.DataFrame([{"arm": "fast", "network": 1, "reason": "made up"}])
+    object.__setattr__(result, "failed", failed)
+    found = compare_arms(result, ("slow", "fast"))
+    assert found.n_networks == 2
+    assert "1 of 3 networks did not get through both arms" in found.notes[0]
+    object.__setattr__(result, "failed", pd.concat([failed, failed.assign(network=0)]))
+    with pytest.raises(pl.InputError, match="at least 2 networks"):
+        compare_arms(result, ("slow", "fast"))
+
+
+def test_arms_that_do_not_differ_need_no_number_of_animals():
+    content = {**SMALL, "arms": {"one": SMALL["arms"]["A-B"], "two": SMALL["arms"]["A-B"]}}
+    table = compare_arms(pl.Protocol.from_dict(content).run(seed=0), ("one", "two")).table
+    assert (table["estimate"] == 0).all()
+    assert not table["significant"].any()
+    assert table["animals_needed"].isna().all()
+
+
+# -- refusals ---------------------------------------------------------------------------------
+
+BROKEN = {
+    "broken.yaml": "name: [unclosed",
+    "typo.yaml": yaml.safe_dump({**SMALL, "cohrt": {}}),
+    "noise.npz": "this is no archive",
+    "truncated.npz": "PK\x03\x04 cut short",
+}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("predict no-such.npz", "no such file: no-such.npz"),
+        ("predict noise.npz", "not a readable .npz"),
+        ("predict truncated.npz", "not a readable .npz"),
+        ("predict --dataset simulated-learnin", "Did you mean 'simulated-learning'"),
+        ("predict made.npz --dataset bci-learning", "not both"),
+        ("predict --dataset bci-learning", "mobeets/neural-engagement"),
+        ("predict --seed -1", "--seed must be"),
+        ("predict --jobs 0", "--jobs must be"),
+        ("predict --draws 0", "n_draws must be"),
+        ("fit no-such.npz", "no such file: no-such.npz"),
+        ("fit folder", "no such file: folder"),
+        ("fit noise.npz", "not a readable .npz"),
+        ("fit simulated", "RECORDING must be an .npz file or one of simulated-learning"),
+        ("fit made.npz --rank 0", "--rank must be a whole number"),
+        ("fit made.npz --rank two", "--rank must be a whole number"),
+        ("fit made.npz --rank 15", "below the number of neurons, 15"),
+        ("fit made.npz --tau soon", "--tau must be a number or 'fit'"),
+        ("fit made.npz --tau -1", "tau must be"),
+        ("fit made.npz --latency -1", "latency must be"),
+        ("fit made.npz --nonlinearity erff", "Did you mean 'erf'"),
+        ("fit made.npz --observed rates", "Did you mean 'rate'"),
+        ("fit made.npz --bootstrap -1", "n_bootstrap must be"),
+        ("fit made.npz --seed -1", "--seed must be"),
+        ("run trainingorder", "Did you mean 'training-order'"),
+        ("run no-such.yaml", "there is no protocol file no-such.yaml"),
+        ("run folder", "is a folder"),
+        ("run broken.yaml", "broken.yaml"),
+        ("run typo.yaml", "Did you mean 'cohort'"),
+        ("run training-order --networks 0", "networks"),
+        ("run training-order --epochs-scale 0", "--epochs-scale must be"),
+        ("run training-order --jobs -2", "--jobs must be"),
+        ("run training-order --seed -1", "--seed must be"),
+        ("compare aba", "one arm, 'aba'"),
+        ("compare training-order --arms A-B A-C", "--arms must be one of 'A-B', 'B-A'"),
+        ("compare training-order --arms A-B A-B", "two different arms"),
+        ("compare training-order --method welch", "--method must be one of 't'"),
+        ("compare training-order --correction bonferoni", "--correction must be one of"),
+        (
+            "compare training-order --networks 1 --epochs-scale 0.001 --jobs 1",
+            "at least 2 networks",
+        ),
+        (
+            "compare training-order --epoch 1e6 --epochs-scale 0.001 --jobs 1",
+            "--epoch must be in 0",
+        ),
+    ],
+)
+def test_wrong_input_is_one_message_and_leaves_nothing(
+    words, message, tmp_path, recording, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PREDICTLEARN_DATA", str(tmp_path))
+    for name, content in BROKEN.items():
+        Path(name).write_text(content)
+    Path("folder").mkdir()
+    Path("made.npz").write_bytes(recording.read_bytes())
+    before = sorted(tmp_path.rglob("*"))
+    computes_first = words.startswith("compare") and "--jobs" in words
+    result = invoke(*words.split(), *(() if computes_first else ("--output", "out")))
+    assert result.exit_code == 2, result.output
+    assert "Error: " in result.output
+    assert message in " ".join(result.output.split())
+    assert "Traceback" not in result.output
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("command", ["predict", "fit made.npz", "run training-order"])
+def test_a_folder_of_somebody_else_is_refused_before_the_work(
+    command, tmp_path, recording, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("made.npz").write_bytes(recording.read_bytes())
+    Path("file").write_text("x")
+    result = invoke(*command.split(), "--output", "file")
+    assert result.exit_code == 2
+    assert "must be a folder" in result.output
+    assert Path("file").read_text() == "x"
+
+
+def test_unknown_options_are_refused():
+    for words in (["predict", "--sed", "1"], ["predcit"], ["fit"]):
+        assert invoke(*words).exit_code == 2
+
+
+def test_files_that_cannot_be_written_are_one_message(tmp_path, pipeline, monkeypatch):
+    def full(*_args, **_settings):
+        raise OSError(28, "No space left on device", "out/index.html")
+
+    monkeypatch.setattr(Report, "write", full)
+    result = invoke("predict", "--output", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "Error: No space left on device: out/index.html" in result.output
+
+
+def test_processes_default_to_all_processors():
+    assert console.jobs_or_all(None) == console.available_cores() >= 1
+    assert console.jobs_or_all(3) == 3

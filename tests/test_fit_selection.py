@@ -1,0 +1,132 @@
+"""Rank selection, interval coverage, and the fit to the BCI session."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+import predictlearn as pl
+from predictlearn.fitting import (
+    LowRankRNN,
+    condition_mean_ceiling,
+    interval_coverage,
+    select_rank,
+)
+from predictlearn.recordings import load_bci_learning, random_inputs, simulate_recording
+
+RANK1 = pl.Overlaps(np.diag([1.2, 1.5, 1.3, 1.0])).replace(vm=0.7, vu=0.6, mu=0.5, zm=0.3, zu=0.5)
+RANK2 = pl.Overlaps(np.eye(6), 1, 2, 1).replace(
+    v1m=0.6, v2m=0.2, v1u1=0.5, v1u2=-0.4, v2u1=0.5, v2u2=0.3, mu1=0.3, mu2=-0.2, zm=0.2, zu1=0.4
+)
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+def test_rank_is_found(rank):
+    turning = pl.Overlaps(np.diag([1, 1, 1, 2, 2, 1.0]), 1, 2, 1)
+    turning = turning.replace(v1m=0.7, v1u1=0.7, v1u2=-0.9, v2u1=0.9, v2u2=0.7)
+    o = turning if rank == 2 else RANK1
+    x = random_inputs(40, 40, 1, 0.1, seed=0)
+    r = simulate_recording(o, x, dt=0.1, n_neurons=60, r2=0.7, seed=1)
+    chosen = select_rank(r.activity, r.inputs, ranks=(1, 2, 3), cv=5, dt=0.1)
+    assert chosen.rank == rank
+    assert chosen.table.shape == (15, 4)
+    assert chosen.summary["rank"].tolist() == [1, 2, 3]
+    assert chosen.rank <= chosen.best_rank
+    paired = select_rank(r.activity, r.inputs, ranks=(1, 2), cv=5, dt=0.1, rule="paired")
+    assert paired.rank == rank
+    again = select_rank(r.activity, r.inputs, ranks=(1, 2, 3), cv=5, dt=0.1)
+    assert again.table.equals(chosen.table)
+
+
+def test_rank_selection_refuses():
+    x = random_inputs(6, 20, 1, 0.1, seed=0)
+    r = simulate_recording(RANK1, x, dt=0.1, n_neurons=5, seed=0)
+    with pytest.raises(pl.InputError, match="at least one rank"):
+        select_rank(r.activity, r.inputs, ranks=(), dt=0.1)
+    with pytest.raises(pl.InputError, match=r"number of neurons \(5\)"):
+        select_rank(r.activity, r.inputs, ranks=(1, 6), dt=0.1)
+    with pytest.raises(pl.InputError, match="rule must be one of"):
+        select_rank(r.activity, r.inputs, rule="two-se", dt=0.1)
+    with pytest.raises(pl.InputError, match="cv must be at most"):
+        select_rank(r.activity, r.inputs, cv=7, dt=0.1)
+
+
+@pytest.mark.parametrize("nonlinearity", ["linear", "erf"])
+def test_intervals_hold_about_as_often_as_they_say(nonlinearity):
+    coverage = interval_coverage(
+        RANK1, nonlinearity, 15, n_neurons=100, n_trials=20, n_bins=40, n_bootstrap=100, seed=1
+    )
+    assert coverage.not_converged == 0
+    # 15 simulations of some six independent quantities: 95% give or take 3 standard errors
+    assert 0.85 <= coverage.share() <= 1.0
+    assert coverage.summary["n"].eq(15).all()
+    width = coverage.summary["mean_sd"] / coverage.summary["actual_sd"]
+    assert width.between(0.4, 2.5).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("nonlinearity", ["linear", "erf"])
+@pytest.mark.parametrize("overlaps", [RANK1, RANK2], ids=["rank1", "rank2"])
+def test_coverage_over_100_simulations(overlaps, nonlinearity):
+    coverage = interval_coverage(overlaps, nonlinearity, 100, n_jobs=2)
+    print(coverage.summary.to_string())  # noqa: T201
+    assert coverage.not_converged == 0
+    # 99.9% binomial limits of a single 95% count, and of the pooled one
+    assert coverage.summary["covered"].between(86, 100).all()
+    assert 0.92 <= coverage.share("overlap") <= 0.985
+    assert 0.92 <= coverage.share("gauge invariant") <= 0.985
+
+
+@pytest.mark.slow
+def test_closure_error_of_finite_networks_is_seen():
+    sampled = interval_coverage(RANK1, "erf", 40, network_size=2000, n_jobs=2)
+    whole = interval_coverage(RANK1, "erf", 40, network_size=200, neurons="all", n_jobs=2)
+    print(sampled.summary.to_string(), whole.summary.to_string(), sep="\n")  # noqa: T201
+    assert sampled.share() > 0.75
+    # 200 neurons are not the infinite network: unbiased, but intervals too narrow
+    assert whole.share() < sampled.share()
+    row = whole.summary.set_index(["kind", "name"]).loc[("overlap", "vu")]
+    assert row["mean_estimate"] == pytest.approx(row["truth"], abs=4 * row["actual_sd"] / 40**0.5)
+
+
+@pytest.mark.parametrize("nonlinearity", ["linear", "erf"])
+def test_speed(nonlinearity):
+    o = RANK2
+    x = random_inputs(200, 100, 1, 0.1, seed=0)
+    r = simulate_recording(o, x, dt=0.1, nonlinearity=nonlinearity, n_neurons=200, seed=0)
+    model = LowRankRNN(2, nonlinearity, dt=0.1, n_bootstrap=200)
+    model.fit(r.activity[:4, :40], r.inputs[:4, :40])  # compile
+    start = time.perf_counter()
+    model.fit(r.activity, r.inputs, r.outputs)
+    # a few seconds alone; the limit allows for a busy machine
+    assert time.perf_counter() - start < 20
+    assert model.converged_
+
+
+def test_bci_block_1_reaches_the_ceiling(shared_data):
+    folder = shared_data / "bci-learning-hennig2021"
+    if not (folder / "20160728.mat").is_file():
+        pytest.skip(f"no {folder}")
+    block = load_bci_learning(folder).first_bins(12).intuitive
+    settings = {
+        "dt": block.dt,
+        "tau": "fit",
+        "latency": "fit",
+        "observed": "current",
+        "offset": True,
+        "neurons": "all",
+    }
+    ceiling = condition_mean_ceiling(block.activity, block.trials["target"], cv=5, seed=0)
+    chosen = select_rank(block.activity, block.inputs, ranks=(1,), cv=5, seed=0, **settings)
+    reached = chosen.summary["mean"].iloc[0]
+    assert reached > 0.52
+    assert reached >= 0.85 * ceiling.mean
+    direction = select_rank(
+        block.activity, block.inputs[:, :, :2], ranks=(1,), cv=5, seed=0, **settings
+    )
+    assert direction.summary["mean"].iloc[0] < reached - 0.1
+    fit = LowRankRNN(1, n_bootstrap=50, **settings).fit(block.activity, block.inputs)
+    assert 0.05 < fit.tau_ < 0.2
+    assert 1.5 * 0.045 < fit.latency_ < 3.5 * 0.045
