@@ -184,9 +184,10 @@ def moments(problem: Problem, linear: Linearised) -> Array:
     Returns
     -------
     ndarray, shape (n_base, n_base)
-        From theta for erf, else moments of the loadings less their estimation error.
+        From theta for erf and sampled neurons, to which the dynamics add what they know; else
+        moments of the loadings less their estimation error.
     """
-    if problem.layout.erf:
+    if problem.layout.erf and problem.sampled:
         return positive_part(problem.layout.unpack(linear.theta)[2])
     loadings = linear.phi[:, problem.data.n_lead :]
     return positive_part(loadings.T @ loadings / len(loadings) - linear.error)
@@ -306,7 +307,7 @@ def replicates(
         loadings = phi[:, lead:]
         vm, vu, bb = layout.unpack(theta)
         weights = (1.0 + v) / n_neurons
-        if not layout.erf:
+        if not (layout.erf and problem.sampled):
             # Estimation error enters twice: in the fit, and again in the replicate.
             bb = (loadings * weights[:, None]).T @ loadings - 2 * linear.error
         zb, zz = np.full((1, layout.n_base), np.nan), np.full((1, 1), np.nan)

@@ -119,6 +119,16 @@ class LowRankRNN(BaseEstimator):
     InputError
         On `fit`, for data or settings that cannot be used.
 
+    Notes
+    -----
+    The gauge U -> U Q, V -> V Q^-T changes no activity, so single overlaps of u and v mean
+    something in a stated gauge only; `gauge_invariants_` do without.
+
+    For erf the reduced equations are those of an infinite network with Gaussian loadings. A
+    network of N neurons departs from them by about 1/sqrt(N), which the intervals do not hold: see
+    `interval_coverage`. It matters where the intervals are narrower than that, as for zm read from
+    noise-free outputs, or where all of a small network is recorded.
+
     Examples
     --------
     >>> import numpy as np
