@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from predictlearn.errors import InputError
-from predictlearn.recordings import Recording, datasets, find_dataset, load_recording
+from predictlearn.recordings import (
+    Recording,
+    data_folder,
+    datasets,
+    find_dataset,
+    load_recording,
+)
 
 
 def arrays(n_trials=4, n_bins=10, n_neurons=3, n_in=2):
@@ -199,6 +207,38 @@ def test_registry(monkeypatch, tmp_path):
     folder.mkdir()
     (folder / "20160728.mat").write_bytes(b"")
     assert find_dataset("bci-learning") == folder / "20160728.mat"
+
+
+def test_data_sets_are_looked_for_in_order(monkeypatch, tmp_path):
+    registry = sys.modules["predictlearn.recordings.registry"]
+    place = Path("shared", "data", "bci-learning-hennig2021", "20160728.mat")
+    installed = tmp_path / "venv" / "site-packages" / "predictlearn" / "recordings" / "registry.py"
+    monkeypatch.setattr(registry, "__file__", str(installed))
+    monkeypatch.delenv("PREDICTLEARN_DATA", raising=False)
+    checkout = tmp_path / "work" / "main"
+    checkout.mkdir(parents=True)
+    monkeypatch.chdir(checkout)
+    beside, here = tmp_path / "venv" / place, tmp_path / "work" / place
+    with pytest.raises(InputError) as caught:
+        find_dataset("bci-learning")
+    message = str(caught.value)
+    assert f"not at {beside} nor {here}" in message
+    assert "commit ab2f1ec3f425" in message
+    assert f"Put that file at {beside}" in message
+    assert "set PREDICTLEARN_DATA" in message
+    here.parent.mkdir(parents=True)
+    here.write_bytes(b"")
+    assert find_dataset("bci-learning") == here, "an installed copy, run from a checkout"
+    assert data_folder() == tmp_path / "work" / "shared" / "data"
+    beside.parent.mkdir(parents=True)
+    assert data_folder() == tmp_path / "venv" / "shared" / "data"
+    assert find_dataset("bci-learning") == here, "a folder without the file hides none that has it"
+    beside.write_bytes(b"")
+    assert find_dataset("bci-learning") == beside
+    monkeypatch.setenv("PREDICTLEARN_DATA", str(tmp_path / "own"))
+    assert data_folder() == tmp_path / "own"
+    with pytest.raises(InputError, match=f"not at {tmp_path / 'own'}"):
+        find_dataset("bci-learning")
 
 
 def test_metadata_survives_as_json():

@@ -140,9 +140,6 @@ def _fit(
         known = ", ".join(item.name for item in datasets())
         raise InputError(f"RECORDING must be an .npz file or one of {known}; got {name!r}.")
     case = case_of(name, None, **settings) if is_file else case_of(None, name, **settings)
-    most = case.recording.n_neurons
-    if max(ranks) >= most and len(ranks) == 1:
-        raise InputError(f"--rank must be below the number of neurons, {most}; got {ranks[0]}.")
     many = f" of ranks {', '.join(map(str, ranks))}" if len(ranks) > 1 else ""
     tell(f"fitting{many}, with cross-validation")
     return fit_recording(

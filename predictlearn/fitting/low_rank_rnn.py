@@ -222,8 +222,9 @@ class LowRankRNN(BaseEstimator):
         solution = find_best(problem, some, self.n_starts, self.max_iter, self.tol, rng)
         if solution is None:
             raise InputError(
-                "no start gave finite activity; check dt and tau (dt/tau well below 2) and the "
-                f"size of the inputs (largest {np.abs(x).max():.3g})"
+                "no start gave a finite fit; check dt and tau (dt/tau well below 2), the size of "
+                f"the inputs (largest {np.abs(x).max():.3g}) and, for erf rates, whether they need "
+                "an offset or a gain"
             )
         if not solution.converged:
             warnings.warn(

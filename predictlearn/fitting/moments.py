@@ -24,6 +24,9 @@ Array = npt.NDArray[np.float64]
 
 # Where every neuron of the population is recorded, S_bb is that of the loadings, nearly exactly.
 ALL_RECORDED = 1e2
+# Information on a coefficient, relative to the best known one of its neuron, that counts as none:
+# a saturated neuron says nothing of its loadings, and the inverse is to be huge but finite.
+_NO_INFORMATION = 1e-40
 
 
 def noise_variance(data: Data, at: Blocks) -> Array:
@@ -79,7 +82,9 @@ def sampling_precision(layout: Layout, loadings: Array, sampled: bool) -> Array:
 
 def invert(matrices: Array) -> Array:
     """Invert a stack of symmetric matrices after scaling them to unit diagonal."""
-    scale = 1 / np.sqrt(np.maximum(np.einsum("iaa->ia", matrices), 1e-300))
+    diagonal = np.einsum("iaa->ia", matrices)
+    least = np.maximum(_NO_INFORMATION * diagonal.max(axis=1, keepdims=True), 1e-100)
+    scale = 1 / np.sqrt(np.maximum(diagonal, least))
     outer = scale[:, :, None] * scale[:, None, :]
     scaled = matrices * outer + 1e-13 * np.eye(matrices.shape[1])
     return np.asarray(np.linalg.inv(scaled) * outer)
@@ -121,6 +126,8 @@ def divergence(covariance: Array, second: Array) -> float:
     scale = 1 / np.sqrt(np.maximum(np.diag(second), 1e-300))
     outer = np.outer(scale, scale)
     covariance, second = covariance * outer, second * outer
+    if not (np.isfinite(covariance).all() and np.isfinite(second).all()):
+        return np.inf
     if np.linalg.eigvalsh(covariance)[0] <= 1e-12:
         return np.inf
     ratio = np.linalg.solve(covariance, second)

@@ -47,6 +47,8 @@ _FLOOR = 1e-12
 _REGAUGE = 8
 # Rounds that make S_bb and the loadings of a start agree.
 _TIES = 3
+# Coefficients beyond this have run away: their fourth powers would overflow.
+_HUGE = 1e50
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,13 +104,18 @@ class Solution:
 
 
 def _evaluate(problem: Problem, theta: Array, phi: Array | None) -> Blocks | None:
-    """Return the normal equations at theta, None where the activity runs away."""
+    """Return the normal equations at theta, None where activity or coefficients run away."""
+    if phi is not None and not np.abs(phi).max() < _HUGE:
+        return None
     rolled = problem.dynamics.roll(theta)
     if rolled is None:
         return None
     k, dk = (problem.data.flatten(x) for x in rolled)
     at = blocks(problem.data, problem.layout, k, dk, phi)
-    return at if np.isfinite(at.squares).all() else None
+    if not np.abs(at.phi).max() < _HUGE:
+        return None
+    parts = (at.squares, at.inner, at.cross, at.outer, at.slope_phi, at.slope_theta)
+    return at if all(np.isfinite(x).all() for x in parts) else None
 
 
 def _weights(data: Data, at: Blocks, floor: Array) -> Array:
@@ -206,6 +213,9 @@ def solve(
                 curvature, pull = _moment_system(problem, theta, at, back)
                 h += curvature
                 g += pull
+            if not (np.isfinite(h).all() and np.isfinite(g).all()):
+                decrement = np.inf
+                break
             allowed = np.where(problem.dynamics.held(theta, g)[:, None], 0.0, free)
             h_free, g_free = allowed.T @ h @ allowed, allowed.T @ g
             diagonal = np.maximum(np.diag(h_free), 1e-12 * max(np.trace(h_free), 1e-300))
@@ -284,7 +294,10 @@ def _tie(problem: Problem, theta: Array, at: Blocks) -> tuple[Array, Blocks]:
     """Set S_bb to the moments of the loadings, less their estimation error."""
     layout = problem.layout
     loadings = at.phi[:, problem.data.n_lead :]
-    bb = positive_part(loadings.T @ loadings / len(loadings) - loading_error(problem.data, at))
+    second = loadings.T @ loadings / len(loadings) - loading_error(problem.data, at)
+    if not np.isfinite(second).all():
+        return theta, at
+    bb = positive_part(second)
     tied = theta.copy()
     tied[layout.n_drive : layout.at_time] = bb[layout.triangle]
     again = _evaluate(problem, tied, at.phi)

@@ -25,6 +25,8 @@ Array = npt.NDArray[np.float64]
 _SOME_TRIALS, _SOME_NEURONS, _SOME_STEPS = 30, 60, 25
 
 
+# What overflows on the way is refused as a step, so there is nothing to warn of.
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def find_best(
     problem: Problem,
     some: Problem,
@@ -69,7 +71,7 @@ def find_best(
         return None
     theta = whiten(problem, best.theta)[0]
     phi = _coefficients(problem, theta) if problem.data.saturating else None
-    return solve(problem, theta, phi, max_iter, tol)
+    return _best([solve(problem, theta, phi, max_iter, tol)])
 
 
 def part(activity: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:

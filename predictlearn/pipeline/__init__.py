@@ -1,4 +1,4 @@
-"""From a recording to predictions: fit, experiments, comparisons, and real learning, in one call."""
+"""From a recording to predictions: fit, experiments, comparisons and real learning in one call."""
 
 from predictlearn.pipeline.run import PredictionRun, predict
 

@@ -20,8 +20,8 @@ def animals_like(
 ) -> list[list[Overlaps]]:
     """Return animals whose loading vectors differ at random from the recorded ones.
 
-    Each animal's vectors are Theta B with ``B = 1 + spread D^-1 G D / sqrt(D)``: every vector gains,
-    relative to its length, random amounts of all the others. The overlaps B' S B are realisable by
+    Each animal's vectors are Theta B, B = 1 + spread L^-1 G L / sqrt(D), with L the lengths of the
+    vectors and G normal: every vector gains, relative to its length, random amounts of all others. The overlaps B' S B are realisable by
     construction, and an animal has the same G in every draw.
 
     Parameters

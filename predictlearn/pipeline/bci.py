@@ -60,9 +60,7 @@ def _mean_interval(values: np.ndarray, seed: int) -> tuple[float, float, float]:
     return float(np.squeeze(value)), float(np.squeeze(low)), float(np.squeeze(high))
 
 
-def _refit(
-    fit: FittedNetwork, readout: np.ndarray, chosen: np.ndarray, seed: int
-) -> LowRankRNN:
+def _refit(fit: FittedNetwork, readout: np.ndarray, chosen: np.ndarray, seed: int) -> LowRankRNN:
     """Fit the chosen trials again, from the settings of the first fit."""
     settings = fit.settings | {"n_bootstrap": 0, "n_starts": 4}
     model = LowRankRNN(rank=fit.model.rank, seed=seed, **settings)
@@ -172,9 +170,7 @@ def compare_with_block_two(
     )
     targets = session.perturbed.trials["target"].to_numpy()
     measured = progress(session.perturbed.activity, session.perturbed_readout, targets, BCI_FIRST)
-    score = score_prediction(
-        measured, learning.curves, time=learning.time, block=_BLOCK, seed=seed
-    )
+    score = score_prediction(measured, learning.curves, time=learning.time, block=_BLOCK, seed=seed)
     return BCIComparison(
         drop=_drop_table(session, before, immediate, measured, seed),
         by_target=_target_table(session, immediate, measured, targets),

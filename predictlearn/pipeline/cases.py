@@ -1,4 +1,4 @@
-"""What is known of a recording before it is fitted: settings, tasks and what it can be held against."""
+"""What is known of a recording before it is fitted: settings, tasks, what it is held against."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Design:
     labels : mapping
         What the tasks are, in words: keys ``exposing``, ``A``, ``B``.
     unit : str
-        What an epoch is, for axes.
+        What learning time is counted in, for axes and text.
     """
 
     exposing: Task
@@ -44,7 +44,7 @@ class Design:
     rule: Rule
     epochs: float
     labels: Mapping[str, str]
-    unit: str = "epoch"
+    unit: str = "epochs"
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,7 @@ def longer_selection(start: Overlaps) -> dict[str, float]:
     session shows it.
     """
     name = "vv" if start.rank == 1 else "v{0}v{0}"
-    return {
-        name.format(r + 1): 2.0 * start.block("v", "v")[r, r] for r in range(start.rank)
-    }
+    return {name.format(r + 1): 2.0 * start.block("v", "v")[r, r] for r in range(start.rank)}
 
 
 def shipped_design(sizes: tuple[int, int, int], nonlinearity: str) -> Design:
@@ -200,9 +198,9 @@ def flow_design(
 ) -> Design:
     """Return a design whose learning time suits networks in the units of a recording.
 
-    The rate of a recorded animal is unknown, and the scale of its overlaps arbitrary; so learning is
-    gradient flow with a frozen readout, for `length` times the median initial time constant
-    L / |dL/dt| of the exposing task.
+    The rate of a recorded animal is unknown, and the scale of its overlaps arbitrary; so learning
+    is gradient flow with a frozen readout, for `length` times the median initial time constant
+    L / |dL/dt| of the exposing task, which is the unit of learning time.
     """
     from predictlearn.predictions.readout_learning import initial_time_constant
 
@@ -210,11 +208,15 @@ def flow_design(
     constants = [
         initial_time_constant(start, trials, nonlinearity, tau) for row in cohort for start in row
     ]
+    unit = float(np.median(constants))
     return Design(
         exposing=exposing,
         order=order,
-        rule=GradientFlow(rtol=1e-6, atol=1e-8, pathway_rates={"z": 0.0}),
-        epochs=length * float(np.median(constants)),
+        # with the constant as the rate of every pathway that learns, an epoch is one time constant
+        rule=GradientFlow(
+            rtol=1e-6, atol=1e-8, pathway_rates=dict.fromkeys("muv", unit) | {"z": 0.0}
+        ),
+        epochs=length,
         labels=labels,
-        unit="learning time",
+        unit="initial time constants of the loss",
     )

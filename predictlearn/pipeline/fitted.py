@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from predictlearn.errors import InputError
 from predictlearn.fitting.ceiling import Ceiling, condition_mean_ceiling
 from predictlearn.fitting.low_rank_rnn import LowRankRNN
 from predictlearn.fitting.rank_selection import RankSelection, select_rank
@@ -101,7 +102,7 @@ def fit_recording(
     conditions : array_like, (trials,), optional
         Condition of each trial, for the ceiling.
     ranks : tuple of int
-        Ranks to compare.
+        Ranks to compare; those that are not below the number of neurons are left out.
     cv : int
         Folds over trials.
     seed : int
@@ -117,14 +118,20 @@ def fit_recording(
     Raises
     ------
     InputError
-        If the recording or a setting cannot be used.
+        If the recording or a setting cannot be used, or no rank is below the number of neurons.
     """
     activity, inputs = recording.activity, recording.inputs
-    ranks = tuple(rank for rank in ranks if rank < activity.shape[2]) or (1,)
+    n_neurons = activity.shape[2]
+    usable = tuple(rank for rank in ranks if rank < n_neurons)
+    if not usable:
+        raise InputError(
+            "ranks must hold at least one below the number of neurons, "
+            f"{n_neurons}; got {', '.join(map(str, ranks)) or 'none'}."
+        )
     common = {**settings, "dt": recording.dt}
     searching = {k: v for k, v in common.items() if k != "n_bootstrap"}
     selection = select_rank(
-        activity, inputs, ranks=ranks, cv=cv, seed=seed, n_jobs=n_jobs, **searching
+        activity, inputs, ranks=usable, cv=cv, seed=seed, n_jobs=n_jobs, **searching
     )
     model = LowRankRNN(rank=selection.rank, seed=seed, n_jobs=n_jobs, **common).fit(
         activity, inputs, outputs=recording.outputs, readout=readout

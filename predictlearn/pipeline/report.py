@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,7 +63,9 @@ def make_report(run: PredictionRun) -> Report:
             "version": __version__,
             "seed": run.settings["seed"],
             "date": datetime.date.today().isoformat(),
-            "data source": str(run.case.recording.metadata.get("source", "a recording of your own")),
+            "data source": str(
+                run.case.recording.metadata.get("source", "a recording of your own")
+            ),
             "settings": run.settings,
             "seconds by stage": {k: round(v, 1) for k, v in run.seconds.items()},
         },
@@ -117,8 +120,8 @@ def _fit_lead(run: PredictionRun) -> str:
     """Return the finding about the fit."""
     mean, error = run.fitted.held_out
     text = (
-        f"A {run.fitted.model.nonlinearity} network of rank {run.fitted.model.rank} explains "
-        f"{mean:.3f} ± {error:.3f} (standard error over folds) of the variance of held-out trials"
+        f"{_article(run.fitted.model.nonlinearity)} network of rank {run.fitted.model.rank} "
+        f"explains {mean:.3f} ± {error:.3f} (standard error over folds) of the variance of held-out trials"
     )
     if run.fitted.ceiling is not None:
         text += (
@@ -257,10 +260,10 @@ def _overlap_section(run: PredictionRun) -> Section:
         caption += "Black bars: the ground truth of the simulated network. "
     reasons = model.unseen_.to_dict()
     paragraphs = [
-        "**Loss-visible** overlaps decide what the network does now. A **recording** also shows the "
-        "other overlaps of m and u. The **hidden** ones act only on learning, so no single session "
-        f"shows them; they are drawn from a stated prior ({run.prior.statement()}) among those that "
-        "some network can have, and every prediction below carries the spread of these draws.",
+        "**Loss-visible** overlaps decide what the network does now. A **recording** also shows "
+        "the other overlaps of m and u. The **hidden** ones act only on learning, so no single "
+        f"session shows them; they are drawn from a stated prior ({run.prior.statement()}) among "
+        "those that some network can have, and every prediction below carries the spread of these draws.",
         "U → U Q, V → V Q⁻ᵀ changes no activity, so u and v are reported in the gauge U'U / N = 1. "
         "The table of gauge-invariant combinations holds what does not depend on that choice.",
     ]
@@ -304,12 +307,6 @@ def _drawn_hidden(run: PredictionRun) -> pd.DataFrame:
     )
 
 
-_CURVES = {
-    "networks": "between animals (95%)",
-    "draws": "what the recording could not tell (95%)",
-}
-
-
 def _exposure_section(run: PredictionRun) -> Section:
     """Return the perturbation-exposure experiment."""
     p, design = run.experiments.exposure, run.experiments.design
@@ -328,10 +325,11 @@ def _exposure_section(run: PredictionRun) -> Section:
         "Experiment 1: perturbation exposure",
         (
             f"Two groups of animals with the same recordings learn to {design.labels['exposing']}. "
-            "In the second group every |v|² is doubled, which changes no activity, no output, and no "
-            "response to any input before learning.",
-            p.statement,
+            "In the second group every |v|² is doubled, which changes no activity, no output, and "
+            "no response to any input before learning.",
+            *_paragraphs(p.statement),
             f"**What to measure.** {p.observable}",
+            f"An epoch below is one unit of learning time ({design.unit}).",
         ),
         (
             Figure(
@@ -366,13 +364,21 @@ def _exposure_section(run: PredictionRun) -> Section:
                 "The differences with what the recording could not tell, apart from the spread "
                 "between animals.",
                 p.band,
+                columns=_BAND_COLUMNS,
             ),
             Table(
                 "exposure-account",
                 "Which overlap accounts for the difference in the speed of learning at its start.",
                 p.account_summary,
+                columns=("overlap", "contribution", "low", "high", "share"),
             ),
-            Table("animals", "Animals needed.", p.animals, columns=_ANIMAL_COLUMNS),
+            Table(
+                "animals",
+                "Animals needed for a power of 0.8 (pairs, or animals in each of two groups).",
+                p.animals,
+                decimals={"effect": 2, "n": 0, "power": 2},
+                columns=_ANIMAL_COLUMNS,
+            ),
         ),
         caveats=(
             "The spread between animals is an assumption (each vector changed at random by "
@@ -382,11 +388,26 @@ def _exposure_section(run: PredictionRun) -> Section:
     )
 
 
-_TEST_COLUMNS = (
-    "family", "name", "verdict", "estimate", "low", "high", "effect", "effect_low",
-    "effect_high", "p_corrected", "n", "method",
-)  # fmt: skip
-_ANIMAL_COLUMNS = ("outcome", "design", "spread", "effect", "n", "total", "power")
+_TEST_COLUMNS = ("name", "verdict", "estimate", "low", "high", "effect", "p_corrected")
+_BAND_COLUMNS = ("name", "mean", "low", "high", "share_positive")
+_ANIMAL_COLUMNS = ("outcome", "design", "effect", "n", "power")
+
+# Where the long statement of a prediction begins a new thought.
+_BREAKS = re.compile(
+    r"(?<=\.) (?=During learning|At the start of|With the spread between simulated networks, "
+    r"without measurement noise \(paired|With the spread between animals|Trace of A after B: "
+    r"|Trace of B after A: |Averaged over|Trace of A after B, rms|Simulated networks carry)"
+)
+
+
+def _paragraphs(statement: str) -> list[str]:
+    """Return a long statement as paragraphs."""
+    return _BREAKS.split(statement)
+
+
+def _article(nonlinearity: str) -> str:
+    """Return the nonlinearity with its indefinite article, to begin a sentence."""
+    return f"{'An' if nonlinearity[0] in 'aeiou' else 'A'} {nonlinearity}"
 
 
 def _order_section(run: PredictionRun) -> Section:
@@ -418,7 +439,7 @@ def _order_section(run: PredictionRun) -> Section:
         (
             f"Every animal learns A ({design.labels['A']}) and B ({design.labels['B']}) in either "
             "order, from the same start.",
-            p.statement,
+            *_paragraphs(p.statement),
             f"**What to measure.** {p.observable}",
         ),
         (
@@ -442,8 +463,8 @@ def _order_section(run: PredictionRun) -> Section:
             ),
             Figure(
                 "order-trace",
-                "The trace that A leaves in the overlaps once B is learned: overlaps after A and B, "
-                "minus those of the same animal after B alone.",
+                "The trace that A leaves in the overlaps once B is learned: overlaps after A and "
+                "B, minus those of the same animal after B alone.",
                 figures.overlap_changes(
                     changes, xlabel="Difference of the overlap (95% interval of the mean)"
                 ),
@@ -462,6 +483,7 @@ def _order_section(run: PredictionRun) -> Section:
                 "order-band",
                 "The same differences with what the recording could not tell.",
                 p.band,
+                columns=_BAND_COLUMNS,
                 max_rows=14,
             ),
         ),
@@ -475,4 +497,4 @@ def _order_section(run: PredictionRun) -> Section:
 
 def _xlabel(unit: str) -> str:
     """Return the label of a learning axis."""
-    return "Epoch" if unit == "epoch" else "Learning time (units of 1 / learning rate)"
+    return f"Learning time ({unit})"

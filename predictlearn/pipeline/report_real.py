@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 
 from predictlearn.pipeline.bci import BCIComparison
@@ -44,7 +46,9 @@ def bci_section(real: BCIComparison) -> tuple[Section, str]:
             "estimate": drop["estimate"],
             "low": drop["low"],
             "high": drop["high"],
-            "kind": ["predicted" if s.startswith("predicted") else "measured" for s in drop["source"]],
+            "kind": [
+                "predicted" if s.startswith("predicted") else "measured" for s in drop["source"]
+            ],
         }
     )
     levels = {
@@ -71,11 +75,11 @@ def bci_section(real: BCIComparison) -> tuple[Section, str]:
             "is gradient flow on m, u and v with the readout frozen, towards the speed of block 1; "
             "each curve belongs to a fit of resampled trials with hidden overlaps drawn anew "
             f"({real.settings['draws']} draws). Progress is the cursor's velocity along the target "
-            "direction from the seventh bin on, computed by the same code from recorded latents and "
-            "from the model.",
+            "direction from the seventh bin on, computed by the same code from recorded latents "
+            "and from the model.",
             f"One number is free: the learning time that passes in a trial. It is fitted on the "
             f"first {train} trials only, as are the baselines; all are scored on the rest.",
-            score.statement,
+            *re.split(r"(?<=\.) (?=On the|It can be concluded)", score.statement),
         ),
         (
             Figure(
@@ -87,8 +91,8 @@ def bci_section(real: BCIComparison) -> tuple[Section, str]:
             ),
             Figure(
                 "block-two",
-                "Progress in block 2, trial by trial and in block means, with the prediction (band: "
-                "what block 1 could not tell) and the baselines fitted on the same first third.",
+                "Progress in block 2, trial by trial and in block means, with the prediction "
+                "(band: what block 1 could not tell) and the baselines fitted on the same first third.",
                 figures.real_learning(
                     frame,
                     split=train,
@@ -116,12 +120,12 @@ def bci_section(real: BCIComparison) -> tuple[Section, str]:
             ),
         ),
         caveats=(
-            f"The trial-to-trial spread (sd about {frame['observed'].std():.0f} mm/s) is larger than "
-            f"all of the learning (from {early['estimate']:.0f} to {late['estimate']:.0f} mm/s), so "
-            "the forecasts differ little in any score of single trials.",
+            f"The trial-to-trial spread (sd about {frame['observed'].std():.0f} mm/s) is larger "
+            f"than all of the learning (from {early['estimate']:.0f} to {late['estimate']:.0f} "
+            "mm/s), so the forecasts differ little in any score of single trials.",
             "One session of one animal: nothing follows for others. Curves that rise and level off "
-            "look alike on this scale; that a forecast does as well as an exponential does not show "
-            "that the animal learns by this rule.",
+            "look alike on this scale; that a forecast does as well as an exponential does not "
+            "show that the animal learns by this rule.",
         ),
     )
     return section, sentence
@@ -159,7 +163,8 @@ def sessions_section(real: SessionsComparison) -> tuple[Section, str]:
     """
     counts = real.inside
     words = ", ".join(
-        f"{row['inside']} of {row['sessions']} for {row['quantity']}" for _, row in counts.iterrows()
+        f"{row['inside']} of {row['sessions']} for {row['quantity']}"
+        for _, row in counts.iterrows()
     )
     sentence = (
         "Beside the learning that followed (simulated, so the truth is known): the later sessions' "
@@ -167,7 +172,7 @@ def sessions_section(real: SessionsComparison) -> tuple[Section, str]:
     )
     rows = [
         {
-            "label": f"session {row['session']}, epoch {row['epoch']}",
+            "label": f"session {row['session']:.0f}, epoch {row['epoch']:.0f}, {kind}",
             "estimate": row[value],
             "low": row[low],
             "high": row[high],
@@ -181,25 +186,25 @@ def sessions_section(real: SessionsComparison) -> tuple[Section, str]:
     ]
     invariants = [
         {
-            "label": f"{row['name']}, epoch {row['epoch']}",
+            "label": f"{row['name']}, epoch {row['epoch']}, {word}",
             "estimate": row[value],
             "low": row[low],
             "high": row[high],
             "kind": kind,
         }
         for _, row in real.overlaps.sort_values(["name", "epoch"]).iterrows()
-        for kind, value, low, high in (
-            ("predicted", "predicted", "predicted_low", "predicted_high"),
-            ("measured", "fitted", "low", "high"),
+        for kind, word, value, low, high in (
+            ("predicted", "predicted", "predicted", "predicted_low", "predicted_high"),
+            ("measured", "fitted", "fitted", "low", "high"),
         )
     ]
     section = Section(
         "Beside the learning that followed",
         (
             "The same neurons were recorded in later sessions while the network went on learning. "
-            "Task and learning rate are known, so the first session predicts the later ones without "
-            "a free parameter. The band holds the error of the fit (bootstrap replicates) and what "
-            f"one session cannot tell (draws from the prior; {real.settings['draws']} draws).",
+            "Task and learning rate are known, so the first session predicts the later ones "
+            "without a free parameter. The band holds the error of the fit (bootstrap replicates) "
+            f"and what one session cannot tell (draws from the prior; {real.settings['draws']} draws).",
             sentence,
         ),
         (
@@ -218,8 +223,8 @@ def sessions_section(real: SessionsComparison) -> tuple[Section, str]:
             ),
             Figure(
                 "sessions-overlaps",
-                "Gauge-invariant overlaps by session: predicted from the first, and fitted from the "
-                "session itself.",
+                "Gauge-invariant overlaps by session: predicted from the first, and fitted from "
+                "the session itself.",
                 figures.effect_sizes(pd.DataFrame(invariants), xlabel="Value (95% interval)"),
                 "Forest plot of predicted and fitted overlaps.",
             ),

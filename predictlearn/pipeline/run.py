@@ -178,9 +178,7 @@ def predict(
     if case.later is not None:
         tell("comparing with the learning that followed")
         if isinstance(case.later, BCISession):
-            real = compare_with_block_two(
-                case.later, fitted, prior=prior, seed=seed, n_jobs=n_jobs
-            )
+            real = compare_with_block_two(case.later, fitted, prior=prior, seed=seed, n_jobs=n_jobs)
         else:
             real = compare_with_sessions(case.later, fitted, prior=prior, seed=seed, n_jobs=n_jobs)
         lap("real learning")
@@ -197,7 +195,7 @@ def predict(
             "animals": n_animals,
             "spread between animals": spread,
             "hidden prior": prior.statement(),
-            "fit": {k: v for k, v in fitted.settings.items()},
+            "fit": dict(fitted.settings),
         },
         seconds,
     )

@@ -12,6 +12,9 @@ from predictlearn.recordings.bci import FILE_NAME, SOURCE
 __all__ = ["Dataset", "data_folder", "datasets", "find_dataset"]
 
 
+_BCI_FOLDER = "bci-learning-hennig2021"
+
+
 @dataclass(frozen=True)
 class Dataset:
     """One data set known by name.
@@ -60,7 +63,7 @@ _DATASETS = (
         licence="BSD 3-Clause",
         simulated=False,
         ships=False,
-        place="bci-learning-hennig2021/20160728.mat under the folder that PREDICTLEARN_DATA names",
+        place=f"{_BCI_FOLDER}/{FILE_NAME} under the folder that PREDICTLEARN_DATA names",
     ),
 )
 
@@ -81,19 +84,28 @@ def datasets() -> tuple[Dataset, ...]:
     return _DATASETS
 
 
+def _candidates() -> tuple[Path, ...]:
+    """Return the folders in which data sets are looked for, in order."""
+    named = os.environ.get("PREDICTLEARN_DATA")
+    if named:
+        return (Path(named),)
+    beside = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+    here = Path.cwd().parent / "shared" / "data"
+    return (beside,) if here == beside else (beside, here)
+
+
 def data_folder() -> Path:
     """Give the folder in which data sets that do not ship are looked for.
 
     Returns
     -------
     Path
-        What the environment variable PREDICTLEARN_DATA names, else ``../shared/data`` beside the
-        checkout; the folder need not exist.
+        What the environment variable PREDICTLEARN_DATA names; without it, the first that exists of
+        ``../shared/data`` beside the checkout that this code is in and ``../shared/data`` beside
+        the working directory. If none exists, the first: the folder need not exist.
     """
-    named = os.environ.get("PREDICTLEARN_DATA")
-    if named:
-        return Path(named)
-    return Path(__file__).resolve().parents[2].parent / "shared" / "data"
+    candidates = _candidates()
+    return next((folder for folder in candidates if folder.is_dir()), candidates[0])
 
 
 def find_dataset(name: str) -> Path:
@@ -112,8 +124,8 @@ def find_dataset(name: str) -> Path:
     Raises
     ------
     InputError
-        An unknown name, or a data set that is not there: names its public source and where to
-        put it.
+        An unknown name, or a data set that is not there: names where it was looked for, its public
+        source and where to put it.
     """
     choice("dataset", name, [d.name for d in _DATASETS])
     if name == "simulated-learning":
@@ -123,10 +135,14 @@ def find_dataset(name: str) -> Path:
         if not file.is_file():
             raise InputError(f"{file} is missing; make it by running datasets/make_simulated.py")
         return file
-    file = data_folder() / "bci-learning-hennig2021" / FILE_NAME
-    if not file.is_file():
+    place = Path(_BCI_FOLDER) / FILE_NAME
+    tried = [folder / place for folder in _candidates()]
+    found = next((file for file in tried if file.is_file()), None)
+    if found is None:
+        looked = " nor ".join(map(str, tried))
         raise InputError(
-            f"data set {name} is not at {file}. It is the {SOURCE}. Put it there, or set "
-            f"PREDICTLEARN_DATA to the folder that holds bci-learning-hennig2021"
+            f"data set {name} is not at {looked}. It is the {SOURCE}. Put that file at "
+            f"{tried[0]}, or anywhere as {place} and set PREDICTLEARN_DATA to the folder that "
+            f"holds {_BCI_FOLDER}."
         )
-    return file
+    return found

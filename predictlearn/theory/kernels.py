@@ -35,8 +35,8 @@ __all__ = [
 
 # Trials in a block: a multiple of the vector width whose states fit in the second-level cache.
 BLOCK = 32
-# Below this many trials the linear model runs with time innermost.
-FEW = 3
+# Up to this many trials run with time innermost.
+FEW = 2
 _FAST = {"contract", "reassoc", "nsz"}
 _HALF_PI = math.pi / 2
 _QUARTER_PI = math.pi / 4
@@ -300,12 +300,13 @@ def _adjoint(
 
 
 @njit(cache=True, fastmath=_FAST)
-def _linear_few(
+def _few(
     s: np.ndarray,
     n_in: int,
     rank: int,
     n_out: int,
     a: float,
+    erf: bool,
     km: np.ndarray,
     targets: np.ndarray,
     weights: np.ndarray,
@@ -314,11 +315,11 @@ def _linear_few(
     smoothing: np.ndarray,
     direct: bool,
     ku: np.ndarray,
+    g: np.ndarray,
     y: np.ndarray,
-    lam: np.ndarray,
     grad: np.ndarray,
 ) -> float:
-    """Loss and derivative of the linear model for a few trials, time innermost.
+    """Loss and derivative for a few trials, time innermost.
 
     With one trial there is nothing to vectorise over, and the short loops of the block kernel cost
     more than their arithmetic.
@@ -327,48 +328,68 @@ def _linear_few(
     b = n_in + rank
     keep = 1.0 - a
     total = 0.0
+    k = np.empty(b)
+    lam = np.empty(rank)
+    new = np.empty(rank)
     for p in range(n_trials):
         for r in range(rank):
             ku[0, r, 0] = 0.0
         for t in range(n_steps):
-            if t < n_steps - 1:
-                for r in range(rank):
+            for j in range(n_in):
+                k[j] = km[t, j, p]
+            for r in range(rank):
+                k[n_in + r] = ku[t, r, 0]
+            gt = 1.0
+            if erf:
+                delta = 0.0
+                for i in range(b):
                     c = 0.0
-                    for j in range(n_in):
-                        c += s[b + r, j] * km[t, j, p]
-                    for j in range(rank):
-                        c += s[b + r, n_in + j] * ku[t, j, 0]
-                    ku[t + 1, r, 0] = keep * ku[t, r, 0] + a * c
-            for o in range(n_out):
+                    for j in range(b):
+                        c += s[i, j] * k[j]
+                    delta += k[i] * c
+                gt = 1.0 / math.sqrt(1.0 + _HALF_PI * delta)
+                g[t, 0] = gt
+            for o in range(rank + n_out):
                 c = 0.0
-                for j in range(n_in):
-                    c += s[b + rank + o, j] * km[t, j, p]
-                for j in range(rank):
-                    c += s[b + rank + o, n_in + j] * ku[t, j, 0]
-                y[t, o, 0] = c
+                for j in range(b):
+                    c += s[b + o, j] * k[j]
+                c *= gt
+                if o >= rank:
+                    y[t, o - rank, 0] = c
+                elif t < n_steps - 1:
+                    ku[t + 1, o, 0] = keep * k[n_in + o] + a * c
         total += judge(y, targets, weights, noise, offset, smoothing, direct, p, 1)
         for r in range(rank):
             lam[r] = 0.0
         for t in range(n_steps - 1, -1, -1):
+            for j in range(n_in):
+                k[j] = km[t, j, p]
             for r in range(rank):
-                q = a * lam[r]
-                for j in range(n_in):
-                    grad[b + r, j] += q * km[t, j, p]
-                for j in range(rank):
-                    grad[b + r, n_in + j] += q * ku[t, j, 0]
-                lam[rank + r] = keep * lam[r]
-            for o in range(n_out):
-                e = y[t, o, 0]
-                for j in range(n_in):
-                    grad[b + rank + o, j] += e * km[t, j, p]
-                for j in range(rank):
-                    grad[b + rank + o, n_in + j] += e * ku[t, j, 0]
-                    lam[rank + j] += s[b + rank + o, n_in + j] * e
+                k[n_in + r] = ku[t, r, 0]
+                new[r] = keep * lam[r]
+            gt = g[t, 0] if erf else 1.0
+            dot = 0.0
+            for o in range(rank + n_out):
+                q = a * lam[o] if o < rank else y[t, o - rank, 0]
+                gq = gt * q
+                for j in range(b):
+                    w = s[b + o, j]
+                    dot += w * k[j] * q
+                    grad[b + o, j] += gq * k[j]
+                    if j >= n_in:
+                        new[j - n_in] += w * gq
+            if erf:
+                dot *= -_HALF_PI * gt * gt * gt  # 2 g'(Delta) (q . c)
+                for i in range(b):
+                    c = 0.0
+                    for j in range(b):
+                        c += s[i, j] * k[j]
+                        if j <= i:
+                            grad[i, j] += dot * k[i] * k[j]
+                    if i >= n_in:
+                        new[i - n_in] += dot * c
             for r in range(rank):
-                for j in range(rank):
-                    lam[rank + j] += s[b + r, n_in + j] * a * lam[r]
-            for r in range(rank):
-                lam[r] = lam[rank + r]
+                lam[r] = new[r]
     return total
 
 
@@ -419,15 +440,15 @@ def loss_and_derivative_kernel(
     work = buffer[used : used + rows * width].reshape((rows, width))
     grad[:] = 0.0
     total = 0.0
-    few = not erf and n_trials <= FEW
+    few = n_trials <= FEW
     if few:
-        lam = np.empty(2 * rank)
-        total = _linear_few(
+        total = _few(
             s,
             n_in,
             rank,
             n_out,
             a,
+            erf,
             km,
             targets,
             weights,
@@ -436,8 +457,8 @@ def loss_and_derivative_kernel(
             smoothing,
             direct,
             ku,
+            g,
             y,
-            lam,
             grad,
         )
     for first in range(0, 0 if few else n_trials, width):
