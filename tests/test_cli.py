@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -17,7 +18,6 @@ from typer.testing import CliRunner
 
 import predictlearn as pl
 from predictlearn.cli import app, console
-from predictlearn.cli.comparing import compare_arms
 from predictlearn.errors import ConvergenceWarning, DivergenceError
 from predictlearn.reporting import Report, Section, Table
 
@@ -300,9 +300,9 @@ def test_compare_tests_arms_within_networks(tmp_path, protocol):
     folder = tmp_path / "out"
     result = invoke("compare", protocol, "--networks", 6, "--jobs", 1, "--output", folder)
     assert result.exit_code == 0, result.output
-    assert "A-B minus B-A, 6 networks, at epoch 80" in result.output
-    assert "the arms train different tasks" in result.output
-    table = pd.read_csv(folder / "comparison.csv", index_col="name")
+    assert "A-B minus B-A, 6 networks, at epoch 80 of A-B and epoch 80 of B-A" in result.output
+    assert "the arms do not train the same task there" in result.output
+    table = pd.read_csv(folder / "comparison.csv", index_col="quantity")
     assert list(table.index[:2]) == ["loss:A", "loss:B"]
     assert (folder / "table.csv").is_file(), "the run is kept beside it"
     # the numbers are those of the run, paired by network
@@ -323,29 +323,39 @@ def test_compare_at_an_epoch_in_training(protocol):
     assert "at epoch 20 of B-A and epoch 20 of A-B" in swapped.output, "the nearest recorded one"
 
 
-def test_compare_leaves_out_networks_that_diverged():
-    content = {**SMALL, "record_every": 1}
-    content["arms"] = {
-        "slow": SMALL["arms"]["A-B"],
-        "fast": {"phases": [{"task": "A", "epochs": 80, "rule": {"rate": 0.01}}]},
-    }
-    result = pl.Protocol.from_dict(content).run(seed=0)
-    failed = pd.DataFrame([{"arm": "fast", "network": 1, "reason": "made up"}])
-    object.__setattr__(result, "failed", failed)
-    found = compare_arms(result, ("slow", "fast"))
-    assert found.n_networks == 2
-    assert "1 of 3 networks did not get through both arms" in found.notes[0]
-    object.__setattr__(result, "failed", pd.concat([failed, failed.assign(network=0)]))
-    with pytest.raises(pl.InputError, match="at least 2 networks"):
-        compare_arms(result, ("slow", "fast"))
+def test_compare_leaves_out_networks_that_diverged(protocol, monkeypatch):
+    whole = pl.Protocol.run
+
+    def losing(self, **settings):
+        result = whole(self, **settings)
+        part = (result.table["arm"] == "B-A") & (result.table["network"] == 1)
+        row = result.table[part & (result.table["quantity"] == "loss")].iloc[[3]]
+        kept = result.table[~(part & (result.table["epoch"] > 30))]
+        table = pd.concat([kept, row.assign(value=np.inf)], ignore_index=True)
+        return dataclasses.replace(result, table=table)
+
+    monkeypatch.setattr(pl.Protocol, "run", losing)
+    result = invoke("compare", protocol, "--jobs", 1)
+    assert result.exit_code == 0, result.output
+    assert "A-B minus B-A, 2 networks" in result.output
+    assert "1 of 3 networks did not get through both arms" in result.output
+    few = invoke("compare", protocol, "--networks", 2, "--jobs", 1)
+    assert few.exit_code == 2
+    assert "at least 2 networks must have finished in both arms; got 1 and 1" in few.output
 
 
-def test_arms_that_do_not_differ_need_no_number_of_animals():
-    content = {**SMALL, "arms": {"one": SMALL["arms"]["A-B"], "two": SMALL["arms"]["A-B"]}}
-    table = compare_arms(pl.Protocol.from_dict(content).run(seed=0), ("one", "two")).table
+def test_arms_that_do_not_differ_need_no_number_of_animals(tmp_path):
+    file, folder = tmp_path / "same.yaml", tmp_path / "out"
+    arms = {"one": SMALL["arms"]["A-B"], "two": SMALL["arms"]["A-B"]}
+    file.write_text(yaml.safe_dump({**SMALL, "arms": arms}))
+    result = invoke("compare", file, "--jobs", 1, "--output", folder)
+    assert result.exit_code == 0, result.output
+    assert "is left out" not in result.output
+    table = pd.read_csv(folder / "comparison.csv", index_col="quantity")
+    assert {"loss", "loss:A", "zm", "vv"} < set(table.index)
     assert (table["estimate"] == 0).all()
     assert not table["significant"].any()
-    assert table["animals_needed"].isna().all()
+    assert np.isinf(table["animals_needed"]).all()
 
 
 # -- refusals ---------------------------------------------------------------------------------
@@ -404,7 +414,7 @@ BROKEN = {
         ),
         (
             "compare training-order --epoch 1e6 --epochs-scale 0.001 --jobs 1",
-            "--epoch must be in 0",
+            "epoch must be in 0",
         ),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 
 from predictlearn.errors import InputError
 from predictlearn.predictions import compare_arms
-from predictlearn.predictions.arms import summarise_arms
+from predictlearn.predictions.arms import comparable_quantities, summarise_arms
 from predictlearn.predictions.statistics import paired_comparison, two_sample_comparison
 
 
@@ -88,6 +88,40 @@ def test_phases_of_one_arm_only_are_skipped():
     assert set(rest["phase"]) == {"learn A"}
 
 
+def test_at_one_epoch():
+    result = compare_arms(TABLE, quantities={"losses": ["loss"], "overlaps": ["uu"]}, epoch=2.2)
+    assert set(result["family"]) == {"losses", "overlaps"}
+    assert (result["family_size"] == 3).all(), "each family is corrected by itself"
+    assert (result[["epoch_first", "epoch_second"]] == 2).all(axis=None)
+    there = TABLE[(TABLE["epoch"] == 2) & (TABLE["quantity"] == "uu")]
+    wide = there[there["phase"] == "learn A"].pivot(index="network", columns="arm", values="value")
+    row = result.set_index(["first", "second", "quantity"]).loc[("AB", "BA", "uu")]
+    assert row["estimate"] == pytest.approx((wide["AB"] - wide["BA"]).mean())
+    assert row["mean_first"] == pytest.approx(wide["AB"].mean())
+    last = compare_arms(TABLE, ["AB", "BA"], epoch="last").iloc[0]
+    assert (last["epoch_first"], last["n_left_out"]) == (4, 0)
+    assert last["name"] == "AB minus BA, loss at epoch 4"
+
+
+def test_at_one_epoch_networks_that_failed_anywhere_are_left_out():
+    table = TABLE.copy()
+    lost = (table["arm"] == "AB") & (table["network"] == 2)
+    table.loc[lost & (table["epoch"] == 1), "value"] = math.inf
+    result = compare_arms(table, epoch="last")
+    assert result["n_left_out"].tolist() == [1, 1, 0]
+    assert result["n"].tolist() == ["7", "7", "8"]
+
+
+def test_losses_of_different_tasks_are_not_compared():
+    table = TABLE.assign(task=np.where(TABLE["arm"] == "AB", "B", "A"))
+    assert comparable_quantities(TABLE, ("AB", "BA")) == ("loss", "uu")
+    assert comparable_quantities(table, ("AB", "BA")) == ("uu",)
+    assert comparable_quantities(table, ("BA", "rest")) == ("loss", "uu")
+    with pytest.raises(InputError, match="of different tasks there"):
+        compare_arms(table, ["AB", "BA"], epoch="last")
+    assert len(compare_arms(table, ["AB", "BA"], quantities=["uu"], epoch="last")) == 1
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -98,6 +132,11 @@ def test_phases_of_one_arm_only_are_skipped():
         (lambda: compare_arms(TABLE, summaries=["median"]), "a summary must be one of"),
         (lambda: compare_arms(TABLE[TABLE["network"] == 0]), "at least 2 networks"),
         (lambda: compare_arms([1, 2]), "table must have the columns"),
+        (lambda: compare_arms(TABLE, epoch=5), r"epoch must be in 0\.\.4, as arm 'AB'; got 5"),
+        (lambda: compare_arms(TABLE, epoch=-1), "epoch must be in 0"),
+        (lambda: compare_arms(TABLE, epoch="lst"), "Did you mean 'last'"),
+        (lambda: compare_arms(TABLE.assign(value=math.nan), epoch=1), "none got through 'AB'"),
+        (lambda: comparable_quantities(TABLE, ("AB", "BB")), "an arm must be one of"),
     ],
 )
 def test_refusals(call, message):

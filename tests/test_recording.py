@@ -212,29 +212,37 @@ def test_registry(monkeypatch, tmp_path):
 def test_data_sets_are_looked_for_in_order(monkeypatch, tmp_path):
     registry = sys.modules["predictlearn.recordings.registry"]
     place = Path("shared", "data", "bci-learning-hennig2021", "20160728.mat")
-    installed = tmp_path / "venv" / "site-packages" / "predictlearn" / "recordings" / "registry.py"
+    code = tmp_path / "code" / "main"
+    installed = code / "predictlearn" / "recordings" / "registry.py"
     monkeypatch.setattr(registry, "__file__", str(installed))
     monkeypatch.delenv("PREDICTLEARN_DATA", raising=False)
-    checkout = tmp_path / "work" / "main"
-    checkout.mkdir(parents=True)
-    monkeypatch.chdir(checkout)
-    beside, here = tmp_path / "venv" / place, tmp_path / "work" / place
+    work = tmp_path / "work" / "main"
+    for folder in (code, work):
+        folder.mkdir(parents=True)
+    monkeypatch.chdir(work)
+    beside, here = tmp_path / "code" / place, tmp_path / "work" / place
     with pytest.raises(InputError) as caught:
         find_dataset("bci-learning")
     message = str(caught.value)
-    assert f"not at {beside} nor {here}" in message
+    assert f"not at {here}. It is the public GitHub repository" in message
     assert "commit ab2f1ec3f425" in message
-    assert f"Put that file at {beside}" in message
     assert "set PREDICTLEARN_DATA" in message
     here.parent.mkdir(parents=True)
     here.write_bytes(b"")
     assert find_dataset("bci-learning") == here, "an installed copy, run from a checkout"
     assert data_folder() == tmp_path / "work" / "shared" / "data"
+
+    (code / "pyproject.toml").write_text("")
+    assert find_dataset("bci-learning") == here
     beside.parent.mkdir(parents=True)
-    assert data_folder() == tmp_path / "venv" / "shared" / "data"
+    assert data_folder() == tmp_path / "code" / "shared" / "data"
     assert find_dataset("bci-learning") == here, "a folder without the file hides none that has it"
+    here.unlink()
+    with pytest.raises(InputError, match=f"not at {beside} nor {here}"):
+        find_dataset("bci-learning")
     beside.write_bytes(b"")
     assert find_dataset("bci-learning") == beside
+
     monkeypatch.setenv("PREDICTLEARN_DATA", str(tmp_path / "own"))
     assert data_folder() == tmp_path / "own"
     with pytest.raises(InputError, match=f"not at {tmp_path / 'own'}"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ParamSpec, TextIO, TypeVar
@@ -23,7 +22,6 @@ __all__ = [
     "guarded",
     "interruptible",
     "jobs_or_all",
-    "on_terminal",
     "output",
     "say",
     "stages",
@@ -131,11 +129,6 @@ def interruptible(message: str) -> Iterator[None]:
     except KeyboardInterrupt:
         say("Interrupted", message, "yellow")
         raise typer.Exit(INTERRUPTED) from None
-
-
-def on_terminal() -> bool:
-    """Return whether a person watches, so that progress bars make sense."""
-    return sys.stderr.isatty() and sys.stdout.isatty()
 
 
 @contextlib.contextmanager

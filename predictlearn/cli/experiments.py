@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,6 @@ from predictlearn.cli.console import (
     guarded,
     interruptible,
     jobs_or_all,
-    on_terminal,
     output,
     say,
 )
@@ -105,13 +105,27 @@ def compare(
     epochs_scale: EpochsScale = 1.0,
 ) -> None:
     """Compare two arms of a protocol, paired within networks, and say how many animals it takes."""
-    from predictlearn.cli.comparing import check_comparison, compare_arms
-
-    loaded = _load(protocol, networks, epochs_scale)
-    pair = check_comparison(loaded.arms, arms, method, correction)
+    pair = _pair(_load(protocol, networks, epochs_scale).arms, arms, method, correction)
     loaded, result = _run(protocol, seed, jobs, folder, networks, epochs_scale)
-    found = compare_arms(result, pair, epoch, method=method, correction=correction)
-    table = found.table
+    from predictlearn.predictions.arms import comparable_quantities, compare_arms
+
+    at = "last" if epoch is None else epoch
+    names = comparable_quantities(result.table, pair, at)
+    families = {
+        "losses": [name for name in names if name not in result.overlap_names],
+        "overlaps": [name for name in names if name in result.overlap_names],
+    }
+    table = compare_arms(
+        result.table,
+        pair,
+        quantities=families,
+        epoch=at,
+        method=method,
+        correction=correction,
+        seed=result.seed,
+    )
+    first = table.iloc[0]
+    n_left_out = int(first["n_left_out"])
     from rich.table import Table
     from rich.text import Text
 
@@ -119,14 +133,22 @@ def compare(
 
     console = output()
     console.print(
-        f"\n{loaded.name}: {pair[0]} minus {pair[1]}, {found.n_networks} networks, "
-        f"at {found.when}; paired, "
-        f"p corrected by {correction} within losses and within overlaps.",
+        f"\n{loaded.name}: {pair[0]} minus {pair[1]}, {result.n_networks - n_left_out} networks, "
+        f"at epoch {first['epoch_first']:g} of {pair[0]} and epoch {first['epoch_second']:g} of "
+        f"{pair[1]}; paired, p corrected by {correction} within losses and within overlaps.",
         markup=False,
         soft_wrap=True,
     )
-    for note in found.notes:
-        say("Note", note, "yellow")
+    if n_left_out:
+        message = "did not get through both arms and are left out"
+        say("Note", f"{n_left_out} of {result.n_networks} networks {message}.", "yellow")
+    if "loss" not in names:
+        say(
+            "Note",
+            "the loss in training is left out, since the arms do not train the same task there; "
+            "`evaluate` in the protocol tests the same tasks in both.",
+            "yellow",
+        )
     shown = Table(box=None, pad_edge=False, header_style="bold")
     shown.add_column("outcome", no_wrap=True)
     for name in ("difference", "95% interval", "effect", "p", "animals"):
@@ -136,12 +158,12 @@ def compare(
         interval = f"[{format_value(row['low'])}, {format_value(row['high'])}]"
         animals = row["animals_needed"]
         shown.add_row(
-            Text(str(row["name"])),
+            Text(str(row["quantity"])),
             format_value(row["estimate"]),
             Text(interval),
             format_value(row["effect"], 2),
             format_value(row["p_corrected"], 4, probability=True),
-            "–" if math.isnan(animals) else str(int(animals)),
+            str(int(animals)) if math.isfinite(animals) else "–",
             "different" if row["significant"] else "not shown",
         )
     console.print(shown)
@@ -156,6 +178,30 @@ def compare(
         content = table.to_csv(index=False, lineterminator="\n").encode()
         place = write_files(folder, {"comparison.csv": content})
         console.print(f"Tables: {place}", markup=False, soft_wrap=True)
+
+
+_METHODS = ("t", "wilcoxon", "permutation")
+
+
+def _pair(
+    known: Sequence[str], arms: tuple[str, str] | None, method: str, correction: str
+) -> tuple[str, str]:
+    """Return the two arms to compare, or raise before anything is run."""
+    from predictlearn.errors import InputError, choice
+    from predictlearn.predictions.corrections import CORRECTIONS
+
+    choice("--method", method, _METHODS)
+    choice("--correction", correction, CORRECTIONS)
+    if arms is None:
+        if len(known) < 2:
+            raise InputError(
+                f"this protocol has one arm, {known[0]!r}; a comparison needs two. Add an arm."
+            )
+        return known[0], known[1]
+    first, second = (choice("--arms", name, known) for name in arms)
+    if first == second:
+        raise InputError(f"--arms must be two different arms; got {first!r} twice.")
+    return first, second
 
 
 def _load(name: str, networks: int | None, epochs_scale: float) -> Protocol:
@@ -194,7 +240,7 @@ def _run(
         kept = f"finished networks are kept in {folder}; the same command goes on from there."
     with interruptible(kept):
         protocol = _load(name, networks, epochs_scale)
-        result = protocol.run(seed=seed, n_jobs=n_jobs, output=folder, progress=on_terminal())
+        result = protocol.run(seed=seed, n_jobs=n_jobs, output=folder, progress=True)
     for row in result.failed.to_dict("records"):
         say(
             "Warning",

@@ -21,8 +21,9 @@ def animals_like(
     """Return animals whose loading vectors differ at random from the recorded ones.
 
     Each animal's vectors are Theta B, B = 1 + spread L^-1 G L / sqrt(D), with L the lengths of the
-    vectors and G normal: every vector gains, relative to its length, random amounts of all others. The overlaps B' S B are realisable by
-    construction, and an animal has the same G in every draw.
+    vectors and G normal: every vector gains, relative to its length, random amounts of all the
+    others. The overlaps B' S B are realisable by construction, and an animal has the same G in
+    every draw.
 
     Parameters
     ----------

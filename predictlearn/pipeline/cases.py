@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,9 @@ class Case:
     fixed : str
         Pathways that do not differ between animals.
     later : object
-        What shows the learning that followed: a `BCISession`, a list of later sessions, or None.
+        What shows the learning that followed: a `BCISession`, all sessions in order, or None.
+    named : bool
+        Whether it is a data set that predictlearn knows by name.
     """
 
     name: str
@@ -59,7 +61,7 @@ class Case:
     conditions: np.ndarray | None = None
     fixed: str = ""
     later: Any = None
-    notes: tuple[str, ...] = field(default=())
+    named: bool = True
 
     @property
     def simulated(self) -> bool:
@@ -114,7 +116,8 @@ def _own(source: str | Path | Recording, settings: dict[str, Any]) -> Case:
         title=f"What {name} predicts about learning",
         recording=recording,
         settings=common | settings,
-        designer=lambda fit, cohort: shipped_design(fit.sizes, fit.model.nonlinearity),
+        designer=lambda fit, cohort: shipped_design(fit.sizes),
+        named=False,
     )
 
 
@@ -137,7 +140,7 @@ def _simulated(path: Path, settings: dict[str, Any]) -> Case:
             "gain": known["gain"],
         }
         | settings,
-        designer=lambda fit, cohort: shipped_design(fit.sizes, fit.model.nonlinearity),
+        designer=lambda fit, cohort: shipped_design(fit.sizes),
         later=sessions,
     )
 

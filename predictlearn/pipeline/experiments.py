@@ -76,15 +76,13 @@ def longer_selection(start: Overlaps) -> dict[str, float]:
     return {name.format(r + 1): 2.0 * start.block("v", "v")[r, r] for r in range(start.rank)}
 
 
-def shipped_design(sizes: tuple[int, int, int], nonlinearity: str) -> Design:
+def shipped_design(sizes: tuple[int, int, int]) -> Design:
     """Return the design of the shipped protocols, for networks of one input and one output.
 
     Parameters
     ----------
     sizes : (int, int, int)
         (n_in, rank, n_out) of the fitted network.
-    nonlinearity : {"linear", "erf"}
-        Its phi; the label says that the task is new to it.
 
     Returns
     -------
@@ -106,12 +104,13 @@ def shipped_design(sizes: tuple[int, int, int], nonlinearity: str) -> Design:
     exposure = Protocol.load("perturbation-exposure")
     order = Protocol.load("training-order")
     rule = exposure.spec.rule.build()
-    phase = next(iter(exposure.spec.arms.values())).phases[0]
+    arm = next(iter(exposure.spec.arms.values()))
+    lengths = [phase.epochs for phase in arm.phases if phase.epochs is not None]
     return Design(
         exposing=exposure.tasks["filter"],
         order=(order.tasks["A"], order.tasks["B"]),
         rule=rule,
-        epochs=phase.epochs,
+        epochs=lengths[0],
         labels={
             "exposing": "filter a brief input with decay 0.2 per second",
             "A": "filter with decay 0.2 per second",

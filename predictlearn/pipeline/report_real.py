@@ -42,7 +42,10 @@ def bci_section(real: BCIComparison) -> tuple[Section, str]:
     )
     forest = pd.DataFrame(
         {
-            "label": drop["quantity"],
+            "label": [
+                f"{quantity} ({source.split()[0]})"
+                for quantity, source in zip(drop["quantity"], drop["source"], strict=True)
+            ],
             "estimate": drop["estimate"],
             "low": drop["low"],
             "high": drop["high"],
@@ -92,7 +95,8 @@ def bci_section(real: BCIComparison) -> tuple[Section, str]:
             Figure(
                 "block-two",
                 "Progress in block 2, trial by trial and in block means, with the prediction "
-                "(band: what block 1 could not tell) and the baselines fitted on the same first third.",
+                "(band: what block 1 could not tell) and the baselines fitted on the same first "
+                "third.",
                 figures.real_learning(
                     frame,
                     split=train,
@@ -204,7 +208,8 @@ def sessions_section(real: SessionsComparison) -> tuple[Section, str]:
             "The same neurons were recorded in later sessions while the network went on learning. "
             "Task and learning rate are known, so the first session predicts the later ones "
             "without a free parameter. The band holds the error of the fit (bootstrap replicates) "
-            f"and what one session cannot tell (draws from the prior; {real.settings['draws']} draws).",
+            "and what one session cannot tell (draws from the prior; "
+            f"{real.settings['draws']} draws).",
             sentence,
         ),
         (

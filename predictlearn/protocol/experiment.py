@@ -271,7 +271,7 @@ class Protocol:
             Folder for the results: each network when it is finished, then ``table.csv`` and
             ``failed.csv``. Run again with the same folder, the run continues where it stopped.
         progress : bool, default False
-            Show a progress bar.
+            Show a progress bar on standard error, if that is a terminal.
         starts : sequence of Overlaps, optional
             Networks to start from in place of the cohort, such as those fitted to a recording.
 
@@ -410,11 +410,15 @@ class _Progress:
 
     def __enter__(self) -> _Progress:
         if self.shown:
+            from rich.console import Console
             from rich.progress import Progress
 
-            self._bar = Progress(transient=True)
-            self._bar.start()
-            self._task = self._bar.add_task(f"{self.name}: networks", total=self.total)
+            # results go to standard output, which may be a file while a person watches
+            console = Console(stderr=True)
+            if console.is_terminal:
+                self._bar = Progress(console=console, transient=True)
+                self._bar.start()
+                self._task = self._bar.add_task(f"{self.name}: networks", total=self.total)
         return self
 
     def advance(self) -> None:

@@ -89,9 +89,10 @@ def _candidates() -> tuple[Path, ...]:
     named = os.environ.get("PREDICTLEARN_DATA")
     if named:
         return (Path(named),)
-    beside = Path(__file__).resolve().parents[2].parent / "shared" / "data"
-    here = Path.cwd().parent / "shared" / "data"
-    return (beside,) if here == beside else (beside, here)
+    here, root = Path.cwd(), Path(__file__).resolve().parents[2]
+    # what an installed copy lies in is no checkout, and nothing is to be put beside it
+    homes = [root, here] if (root / "pyproject.toml").is_file() and root != here else [here]
+    return tuple(home.parent / "shared" / "data" for home in homes)
 
 
 def data_folder() -> Path:
@@ -101,8 +102,8 @@ def data_folder() -> Path:
     -------
     Path
         What the environment variable PREDICTLEARN_DATA names; without it, the first that exists of
-        ``../shared/data`` beside the checkout that this code is in and ``../shared/data`` beside
-        the working directory. If none exists, the first: the folder need not exist.
+        ``../shared/data`` from the checkout that this code is in and ``../shared/data`` from the
+        working directory. If none exists, the first: the folder need not exist.
     """
     candidates = _candidates()
     return next((folder for folder in candidates if folder.is_dir()), candidates[0])
@@ -141,8 +142,7 @@ def find_dataset(name: str) -> Path:
     if found is None:
         looked = " nor ".join(map(str, tried))
         raise InputError(
-            f"data set {name} is not at {looked}. It is the {SOURCE}. Put that file at "
-            f"{tried[0]}, or anywhere as {place} and set PREDICTLEARN_DATA to the folder that "
-            f"holds {_BCI_FOLDER}."
+            f"data set {name} is not at {looked}. It is the {SOURCE}. Put that file there, or put "
+            f"it as {place} into any folder and set PREDICTLEARN_DATA to that folder."
         )
     return found

@@ -9,12 +9,12 @@ import numpy as np
 
 from predictlearn.checks import as_float_array
 from predictlearn.errors import InputError
-from predictlearn.theory.names import PATHWAYS
+from predictlearn.theory.names import PATHWAYS, pathway_slices
 
 if TYPE_CHECKING:
     from predictlearn.theory.overlaps import Overlaps
 
-__all__ = ["Loadings"]
+__all__ = ["Loadings", "loadings_of"]
 
 
 @dataclass(frozen=True)
@@ -83,3 +83,19 @@ class Loadings:
         from predictlearn.theory.overlaps import Overlaps
 
         return Overlaps.from_loadings(self.m, self.u, self.v, self.z)
+
+
+def loadings_of(
+    matrix: np.ndarray, sizes: tuple[int, int, int], n_neurons: int, seed: np.random.SeedSequence
+) -> Loadings:
+    """Return random loadings whose overlap matrix is exactly the given one; N is at least D."""
+    rng = np.random.default_rng(seed)
+    dim = matrix.shape[0]
+    white, _ = np.linalg.qr(rng.standard_normal((n_neurons, dim)))
+    # QR fixes signs by the sequence of columns; a random rotation keeps the draw isotropic.
+    turn, _ = np.linalg.qr(rng.standard_normal((dim, dim)))
+    values, vectors = np.linalg.eigh(matrix)
+    root = (vectors * np.sqrt(np.clip(values, 0.0, None))) @ vectors.T
+    theta = np.sqrt(n_neurons) * (white @ turn) @ root
+    where = pathway_slices(*sizes)
+    return Loadings(*(theta[:, where[p]] for p in PATHWAYS))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from predictlearn.errors import choice
+from predictlearn.errors import choice, nearest
 
 __all__ = [
     "NONLINEARITIES",
@@ -20,6 +20,7 @@ __all__ = [
     "pathway_slices",
     "recordable_names",
     "table_pairs",
+    "unknown_name",
     "visible_names",
 ]
 
@@ -146,3 +147,12 @@ def hidden_names(n_in: int = 1, rank: int = 1, n_out: int = 1) -> tuple[str, ...
     ('zv', 'vv', 'zz')
     """
     return _select(n_in, rank, n_out, _HIDDEN)
+
+
+def unknown_name(name: str, names: tuple[str, ...]) -> str:
+    """Return the message for an overlap that does not exist."""
+    close = nearest(name, names)
+    reverse = next((n for n in names if sorted(n) == sorted(str(name))), None)
+    hint = reverse or close
+    said = f" Did you mean {hint!r}?" if hint else ""
+    return f"there is no overlap {name!r}; the names are {', '.join(names)}.{said}"

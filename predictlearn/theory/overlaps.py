@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from predictlearn.checks import as_float_array, non_negative, positive_int, seed_sequence
-from predictlearn.errors import InputError, nearest
+from predictlearn.errors import InputError
 from predictlearn.theory import gauge as _gauge
 from predictlearn.theory import names as _names
-from predictlearn.theory.loadings import Loadings
+from predictlearn.theory.loadings import Loadings, loadings_of
 
 __all__ = ["Overlaps"]
 
@@ -161,7 +161,7 @@ class Overlaps:
         pairs = _names.table_pairs(n_in, rank, n_out)
         for name, value in given.items():
             if name not in pairs:
-                raise InputError(_unknown(name, wanted))
+                raise InputError(_names.unknown_name(name, wanted))
             i, j = pairs[name]
             matrix[i, j] = matrix[j, i] = value
         return cls(matrix, n_in=n_in, rank=rank, n_out=n_out)
@@ -226,7 +226,7 @@ class Overlaps:
             If there is no such overlap; the message names the nearest one.
         """
         if name not in self._pairs:
-            raise InputError(_unknown(name, self.names))
+            raise InputError(_names.unknown_name(name, self.names))
         return self._pairs[name]
 
     def __getitem__(self, name: str) -> float:
@@ -482,15 +482,7 @@ class Overlaps:
         True
         """
         n_neurons = positive_int("n_neurons", n_neurons, minimum=self.dim)
-        rng = np.random.default_rng(seed_sequence(seed))
-        white, _ = np.linalg.qr(rng.standard_normal((n_neurons, self.dim)))
-        # QR fixes signs by the sequence of columns; a random rotation keeps the draw isotropic.
-        turn, _ = np.linalg.qr(rng.standard_normal((self.dim, self.dim)))
-        values, vectors = np.linalg.eigh(self._matrix)
-        root = (vectors * np.sqrt(np.clip(values, 0.0, None))) @ vectors.T
-        theta = np.sqrt(n_neurons) * (white @ turn) @ root
-        where = _names.pathway_slices(*self.sizes)
-        return Loadings(*(theta[:, where[p]] for p in _names.PATHWAYS))
+        return loadings_of(self._matrix, self.sizes, n_neurons, seed_sequence(seed))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Overlaps):
@@ -504,12 +496,3 @@ class Overlaps:
         shown = ", ".join(f"{name}={self[name]:.4g}" for name in self.names[:10])
         more = ", ..." if len(self.names) > 10 else ""
         return f"Overlaps(n_in={self._n_in}, rank={self._rank}, n_out={self._n_out}: {shown}{more})"
-
-
-def _unknown(name: str, names: tuple[str, ...]) -> str:
-    """Return the message for an overlap that does not exist."""
-    close = nearest(name, names)
-    reverse = next((n for n in names if sorted(n) == sorted(str(name))), None)
-    hint = reverse or close
-    said = f" Did you mean {hint!r}?" if hint else ""
-    return f"there is no overlap {name!r}; the names are {', '.join(names)}.{said}"

@@ -1,0 +1,48 @@
+"""Speed of the fit: 200 neurons, 200 trials, 100 bins, rank 2, all inputs different.
+
+The reference is one ordinary regression of every neuron on the design of the same size: what a
+single inner step costs without any dynamics, bootstrap or outer search.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import predictlearn as pl
+from predictlearn.recordings import random_inputs, simulate_recording
+
+GROUP = "fit of 200 neurons x 200 trials x 100 bins, rank 2, 200 bootstrap replicates"
+
+
+def _recording(nonlinearity):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(6, 6))
+    x /= np.linalg.norm(x, axis=0)
+    overlaps = pl.Overlaps(0.3 * x.T @ x + 0.7 * np.eye(6), 1, 2, 1).replace(v1m=0.5, v2u1=0.4)
+    inputs = 2.0 * random_inputs(200, 100, 1, dt=0.1, seed=1)
+    return simulate_recording(
+        overlaps, inputs, dt=0.1, nonlinearity=nonlinearity, n_neurons=200, r2=0.6, seed=2
+    )
+
+
+@pytest.mark.benchmark(group=GROUP)
+@pytest.mark.parametrize("nonlinearity", ["linear", "erf"])
+def test_fit(benchmark, nonlinearity):
+    r = _recording(nonlinearity)
+
+    def fit():
+        model = pl.LowRankRNN(rank=2, nonlinearity=nonlinearity, dt=0.1, tau=1.0)
+        return model.fit(r.activity, r.inputs, outputs=r.outputs)
+
+    fit()
+    model = benchmark.pedantic(fit, rounds=5)
+    assert len(model.replicates_) == 200
+
+
+@pytest.mark.benchmark(group=GROUP)
+def test_one_regression(benchmark):
+    r = _recording("linear")
+    y = r.activity.reshape(-1, 200)
+    design = np.random.default_rng(0).normal(size=(len(y), 4))
+    benchmark(np.linalg.lstsq, design, y, rcond=None)

@@ -1,0 +1,211 @@
+"""The part of the report on the two predicted experiments."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from predictlearn.reporting import Figure, Section, Table, figures
+
+if TYPE_CHECKING:
+    from predictlearn.pipeline.run import PredictionRun
+
+__all__ = ["exposure_section", "order_section"]
+
+_TEST_COLUMNS = ("name", "verdict", "estimate", "low", "high", "effect", "p_corrected")
+_BAND_COLUMNS = ("name", "mean", "low", "high", "share_positive")
+_ANIMAL_COLUMNS = ("outcome", "design", "effect", "n", "power")
+
+# Where the long statement of a prediction begins a new thought.
+_BREAKS = re.compile(
+    r"(?<=\.) (?=During learning|At the start of|With the spread between simulated networks, "
+    r"without measurement noise \(paired|With the spread between animals|Trace of A after B: "
+    r"|Trace of B after A: |Averaged over|Trace of A after B, rms|Simulated networks carry)"
+)
+
+
+def _paragraphs(statement: str) -> list[str]:
+    """Return a long statement as paragraphs."""
+    return _BREAKS.split(statement)
+
+
+def exposure_section(run: PredictionRun) -> Section:
+    """Return the perturbation-exposure experiment."""
+    p, design = run.experiments.exposure, run.experiments.design
+    tests = p.tests.assign(label=p.tests["name"], group=p.tests["family"])
+    apart = tests[tests["family"] == "divergence during learning"]
+    effects = pd.DataFrame(
+        {
+            "label": apart["label"],
+            "estimate": apart["effect"],
+            "low": apart["effect_low"],
+            "high": apart["effect_high"],
+            "p": apart["p_corrected"],
+        }
+    )
+    return Section(
+        "Experiment 1: perturbation exposure",
+        (
+            f"Two groups of animals with the same recordings learn to {design.labels['exposing']}. "
+            "In the second group every |v|² is doubled, which changes no activity, no output, and "
+            "no response to any input before learning.",
+            *_paragraphs(p.statement),
+            f"**What to measure.** {p.observable}",
+            f"An epoch below is one unit of learning time ({design.unit}).",
+        ),
+        (
+            Figure(
+                "exposure-curves",
+                "Predicted learning curves of the original and the changed network. Filled: spread "
+                "between animals; hatched: what the recording could not tell.",
+                figures.learning_curves(
+                    p.curves,
+                    arms=["original", "changed"],
+                    xlabel=_xlabel(design.unit),
+                    ylabel="Loss (share of the loss before learning)",
+                ),
+                "Two learning curves with bands.",
+            ),
+            Figure(
+                "exposure-effects",
+                "Effect sizes of the differences, changed minus original, with 95% intervals and "
+                "corrected p values.",
+                figures.effect_sizes(effects, xlabel="Hedges-corrected dz (95% interval)"),
+                "Forest plot of effect sizes.",
+            ),
+        ),
+        (
+            Table(
+                "exposure-tests",
+                "Equivalence before learning (all three must hold) and divergence during it.",
+                p.tests,
+                columns=_TEST_COLUMNS,
+            ),
+            Table(
+                "exposure-band",
+                "The differences with what the recording could not tell, apart from the spread "
+                "between animals.",
+                p.band,
+                columns=_BAND_COLUMNS,
+            ),
+            Table(
+                "exposure-account",
+                "Which overlap accounts for the difference in the speed of learning at its start.",
+                p.account_summary,
+                columns=("overlap", "contribution", "low", "high", "share"),
+            ),
+            Table(
+                "animals",
+                "Animals needed for a power of 0.8 (pairs, or animals in each of two groups).",
+                p.animals,
+                decimals={"effect": 2, "n": 0, "power": 2},
+                columns=_ANIMAL_COLUMNS,
+            ),
+        ),
+        caveats=(
+            "The spread between animals is an assumption (each vector changed at random by "
+            f"{run.settings['spread between animals']:.0%}), and simulated animals carry no "
+            "measurement noise; real ones need more animals than the table says.",
+        ),
+    )
+
+
+def order_section(run: PredictionRun) -> Section:
+    """Return the training-order experiment."""
+    p, design = run.experiments.order, run.experiments.design
+    performance = p.tests["family"] == "performance"
+    shown = p.tests[performance]
+    named = p.tests.assign(
+        name=p.tests["name"].where(performance, p.tests["family"] + ": " + p.tests["name"])
+    )
+    banded = p.band.assign(
+        name=p.band["name"].where(
+            p.band["family"] == "performance", p.band["family"] + ": " + p.band["name"]
+        )
+    )
+    effects = pd.DataFrame(
+        {
+            "label": shown["name"],
+            "estimate": shown["effect"],
+            "low": shown["effect_low"],
+            "high": shown["effect_high"],
+            "p": shown["p_corrected"],
+        }
+    )
+    trace = p.tests[p.tests["family"] == "trace of A after B"]
+    changes = pd.DataFrame(
+        {
+            "name": trace["name"],
+            "arm": "A before B, minus B alone",
+            "mean": trace["estimate"],
+            "low": trace["low"],
+            "high": trace["high"],
+            "visibility": trace["visibility"],
+        }
+    )
+    return Section(
+        "Experiment 2: training order",
+        (
+            f"Every animal learns A ({design.labels['A']}) and B ({design.labels['B']}) in either "
+            "order, from the same start.",
+            *_paragraphs(p.statement),
+            f"**What to measure.** {p.observable}",
+        ),
+        (
+            Figure(
+                "order-curves",
+                "Predicted loss on both tasks through both phases. Filled: spread between animals; "
+                "hatched: what the recording could not tell.",
+                figures.learning_curves(
+                    p.curves,
+                    quantities=["loss on A", "loss on B"],
+                    xlabel=_xlabel(design.unit),
+                    ylabel="Loss (share of first)",
+                ),
+                "Loss on A and on B in both orders.",
+            ),
+            Figure(
+                "order-effects",
+                "Effect sizes of the order on performance, paired within animal.",
+                figures.effect_sizes(effects, xlabel="Hedges-corrected dz (95% interval)"),
+                "Forest plot of effect sizes.",
+            ),
+            Figure(
+                "order-trace",
+                "The trace that A leaves in the overlaps once B is learned: overlaps after A and "
+                "B, minus those of the same animal after B alone.",
+                figures.overlap_changes(
+                    changes, xlabel="Difference of the overlap (95% interval of the mean)"
+                ),
+                "Differences of overlaps with intervals, grouped by visibility.",
+            ),
+        ),
+        (
+            Table(
+                "order-tests",
+                "All comparisons; each family is corrected by itself.",
+                named,
+                columns=_TEST_COLUMNS,
+                max_rows=14,
+            ),
+            Table(
+                "order-band",
+                "The same differences with what the recording could not tell.",
+                banded,
+                columns=_BAND_COLUMNS,
+                max_rows=14,
+            ),
+        ),
+        caveats=(
+            "Without noise and for small steps, the linear theory returns the visible and the "
+            "invisible overlaps after A-B-A; traces here come from learning that is not finished, "
+            "from finite steps, and for erf from its nonlinearity.",
+        ),
+    )
+
+
+def _xlabel(unit: str) -> str:
+    """Return the label of a learning axis."""
+    return f"Learning time ({unit})"
