@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from conftest import random_overlaps
 
 import predictlearn as pl
+from predictlearn.fitting import LowRankRNN
 from predictlearn.fitting.ceiling import condition_mean_ceiling, trial_folds
 from predictlearn.fitting.dynamics import Dynamics, Layout
 from predictlearn.fitting.inner import Data, blocks, predicted, trial_scores
-from predictlearn.fitting.moments import sampling_precision
+from predictlearn.fitting.moments import divergence, invert, sampling_precision
 from predictlearn.fitting.solver import Problem, free_directions, solve, whiten
 from predictlearn.fitting.summary import Raw, canonical, invariants, named
+from predictlearn.recordings import load_simulated_learning
 
 
 def setup(erf, seed=0, n_in=2, rank=2, fit=True):
@@ -224,3 +228,42 @@ def test_folds_and_ceiling():
     label[0] = 9
     with pytest.raises(pl.InputError, match="no training trial"):
         condition_mean_ceiling(y, label)
+
+
+@pytest.fixture(scope="module")
+def spikes():
+    return load_simulated_learning()[0]
+
+
+@pytest.mark.parametrize(("offset", "neurons"), [(False, "sample"), (False, "all"), (True, "all")])
+def test_badly_wrong_settings_give_a_bad_fit_and_no_warning(spikes, offset, neurons):
+    # half the bin, half the spikes per bin: neurons seem to saturate, and say nothing of loadings
+    folds = trial_folds(spikes.n_trials, 5, seed=0)
+    model = LowRankRNN(
+        rank=1, nonlinearity="erf", dt=0.05, gain=1.0, tau="fit", latency="fit", offset=offset,
+        neurons=neurons, max_iter=12, n_bootstrap=5,
+    )  # fmt: skip
+    y, x = spikes.activity[folds != 0], spikes.inputs[folds != 0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", pl.ConvergenceWarning)
+        try:
+            model.fit(y, x)
+        except pl.InputError as error:
+            assert "no start gave a finite fit" in str(error)
+        else:
+            assert np.isfinite(model.overlaps_[["vm", "vu", "mm"]]).all()
+            assert np.isfinite(model.log_likelihood_)
+            assert model.score(y, x) < 0.2
+
+
+def test_what_is_not_finite_is_no_better_than_infinite():
+    bad = np.array([[np.nan, 0.0], [0.0, 1.0]])
+    assert divergence(bad, np.eye(2)) == np.inf
+    assert divergence(np.eye(2), bad + np.inf) == np.inf
+    assert divergence(np.eye(2), np.eye(2)) == pytest.approx(0.0)
+    # a saturated neuron: no information at all, or on one of its loadings
+    for diagonal in ([0.0, 0.0], [1.0, 0.0], [1e-300, 1e-320], [3.0, 1e-200]):
+        inverse = invert(np.diag(diagonal)[None])[0]
+        assert np.isfinite(inverse @ inverse).all()
+        assert inverse[1, 1] > 1e30
+    assert np.allclose(invert(np.diag([4.0, 1e-6])[None])[0], np.diag([0.25, 1e6]))

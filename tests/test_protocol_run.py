@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import io
 import pickle
 
 import numpy as np
@@ -429,8 +430,22 @@ def test_network_engine_agrees_with_the_theory_for_linear_networks():
     np.testing.assert_allclose(theory.table["value"], neurons.table["value"], atol=1e-10)
 
 
-def test_progress_changes_nothing(result):
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_progress_is_shown_on_a_terminal_only_and_changes_nothing(
+    result, monkeypatch, capsys, watched
+):
+    errors = Terminal() if watched else io.StringIO()
+    monkeypatch.setattr("sys.stderr", errors)
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
     run = small().run(seed=4, progress=True)
+    assert ("small: networks" in errors.getvalue()) == watched
+    assert capsys.readouterr().out == ""
     pd.testing.assert_frame_equal(run.table, result.table, check_exact=True)
 
 

@@ -123,11 +123,11 @@ def moment_slopes(
 
 def divergence(covariance: Array, second: Array) -> float:
     """Return tr(C^-1 C_load) - log det(C^-1 C_load) - dim; infinite where C is not positive."""
+    if not (np.isfinite(covariance).all() and np.isfinite(second).all()):
+        return np.inf
     scale = 1 / np.sqrt(np.maximum(np.diag(second), 1e-300))
     outer = np.outer(scale, scale)
     covariance, second = covariance * outer, second * outer
-    if not (np.isfinite(covariance).all() and np.isfinite(second).all()):
-        return np.inf
     if np.linalg.eigvalsh(covariance)[0] <= 1e-12:
         return np.inf
     ratio = np.linalg.solve(covariance, second)

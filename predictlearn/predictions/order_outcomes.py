@@ -13,10 +13,11 @@ from predictlearn.errors import InputError
 from predictlearn.predictions.base import Cohort
 from predictlearn.predictions.comparisons import number, p_text, span
 from predictlearn.predictions.exposure_pairs import mean_loss_over
-from predictlearn.predictions.learning_speed import mean_loss, probe_trials
+from predictlearn.predictions.learning_speed import probe_trials
 from predictlearn.predictions.runs import Run
 from predictlearn.theory.names import table_pairs
 from predictlearn.theory.overlaps import Overlaps
+from predictlearn.theory.reduced import losses_along
 from predictlearn.theory.trials import Task
 
 ARMS = ("AB", "BA")
@@ -58,7 +59,8 @@ def order_curves(
             [run.kept_epochs[0], run.kept_epochs[0][-1] + run.kept_epochs[1][1:]]
         )
     grid = np.union1d(times["AB"], times["BA"])
-    names = table_pairs(*cohort.starts[0].sizes)
+    sizes = cohort.starts[0].sizes
+    names = table_pairs(*sizes)
     n = len(pairs)
     curves: dict[str, tuple[np.ndarray, dict[str, np.ndarray]]] = {
         quantity: (grid, {arm: np.full((n, grid.size), np.nan) for arm in ARMS})
@@ -72,9 +74,10 @@ def order_curves(
         for place, (arm, run) in enumerate(zip(ARMS, pair, strict=True)):
             path = np.concatenate([run.kept[0], run.kept[1][1:]])
             middle = len(run.kept[0]) - 1
-            tables = [Overlaps(matrix, *cohort.starts[index].sizes) for matrix in path]
             for task in "AB":
-                values = np.array([mean_loss(o, probes[task], nonlinearity, tau) for o in tables])
+                values = np.mean(
+                    [losses_along(path, sizes, t, nonlinearity, tau) for t in probes[task]], axis=0
+                )
                 if values[0] <= 0:
                     raise InputError(
                         f"starts must not solve task {task} already: its loss before learning is 0."

@@ -18,7 +18,7 @@ from predictlearn.theory.names import NONLINEARITIES
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Trials
 
-__all__ = ["Activity", "Prepared", "loss", "loss_and_derivative", "simulate"]
+__all__ = ["Activity", "Prepared", "loss", "loss_and_derivative", "losses_along", "simulate"]
 
 
 @dataclass(frozen=True)
@@ -217,6 +217,18 @@ def _evaluate(
         a,
     )
     return value, a
+
+
+def losses_along(
+    matrices: np.ndarray,
+    sizes: tuple[int, int, int],
+    trials: Trials,
+    nonlinearity: str = "linear",
+    tau: float = 1.0,
+) -> np.ndarray:
+    """Return the loss at each of many overlap matrices, (rows, D, D), on the same trials."""
+    ready = Prepared(trials, nonlinearity, tau)
+    return np.array([_evaluate(matrix, sizes, ready)[0] for matrix in matrices])
 
 
 def loss(
