@@ -144,3 +144,35 @@ def test_every_key_of_a_protocol_is_documented():
     keys = {key for model in models for key in model.model_fields}
     keys |= {key for task in TASKS for key in (task, *task_settings(task))}
     assert sorted(key for key in keys if f"`{key}`" not in text) == []
+
+
+def test_numbers_of_the_bci_page(shared_data):
+    """The numbers of docs/bci.md that need no fit."""
+    from predictlearn.fitting import condition_mean_ceiling
+    from predictlearn.recordings import load_bci_learning, progress
+
+    folder = shared_data / "bci-learning-hennig2021"
+    if not folder.is_dir():
+        pytest.skip(f"no {folder}")
+    session = load_bci_learning(folder).first_bins(12)
+    first, second = session.intuitive, session.perturbed
+    shown, later = (block.trials["target"].to_numpy() for block in (first, second))
+    after = progress(second.activity, session.perturbed_readout, later)
+    third = len(after) // 3
+    through = progress(first.activity, session.perturbed_readout, shown).mean()
+    values = {
+        "intuitive mapping, block 1 | recorded": progress(
+            first.activity, session.intuitive_readout, shown
+        ).mean(),
+        "block 1 activity through the perturbed mapping | recorded": through,
+        "perturbed mapping, first 30 trials of block 2 | recorded": after[:30].mean(),
+        "perturbed mapping, first third of block 2 | recorded": after[:third].mean(),
+        "perturbed mapping, last third of block 2 | recorded": after[-third:].mean(),
+    }
+    text = (DOCS / "bci.md").read_text(encoding="utf-8")
+    for row, value in values.items():
+        assert f"| {row} | {value:.1f} |" in text
+    assert f"Mean progress of the last two thirds is {after[third:].mean():.1f} mm/s" in text
+    assert (first.n_trials, second.n_trials, len(after) - third) == (191, 583, 389)
+    ceiling = condition_mean_ceiling(first.activity, shown, cv=5, seed=0)
+    assert f"is {ceiling.mean:.3f} (standard error {ceiling.standard_error:.3f})" in text

@@ -26,6 +26,11 @@ _BREAKS = re.compile(
 )
 
 
+def _unit_note(unit: str) -> list[str]:
+    """Return a note on what an epoch stands for, where learning is a flow."""
+    return [] if unit == "epochs" else [f"One epoch below is one of the {unit}."]
+
+
 def _paragraphs(statement: str) -> list[str]:
     """Return a long statement as paragraphs."""
     return _BREAKS.split(statement)
@@ -53,7 +58,7 @@ def exposure_section(run: PredictionRun) -> Section:
             "no response to any input before learning.",
             *_paragraphs(p.statement),
             f"**What to measure.** {p.observable}",
-            f"An epoch below is one unit of learning time ({design.unit}).",
+            *_unit_note(design.unit),
         ),
         (
             Figure(
