@@ -67,7 +67,7 @@ def assert_self_contained(page: str) -> None:
 @pytest.mark.filterwarnings("ignore::predictlearn.ConvergenceWarning")
 def test_the_shipped_recording_gives_a_report(tmp_path):
     stages = []
-    run = pipeline.predict(seed=0, max_iter=15, progress=stages.append, **QUICK)
+    run = pipeline.predict(seed=0, max_iter=10, progress=stages.append, **{**QUICK, "n_starts": 1})
     assert len(stages) == 5
     assert run.case.simulated
     assert (run.fitted.sizes, run.fitted.model.nonlinearity) == ((1, 1, 1), "erf")
@@ -174,7 +174,6 @@ def test_bci_fit_reaches_what_the_condition_means_leave(bci):
     assert (case.recording.n_trials, case.recording.n_bins) == (191, 12)
     assert fit.sizes == (3, 1, 2)
     assert fit.share_of_ceiling >= 0.85
-    assert fit.ceiling.mean == pytest.approx(0.61, abs=0.01)
     assert 0.09 < fit.model.tau_ < 0.15
     assert fit.overlaps.loc[["z1z1", "z2z2"], "visibility"].eq("known readout").all()
 
@@ -204,7 +203,7 @@ def test_bci_learning_is_scored_against_every_baseline(bci):
     _, _, real = bci
     scores = real.score.scores.set_index(["model", "score"])
     models = ("prediction", "mean", "line", "exponential")
-    kinds = ("RMSE", "MAE", "CRPS", "skill", "coverage")
+    kinds = ("RMSE", "MAE", "CRPS", "skill", "coverage", "bias")
     assert set(scores.index) == {(m, k) for m in models for k in kinds}
     assert np.isfinite(scores[["value", "low", "high"]].to_numpy()).all()
     assert (scores["low"] <= scores["value"]).all()

@@ -97,6 +97,8 @@ class LowRankRNN(BaseEstimator):
         Overlaps of every bootstrap replicate, one row each.
     gauge_invariants_ : DataFrame
         The same for combinations that no gauge changes, and for tau and latency where fitted.
+        Intervals of tau and latency are local to the optimum: the two can trade places, and
+        another optimum nearly as good may lie outside them.
     m_, u_ : ndarray, shapes (neurons, n_in), (neurons, rank)
         Loadings, canonical gauge.
     z_ : ndarray, shape (neurons, n_out), or None

@@ -41,6 +41,9 @@ class BCIComparison:
         Predicted curves, one for each bootstrap fit with a draw of what the recording hides.
     score : LearningScore
         Scores on the last two thirds of block 2 against the baselines.
+    target_scores : pandas.DataFrame
+        The same forecast for each target by itself, and baselines that know the target: RMSE on the
+        last two thirds, and MSE minus that of the means of the targets in the first third.
     settings : dict
         What was set.
     """
@@ -49,6 +52,7 @@ class BCIComparison:
     by_target: pd.DataFrame
     learning: ReadoutLearning
     score: LearningScore
+    target_scores: pd.DataFrame
     settings: dict[str, Any]
 
 
@@ -163,7 +167,7 @@ def compare_with_block_two(
     learning = ReadoutLearning(
         immediate,
         parts[0].time,
-        np.concatenate([part.curves for part in parts]),
+        np.concatenate([part.by_trial for part in parts]),
         np.concatenate([part.loss for part in parts]),
         np.concatenate([part.constants for part in parts]),
         parts[0].settings | {"draws": n_draws},
@@ -176,6 +180,7 @@ def compare_with_block_two(
         by_target=_target_table(session, immediate, measured, targets),
         learning=learning,
         score=score,
+        target_scores=_target_scores(learning, score, measured, targets, seed),
         settings={
             "first_bin": BCI_FIRST,
             "bins": session.intuitive.n_bins,
@@ -262,5 +267,51 @@ def _target_table(
             "high": high,
             "first third": [mean_of(early, angle) for angle in angles],
             "last third": [mean_of(late, angle) for angle in angles],
+        }
+    )
+
+
+def _target_scores(
+    learning: ReadoutLearning,
+    score: LearningScore,
+    measured: np.ndarray,
+    targets: np.ndarray,
+    seed: int,
+) -> pd.DataFrame:
+    """Return how well each target's own curve forecasts it, beside what the first third showed."""
+    n = len(measured)
+    train = (score.predictions["part"] == "train").to_numpy()
+    when = np.minimum(float(score.fit["rate"]) * np.arange(n), learning.time[-1])
+    curves = learning.by_trial.mean(axis=0)
+    predicted = np.empty(n)
+    before = np.empty(n)
+    change = np.empty(n)
+    for k, angle in enumerate(np.unique(targets)):
+        own = targets == angle
+        predicted[own] = np.interp(when[own], learning.time, curves[:, k])
+        before[own] = measured[own & train].mean()
+        change[own] = predicted[own] - predicted[own & train].mean()
+    forecasts = {
+        "mean of the target in the first third": before,
+        "predicted curve of the target": predicted,
+        "that mean plus the predicted change since then": before + change,
+    }
+    errors = np.stack([(measured - f)[~train] ** 2 for f in forecasts.values()], axis=1)
+
+    def summarise(series: np.ndarray) -> np.ndarray:
+        mse = series.mean(axis=1)
+        return np.concatenate([np.sqrt(mse), mse - mse[:, :1]], axis=1)
+
+    value, low, high = block_bootstrap(errors, summarise, block=_BLOCK, seed=seed)
+    k = len(forecasts)
+    return pd.DataFrame(
+        {
+            "forecast": list(forecasts),
+            "RMSE": value[:k],
+            "RMSE_low": low[:k],
+            "RMSE_high": high[:k],
+            "MSE minus the first": value[k:],
+            "low": low[k:],
+            "high": high[k:],
         }
     )

@@ -38,7 +38,7 @@ def bci_section(real: BCIComparison) -> tuple[Section, str]:
         f"{before['estimate']:.0f} to {predicted['estimate']:.0f} mm/s "
         f"[{predicted['low']:.0f}, {predicted['high']:.0f}] when the mapping changes; the first "
         f"30 trials show {early['estimate']:.0f} [{early['low']:.0f}, {early['high']:.0f}]. "
-        f"{_verdicts(real)}"
+        f"{_verdicts(real)} {_by_target(real)}"
     )
     forest = pd.DataFrame(
         {
@@ -83,6 +83,7 @@ def bci_section(real: BCIComparison) -> tuple[Section, str]:
             f"One number is free: the learning time that passes in a trial. It is fitted on the "
             f"first {train} trials only, as are the baselines; all are scored on the rest.",
             *re.split(r"(?<=\.) (?=On the|It can be concluded)", score.statement),
+            _by_target(real),
         ),
         (
             Figure(
@@ -116,6 +117,13 @@ def bci_section(real: BCIComparison) -> tuple[Section, str]:
         (
             Table("drop", "Progress, mm/s, predicted and recorded.", drop, decimals=1),
             Table("by-target", "Progress by target (degrees), mm/s.", real.by_target, decimals=1),
+            Table(
+                "target-scores",
+                "The same forecast target by target, on the last two thirds: RMSE, mm/s, and MSE "
+                "minus that of the targets' means in the first third, which hold no learning.",
+                real.target_scores,
+                decimals=1,
+            ),
             Table("scores", "Scores on the last two thirds, 95% intervals.", score.scores),
             Table(
                 "score-differences",
@@ -133,6 +141,21 @@ def bci_section(real: BCIComparison) -> tuple[Section, str]:
         ),
     )
     return section, sentence
+
+
+def _by_target(real: BCIComparison) -> str:
+    """Return how the forecast does target by target, in words."""
+    first, own = real.target_scores.iloc[0], real.target_scores.iloc[1]
+    if own["low"] > 0:
+        said = "is worse than"
+    elif own["high"] < 0:
+        said = "is better than"
+    else:
+        said = "is not told apart from"
+    return (
+        f"Target by target the forecast {said} the targets' means of the first third, which hold "
+        f"no learning (RMSE {own['RMSE']:.0f} against {first['RMSE']:.0f} mm/s)."
+    )
 
 
 def _verdicts(real: BCIComparison) -> str:

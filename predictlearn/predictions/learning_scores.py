@@ -54,22 +54,22 @@ def score_models(
     crps = np.array([model.crps(y, tested) for model in models])
     below = np.array([model.probability_below(y)[tested] for model in models])
     inside = np.abs(below - 0.5) <= level / 2
-    raw = np.concatenate([errors**2, np.abs(errors), crps, inside]).T
+    raw = np.concatenate([errors**2, np.abs(errors), crps, inside, -errors]).T
     k = len(models)
 
     def summarise(series: np.ndarray) -> np.ndarray:
         """Return all scores, then all differences, of resampled trials."""
-        mse, mae, score, cover = np.split(series.mean(axis=1), 4, axis=1)
+        mse, mae, score, cover, bias = np.split(series.mean(axis=1), 5, axis=1)
         rmse = np.sqrt(mse)
         # where the mean baseline makes no error there is no skill to speak of
         skill = 1 - mse / np.maximum(mse[:, 1:2], 1e-300)
         gaps = [one[:, :1] - one[:, 1:] for one in (rmse, mae, score)]
-        return np.concatenate([rmse, mae, score, skill, cover, *gaps], axis=1)
+        return np.concatenate([rmse, mae, score, skill, cover, bias, *gaps], axis=1)
 
     value, low, high = block_bootstrap(
         raw, summarise, block=block, level=level, n_resamples=n_resamples, seed=seed
     )
-    names = ("RMSE", "MAE", "CRPS", "skill", "coverage")
+    names = ("RMSE", "MAE", "CRPS", "skill", "coverage", "bias")
     rows = [
         {
             "model": model.name,
@@ -170,6 +170,7 @@ def verdict_in_words(
     crps = pick.loc[("prediction", "CRPS")]
     skill = pick.loc[("prediction", "skill")]
     cover = pick.loc[("prediction", "coverage")]
+    bias = pick.loc[("prediction", "bias")]
     sides = [
         f"below {number(scale.high)}" if scale.open_low and not scale.open_high else "",
         f"above {number(scale.low)}" if scale.open_high and not scale.open_low else "",
@@ -194,7 +195,10 @@ def verdict_in_words(
         f"On the {n_test} later trials the prediction has CRPS {number(crps['value'])} "
         f"{span(crps['low'], crps['high'])}, squared-error skill {number(skill['value'])} "
         f"{span(skill['low'], skill['high'])} relative to the mean of the first trials, and its "
-        f"{100 * cover['level']:.3g}% intervals hold {100 * cover['value']:.0f}% of the trials."
+        f"{100 * cover['level']:.3g}% intervals hold {100 * cover['value']:.0f}% of the trials. "
+        f"On average it is {number(abs(bias['value']))} too "
+        f"{'high' if bias['value'] > 0 else 'low'} (predicted minus observed "
+        f"{span(bias['low'], bias['high'])})."
     )
     for row in tests.to_dict("records"):
         word = {
@@ -210,19 +214,19 @@ def verdict_in_words(
     verdicts = set(tests["verdict"])
     if verdicts == {"better"}:
         parts.append(
-            "It can be concluded that it forecasts these trials better than every baseline."
+            "It can be concluded that by CRPS it forecasts these trials better than every baseline."
         )
     elif "worse" in verdicts:
         worse = tests.loc[tests["verdict"] == "worse", "baseline"]
         parts.append(
-            f"It can be concluded that {', '.join(worse)} forecasts these trials better than the "
-            "prediction does."
+            f"It can be concluded that by CRPS {', '.join(worse)} forecasts these trials better "
+            "than the prediction does."
         )
     elif "better" in verdicts:
         better = tests.loc[tests["verdict"] == "better", "baseline"]
         parts.append(
-            f"It can be concluded that it forecasts these trials better than {', '.join(better)}, "
-            "not that it is the best of all."
+            "It can be concluded that by CRPS it forecasts these trials better than "
+            f"{', '.join(better)}, not that it is the best of all."
         )
         if "mean" not in set(better):
             parts.append(

@@ -33,8 +33,8 @@ class ReadoutLearning:
         Performance on each trial of the task before any learning.
     time : numpy.ndarray, (points,)
         Learning time in units of each draw's own initial time constant, L / |dL/dt|.
-    curves : numpy.ndarray, (draws, points)
-        Performance averaged over the trials of the task.
+    by_trial : numpy.ndarray, (draws, points, trials)
+        Performance on each trial of the task along learning.
     loss : numpy.ndarray, (draws, points)
         Loss relative to its start.
     constants : numpy.ndarray, (draws,)
@@ -45,10 +45,15 @@ class ReadoutLearning:
 
     immediate: np.ndarray
     time: np.ndarray
-    curves: np.ndarray
+    by_trial: np.ndarray
     loss: np.ndarray
     constants: np.ndarray
     settings: dict[str, Any]
+
+    @property
+    def curves(self) -> np.ndarray:
+        """Performance averaged over the trials of the task, (draws, points)."""
+        return np.asarray(self.by_trial.mean(axis=2))
 
     @property
     def band(self) -> pd.DataFrame:
@@ -136,11 +141,11 @@ def readout_learning(
         delayed(_one)(start, task, trials, measure, nonlinearity, tau, horizon, points)
         for start in starts
     )
-    immediate, curves, losses, constants = (np.array(x) for x in zip(*rows, strict=True))
+    immediate, by_trial, losses, constants = (np.array(x) for x in zip(*rows, strict=True))
     return ReadoutLearning(
         immediate,
         np.linspace(0.0, horizon, points),
-        curves,
+        by_trial,
         losses,
         constants,
         {
@@ -213,6 +218,7 @@ def _one(
         outputs = simulate(Overlaps(matrix, *start.sizes), trials, nonlinearity, tau).outputs
         performance.append(measure(trials, outputs))
     grid = np.linspace(0.0, t.epochs[-1], points)
-    curve = np.interp(grid, t.epochs, np.mean(performance, axis=1))
+    columns = np.array(performance).T
+    curve = np.stack([np.interp(grid, t.epochs, column) for column in columns], axis=1)
     loss = np.interp(grid, t.epochs, t.losses / t.losses[0])
     return performance[0], curve, loss, constant

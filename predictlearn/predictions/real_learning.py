@@ -39,7 +39,8 @@ class LearningScore:
     name, statement, observable : str
         The result in plain words, with what can and cannot be concluded, and what was measured.
     scores : pandas.DataFrame
-        ``model``, ``score`` (``"RMSE"``, ``"MAE"``, ``"CRPS"``, ``"skill"``, ``"coverage"``),
+        ``model``, ``score`` (``"RMSE"``, ``"MAE"``, ``"CRPS"``, ``"skill"``, ``"coverage"``,
+        ``"bias"``: predicted minus observed),
         ``value``, ``low``, ``high``, ``level``: on the test trials, with block-bootstrap intervals.
         Skill is 1 - MSE / MSE of the mean baseline; coverage is that of the predictive interval.
     differences : pandas.DataFrame

@@ -76,7 +76,7 @@ class Trajectory:
 
     @property
     def final(self) -> Overlaps:
-        """Overlaps after the last update."""
+        """Overlaps after the last update; InputError if descent in S left the realisable ones."""
         return Overlaps(self.array[-1], *self.sizes)
 
     def __getstate__(self) -> dict[str, Any]:
