@@ -246,14 +246,10 @@ def test_badly_wrong_settings_give_a_bad_fit_and_no_warning(spikes, offset, neur
     y, x = spikes.activity[folds != 0], spikes.inputs[folds != 0]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", pl.ConvergenceWarning)
-        try:
-            model.fit(y, x)
-        except pl.InputError as error:
-            assert "no start gave a finite fit" in str(error)
-        else:
-            assert np.isfinite(model.overlaps_[["vm", "vu", "mm"]]).all()
-            assert np.isfinite(model.log_likelihood_)
-            assert model.score(y, x) < 0.2
+        model.fit(y, x)
+    assert np.isfinite(model.overlaps_[["vm", "vu", "mm"]]).all()
+    assert np.isfinite(model.log_likelihood_)
+    assert model.score(y, x) < 0.2
 
 
 def test_what_is_not_finite_is_no_better_than_infinite():

@@ -159,7 +159,14 @@ def read_source(path: Path) -> Source:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as text: {error}") from error
-    loader = _Loader(text)
+    try:
+        loader = _Loader(text)
+    except yaml.reader.ReaderError as error:
+        row = text.count("\n", 0, error.position) + 1
+        raise InputError(
+            f"{path}, line {row}: this is not YAML: it holds a character that is no text, "
+            f"number {ord(text[error.position])}."
+        ) from error
     lines: dict[Location, int] = {}
     doubled: list[Problem] = []
     data: Any = None
