@@ -61,8 +61,22 @@ def time_major(n_trials: int, n_steps: int, columns: int) -> np.ndarray:
     return np.moveaxis(np.zeros((n_steps, columns, n_trials)), 2, 0)
 
 
-def freeze(task: Task, seed: int | np.random.SeedSequence = 0) -> ArrayTask:
-    """Return the fixed task made of the trials that `seed` draws from `task`."""
-    from predictlearn.tasks.arrays import ArrayTask
+class Freezable:
+    """A task that can be frozen to the trials of one draw (all there are, if none is random)."""
 
-    return ArrayTask.from_trials(task.sample(np.random.default_rng(seed_sequence(seed))))
+    def freeze(self: Task, seed: int | np.random.SeedSequence = 0) -> ArrayTask:
+        """Return the fixed task made of the trials that `seed` draws.
+
+        Parameters
+        ----------
+        seed : int or numpy.random.SeedSequence, default 0
+            Seed of the draw.
+
+        Returns
+        -------
+        ArrayTask
+            The fixed task.
+        """
+        from predictlearn.tasks.arrays import ArrayTask
+
+        return ArrayTask.from_trials(self.sample(np.random.default_rng(seed_sequence(seed))))

@@ -10,15 +10,14 @@ import numpy as np
 
 from predictlearn.checks import as_float_array, non_negative, positive_int
 from predictlearn.errors import InputError
-from predictlearn.tasks._common import bin_count, check_number, check_times, freeze, time_major
-from predictlearn.tasks.arrays import ArrayTask
+from predictlearn.tasks._common import Freezable, bin_count, check_number, check_times, time_major
 from predictlearn.theory.trials import Trials
 
 __all__ = ["DecisionMaking"]
 
 
 @dataclass(frozen=True)
-class DecisionMaking:
+class DecisionMaking(Freezable):
     """Fixation, noisy stimulus, delay, response.
 
     During the stimulus the input is ``coherence * gain`` plus independent noise in every bin;
@@ -130,18 +129,3 @@ class DecisionMaking:
         targets[:, respond:, 0] = (levels / (self.scale or 1.0))[:, None]
         weights[:, respond:, 0] = 1.0 / (self.trials * (n_steps - respond))
         return Trials(inputs, targets, weights, self.dt)
-
-    def freeze(self, seed: int | np.random.SeedSequence = 0) -> ArrayTask:
-        """Return the fixed task made of the trials that `seed` draws.
-
-        Parameters
-        ----------
-        seed : int or numpy.random.SeedSequence, default 0
-            Seed of the draw.
-
-        Returns
-        -------
-        ArrayTask
-            The fixed task.
-        """
-        return freeze(self, seed)

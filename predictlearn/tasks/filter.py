@@ -9,8 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from predictlearn.checks import non_negative
-from predictlearn.tasks._common import bin_count, check_number, check_times, freeze
-from predictlearn.tasks.arrays import ArrayTask
+from predictlearn.tasks._common import Freezable, bin_count, check_number, check_times
 from predictlearn.theory.trials import Trials
 
 __all__ = ["Filter", "impulse"]
@@ -24,7 +23,7 @@ def impulse(n_steps: int, dt: float) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Filter:
+class Filter(Freezable):
     """One impulse in, a decaying exponential out.
 
     Input is ``1/dt`` in bin 0 and zero after it; the target in bin i is
@@ -98,18 +97,3 @@ class Filter:
             One trial, one input, one output.
         """
         return self._trials
-
-    def freeze(self, seed: int | np.random.SeedSequence = 0) -> ArrayTask:
-        """Return the same trial as an `ArrayTask`.
-
-        Parameters
-        ----------
-        seed : int or numpy.random.SeedSequence, default 0
-            Not used.
-
-        Returns
-        -------
-        ArrayTask
-            The fixed task.
-        """
-        return freeze(self, seed)

@@ -11,8 +11,7 @@ import numpy as np
 
 from predictlearn.checks import non_negative, positive_int
 from predictlearn.errors import InputError
-from predictlearn.tasks._common import bin_count, check_number, check_range, check_times, freeze
-from predictlearn.tasks.arrays import ArrayTask
+from predictlearn.tasks._common import Freezable, bin_count, check_number, check_range, check_times
 from predictlearn.theory.trials import Trials
 
 __all__ = ["FlipFlop"]
@@ -56,7 +55,7 @@ def _fill(
 
 
 @dataclass(frozen=True)
-class FlipFlop:
+class FlipFlop(Freezable):
     """Hold the sign of the last pulse until the next.
 
     A trial starts with silence; then come pulses of random sign. After each pulse there is a
@@ -168,18 +167,3 @@ class FlipFlop:
         sizes = (self.input_amplitude, self.target_amplitude)
         _fill(draws, first, pulse, delay, low, high, sizes, inputs, targets, weights)
         return Trials(inputs, targets, weights, self.dt)
-
-    def freeze(self, seed: int | np.random.SeedSequence = 0) -> ArrayTask:
-        """Return the fixed task made of the trials that `seed` draws.
-
-        Parameters
-        ----------
-        seed : int or numpy.random.SeedSequence, default 0
-            Seed of the draw.
-
-        Returns
-        -------
-        ArrayTask
-            The fixed task.
-        """
-        return freeze(self, seed)

@@ -9,8 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from predictlearn.checks import non_negative
-from predictlearn.tasks._common import bin_count, check_number, check_times, freeze
-from predictlearn.tasks.arrays import ArrayTask
+from predictlearn.tasks._common import Freezable, bin_count, check_number, check_times
 from predictlearn.tasks.filter import impulse
 from predictlearn.theory.trials import Trials
 
@@ -18,7 +17,7 @@ __all__ = ["DampedOscillation"]
 
 
 @dataclass(frozen=True)
-class DampedOscillation:
+class DampedOscillation(Freezable):
     """One impulse in, a damped cosine out: the task that needs rank two.
 
     Input is ``1/dt`` in bin 0 and zero after it; the target in bin i is
@@ -92,18 +91,3 @@ class DampedOscillation:
             One trial, one input, one output.
         """
         return self._trials
-
-    def freeze(self, seed: int | np.random.SeedSequence = 0) -> ArrayTask:
-        """Return the same trial as an `ArrayTask`.
-
-        Parameters
-        ----------
-        seed : int or numpy.random.SeedSequence, default 0
-            Not used.
-
-        Returns
-        -------
-        ArrayTask
-            The fixed task.
-        """
-        return freeze(self, seed)

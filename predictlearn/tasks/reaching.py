@@ -11,15 +11,14 @@ import numpy as np
 
 from predictlearn.checks import as_float_array, non_negative, positive_int
 from predictlearn.errors import InputError
-from predictlearn.tasks._common import bin_count, check_times, freeze
-from predictlearn.tasks.arrays import ArrayTask
+from predictlearn.tasks._common import Freezable, bin_count, check_times
 from predictlearn.theory.trials import Trials
 
 __all__ = ["ReachingReadout"]
 
 
 @dataclass(frozen=True)
-class ReachingReadout:
+class ReachingReadout(Freezable):
     """Centre-out reaching through a brain-computer interface.
 
     The inputs are the direction of the target as (cosine, sine), and a constant "go" input if
@@ -220,18 +219,3 @@ class ReachingReadout:
         if rng is None:
             raise InputError("rng must be a numpy Generator, since this task draws its targets.")
         return self.shown(self.angles[rng.integers(len(self.angles), size=self.trials)])
-
-    def freeze(self, seed: int | np.random.SeedSequence = 0) -> ArrayTask:
-        """Return the fixed task made of the trials that `seed` draws.
-
-        Parameters
-        ----------
-        seed : int or numpy.random.SeedSequence, default 0
-            Seed of the draw.
-
-        Returns
-        -------
-        ArrayTask
-            The fixed task.
-        """
-        return freeze(self, seed)

@@ -11,8 +11,7 @@ import numpy as np
 
 from predictlearn.checks import as_float_array, non_negative, positive, positive_int
 from predictlearn.errors import InputError, choice
-from predictlearn.tasks._common import check_number, check_times, freeze, time_major
-from predictlearn.tasks.arrays import ArrayTask
+from predictlearn.tasks._common import Freezable, check_number, check_times, time_major
 from predictlearn.tasks.flipflop import FlipFlop
 from predictlearn.theory.kernels import rollout_kernel
 from predictlearn.theory.names import NONLINEARITIES, overlap_names, recordable_names, table_pairs
@@ -86,7 +85,7 @@ def complete_overlaps(values: Mapping[str, float], n_in: int = 1, n_out: int = 1
 
 
 @dataclass(frozen=True)
-class Teacher:
+class Teacher(Freezable):
     """Imitate a teacher network on pulses in noise.
 
     The input is a flip-flop's pulses plus independent noise in every bin; the target is what a
@@ -248,18 +247,3 @@ class Teacher:
         inputs *= self.noise
         inputs += pulses
         return self.label(inputs)
-
-    def freeze(self, seed: int | np.random.SeedSequence = 0) -> ArrayTask:
-        """Return the fixed task made of the trials that `seed` draws.
-
-        Parameters
-        ----------
-        seed : int or numpy.random.SeedSequence, default 0
-            Seed of the draw.
-
-        Returns
-        -------
-        ArrayTask
-            The fixed task.
-        """
-        return freeze(self, seed)
