@@ -245,7 +245,7 @@ def sessions_section(real: SessionsComparison) -> tuple[Section, str]:
             Figure(
                 "sessions-loss",
                 "Loss by session: predicted from the first session, and measured from the outputs "
-                "(which includes the reading noise, variance 0.0025).",
+                "with the variance of the reading noise taken off.",
                 figures.effect_sizes(pd.DataFrame(rows), xlabel="Loss (95% interval)"),
                 "Forest plot of predicted and measured losses.",
             ),

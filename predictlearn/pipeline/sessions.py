@@ -55,7 +55,7 @@ class SessionsComparison:
 
 
 def _session_loss(session: Recording, seed: int) -> tuple[float, float, float]:
-    """Return the loss measured from the outputs of a session, with its interval over trials."""
+    """Return the loss measured from outputs, less the known reading noise, with its interval."""
     outputs, about = session.outputs, session.metadata
     if outputs is None:
         raise InputError("the later sessions need outputs to compare losses with.")
@@ -64,7 +64,9 @@ def _session_loss(session: Recording, seed: int) -> tuple[float, float, float]:
     value, low, high = block_bootstrap(
         by_trial, lambda x: x[..., 0].sum(axis=1) / x[..., 1].sum(axis=1), block=1, seed=seed
     )
-    return float(value), float(low), float(high)
+    # the reading error adds its variance to every squared error
+    noise = float(about.get("output_noise", 0.0)) ** 2
+    return float(value) - noise, float(low) - noise, float(high) - noise
 
 
 def _fitted_invariants(session: Recording, fit: FittedNetwork, seed: int) -> pd.DataFrame:
