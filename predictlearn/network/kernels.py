@@ -16,9 +16,13 @@ import math
 import numpy as np
 from numba import njit
 
+from predictlearn.theory import kernels
+from predictlearn.theory.compiled import forget_stale
 from predictlearn.theory.kernels import judge
 
 __all__ = ["network_loss_and_gradient", "network_rollout"]
+
+forget_stale(__file__, kernels.__file__)
 
 _FAST = {"contract", "reassoc", "nsz"}
 _HALF_ROOT_PI = math.sqrt(math.pi) / 2

@@ -5,9 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from predictlearn.theory import kernels
+from predictlearn.theory.compiled import forget_stale
 from predictlearn.theory.kernels import loss_and_derivative_kernel
 
 __all__ = ["descend", "descend_directly"]
+
+forget_stale(__file__, kernels.__file__)
 
 
 @njit(cache=True)
