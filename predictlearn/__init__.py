@@ -25,6 +25,7 @@ _HOMES = {
     "theory.equivalence": ("functionally_equivalent", "metric"),
     "theory.prior": ("HiddenPrior",),
     "network.activity": ("run_network",),
+    "network.closure": ("closure_error",),
     "network.train": ("train_network",),
     "tasks": (
         "ArrayTask",

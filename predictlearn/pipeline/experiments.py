@@ -9,14 +9,19 @@ from typing import Any
 import numpy as np
 
 from predictlearn.errors import InputError
+from predictlearn.predictions.exposure_closure import ExposureClosure, exposure_closure
 from predictlearn.predictions.order import TrainingOrder, training_order
 from predictlearn.predictions.perturbation import PerturbationExposure, perturbation_exposure
 from predictlearn.protocol import Protocol
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.rules import GradientFlow, Rule
+from predictlearn.theory.rules import GradientDescent, GradientFlow, Rule
 from predictlearn.theory.trials import Task
 
 __all__ = ["Design", "Experiments", "longer_selection", "run_experiments", "shipped_design"]
+
+
+# Particles of the mean field that erf predictions are checked against, and epochs between checks.
+_PARTICLES, _EVERY = 512, 20
 
 
 @dataclass(frozen=True)
@@ -59,11 +64,14 @@ class Experiments:
         A then B against B then A.
     design : Design
         What was trained.
+    closure : ExposureClosure or None
+        For erf, one pair by the equations and by the mean field.
     """
 
     exposure: PerturbationExposure
     order: TrainingOrder
     design: Design
+    closure: ExposureClosure | None
 
 
 def longer_selection(start: Overlaps) -> dict[str, float]:
@@ -182,7 +190,22 @@ def run_experiments(
         seed=seed,
         n_jobs=n_jobs,
     )
-    return Experiments(exposure, order, design)
+    closure = None
+    if nonlinearity == "erf" and isinstance(design.rule, GradientDescent):
+        tell("measuring the closure error of the erf equations")
+        closure = exposure_closure(
+            cohort[0][0],
+            longer_selection(cohort[0][0]),
+            design.exposing,
+            design.rule,
+            int(design.epochs),
+            tau=tau,
+            n_particles=_PARTICLES,
+            seed=seed,
+            every=_EVERY,
+            n_jobs=n_jobs,
+        )
+    return Experiments(exposure, order, design, closure)
 
 
 def flow_design(

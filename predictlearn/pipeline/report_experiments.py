@@ -26,6 +26,23 @@ _BREAKS = re.compile(
 )
 
 
+def _closure_note(run: PredictionRun) -> list[str]:
+    """Return how far to trust the erf equations, where they were used."""
+    closure = run.experiments.closure
+    if closure is None:
+        return []
+    row = closure.original.summary.loc["closure"]
+    return [
+        "The erf equations close with Gaussian loadings, which learning makes non-Gaussian. For "
+        "one animal on this task they end "
+        f"{row['at the end']:.2g} away from the mean field "
+        f"({closure.original.settings['n_particles']} particles) in some overlap, and up "
+        f"to {row['loss, share of the first']:.2g} of the first loss in the loss. The difference "
+        f"between its two networks is {100 * closure.by_equations:+.3f}% of the first loss by the "
+        f"equations and {100 * closure.by_mean_field:+.3f}% by the mean field.",
+    ]
+
+
 def _unit_note(unit: str) -> list[str]:
     """Return a note on what an epoch stands for, where learning is a flow."""
     return [] if unit == "epochs" else [f"One epoch below is one of the {unit}."]
@@ -113,6 +130,7 @@ def exposure_section(run: PredictionRun) -> Section:
             "The spread between animals is an assumption (each vector changed at random by "
             f"{run.settings['spread between animals']:.0%}), and simulated animals carry no "
             "measurement noise; real ones need more animals than the table says.",
+            *_closure_note(run),
         ),
     )
 

@@ -14,7 +14,7 @@ from predictlearn.theory.names import PATHWAYS, pathway_slices
 if TYPE_CHECKING:
     from predictlearn.theory.overlaps import Overlaps
 
-__all__ = ["Loadings", "loadings_of"]
+__all__ = ["Loadings", "loadings_of", "particles_of"]
 
 
 @dataclass(frozen=True)
@@ -97,5 +97,27 @@ def loadings_of(
     values, vectors = np.linalg.eigh(matrix)
     root = (vectors * np.sqrt(np.clip(values, 0.0, None))) @ vectors.T
     theta = np.sqrt(n_neurons) * (white @ turn) @ root
+    where = pathway_slices(*sizes)
+    return Loadings(*(theta[:, where[p]] for p in PATHWAYS))
+
+
+def particles_of(
+    matrix: np.ndarray, sizes: tuple[int, int, int], n_particles: int, seed: np.random.SeedSequence
+) -> Loadings:
+    """Return loadings that stand for infinitely many neurons: Sobol normal points with exactly S.
+
+    Low-discrepancy points follow the Gaussian far more evenly than random draws of the same number,
+    so a network of these neurons is close to the mean field.
+    """
+    from scipy.stats import norm, qmc
+
+    dim = matrix.shape[0]
+    sampler = qmc.Sobol(dim, scramble=True, rng=np.random.default_rng(seed))
+    # scrambled points lie strictly inside the cube, so the quantiles are finite
+    points = norm.ppf(sampler.random(n_particles))
+    values, vectors = np.linalg.eigh(points.T @ points / n_particles)
+    white = points @ (vectors / np.sqrt(values)) @ vectors.T
+    values, vectors = np.linalg.eigh(matrix)
+    theta = white @ ((vectors * np.sqrt(np.clip(values, 0.0, None))) @ vectors.T)
     where = pathway_slices(*sizes)
     return Loadings(*(theta[:, where[p]] for p in PATHWAYS))
