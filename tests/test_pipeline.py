@@ -68,11 +68,16 @@ def assert_self_contained(page: str) -> None:
 def test_the_shipped_recording_gives_a_report(tmp_path):
     stages = []
     run = pipeline.predict(seed=0, max_iter=10, progress=stages.append, **{**QUICK, "n_starts": 1})
-    assert len(stages) == 5
+    assert len(stages) == 6
     assert run.case.simulated
     assert (run.fitted.sizes, run.fitted.model.nonlinearity) == ((1, 1, 1), "erf")
     assert run.fitted.held_out[0] > 0.05
     assert run.real is not None
+    closure = run.experiments.closure
+    assert closure is not None
+    # the equations are off by more than the pair differs, and the difference holds all the same
+    assert closure.by_equations == pytest.approx(closure.by_mean_field, rel=0.3)
+    assert closure.original.summary.loc["closure", "largest"] > 0.05
     assert len(run.real.loss) == 5
     page = run.report().write(tmp_path / "out")
     text = page.read_text(encoding="utf-8")
