@@ -51,11 +51,12 @@ def as_float_array(
     """
     label = f" {axes}" if axes else ""
     try:
-        array = np.asarray(value, dtype=float)
+        raw = np.asarray(value)
+        if raw.dtype.kind not in "biuf" and raw.size:
+            raise TypeError(raw.dtype.name)
+        array = np.asarray(raw, dtype=float)
     except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{name} must be a numeric array{label}; got {type(value).__name__}."
-        ) from error
+        raise InputError(f"{name} must be a numeric array{label}; got {_kind(value)}.") from error
     if ndim is not None and array.ndim != ndim:
         raise InputError(
             f"{name} must have {ndim} axes{label}; got {array.ndim}, of shape {array.shape}."
@@ -73,6 +74,12 @@ def as_float_array(
             f"{name} must be finite; {bad} of {array.size} values are NaN or infinite."
         )
     return array
+
+
+def _kind(value: object) -> str:
+    """Return what a value is, with its dtype if it is an array."""
+    dtype = getattr(value, "dtype", None)
+    return type(value).__name__ if dtype is None else f"{type(value).__name__} of {dtype}"
 
 
 def _number(name: str, value: object, expected: str) -> float:

@@ -263,3 +263,36 @@ TASK = pl.Filter(decay=0.2)
 def test_theory(call, message):
     with pytest.raises(pl.InputError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        (np.full((6, 12, 1), np.nan), "NaN throughout"),
+        (np.full((6, 12, 1), np.inf), "some are infinite"),
+    ],
+)
+def test_outputs_that_say_nothing_are_refused(outputs, message):
+    rng = np.random.default_rng(0)
+    model = pl.LowRankRNN(n_bootstrap=0)
+    with pytest.raises(pl.InputError, match=message):
+        model.fit(rng.normal(size=(6, 12, 8)), rng.normal(size=(6, 12, 1)), outputs=outputs)
+
+
+@pytest.mark.parametrize(
+    "matrix", [np.eye(4) * 1j, np.eye(4).astype(str), np.eye(4).astype(object)]
+)
+def test_arrays_that_are_not_real_numbers_are_refused(kind):
+    with pytest.raises(pl.InputError, match="matrix must be a numeric array"):
+        pl.Overlaps(np.eye(4).astype(kind))
+
+
+def test_a_value_that_is_not_finite_is_refused_before_any_algebra():
+    with pytest.raises(pl.InputError, match="mu must be finite"):
+        pl.functionally_equivalent(pl.Overlaps(np.eye(4)), "linear", mu=np.nan)
+
+
+def test_a_mat_file_as_a_recording_says_what_to_do(tmp_path):
+    (tmp_path / "session.mat").write_bytes(b"MATLAB 5.0 MAT-file")
+    with pytest.raises(pl.InputError, match="--dataset bci-learning"):
+        pl.load_recording(tmp_path / "session.mat")

@@ -38,7 +38,7 @@ def test_the_papers_pair_does_the_same_and_learns_differently():
 def test_unreachable_values_are_refused_with_the_range():
     with pytest.raises(pl.InputError, match=r"mu in \[-1, 1\].*Together they can move") as caught:
         pl.functionally_equivalent(pl.Overlaps(np.eye(4)), "linear", mu=1.5)
-    assert "66.7% of the way" in str(caught.value)
+    assert "66.67% of the way" in str(caught.value)
     with pytest.raises(pl.InputError, match="zm is loss-visible"):
         pl.functionally_equivalent(PAPER, "linear", zm=0.2)
     with pytest.raises(pl.InputError, match="uu is loss-visible for a erf"):

@@ -18,6 +18,7 @@ from predictlearn.cli.console import (
     output,
     say,
 )
+from predictlearn.errors import DivergenceError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -248,6 +249,8 @@ def _run(
             f"{row['phase']}: {row['reason']}",
             "yellow",
         )
+    if len(result.failed) >= result.n_networks * len(result.arms):
+        raise DivergenceError("no network got through any arm; try a smaller rate.", 0)
     return protocol, result
 
 

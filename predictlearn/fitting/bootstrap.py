@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
+from predictlearn.errors import InputError
 from predictlearn.fitting.inner import Data, trial_scores
 from predictlearn.fitting.moments import (
     invert,
@@ -81,7 +82,10 @@ def linearise(problem: Problem, solution: Solution) -> Linearised:
     at, theta = solution.at, solution.theta
     rolled = problem.dynamics.roll(theta)
     if rolled is None:
-        raise ArithmeticError("the fitted dynamics run away; fit again from other starts")
+        raise InputError(
+            "the fitted dynamics run away on these inputs, so outputs cannot be regressed on them; "
+            "check dt, tau and the units of inputs, or fit shorter trials"
+        )
     k, dk = (data.flatten(x) for x in rolled)
     scores = trial_scores(data, layout, k, dk, at.phi)
     p, lead = at.phi.shape[1], data.n_lead
@@ -184,11 +188,9 @@ def moments(problem: Problem, linear: Linearised) -> Array:
     Returns
     -------
     ndarray, shape (n_base, n_base)
-        From theta for erf and sampled neurons, to which the dynamics add what they know; else
-        moments of the loadings less their estimation error.
+        Moments of the loadings less their estimation error. For erf the dynamics also say something
+        of S, but through the Gaussian closure, which a finite network does not quite obey.
     """
-    if problem.layout.erf and problem.sampled:
-        return positive_part(problem.layout.unpack(linear.theta)[2])
     loadings = linear.phi[:, problem.data.n_lead :]
     return positive_part(loadings.T @ loadings / len(loadings) - linear.error)
 
@@ -245,7 +247,10 @@ def _regress_outputs(problem: Problem, theta: Array, outputs: Array) -> tuple[Ar
     """Return coefficients of the outputs on g k, and the step of each trial."""
     rolled = problem.dynamics.roll(problem.dynamics.clip(theta))
     if rolled is None:
-        raise ArithmeticError("the fitted dynamics run away; fit again from other starts")
+        raise InputError(
+            "the fitted dynamics run away on these inputs, so outputs cannot be regressed on them; "
+            "check dt, tau and the units of inputs, or fit shorter trials"
+        )
     k = rolled[0]
     regressors = k * problem.dynamics.gain(theta, k)
     n_out, n_base = outputs.shape[2], len(k)
@@ -305,11 +310,10 @@ def replicates(
         theta = problem.dynamics.clip(linear.theta + step)
         phi = linear.phi + np.tensordot(w, linear.trial_phi, axes=1) - linear.follow @ step
         loadings = phi[:, lead:]
-        vm, vu, bb = layout.unpack(theta)
+        vm, vu, _ = layout.unpack(theta)
         weights = (1.0 + v) / n_neurons
-        if not (layout.erf and problem.sampled):
-            # Estimation error enters twice: in the fit, and again in the replicate.
-            bb = (loadings * weights[:, None]).T @ loadings - 2 * linear.error
+        # Estimation error enters twice: in the fit, and again in the replicate.
+        bb = (loadings * weights[:, None]).T @ loadings - 2 * linear.error
         zb, zz = np.full((1, layout.n_base), np.nan), np.full((1, 1), np.nan)
         if readout is not None:
             zb = (readout * weights[:, None]).T @ loadings

@@ -171,6 +171,11 @@ def check_outputs(outputs: Any, readout: Any, y: Array) -> tuple[Array | None, A
     if outputs is not None:
         out = as_float_array("outputs", outputs, ndim=3, finite=False)
         check_leading_axes("outputs", out, y, "n_out")
+        if np.isinf(out).any():
+            raise InputError("outputs must be finite, or NaN where missing; some are infinite")
+        empty = [int(o) for o in np.flatnonzero(np.isnan(out).all(axis=(0, 1)))]
+        if empty:
+            raise InputError(f"outputs must hold values; column(s) {empty} are NaN throughout")
         if z is not None and z.shape[1] != out.shape[2]:
             raise InputError(
                 f"outputs and readout must have as many outputs; got {out.shape[2]} "

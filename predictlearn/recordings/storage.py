@@ -42,12 +42,17 @@ def read_npz(
     file = Path(path)
     if not file.is_file():
         raise InputError(f"no such file: {file}; expected an .npz recording")
+    if file.suffix.lower() == ".mat":
+        raise InputError(
+            f"{file} is a .mat file; recordings of your own are read from .npz (Recording.save_npz "
+            "writes them), and the BCI learning session by its name, --dataset bci-learning"
+        )
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (zipfile.BadZipFile, OSError, ValueError, EOFError, AttributeError) as error:
         raise InputError(
-            f"{file} is not a readable .npz file (truncated, or of another kind): {error}"
+            f"{file} is not a readable .npz file of plain arrays (truncated, or of another kind)"
         ) from error
     missing = [name for name in required if name not in arrays]
     if missing:

@@ -44,8 +44,8 @@ class DecisionMaking(Freezable):
         Time between stimulus and response in seconds.
     gain : float, default 0.032
         Input per unit of coherence (published: 3.2 / 100).
-    scale : float, optional
-        Coherence at which the target is 1; the largest absolute coherence if not given.
+    scale : float, default 16.0
+        Coherence at which the target is 1.
 
     Raises
     ------
@@ -69,7 +69,7 @@ class DecisionMaking(Freezable):
     stimulus: float = 9.0
     delay: float = 1.0
     gain: float = 3.2 / 100
-    scale: float | None = None
+    scale: float = 16.0
 
     n_in: ClassVar[int] = 1
     n_out: ClassVar[int] = 1
@@ -85,8 +85,6 @@ class DecisionMaking(Freezable):
         if not np.any(levels):
             raise InputError(f"coherences must hold a value other than 0; got {self.coherences!r}.")
         object.__setattr__(self, "coherences", tuple(levels.tolist()))
-        if self.scale is None:
-            object.__setattr__(self, "scale", float(np.max(np.abs(levels))))
         check_times(self, "scale")
         n_steps = bin_count(self.duration, self.dt)
         on, off, respond = self._edges()
@@ -126,6 +124,6 @@ class DecisionMaking(Freezable):
         stimulus *= self.noise
         stimulus += self.gain * levels
         inputs[:, on:off, 0] = stimulus.T
-        targets[:, respond:, 0] = (levels / (self.scale or 1.0))[:, None]
+        targets[:, respond:, 0] = (levels / self.scale)[:, None]
         weights[:, respond:, 0] = 1.0 / (self.trials * (n_steps - respond))
         return Trials(inputs, targets, weights, self.dt)

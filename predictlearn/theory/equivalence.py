@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from predictlearn.checks import as_float_array
 from predictlearn.errors import InputError, choice
 from predictlearn.theory.names import NONLINEARITIES, table_pairs
 from predictlearn.theory.overlaps import Overlaps
@@ -58,7 +59,7 @@ def functionally_equivalent(
                 f"{name} is loss-visible for a {nonlinearity} network, so changing it changes the "
                 f"function; the loss-invisible overlaps are {', '.join(hidden)}."
             )
-        target[i, j] = target[j, i] = value
+        target[i, j] = target[j, i] = float(as_float_array(name, value, ndim=0))
     try:
         return Overlaps(target, *overlaps.sizes)
     except InputError as error:
@@ -92,7 +93,7 @@ def _unreachable(overlaps: Overlaps, target: np.ndarray, new_values: dict[str, f
     return (
         f"no network has these visible overlaps with {wanted}: the table would not be positive "
         f"semidefinite. Reachable: {'; '.join(ranges)}. "
-        f"Together they can move {low:.1%} of the way."
+        f"Together they can move {100 * low:.4g}% of the way."
     )
 
 
