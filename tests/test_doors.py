@@ -279,9 +279,7 @@ def test_outputs_that_say_nothing_are_refused(outputs, message):
         model.fit(rng.normal(size=(6, 12, 8)), rng.normal(size=(6, 12, 1)), outputs=outputs)
 
 
-@pytest.mark.parametrize(
-    "matrix", [np.eye(4) * 1j, np.eye(4).astype(str), np.eye(4).astype(object)]
-)
+@pytest.mark.parametrize("kind", ["complex", "str", "object"])
 def test_arrays_that_are_not_real_numbers_are_refused(kind):
     with pytest.raises(pl.InputError, match="matrix must be a numeric array"):
         pl.Overlaps(np.eye(4).astype(kind))
