@@ -14,7 +14,7 @@ from predictlearn.pipeline.animals import animals_like, cohort_of
 from predictlearn.pipeline.bci import compare_with_block_two
 from predictlearn.pipeline.cases import case_of
 from predictlearn.pipeline.fitted import fit_recording
-from predictlearn.recordings import find_dataset
+from predictlearn.recordings import find_dataset, progress
 from predictlearn.theory.names import pathway_slices
 from predictlearn.theory.prior import HiddenPrior
 
@@ -202,6 +202,30 @@ def test_bci_drop_is_predicted(bci):
     assert targets["target"].tolist() == [0, 45, 90, 135, 180, 225, 270, 315]
     assert np.isfinite(targets.to_numpy()).all()
     assert np.corrcoef(targets["predicted at once"], targets["first third"])[0, 1] > 0.5
+
+
+def test_bci_forecast_is_scored_target_by_target(bci):
+    case, _, real = bci
+    session = case.later
+    targets = session.perturbed.trials["target"].to_numpy()
+    measured = progress(session.perturbed.activity, session.perturbed_readout, targets)
+    test = np.arange(583) >= 194
+    angles = np.unique(targets)
+    means = {a: measured[(targets == a) & ~test].mean() for a in angles}
+    when = np.minimum(real.score.fit["rate"] * np.arange(583), real.learning.time[-1])
+    curves = {a: real.learning.by_trial.mean(axis=0)[:, k] for k, a in enumerate(angles)}
+    own = np.array(
+        [np.interp(t, real.learning.time, curves[a]) for t, a in zip(when, targets, strict=True)]
+    )
+    before = np.array([means[a] for a in targets])
+    start = {a: own[(targets == a) & ~test].mean() for a in angles}
+    change = own - np.array([start[a] for a in targets])
+    expected = [
+        np.sqrt(np.mean((measured - forecast)[test] ** 2))
+        for forecast in (before, own, before + change)
+    ]
+    np.testing.assert_allclose(real.target_scores["RMSE"], expected, rtol=1e-10)
+    assert len(set(np.round(expected, 3))) == 3
 
 
 def test_bci_learning_is_scored_against_every_baseline(bci):
