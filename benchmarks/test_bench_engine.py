@@ -55,7 +55,7 @@ def _fused(overlaps, trials, nonlinearity):
 
     def call():
         value = kernels.loss_and_derivative_kernel(
-            overlaps.matrix, *overlaps.sizes, ready.a, ready.erf, ready.k_m, *judging, scratch, a
+            overlaps.matrix, *overlaps.sizes, ready.a, ready.gain, ready.k_m, *judging, scratch, a
         )
         return value, a
 
@@ -106,7 +106,7 @@ def test_network_epoch(benchmark, start):
         theta,
         *start.sizes,
         ready.a,
-        ready.erf,
+        ready.gain,
         ready.k_m,
         *ready.judging(NO_NOISE),
         rates,

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from predictlearn.checks import as_float_array
-from predictlearn.errors import InputError, choice
-from predictlearn.theory.names import NONLINEARITIES, table_pairs
+from predictlearn.errors import InputError
+from predictlearn.theory.names import nonlinearity_name, table_pairs
 from predictlearn.theory.overlaps import Overlaps
 
 __all__ = ["functionally_equivalent", "metric"]
@@ -49,7 +49,7 @@ def functionally_equivalent(
     >>> bool((twin.visible() == o.visible()).all())
     True
     """
-    choice("nonlinearity", nonlinearity, NONLINEARITIES)
+    nonlinearity_name(nonlinearity)
     hidden = overlaps.invisible_names(nonlinearity)
     target = overlaps.matrix.copy()
     for name, value in new_values.items():

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from predictlearn.errors import choice
-from predictlearn.theory.names import NONLINEARITIES, pathway_slices
+from predictlearn.theory.names import nonlinearity_name, pathway_slices
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trajectory import Trajectory
 
@@ -53,13 +52,13 @@ def conserved(overlaps: Overlaps, nonlinearity: str = "linear") -> pd.Series:
     >>> float(pl.conserved(pl.Overlaps(np.eye(4)).replace(uu=2.0))["uu-vv"])
     1.0
     """
-    choice("nonlinearity", nonlinearity, NONLINEARITIES)
+    kind = nonlinearity_name(nonlinearity)
     rank = overlaps.rank
     difference = overlaps.block("u", "u") - overlaps.block("v", "v")
     values = {
         _letters("uu-vv", i, j, rank): difference[i, j] for i in range(rank) for j in range(i, rank)
     }
-    if nonlinearity == "linear":
+    if kind == "linear":
         where = pathway_slices(*overlaps.sizes)
         signs = np.ones(overlaps.dim)
         signs[: where["v"].start] = -1.0

@@ -24,14 +24,21 @@ import math
 import numpy as np
 from numba import njit
 
+from predictlearn.theory import gain_kernels, row_kernels, single_kernels
+from predictlearn.theory.compiled import forget_stale
+from predictlearn.theory.gain_kernels import gain_and_slope, judge, tabulated_gain
+from predictlearn.theory.row_kernels import add_products, mix, row_products
+from predictlearn.theory.single_kernels import single_adjoint, single_forward
+
 __all__ = [
     "BLOCK",
     "buffer_size",
     "filter_inputs",
-    "judge",
     "loss_and_derivative_kernel",
     "rollout_kernel",
 ]
+
+forget_stale(__file__, gain_kernels.__file__, row_kernels.__file__, single_kernels.__file__)
 
 # Trials in a block: longer vector loops outweigh what no longer fits in the second-level cache
 # (measured from 16 to 128).
@@ -40,13 +47,18 @@ BLOCK = 128
 FEW = 2
 _FAST = {"contract", "reassoc", "nsz"}
 _HALF_PI = math.pi / 2
-_QUARTER_PI = math.pi / 4
 
 
-def buffer_size(n_steps: int, n_trials: int, rank: int, n_out: int) -> int:
+def buffer_size(n_steps: int, n_trials: int, n_in: int, rank: int, n_out: int) -> int:
     """Return how many numbers of scratch space `loss_and_derivative_kernel` needs."""
     width = min(BLOCK, n_trials)
-    return width * (n_steps * (rank + 1 + n_out) + 3 + 2 * rank)
+    return width * (n_steps * (rank + 2 + n_out) + work_rows(n_in, rank, n_out))
+
+
+@njit(cache=True)
+def work_rows(n_in: int, rank: int, n_out: int) -> int:
+    """Return how many rows of one bin the block loops keep."""
+    return 2 * (n_in + rank) + rank + n_out + rank + 1
 
 
 @njit(cache=True)
@@ -64,238 +76,142 @@ def filter_inputs(inputs: np.ndarray, a: float) -> np.ndarray:
     return k
 
 
-@njit(cache=True, fastmath=_FAST)
-def judge(
-    y: np.ndarray,
-    targets: np.ndarray,
-    weights: np.ndarray,
-    noise: np.ndarray,
-    offset: np.ndarray,
-    smoothing: np.ndarray,
-    direct: bool,
-    first: int,
-    width: int,
-) -> float:
-    """Turn outputs y, (time, n_out, width), into dL/dy in place; return the loss.
-
-    `first` is the block's first trial in targets and weights. `noise`, if not empty, is added to
-    the targets for the derivative only: the loss returned is that of the clean targets.
-    """
-    n_steps, n_out = y.shape[0], y.shape[1]
-    noisy = noise.shape[0] > 0
-    total = 0.0
-    if not direct:
-        for t in range(n_steps):
-            for o in range(n_out):
-                shift = offset[o]
-                for p in range(width):
-                    y[t, o, p] += shift
-                if t > 0:
-                    for j in range(n_out):
-                        f = smoothing[o, j]
-                        if f != 0.0:
-                            for p in range(width):
-                                y[t, o, p] += f * y[t - 1, j, p]
-    for t in range(n_steps):
-        for o in range(n_out):
-            for p in range(width):
-                error = y[t, o, p] - targets[t, o, first + p]
-                weighted = weights[t, o, first + p] * error
-                total += weighted * error
-                y[t, o, p] = 2.0 * weighted
-            if noisy:
-                for p in range(width):
-                    y[t, o, p] -= 2.0 * weights[t, o, first + p] * noise[t, o, first + p]
-    if not direct:
-        for t in range(n_steps - 2, -1, -1):
-            for o in range(n_out):
-                for j in range(n_out):
-                    f = smoothing[j, o]
-                    if f != 0.0:
-                        for p in range(width):
-                            y[t, o, p] += f * y[t + 1, j, p]
-    return total
-
-
-@njit(cache=True, fastmath=_FAST)
+@njit(cache=True, fastmath=_FAST, error_model="numpy")
 def _forward(
     s: np.ndarray,
     n_in: int,
     rank: int,
     n_out: int,
     a: float,
-    erf: bool,
+    gain: np.ndarray,
     km: np.ndarray,
-    first: int,
-    width: int,
+    first: np.uintp,
+    width: np.uintp,
     ku: np.ndarray,
     g: np.ndarray,
+    slope: np.ndarray,
     y: np.ndarray,
     work: np.ndarray,
 ) -> None:
-    """Roll out one block of trials: fill ku (time, rank, .), g (time, .) and y (time, n_out, .)."""
-    n_steps = km.shape[0]
+    """Roll out one block of trials: fill ku (time * rank, .), g (time, .) and y (time * n_out, .).
+
+    For a tabulated gain `slope`, (time, .), gets 2 dg/dDelta.
+    """
     b = n_in + rank
-    for r in range(rank):
+    keep = 1.0 - a
+    kind = gain.size
+    # rows of one bin: k, whose last rows are the running state, then B k, then c of v
+    k, bk, c = work[:b], work[b : 2 * b], work[2 * b : 2 * b + rank]
+    for r in range(n_in, b):
         for p in range(width):
-            ku[0, r, p] = 0.0
-    for t in range(n_steps):
-        if erf:
-            delta = work[0]
-            for i in range(n_in):
-                for j in range(i + 1):
-                    w = s[i, j] if i == j else 2.0 * s[i, j]
-                    if i == 0:
-                        for p in range(width):
-                            delta[p] = w * km[t, 0, first + p] * km[t, 0, first + p]
-                    else:
-                        for p in range(width):
-                            delta[p] += w * km[t, i, first + p] * km[t, j, first + p]
+            k[r, p] = 0.0
+    for t in range(km.shape[0]):
+        for j in range(n_in):
+            for p in range(width):
+                k[j, p] = km[t, j, first + p]
+        for r in range(rank):
+            for p in range(width):
+                ku[t * rank + r, p] = k[n_in + r, p]
+        if kind > 0:
+            mix(s, 0, k, b, width, bk, 0, b)
+            row_products(k, bk, b, width, g, t)
+        if kind == 1:
+            for p in range(width):
+                g[t, p] = 1.0 / math.sqrt(1.0 + _HALF_PI * g[t, p])
+        elif kind > 1:
+            tabulated_gain(gain, g, slope, t, width)
+        mix(s, b, k, b, width, c, 0, rank)
+        mix(s, b + rank, k, b, width, y, t * n_out, n_out)
+        if kind == 0:
             for r in range(rank):
-                for j in range(n_in):
-                    w = 2.0 * s[n_in + r, j]
-                    for p in range(width):
-                        delta[p] += w * ku[t, r, p] * km[t, j, first + p]
-                for j in range(r + 1):
-                    w = s[n_in + r, n_in + j] if r == j else 2.0 * s[n_in + r, n_in + j]
-                    for p in range(width):
-                        delta[p] += w * ku[t, r, p] * ku[t, j, p]
+                for p in range(width):
+                    k[n_in + r, p] = keep * k[n_in + r, p] + a * c[r, p]
+            continue
+        for o in range(n_out):
             for p in range(width):
-                g[t, p] = 1.0 / math.sqrt(1.0 + _HALF_PI * delta[p])
-        for o in range(rank + n_out):
-            if o < rank and t == n_steps - 1:
-                continue
-            c = work[1]
-            w = s[b + o, 0]
+                y[t * n_out + o, p] *= g[t, p]
+        for r in range(rank):
             for p in range(width):
-                c[p] = w * km[t, 0, first + p]
-            for j in range(1, n_in):
-                w = s[b + o, j]
-                for p in range(width):
-                    c[p] += w * km[t, j, first + p]
-            for j in range(rank):
-                w = s[b + o, n_in + j]
-                for p in range(width):
-                    c[p] += w * ku[t, j, p]
-            if o < rank:
-                if erf:
-                    for p in range(width):
-                        ku[t + 1, o, p] = (1.0 - a) * ku[t, o, p] + a * g[t, p] * c[p]
-                else:
-                    for p in range(width):
-                        ku[t + 1, o, p] = (1.0 - a) * ku[t, o, p] + a * c[p]
-            elif erf:
-                for p in range(width):
-                    y[t, o - rank, p] = g[t, p] * c[p]
-            else:
-                for p in range(width):
-                    y[t, o - rank, p] = c[p]
+                k[n_in + r, p] = keep * k[n_in + r, p] + a * g[t, p] * c[r, p]
 
 
-@njit(cache=True, fastmath=_FAST)
+@njit(cache=True, fastmath=_FAST, error_model="numpy")
 def _adjoint(
     s: np.ndarray,
     n_in: int,
     rank: int,
     n_out: int,
     a: float,
-    erf: bool,
+    gain: np.ndarray,
     km: np.ndarray,
-    first: int,
-    width: int,
+    first: np.uintp,
+    width: np.uintp,
     ku: np.ndarray,
     g: np.ndarray,
+    slope: np.ndarray,
     e: np.ndarray,
     grad: np.ndarray,
     work: np.ndarray,
 ) -> None:
     """Run one block backwards and add its share of A to `grad`, (D, D), lower triangle."""
-    n_steps = km.shape[0]
     b = n_in + rank
-    lam = work[2 : 2 + rank]
-    new = work[2 + rank : 2 + 2 * rank]
-    q = work[1]
-    sdot = work[0]
-    gq = work[2 + 2 * rank]
+    n_rows = rank + n_out
+    keep = 1.0 - a
+    kind = gain.size
+    weights = s[b:, :b].T.copy()
+    k, back = work[:b], work[b : 2 * b]
+    q, lam = work[2 * b : 2 * b + n_rows], work[2 * b + n_rows : 2 * b + n_rows + rank]
+    dot = work[2 * b + n_rows + rank :]
     for r in range(rank):
         for p in range(width):
             lam[r, p] = 0.0
-    for t in range(n_steps - 1, -1, -1):
+    for t in range(km.shape[0] - 1, -1, -1):
+        for j in range(n_in):
+            for p in range(width):
+                k[j, p] = km[t, j, first + p]
         for r in range(rank):
             for p in range(width):
-                new[r, p] = (1.0 - a) * lam[r, p]
-        if erf:
+                k[n_in + r, p] = ku[t * rank + r, p]
+                q[r, p] = a * lam[r, p]
+        for o in range(n_out):
             for p in range(width):
-                sdot[p] = 0.0
-        for o in range(rank + n_out):
-            if o < rank:
-                if t == n_steps - 1:
-                    continue
-                for p in range(width):
-                    q[p] = a * lam[o, p]
-            else:
-                for p in range(width):
-                    q[p] = e[t, o - rank, p]
-            if erf:
-                for p in range(width):
-                    gq[p] = g[t, p] * q[p]
-            else:
-                for p in range(width):
-                    gq[p] = q[p]
-            for j in range(n_in):
-                w = s[b + o, j]
-                total = 0.0
-                if erf:
-                    for p in range(width):
-                        k = km[t, j, first + p]
-                        total += gq[p] * k
-                        sdot[p] += w * k * q[p]
-                else:
-                    for p in range(width):
-                        total += gq[p] * km[t, j, first + p]
-                grad[b + o, j] += total
-            for j in range(rank):
-                w = s[b + o, n_in + j]
-                total = 0.0
-                if erf:
-                    for p in range(width):
-                        total += gq[p] * ku[t, j, p]
-                        sdot[p] += w * ku[t, j, p] * q[p]
-                        new[j, p] += w * gq[p]
-                else:
-                    for p in range(width):
-                        total += gq[p] * ku[t, j, p]
-                        new[j, p] += w * gq[p]
-                grad[b + o, n_in + j] += total
-        if erf:
-            for p in range(width):
-                gt = g[t, p]
-                sdot[p] *= -_HALF_PI * gt * gt * gt  # 2 g'(Delta) (q . c)
-            for i in range(n_in):
-                for j in range(i + 1):
-                    total = 0.0
-                    for p in range(width):
-                        total += sdot[p] * km[t, i, first + p] * km[t, j, first + p]
-                    grad[i, j] += total
+                q[rank + o, p] = e[t * n_out + o, p]
+        if kind == 0:
+            mix(weights, n_in, q, n_rows, width, back, n_in, rank)
+            add_products(q, 0, k, b, width, grad, b, n_rows)
             for r in range(rank):
-                for j in range(n_in):
-                    w = s[n_in + r, j]
-                    total = 0.0
-                    for p in range(width):
-                        k = sdot[p] * km[t, j, first + p]
-                        total += k * ku[t, r, p]
-                        new[r, p] += w * k
-                    grad[n_in + r, j] += total
-                for j in range(rank):
-                    w = s[n_in + r, n_in + j]
-                    total = 0.0
-                    for p in range(width):
-                        k = sdot[p] * ku[t, j, p]
-                        total += k * ku[t, r, p]
-                        new[r, p] += w * k
-                    if j <= r:
-                        grad[n_in + r, n_in + j] += total
-        lam, new = new, lam
+                for p in range(width):
+                    lam[r, p] = keep * lam[r, p] + back[n_in + r, p]
+            continue
+        # back_j = (W' q)_j, so that q . c is the sum of k_j back_j
+        mix(weights, 0, q, n_rows, width, back, 0, b)
+        row_products(k, back, b, width, dot, 0)
+        if kind == 1:
+            for p in range(width):
+                dot[0, p] *= -_HALF_PI * g[t, p] * g[t, p] * g[t, p]
+        else:
+            for p in range(width):
+                dot[0, p] *= slope[t, p]
+        # dot is now 2 s_t = 2 g'(Delta) (q . c)
+        for o in range(n_rows):
+            for p in range(width):
+                q[o, p] *= g[t, p]
+        add_products(q, 0, k, b, width, grad, b, n_rows)
+        for r in range(rank):
+            for p in range(width):
+                lam[r, p] = keep * lam[r, p] + g[t, p] * back[n_in + r, p]
+        # rows of B k, then of s k, in the place of W' q
+        mix(s, n_in, k, b, width, back, n_in, rank)
+        for r in range(rank):
+            for p in range(width):
+                lam[r, p] += dot[0, p] * back[n_in + r, p]
+        for i in range(b):
+            for p in range(width):
+                back[i, p] = dot[0, p] * k[i, p]
+        for i in range(0, b, 2):
+            # row i of the lower triangle takes one column that the symmetry fills anyway
+            pair = min(2, b - i)
+            add_products(back, i, k, i + pair, width, grad, i, pair)
 
 
 @njit(cache=True, fastmath=_FAST)
@@ -305,7 +221,7 @@ def _few(
     rank: int,
     n_out: int,
     a: float,
-    erf: bool,
+    gain: np.ndarray,
     km: np.ndarray,
     targets: np.ndarray,
     weights: np.ndarray,
@@ -315,6 +231,7 @@ def _few(
     direct: bool,
     ku: np.ndarray,
     g: np.ndarray,
+    slope: np.ndarray,
     y: np.ndarray,
     grad: np.ndarray,
 ) -> float:
@@ -326,28 +243,30 @@ def _few(
     n_steps, _, n_trials = km.shape
     b = n_in + rank
     keep = 1.0 - a
+    curved = gain.size > 0
     total = 0.0
     k = np.empty(b)
     lam = np.empty(rank)
     new = np.empty(rank)
     for p in range(n_trials):
         for r in range(rank):
-            ku[0, r, 0] = 0.0
+            ku[r, 0] = 0.0
         for t in range(n_steps):
             for j in range(n_in):
                 k[j] = km[t, j, p]
             for r in range(rank):
-                k[n_in + r] = ku[t, r, 0]
+                k[n_in + r] = ku[t * rank + r, 0]
             gt = 1.0
-            if erf:
+            if curved:
                 delta = 0.0
                 for i in range(b):
                     c = 0.0
                     for j in range(b):
                         c += s[i, j] * k[j]
                     delta += k[i] * c
-                gt = 1.0 / math.sqrt(1.0 + _HALF_PI * delta)
+                gt, twice = gain_and_slope(gain, delta)
                 g[t, 0] = gt
+                slope[t, 0] = twice
             for o in range(rank + n_out):
                 c = 0.0
                 for j in range(b):
@@ -356,17 +275,19 @@ def _few(
                 if o >= rank:
                     y[t, o - rank, 0] = c
                 elif t < n_steps - 1:
-                    ku[t + 1, o, 0] = keep * k[n_in + o] + a * c
-        total += judge(y, targets, weights, noise, offset, smoothing, direct, p, 1)
+                    ku[(t + 1) * rank + o, 0] = keep * k[n_in + o] + a * c
+        total += judge(
+            y, targets, weights, noise, offset, smoothing, direct, np.uintp(p), np.uintp(1)
+        )
         for r in range(rank):
             lam[r] = 0.0
         for t in range(n_steps - 1, -1, -1):
             for j in range(n_in):
                 k[j] = km[t, j, p]
             for r in range(rank):
-                k[n_in + r] = ku[t, r, 0]
+                k[n_in + r] = ku[t * rank + r, 0]
                 new[r] = keep * lam[r]
-            gt = g[t, 0] if erf else 1.0
+            gt = g[t, 0] if curved else 1.0
             dot = 0.0
             for o in range(rank + n_out):
                 q = a * lam[o] if o < rank else y[t, o - rank, 0]
@@ -377,8 +298,8 @@ def _few(
                     grad[b + o, j] += gq * k[j]
                     if j >= n_in:
                         new[j - n_in] += w * gq
-            if erf:
-                dot *= -_HALF_PI * gt * gt * gt  # 2 g'(Delta) (q . c)
+            if curved:
+                dot *= slope[t, 0]  # 2 g'(Delta) (q . c)
                 for i in range(b):
                     c = 0.0
                     for j in range(b):
@@ -394,16 +315,19 @@ def _few(
 
 @njit(cache=True)
 def rollout_kernel(
-    s: np.ndarray, n_in: int, rank: int, n_out: int, a: float, erf: bool, km: np.ndarray
+    s: np.ndarray, n_in: int, rank: int, n_out: int, a: float, gain: np.ndarray, km: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return k_u, g and y, (time, variables, trials), of all trials."""
     n_steps, _, n_trials = km.shape
-    ku = np.zeros((n_steps, rank, n_trials))
+    ku = np.empty((n_steps * rank, n_trials))
     g = np.ones((n_steps, n_trials))
-    y = np.zeros((n_steps, n_out, n_trials))
-    work = np.zeros((2, n_trials))
-    _forward(s, n_in, rank, n_out, a, erf, km, 0, n_trials, ku, g, y, work)
-    return ku, g, y
+    y = np.empty((n_steps * n_out, n_trials))
+    slope = np.empty((n_steps if gain.size > 1 else 0, n_trials))
+    work = np.empty((work_rows(n_in, rank, n_out), n_trials))
+    width = np.uintp(n_trials)
+    _forward(s, n_in, rank, n_out, a, gain, km, np.uintp(0), width, ku, g, slope, y, work)
+    shape = (n_steps, rank, n_trials)
+    return ku.reshape(shape), g, y.reshape((n_steps, n_out, n_trials))
 
 
 @njit(cache=True)
@@ -413,7 +337,7 @@ def loss_and_derivative_kernel(
     rank: int,
     n_out: int,
     a: float,
-    erf: bool,
+    gain: np.ndarray,
     km: np.ndarray,
     targets: np.ndarray,
     weights: np.ndarray,
@@ -429,47 +353,39 @@ def loss_and_derivative_kernel(
     `buffer` has at least `buffer_size` numbers: scratch space, kept between epochs.
     """
     n_steps, _, n_trials = km.shape
-    width = min(BLOCK, n_trials)
-    size = n_steps * width
-    ku = buffer[: size * rank].reshape((n_steps, rank, width))
-    g = buffer[size * rank : size * (rank + 1)].reshape((n_steps, width))
-    y = buffer[size * (rank + 1) : size * (rank + 1 + n_out)].reshape((n_steps, n_out, width))
-    rows = 3 + 2 * rank
-    used = size * (rank + 1 + n_out)
-    work = buffer[used : used + rows * width].reshape((rows, width))
+    block = min(BLOCK, n_trials)
+    used = n_steps * rank
+    rows = buffer[: (buffer.size // block) * block].reshape((-1, block))
+    ku, g = rows[:used], rows[used : used + n_steps]
+    used += n_steps
+    y = rows[used : used + n_steps * n_out]
+    used += n_steps * n_out
+    slope, work = rows[used : used + n_steps], rows[used + n_steps :]
+    outputs = y.reshape((n_steps, n_out, block))
     grad[:] = 0.0
     total = 0.0
-    few = n_trials <= FEW
-    if few:
+    if n_trials <= FEW:
         total = _few(
-            s,
-            n_in,
-            rank,
-            n_out,
-            a,
-            erf,
-            km,
-            targets,
-            weights,
-            noise,
-            offset,
-            smoothing,
-            direct,
-            ku,
-            g,
-            y,
-            grad,
-        )
-    for first in range(0, 0 if few else n_trials, width):
-        here = min(width, n_trials - first)
-        _forward(s, n_in, rank, n_out, a, erf, km, first, here, ku, g, y, work)
-        if here < width:
+            s, n_in, rank, n_out, a, gain, km, targets, weights, noise, offset, smoothing, direct,
+            ku, g, slope, outputs, grad,
+        )  # fmt: skip
+    else:
+        single = n_in + rank + n_out == 3
+        for start in range(0, n_trials, block):
+            first, width = np.uintp(start), np.uintp(min(block, n_trials - start))
+            if single:
+                single_forward(s, a, gain, km, first, width, ku, g, slope, y, work)
+            else:
+                _forward(s, n_in, rank, n_out, a, gain, km, first, width, ku, g, slope, y, work)
             total += judge(
-                y[:, :, :here], targets, weights, noise, offset, smoothing, direct, first, here
+                outputs, targets, weights, noise, offset, smoothing, direct, first, width
             )
-        else:
-            total += judge(y, targets, weights, noise, offset, smoothing, direct, first, here)
-        _adjoint(s, n_in, rank, n_out, a, erf, km, first, here, ku, g, y, grad, work)
+            if single:
+                single_adjoint(s, a, gain, km, first, width, ku, g, slope, y, work, grad)
+            else:
+                _adjoint(
+                    s, n_in, rank, n_out, a, gain, km, first, width, ku, g, slope, y, grad, work
+                )
     for i in range(grad.shape[0]):
         for j in range(i):
             grad[j, i] = grad[i, j]

@@ -188,7 +188,7 @@ def learn(
         noise = NO_NOISE
         if getattr(rule, "target_noise", 0.0) > 0:
             noise = np.empty(ready.noise_shape)
-        model = (ready.a, ready.erf, ready.k_m, *ready.judging(noise), scratch, losses, kept)
+        model = (ready.a, ready.gain, ready.k_m, *ready.judging(noise), scratch, losses, kept)
         head = (*overlaps.sizes, count, every, done, rule.rate)
         if isinstance(rule, DirectDescent):
             ran = steps.descend_directly(joint[0], *head, *model)

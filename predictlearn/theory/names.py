@@ -16,6 +16,7 @@ __all__ = [
     "PATHWAYS",
     "hidden_names",
     "invisible_names",
+    "nonlinearity_name",
     "overlap_names",
     "pathway_slices",
     "recordable_names",
@@ -25,7 +26,7 @@ __all__ = [
 ]
 
 PATHWAYS = ("m", "u", "v", "z")
-NONLINEARITIES = ("linear", "erf")
+NONLINEARITIES = ("linear", "erf", "tanh")
 
 # The order of a table: what a linear loss sees, then what it does not.
 _SEEN_LINEAR = ("zm", "zu", "vm", "vu")
@@ -98,8 +99,22 @@ def table_pairs(n_in: int, rank: int, n_out: int) -> dict[str, tuple[int, int]]:
     return {name: (i, j) for name, _, i, j in _pairs(n_in, rank, n_out)}
 
 
+def nonlinearity_name(nonlinearity: object) -> str:
+    """Return the name of a nonlinearity: a known name, or that of an object that has one.
+
+    Examples
+    --------
+    >>> nonlinearity_name("erf")
+    'erf'
+    """
+    name = getattr(nonlinearity, "name", None)
+    if not isinstance(nonlinearity, str) and isinstance(name, str):
+        return name
+    return choice("nonlinearity", nonlinearity, NONLINEARITIES)
+
+
 def visible_names(
-    n_in: int = 1, rank: int = 1, n_out: int = 1, nonlinearity: str = "linear"
+    n_in: int = 1, rank: int = 1, n_out: int = 1, nonlinearity: object = "linear"
 ) -> tuple[str, ...]:
     """Return the loss-visible overlaps: those that decide what the network does now.
 
@@ -108,13 +123,12 @@ def visible_names(
     >>> visible_names(nonlinearity="erf")
     ('zm', 'zu', 'vm', 'vu', 'mu', 'mm', 'uu')
     """
-    choice("nonlinearity", nonlinearity, NONLINEARITIES)
-    seen = _SEEN_LINEAR if nonlinearity == "linear" else _SEEN_LINEAR + _ACTIVITY
+    seen = _SEEN_LINEAR if nonlinearity_name(nonlinearity) == "linear" else _SEEN_LINEAR + _ACTIVITY
     return _select(n_in, rank, n_out, seen)
 
 
 def invisible_names(
-    n_in: int = 1, rank: int = 1, n_out: int = 1, nonlinearity: str = "linear"
+    n_in: int = 1, rank: int = 1, n_out: int = 1, nonlinearity: object = "linear"
 ) -> tuple[str, ...]:
     """Return the loss-invisible overlaps: those that decide only how the network learns.
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from predictlearn.checks import positive
-from predictlearn.errors import InputError, choice
+from predictlearn.errors import InputError
 from predictlearn.theory import kernels
-from predictlearn.theory.names import NONLINEARITIES
+from predictlearn.theory.nonlinearity import Nonlinearity, resolve
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Trials
 
@@ -50,20 +50,21 @@ class Prepared:
     ----------
     trials : Trials
         The batch.
-    nonlinearity : {"linear", "erf"}
+    nonlinearity : {"linear", "erf", "tanh"} or Nonlinearity
         Which phi.
     tau : float
         Time constant in seconds, at least dt.
     """
 
-    def __init__(self, trials: Trials, nonlinearity: str, tau: float) -> None:
-        choice("nonlinearity", nonlinearity, NONLINEARITIES)
+    def __init__(self, trials: Trials, nonlinearity: str | Nonlinearity, tau: float) -> None:
+        self.nonlinearity = resolve(nonlinearity)
         tau = positive("tau", tau)
         if tau < trials.dt:
             raise InputError(
                 f"tau must be at least the bin width dt = {trials.dt:g} s; got {tau:g} s."
             )
-        self.erf = nonlinearity == "erf"
+        self.gain = self.nonlinearity.gain_table
+        self.erf = self.nonlinearity.name == "erf"
         self.a = trials.dt / tau
         self.inputs = _time_major(trials.inputs)
         self.k_m = kernels.filter_inputs(self.inputs, self.a)
@@ -87,7 +88,7 @@ class Prepared:
     def scratch(self, rank: int) -> np.ndarray:
         """Return scratch space for `loss_and_derivative_kernel`."""
         n_steps, _, n_trials = self.k_m.shape
-        return np.empty(kernels.buffer_size(n_steps, n_trials, rank, self.n_out))
+        return np.empty(kernels.buffer_size(n_steps, n_trials, self.n_in, rank, self.n_out))
 
 
 NO_NOISE = np.empty((0, 0, 0))
@@ -110,7 +111,7 @@ def check_fit(overlaps: Overlaps, n_in: int, n_out: int, what: str) -> None:
 
 
 def simulate(
-    overlaps: Overlaps, trials: Trials, nonlinearity: str = "linear", tau: float = 1.0
+    overlaps: Overlaps, trials: Trials, nonlinearity: str | Nonlinearity = "linear", tau: float = 1.0
 ) -> Activity:
     """Roll out the reduced activity.
 
@@ -120,7 +121,7 @@ def simulate(
         The network.
     trials : Trials
         The inputs; targets and weights are not used.
-    nonlinearity : {"linear", "erf"}
+    nonlinearity : {"linear", "erf", "tanh"} or Nonlinearity
         Which phi.
     tau : float, default 1.0
         Time constant in seconds, at least the bin width.
@@ -152,14 +153,14 @@ def simulate(
     check_fit(overlaps, trials.n_in, trials.n_out, "the batch of trials")
     ready = Prepared(trials, nonlinearity, tau)
     k_u, g, y = kernels.rollout_kernel(
-        overlaps.matrix, *overlaps.sizes, ready.a, ready.erf, ready.k_m
+        overlaps.matrix, *overlaps.sizes, ready.a, ready.gain, ready.k_m
     )
     k_m, k_u, outputs = (np.ascontiguousarray(np.moveaxis(x, 2, 0)) for x in (ready.k_m, k_u, y))
     return Activity(k_m, k_u, outputs, np.ascontiguousarray(g.T))
 
 
 def loss_and_derivative(
-    overlaps: Overlaps, trials: Trials, nonlinearity: str = "linear", tau: float = 1.0
+    overlaps: Overlaps, trials: Trials, nonlinearity: str | Nonlinearity = "linear", tau: float = 1.0
 ) -> tuple[float, np.ndarray]:
     """Return the loss and its derivative matrix A.
 
@@ -169,7 +170,7 @@ def loss_and_derivative(
         The network.
     trials : Trials
         The batch.
-    nonlinearity : {"linear", "erf"}
+    nonlinearity : {"linear", "erf", "tanh"} or Nonlinearity
         Which phi.
     tau : float, default 1.0
         Time constant in seconds.
@@ -210,7 +211,7 @@ def _evaluate(
         np.ascontiguousarray(matrix),
         *sizes,
         ready.a,
-        ready.erf,
+        ready.gain,
         ready.k_m,
         *ready.judging(NO_NOISE),
         ready.scratch(sizes[1]),
@@ -223,7 +224,7 @@ def losses_along(
     matrices: np.ndarray,
     sizes: tuple[int, int, int],
     trials: Trials,
-    nonlinearity: str = "linear",
+    nonlinearity: str | Nonlinearity = "linear",
     tau: float = 1.0,
 ) -> np.ndarray:
     """Return the loss at each of many overlap matrices, (rows, D, D), on the same trials."""
@@ -232,7 +233,7 @@ def losses_along(
 
 
 def loss(
-    overlaps: Overlaps, trials: Trials, nonlinearity: str = "linear", tau: float = 1.0
+    overlaps: Overlaps, trials: Trials, nonlinearity: str | Nonlinearity = "linear", tau: float = 1.0
 ) -> float:
     """Return the loss alone; see `loss_and_derivative`."""
     return trials.loss(simulate(overlaps, trials, nonlinearity, tau).outputs)
