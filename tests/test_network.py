@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from conftest import random_overlaps
 from oracles import judged_loss, network_outputs, random_trials
+from scipy import special
 
 import predictlearn as pl
+from predictlearn.network import phi_kernels
 from predictlearn.network.kernels import network_loss_and_gradient
+from predictlearn.theory.nonlinearity import Nonlinearity, network_phi
 from predictlearn.theory.reduced import NO_NOISE, Prepared
 
 SIZES = [(1, 1, 1), (1, 2, 1), (2, 2, 2)]
@@ -24,6 +27,23 @@ def test_activity_matches_a_dense_network(sizes, nonlinearity):
     np.testing.assert_allclose(outputs, expected, atol=1e-13)
 
 
+def loss_and_gradient(theta, sizes, trials, nonlinearity):
+    """The compiled loss and N times its gradient, (D, N), for theta of that layout."""
+    ready = Prepared(trials, nonlinearity, 1.0)
+    gradient = np.empty_like(theta)
+    loss = network_loss_and_gradient(
+        theta,
+        *sizes,
+        ready.a,
+        *network_phi(nonlinearity),
+        ready.k_m,
+        *ready.judging(NO_NOISE),
+        np.empty((trials.n_steps, theta.shape[1])),
+        gradient,
+    )
+    return loss, gradient
+
+
 @pytest.mark.parametrize("nonlinearity", ["linear", "erf"])
 @pytest.mark.parametrize("sizes", SIZES)
 @pytest.mark.parametrize("observer", [False, True])
@@ -31,18 +51,7 @@ def test_gradient_matches_complex_step_through_the_dense_network(sizes, nonlinea
     n = 12
     theta = random_overlaps(2, *sizes).loadings(n, seed=3).stacked
     trials = random_trials(4, sizes[0], sizes[2], n_trials=2, n_steps=8, observer=observer)
-    ready = Prepared(trials, nonlinearity, 1.0)
-    gradient = np.empty((theta.shape[1], n))
-    loss = network_loss_and_gradient(
-        np.ascontiguousarray(theta.T),
-        *sizes,
-        ready.a,
-        ready.erf,
-        ready.k_m,
-        *ready.judging(NO_NOISE),
-        np.empty((trials.n_steps, n)),
-        gradient,
-    )
+    loss, gradient = loss_and_gradient(np.ascontiguousarray(theta.T), sizes, trials, nonlinearity)
     assert loss == pytest.approx(
         judged_loss(network_outputs(theta, sizes, trials, nonlinearity), trials), rel=1e-12
     )
@@ -55,6 +64,117 @@ def test_gradient_matches_complex_step_through_the_dense_network(sizes, nonlinea
             value = judged_loss(network_outputs(moved, sizes, trials, nonlinearity), trials)
             expected[column, i] = n * value.imag / h
     np.testing.assert_allclose(gradient, expected, atol=1e-12 * np.abs(expected).max())
+
+
+def _rational(x):
+    return x / np.sqrt(1 + x**2)
+
+
+RATIONAL = Nonlinearity("rational", _rational, lambda x: (1 + x**2) ** -1.5)
+
+
+@pytest.mark.parametrize("nonlinearity", ["tanh", RATIONAL], ids=str)
+@pytest.mark.parametrize("sizes", SIZES)
+def test_gradient_of_other_nonlinearities_matches_differences(sizes, nonlinearity):
+    trials = random_trials(14, sizes[0], sizes[2], n_trials=2, n_steps=10, observer=True)
+    theta = 2.0 * random_overlaps(12, *sizes).loadings(9, seed=3).stacked.T.copy()
+    loss, gradient = loss_and_gradient(theta, sizes, trials, nonlinearity)
+    h = 1e-5
+    expected = np.empty_like(gradient)
+    for place in np.ndindex(*theta.shape):
+        ends = []
+        for sign in (1, -1):
+            moved = theta.copy()
+            moved[place] += sign * h
+            ends.append(loss_and_gradient(moved, sizes, trials, nonlinearity)[0])
+        expected[place] = theta.shape[1] * (ends[0] - ends[1]) / (2 * h)
+    # rounding of the loss, over the step, and the next order of the difference
+    atol = theta.shape[1] * (1e-15 * loss / h) + 1e-8 * np.abs(expected).max()
+    np.testing.assert_allclose(gradient, expected, atol=atol)
+    linear = loss_and_gradient(theta, sizes, trials, "linear")[1]
+    assert np.abs(gradient - linear).max() > 0.05 * np.abs(linear).max()  # phi matters here
+
+
+@pytest.mark.parametrize(
+    ("nonlinearity", "function"), [("tanh", np.tanh), (RATIONAL, _rational)], ids=str
+)
+def test_activity_of_other_nonlinearities_matches_a_dense_network(nonlinearity, function):
+    trials = random_trials(15, n_trials=2, n_steps=20)
+    loadings = random_overlaps(13).loadings(30, seed=2)
+    activity = pl.run_network(loadings, trials, nonlinearity)
+    a = trials.dt
+    for p in range(trials.n_trials):
+        h = np.zeros(30)
+        for t in range(trials.n_steps):
+            drive = loadings.u @ loadings.v.T @ function(h) / 30 + loadings.m @ trials.inputs[p, t]
+            h = (1 - a) * h + a * drive
+            np.testing.assert_allclose(activity.h[p, t], h, atol=1e-10)
+            np.testing.assert_allclose(
+                activity.outputs[p, t], loadings.z.T @ function(h) / 30, atol=1e-10
+            )
+
+
+def _filled(function, x, *arguments):
+    out = np.empty_like(x)
+    function(x, *arguments, out)
+    return out
+
+
+ERF_TABLE, TANH_TABLE = network_phi("erf"), network_phi("tanh")
+CURRENTS = np.concatenate(
+    [
+        np.linspace(-9.0, 9.0, 200_001),
+        np.random.default_rng(0).normal(size=50_000)
+        * 10.0 ** np.repeat(np.arange(-8.0, 2.0), 5000),
+        [1e-310, 1.0, -1.0, 0.5, -0.5, np.nextafter(1.0, 0.0), 1e10, -1e300, np.inf, -np.inf],
+    ]
+)
+
+
+def test_compiled_erf_is_erf():
+    rates = _filled(phi_kernels.activate, CURRENTS, *ERF_TABLE)
+    exact = special.erf(np.sqrt(np.pi) / 2 * CURRENTS)
+    # 8 in the last bit at most, of which scipy has its share; subnormal numbers have fewer bits
+    np.testing.assert_allclose(rates, exact, rtol=8e-16, atol=1e-320)
+    slopes = _filled(phi_kernels.slope, CURRENTS, rates, *ERF_TABLE)
+    near = np.abs(CURRENTS) < 30.0
+    exponent = np.pi / 4 * CURRENTS[near] ** 2
+    # the exponent itself is rounded
+    error = np.abs(slopes[near] * np.exp(exponent) - 1) / (1 + exponent)
+    assert error.max() < 1e-15
+    assert slopes[~near].max() < 1e-306
+
+
+def test_compiled_tanh_is_tanh():
+    rates = _filled(phi_kernels.activate, CURRENTS, *TANH_TABLE)
+    np.testing.assert_allclose(rates, np.tanh(CURRENTS), rtol=8e-16, atol=1e-320)
+    slopes = _filled(phi_kernels.slope, CURRENTS, rates, *TANH_TABLE)
+    np.testing.assert_allclose(slopes, 1 - np.tanh(CURRENTS) ** 2, atol=1e-15)
+
+
+def test_compiled_table_is_the_function():
+    table = network_phi(RATIONAL)
+    inside = CURRENTS[np.abs(CURRENTS) < 60.0]
+    rates = _filled(phi_kernels.activate, inside, *table)
+    np.testing.assert_allclose(rates, _rational(inside), atol=1e-11)
+    slopes = _filled(phi_kernels.slope, inside, rates, *table)
+    np.testing.assert_allclose(slopes, (1 + inside**2) ** -1.5, atol=1e-8)
+    # beyond the table it goes on straight
+    kind, values = table
+    end, last, slope = values[0], values[(len(values) - 1) // 2], values[-1]
+    far = np.array([end + 7.0, -end - 7.0])
+    rates = _filled(phi_kernels.activate, far, kind, values)
+    np.testing.assert_allclose(rates, [last + 7 * slope, -last - 7 * slope], rtol=1e-15)
+    np.testing.assert_allclose(
+        _filled(phi_kernels.slope, far, rates, kind, values), slope, rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("nonlinearity", ["linear", "erf", "tanh", RATIONAL], ids=str)
+def test_a_current_that_is_no_number_is_not_hidden(nonlinearity):
+    x = np.array([0.3, np.nan, -2.0] * 20)
+    rates = _filled(phi_kernels.activate, x, *network_phi(nonlinearity))
+    np.testing.assert_array_equal(np.isnan(rates), np.isnan(x))
 
 
 def _array_task(sizes, seed=0, n_trials=3, n_steps=100, dt=0.1):
@@ -164,7 +284,7 @@ def test_erf_closure_error_during_flip_flop_learning_is_small_but_stays():
         (lambda o, f: pl.train_network(o, f, pl.GradientDescent(1e-3), 5), "must be a Loadings"),
         (
             lambda o, f: pl.train_network(o.loadings(9), f, pl.GradientFlow(), 5),
-            "rule must be a GradientDescent",
+            "rule must be a GradientDescent, Adam, RMSProp or SignDescent",
         ),
         (
             lambda o, f: pl.train_network(o.loadings(9), f, pl.GradientDescent(1e-3), 0),

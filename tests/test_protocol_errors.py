@@ -81,7 +81,7 @@ MISTAKES = [
         "name: small",
         "nonlinearity: ref",
         r"the key 'name' is missing\n.*line 1: nonlinearity: this must be one of 'linear', "
-        r"'erf'; got 'ref'\. Did you mean 'erf'",
+        r"'erf', 'tanh'; got 'ref'\. Did you mean 'erf'",
     ),
     (
         "zm: 0.1",
@@ -167,6 +167,104 @@ MISTAKES = [
     ("evaluate: [A]", "{engine: network", r"line \d+: this is not YAML"),
     ("evaluate: [A]", "seed: 4", r"line 26: seed: this key comes twice, in lines 2 and 26"),
     ("    wait: [1, 2]", "   wait: [1, 2]", r"line 12: this is not YAML: .*indentation"),
+    (
+        "rule: {rate: 5e-3}",
+        "rule: {type: adam, rate: 1e-3}",
+        r"line 14: rule: adam acts on single synapses, so it has no closed form in the overlaps; "
+        r"it needs engine: network",
+    ),
+    (
+        "rule: {rate: 0.01}",
+        "rule: {type: sign-descent, rate: 0.01}",
+        r"line 21: arms\.first\.phases\[1\]\.rule: sign-descent acts on single synapses",
+    ),
+    (
+        "    start: {uu: 2.05, mu: 0.5}",
+        "    rule: {type: rmsprop, rate: 0.01}",
+        r"line 23: arms\.second\.rule: rmsprop acts on single synapses",
+    ),
+    (
+        "    start: {uu: 2.05, mu: 0.5}",
+        "    rule: {type: adam}",
+        r"line 23: arms\.second\.rule: the rule needs a rate of its own, a step of the loadings",
+    ),
+    (
+        "    start: {uu: 2.05, mu: 0.5}",
+        "    engine: network",
+        r"line 23: arms\.second\.engine: the network needs n_neurons",
+    ),
+    (
+        "    start: {uu: 2.05, mu: 0.5}",
+        "    n_neurons: 50",
+        r"line 23: arms\.second\.n_neurons: this goes with engine: network",
+    ),
+    (
+        "    start: {uu: 2.05, mu: 0.5}",
+        "    engine: network\n    n_neurons: 3",
+        r"line 24: arms\.second\.n_neurons: must be at least 4, the number of loading vectors",
+    ),
+    (
+        "    start: {uu: 2.05, mu: 0.5}",
+        "    engine: network\n    n_neurons: 50\n    rule: {type: direct-descent}",
+        r"line 25: arms\.second\.rule: direct-descent moves the overlaps themselves, so it needs "
+        r"engine: theory; networks of neurons learn by gradient-descent, adam",
+    ),
+    (
+        "    start: {uu: 2.05, mu: 0.5}",
+        "    engine: neurons",
+        r"line 23: arms\.second\.engine: this must be one of 'theory', 'network'; got 'neurons'",
+    ),
+    (
+        "rule: {rate: 5e-3}",
+        "rule: {type: gradient-decent, rate: 5e-3}",
+        r"line 14: rule\.type: .*'adam', 'rmsprop', 'sign-descent'; got .*'gradient-descent'\?",
+    ),
+    (
+        "rule: {rate: 5e-3}",
+        "rule: {rate: 5e-3, beta1: 0.5}",
+        r"line 14: rule: beta1 does not go with this type of rule, which has rate",
+    ),
+    (
+        "rule: {rate: 5e-3}",
+        "rule: {rate: 5e-3, schedule: {type: dorp}}",
+        r"line 14: rule\.schedule\.type: this must be one of 'drop', 'decay'.*Did you mean 'drop'",
+    ),
+    (
+        "rule: {rate: 5e-3}",
+        "rule: {rate: 5e-3, schedule: {type: drop, fctor: 5}}",
+        r"line 14: rule\.schedule\.fctor: there is no such key.*Did you mean 'factor'\?$",
+    ),
+    (
+        "rule: {rate: 5e-3}",
+        "rule: {rate: 5e-3, schedule: {type: drop, epochs: 5}}",
+        r"line 14: rule\.schedule: epochs does not go with type 'drop', which has factor, below$",
+    ),
+    (
+        "rule: {rate: 5e-3}",
+        "rule: {rate: 5e-3, schedule: {type: decay}}",
+        r"line 14: rule\.schedule: a decay needs epochs",
+    ),
+    (
+        "rule: {rate: 5e-3}",
+        "rule: {rate: 5e-3, schedule: 0.5}",
+        r"line 14: rule\.schedule: must be a mapping of keys to values.*; got 0\.5$",
+    ),
+    (
+        "rule: {rate: 5e-3}",
+        "rule: {rate: 5e-3, schedule: [1, -1]}",
+        r"line 14: rule\.schedule\[1\]: must be greater than or equal to 0; got -1$",
+    ),
+    (
+        "rule: {rate: 5e-3}",
+        "rule: {rate: 5e-3, schedule: []}",
+        r"line 14: rule\.schedule: must have at least 1 item",
+    ),
+    (
+        "rule: {rate: 0.01}",
+        "rule: {minibatch: 3}",
+        r"line 21: arms\.first\.phases\[1\]\.rule\.minibatch: must be at most the number of trials "
+        r"of task 'B', 2; got 3$",
+    ),
     (
         "  B:\n    type: flip-flop\n    wait: [1, 2]\n    trials: 2\n",
         "  B: {type: reaching}\n",
@@ -255,6 +353,9 @@ DISTRIBUTIONS = [
     ({"type": "random-loadings"}, "random-loadings needs n_neurons"),
     ({"type": "random-loadings", "n_neurons": 3}, "must be at least 4"),
     ({"type": "random-loadings", "n_neurons": 9, "norms": [1.0, 2.0]}, "must be one number"),
+    ({"type": "random-loadings", "n_neurons": 9, "norms": {"w": 1.0}}, "a pathway of norms must"),
+    ({"type": "random-loadings", "n_neurons": 9, "norms": {"u": 0.0}}, "greater than 0"),
+    ({"type": "absolute-normal", "norms": {"u": 1.0}}, "norms by pathway go with random-loadings"),
     ({"type": "normal"}, "must be one of 'absolute-normal', 'random-loadings'"),
 ]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from predictlearn.errors import InputError
 from predictlearn.network.kernels import network_rollout
-from predictlearn.theory.nonlinearity import phi
+from predictlearn.theory.nonlinearity import Nonlinearity, network_phi, phi
 from predictlearn.theory.overlaps import Loadings
 from predictlearn.theory.reduced import Prepared
 from predictlearn.theory.trials import Trials
@@ -52,7 +52,10 @@ def network_sizes(loadings: Loadings, n_in: int, n_out: int) -> tuple[int, int, 
 
 
 def run_network(
-    loadings: Loadings, trials: Trials, nonlinearity: str = "linear", tau: float = 1.0
+    loadings: Loadings,
+    trials: Trials,
+    nonlinearity: str | Nonlinearity = "linear",
+    tau: float = 1.0,
 ) -> NetworkActivity:
     """Run a network of N neurons on a batch of trials.
 
@@ -62,7 +65,7 @@ def run_network(
         m, u, v, z of every neuron.
     trials : Trials
         The inputs.
-    nonlinearity : {"linear", "erf"}
+    nonlinearity : {"linear", "erf", "tanh"} or Nonlinearity
         Which phi.
     tau : float, default 1.0
         Time constant in seconds.
@@ -92,6 +95,6 @@ def run_network(
     sizes = network_sizes(loadings, trials.n_in, trials.n_out)
     ready = Prepared(trials, nonlinearity, tau)
     theta = np.ascontiguousarray(loadings.stacked.T)
-    k_u, outputs = network_rollout(theta, *sizes, ready.a, ready.erf, ready.k_m)
+    k_u, outputs = network_rollout(theta, *sizes, ready.a, *network_phi(nonlinearity), ready.k_m)
     h = np.moveaxis(ready.k_m, 2, 0) @ loadings.m.T + k_u @ loadings.u.T
     return NetworkActivity(h, phi(h, nonlinearity), outputs)

@@ -2,7 +2,7 @@
 
 The connectivity U V' / N is never built. Activity stays in the span of M and U,
 h = M k_m + U k_u, so a step needs the R numbers V' phi(h) / N, summed over all neurons: O(N R).
-Neurons are innermost.
+Neurons are innermost, and two rows of Theta are taken in one pass over them.
 The adjoint holds d_i = dL/dh_i and adds, per neuron and times N::
 
     V_i += q_v phi(h_i),  Z_i += q_z phi(h_i),  M_i += d_i k_m,  U_i += d_i k_u,
@@ -11,70 +11,65 @@ The adjoint holds d_i = dL/dh_i and adds, per neuron and times N::
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numba import njit
 
-from predictlearn.theory import kernels
+from predictlearn.network import phi_kernels
+from predictlearn.network.phi_kernels import activate, slope
+from predictlearn.theory import gain_kernels
 from predictlearn.theory.compiled import forget_stale
-from predictlearn.theory.kernels import judge
+from predictlearn.theory.gain_kernels import judge
 
 __all__ = ["network_loss_and_gradient", "network_rollout"]
 
-forget_stale(__file__, kernels.__file__)
+forget_stale(__file__, gain_kernels.__file__, phi_kernels.__file__)
 
 _FAST = {"contract", "reassoc", "nsz"}
-_HALF_ROOT_PI = math.sqrt(math.pi) / 2
-_QUARTER_PI = math.pi / 4
 
 
 @njit(cache=True, fastmath=_FAST)
-def _current(
-    theta: np.ndarray,
-    n_in: int,
-    rank: int,
-    km: np.ndarray,
-    t: int,
-    p: int,
-    ku: np.ndarray,
-    h: np.ndarray,
-) -> None:
-    """Fill h, (N,), with M k_m + U k_u of bin t of trial p."""
-    n = theta.shape[1]
-    k = km[t, 0, p]
+def _combine(rows: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
+    """Fill `out`, (N,), with the sum of two or more rows, (rows, N), by weight."""
+    n_rows, n = rows.shape
+    a, b = weights[0], weights[1]
     for i in range(n):
-        h[i] = theta[0, i] * k
-    for j in range(1, n_in):
-        k = km[t, j, p]
+        out[i] = a * rows[0, i] + b * rows[1, i]
+    for j in range(2, n_rows):
+        a = weights[j]
         for i in range(n):
-            h[i] += theta[j, i] * k
-    for r in range(rank):
-        k = ku[t, r]
-        for i in range(n):
-            h[i] += theta[n_in + r, i] * k
+            out[i] += a * rows[j, i]
 
 
 @njit(cache=True, fastmath=_FAST)
-def _activate(h: np.ndarray, erf: bool, out: np.ndarray) -> None:
-    """Fill `out` with phi(h)."""
-    if erf:
-        for i in range(h.shape[0]):
-            out[i] = math.erf(_HALF_ROOT_PI * h[i])
-    else:
-        for i in range(h.shape[0]):
-            out[i] = h[i]
+def _project(rows: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
+    """Fill `out`, (rows,), with the mean over neurons of every row times x."""
+    n_rows, n = rows.shape
+    for j in range(0, n_rows - 1, 2):
+        first, second = 0.0, 0.0
+        for i in range(n):
+            first += rows[j, i] * x[i]
+            second += rows[j + 1, i] * x[i]
+        out[j], out[j + 1] = first / n, second / n
+    if n_rows % 2:
+        total = 0.0
+        for i in range(n):
+            total += rows[n_rows - 1, i] * x[i]
+        out[n_rows - 1] = total / n
 
 
 @njit(cache=True, fastmath=_FAST)
-def _slope(h: np.ndarray, erf: bool, out: np.ndarray) -> None:
-    """Fill `out` with phi'(h)."""
-    if erf:
-        for i in range(h.shape[0]):
-            out[i] = math.exp(-_QUARTER_PI * h[i] * h[i])
-    else:
-        for i in range(h.shape[0]):
-            out[i] = 1.0
+def _accumulate(rows: np.ndarray, weights: np.ndarray, x: np.ndarray) -> None:
+    """Add x by weight to every row."""
+    n_rows, n = rows.shape
+    for j in range(0, n_rows - 1, 2):
+        a, b = weights[j], weights[j + 1]
+        for i in range(n):
+            rows[j, i] += a * x[i]
+            rows[j + 1, i] += b * x[i]
+    if n_rows % 2:
+        a = weights[n_rows - 1]
+        for i in range(n):
+            rows[n_rows - 1, i] += a * x[i]
 
 
 @njit(cache=True, fastmath=_FAST)
@@ -82,37 +77,32 @@ def _forward(
     theta: np.ndarray,
     n_in: int,
     rank: int,
-    n_out: int,
     a: float,
-    erf: bool,
+    kind: int,
+    table: np.ndarray,
     km: np.ndarray,
     p: int,
     h: np.ndarray,
-    ku: np.ndarray,
+    k: np.ndarray,
     y: np.ndarray,
     rates: np.ndarray,
 ) -> None:
-    """Roll out trial p: fill ku (time, rank), y (time, n_out, 1) and rates (time, N)."""
+    """Roll out trial p: fill k (time, n_in + rank), y (time, n_out, 1) and rates (time, N)."""
     n_steps = km.shape[0]
-    n = theta.shape[1]
     b = n_in + rank
-    for r in range(rank):
-        ku[0, r] = 0.0
+    means = np.empty(theta.shape[0] - b)
+    k[0, n_in:] = 0.0
     for t in range(n_steps):
-        _current(theta, n_in, rank, km, t, p, ku, h)
-        rate = rates[t]
-        _activate(h, erf, rate)
-        for o in range(rank + n_out):
-            if o < rank and t == n_steps - 1:
-                continue
-            total = 0.0
-            for i in range(n):
-                total += theta[b + o, i] * rate[i]
-            total /= n
-            if o < rank:
-                ku[t + 1, o] = (1.0 - a) * ku[t, o] + a * total
-            else:
-                y[t, o - rank, 0] = total
+        for j in range(n_in):
+            k[t, j] = km[t, j, p]
+        _combine(theta[:b], k[t], h)
+        activate(h, kind, table, rates[t])
+        _project(theta[b:], rates[t], means)
+        for o in range(y.shape[1]):
+            y[t, o, 0] = means[rank + o]
+        if t < n_steps - 1:
+            for r in range(rank):
+                k[t + 1, n_in + r] = (1.0 - a) * k[t, n_in + r] + a * means[r]
 
 
 @njit(cache=True, fastmath=_FAST)
@@ -120,52 +110,39 @@ def _adjoint(
     theta: np.ndarray,
     n_in: int,
     rank: int,
-    n_out: int,
     a: float,
-    erf: bool,
-    km: np.ndarray,
-    p: int,
+    kind: int,
+    table: np.ndarray,
     h: np.ndarray,
     d: np.ndarray,
     pull: np.ndarray,
-    ku: np.ndarray,
+    k: np.ndarray,
     e: np.ndarray,
     rates: np.ndarray,
-    lam: np.ndarray,
     grad: np.ndarray,
 ) -> None:
-    """Run trial p backwards and add N times its gradient to `grad`, (D, N)."""
-    n_steps = km.shape[0]
-    n = theta.shape[1]
+    """Run one trial backwards and add N times its gradient to `grad`, (D, N)."""
+    n_steps, n = rates.shape
     b = n_in + rank
-    for r in range(rank):
-        lam[r] = 0.0
+    q = np.zeros(theta.shape[0] - b)
+    lam, change = np.zeros(rank), np.empty(rank)
     for t in range(n_steps - 1, -1, -1):
-        _current(theta, n_in, rank, km, t, p, ku, h)
-        _slope(h, erf, d)
-        rate = rates[t]
-        for i in range(n):
-            pull[i] = 0.0
-        for o in range(rank + n_out):
-            q = a * lam[o] if o < rank else e[t, o - rank, 0]
-            if q == 0.0:
-                continue
-            for i in range(n):
-                pull[i] += theta[b + o, i] * q
-                grad[b + o, i] += q * rate[i]
+        pulled = False
+        for o in range(q.shape[0]):
+            q[o] = a * lam[o] if o < rank else e[t, o - rank, 0]
+            pulled = pulled or q[o] != 0.0
+        if not pulled:  # nothing after this bin counts for the loss
+            continue
+        _combine(theta[:b], k[t], h)
+        slope(h, rates[t], kind, table, d)
+        _combine(theta[b:], q, pull)
+        _accumulate(grad[b:], q, rates[t])
         for i in range(n):
             d[i] *= pull[i]
-        for j in range(n_in):
-            k = km[t, j, p]
-            for i in range(n):
-                grad[j, i] += k * d[i]
+        _accumulate(grad[:b], k[t], d)
+        _project(theta[n_in:b], d, change)
         for r in range(rank):
-            k = ku[t, r]
-            total = 0.0
-            for i in range(n):
-                grad[n_in + r, i] += k * d[i]
-                total += theta[n_in + r, i] * d[i]
-            lam[r] = (1.0 - a) * lam[r] + total / n
+            lam[r] = (1.0 - a) * lam[r] + change[r]
 
 
 @njit(cache=True)
@@ -175,7 +152,8 @@ def network_loss_and_gradient(
     rank: int,
     n_out: int,
     a: float,
-    erf: bool,
+    kind: int,
+    table: np.ndarray,
     km: np.ndarray,
     targets: np.ndarray,
     weights: np.ndarray,
@@ -188,36 +166,44 @@ def network_loss_and_gradient(
 ) -> float:
     """Return the loss and fill `grad`, (D, N), with N times its gradient.
 
-    theta is (D, N); `rates`, (time, N), is scratch space kept between epochs.
+    theta is (D, N); kind and table say what phi is, see `network_phi`; `rates`, (time, N), is
+    scratch space kept between epochs.
     """
     n_steps, _, n_trials = km.shape
     n = theta.shape[1]
     h, d, pull = np.empty(n), np.empty(n), np.empty(n)
-    ku = np.empty((n_steps, rank))
+    k = np.empty((n_steps, n_in + rank))
     y = np.empty((n_steps, n_out, 1))
-    lam = np.empty(rank)
     grad[:] = 0.0
     total = 0.0
     for p in range(n_trials):
-        _forward(theta, n_in, rank, n_out, a, erf, km, p, h, ku, y, rates)
+        _forward(theta, n_in, rank, a, kind, table, km, p, h, k, y, rates)
         total += judge(y, targets, weights, noise, offset, smoothing, direct, p, 1)
-        _adjoint(theta, n_in, rank, n_out, a, erf, km, p, h, d, pull, ku, y, rates, lam, grad)
+        _adjoint(theta, n_in, rank, a, kind, table, h, d, pull, k, y, rates, grad)
     return total
 
 
 @njit(cache=True)
 def network_rollout(
-    theta: np.ndarray, n_in: int, rank: int, n_out: int, a: float, erf: bool, km: np.ndarray
+    theta: np.ndarray,
+    n_in: int,
+    rank: int,
+    n_out: int,
+    a: float,
+    kind: int,
+    table: np.ndarray,
+    km: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return k_u, (trials, time, rank), and y, (trials, time, n_out)."""
     n_steps, _, n_trials = km.shape
-    n = theta.shape[1]
-    h = np.empty(n)
-    rates = np.empty((n_steps, n))
+    h = np.empty(theta.shape[1])
+    rates = np.empty((n_steps, theta.shape[1]))
+    k = np.empty((n_steps, n_in + rank))
     ku = np.empty((n_trials, n_steps, rank))
     outputs = np.empty((n_trials, n_steps, n_out))
     y = np.empty((n_steps, n_out, 1))
     for p in range(n_trials):
-        _forward(theta, n_in, rank, n_out, a, erf, km, p, h, ku[p], y, rates)
+        _forward(theta, n_in, rank, a, kind, table, km, p, h, k, y, rates)
+        ku[p] = k[:, n_in:]
         outputs[p] = y[:, :, 0]
     return ku, outputs

@@ -10,11 +10,16 @@ from predictlearn.checks import positive_int
 from predictlearn.errors import InputError
 from predictlearn.network.activity import network_sizes
 from predictlearn.network.kernels import network_loss_and_gradient
-from predictlearn.theory.learning import TrialStream, describe, diverged, kept_epochs
+from predictlearn.network.synapses import update_of
+from predictlearn.theory.learning import describe, diverged, kept_epochs
 from predictlearn.theory.names import PATHWAYS, pathway_slices
+from predictlearn.theory.nonlinearity import Nonlinearity, network_phi
 from predictlearn.theory.overlaps import Loadings
 from predictlearn.theory.reduced import NO_NOISE
-from predictlearn.theory.rules import GradientDescent, column_rates
+from predictlearn.theory.rules import GradientDescent
+from predictlearn.theory.schedules import drop_of, multipliers
+from predictlearn.theory.stream import TrialStream
+from predictlearn.theory.synaptic_rules import SynapticRule
 from predictlearn.theory.trajectory import Trajectory
 from predictlearn.theory.trials import Task
 
@@ -37,9 +42,9 @@ class NetworkTrajectory(Trajectory):
 def train_network(
     loadings: Loadings,
     task: Task,
-    rule: GradientDescent,
+    rule: GradientDescent | SynapticRule,
     epochs: int,
-    nonlinearity: str = "linear",
+    nonlinearity: str | Nonlinearity = "linear",
     tau: float = 1.0,
     seed: int = 0,
     every: int = 1,
@@ -52,16 +57,18 @@ def train_network(
         The network before learning.
     task : Task
         What is learned.
-    rule : GradientDescent
-        Descent at rate N eta on every loading.
+    rule : GradientDescent, Adam, RMSProp or SignDescent
+        Descent at rate N eta on every loading, or a rule of single synapses, whose steps are in
+        units of the loadings.
     epochs : int
         Number of updates.
-    nonlinearity : {"linear", "erf"}
+    nonlinearity : {"linear", "erf", "tanh"} or Nonlinearity
         Which phi.
     tau : float, default 1.0
         Time constant in seconds.
     seed : int, default 0
-        Seed of trials and noise: with the seed of `learn`, the same trials and target noise.
+        Seed of trials and noise: with the seed of `learn`, the same trials, minibatches and target
+        noise.
     every : int, default 1
         Keep the overlaps of every so many epochs, and the last.
 
@@ -92,17 +99,20 @@ def train_network(
     >>> bool(abs(network.overlaps - theory.overlaps).max().max() < 1e-12)
     True
     """
-    if not isinstance(rule, GradientDescent):
+    if not isinstance(rule, GradientDescent | SynapticRule):
         raise InputError(
-            f"rule must be a GradientDescent to train a network; got {type(rule).__name__}."
+            "rule must be a GradientDescent, Adam, RMSProp or SignDescent to train a network; "
+            f"got {type(rule).__name__}."
         )
-    stream = TrialStream(task, nonlinearity, tau, seed)
+    stream = TrialStream(task, nonlinearity, tau, seed, rule.minibatch)
+    phi = network_phi(nonlinearity)
     sizes = network_sizes(loadings, task.n_in, task.n_out)
     n_epochs, every = positive_int("epochs", epochs), positive_int("every", every)
     theta = np.ascontiguousarray(loadings.stacked.T)
     dim, n_neurons = theta.shape
-    columns = column_rates(rule.pathway_rates, sizes)[:, None]
-    velocity = np.zeros_like(theta)
+    update = update_of(rule, sizes, stream.synapse_rng)
+    rates_now = rule.rate * multipliers(rule.schedule, n_epochs)
+    factor, below = drop_of(rule.schedule)
     gradient = np.empty_like(theta)
     rows = kept_epochs(n_epochs, every)
     kept = np.empty((len(rows), dim, dim))
@@ -123,7 +133,7 @@ def train_network(
             theta,
             *sizes,
             ready.a,
-            ready.erf,
+            *phi,
             ready.k_m,
             *ready.judging(noise),
             rates,
@@ -132,12 +142,11 @@ def train_network(
         if not np.isfinite(losses[epoch]):
             raise diverged(epoch, rule)
         if epoch < n_epochs:
-            step = -rule.rate * columns * (gradient + rule.weight_decay * theta)
-            velocity = rule.momentum * velocity + step
-            theta += velocity
-            if rule.synaptic_noise > 0:
-                noise_now = stream.synapse_rng.standard_normal(theta.shape)
-                theta += rule.synaptic_noise * (columns > 0) * noise_now
+            with np.errstate(over="ignore", invalid="ignore"):
+                update.step(theta, gradient, rates_now[epoch])
+            if losses[epoch] < below:
+                rates_now[epoch + 1 :] /= factor
+                below = -np.inf  # once
     where = pathway_slices(*sizes)
     return NetworkTrajectory(
         kept,

@@ -10,11 +10,12 @@ import numpy as np
 
 from predictlearn.errors import InputError, choice, nearest
 from predictlearn.protocol.cohort import arm_start, draw_start
+from predictlearn.protocol.rule import NETWORK_RULES, NEURONS_ONLY
 from predictlearn.protocol.schema import PhaseSpec, ProtocolSpec
 from predictlearn.protocol.source import Location, Problem
 from predictlearn.tasks.registry import TASKS, AnyTask, get_task
 from predictlearn.theory.names import invisible_names, overlap_names
-from predictlearn.theory.rules import GradientDescent, GradientFlow
+from predictlearn.theory.rules import GradientFlow
 
 __all__ = ["build_tasks", "check_names", "check_protocol"]
 
@@ -113,6 +114,14 @@ def check_names(spec: ProtocolSpec, sizes: Sizes) -> list[Problem]:
     return problems
 
 
+def _place_of_rule(spec: ProtocolSpec, place: Location, phase: PhaseSpec) -> Location:
+    """Return where the last word about the rule of a phase is said."""
+    if phase.rule is not None:
+        return (*place, "rule")
+    arm = str(place[1])
+    return ("arms", arm, "rule") if spec.arms[arm].rule is not None else ("rule",)
+
+
 def _check_phases(spec: ProtocolSpec, tasks: Mapping[str, AnyTask]) -> list[Problem]:
     """Return what is wrong with the phases: tasks, rules, labels."""
     problems: list[Problem] = []
@@ -122,15 +131,41 @@ def _check_phases(spec: ProtocolSpec, tasks: Mapping[str, AnyTask]) -> list[Prob
         wrong = _unknown(phase.task, "the tasks", spec.tasks)
         if wrong:
             problems.append(((*place, "task"), wrong))
+        arm = str(place[1])
+        at = _place_of_rule(spec, place, phase)
+        whole = spec.rule_of(arm, phase)
         try:
-            rule = spec.rule.build(phase.rule)
+            rule = whole.build()
         except InputError as error:
-            at: Location = (*place, "rule") if phase.rule is not None else ("rule",)
             problems.append((at, _sentence(error)))
             continue
-        if spec.engine == "network" and not isinstance(rule, GradientDescent):
-            problems.append((("engine",), "the network learns by gradient-descent only"))
+        if spec.engine_of(arm) == "theory" and whole.kind in NEURONS_ONLY:
+            problems.append(
+                (
+                    at,
+                    f"{whole.kind} acts on single synapses, so it has no closed form in the "
+                    "overlaps; it needs engine: network, for the protocol or for this arm",
+                )
+            )
+        if spec.engine_of(arm) == "network" and whole.kind not in NETWORK_RULES:
+            problems.append(
+                (
+                    at,
+                    f"{whole.kind} moves the overlaps themselves, so it needs engine: theory; "
+                    f"networks of neurons learn by {', '.join(NETWORK_RULES)}",
+                )
+            )
         task = tasks.get(phase.task)
+        if whole.minibatch is not None and task is not None:
+            n_trials = task.sample(np.random.default_rng(0)).n_trials
+            if whole.minibatch > n_trials:
+                problems.append(
+                    (
+                        (*at, "minibatch"),
+                        f"must be at most the number of trials of task {phase.task!r}, "
+                        f"{n_trials}; got {whole.minibatch}",
+                    )
+                )
         if isinstance(rule, GradientFlow) and task is not None and not task.fixed:
             problems.append(
                 (
@@ -149,21 +184,36 @@ def _check_phases(spec: ProtocolSpec, tasks: Mapping[str, AnyTask]) -> list[Prob
     return problems
 
 
+def _check_engines(spec: ProtocolSpec) -> list[Problem]:
+    """Return which networks of neurons lack a size, and which sizes belong to none."""
+    problems: list[Problem] = []
+    none = "this goes with engine: network; the theory has none"
+    for name, arm in spec.arms.items():
+        if spec.engine_of(name) == "network" and spec.neurons_of(name) is None:
+            at: Location = ("engine",) if arm.engine is None else ("arms", name, "engine")
+            problems.append((at, "the network needs n_neurons: how many neurons it has"))
+        if spec.engine_of(name) == "theory" and arm.n_neurons is not None:
+            problems.append((("arms", name, "n_neurons"), none))
+    if spec.n_neurons is not None and all(spec.engine_of(name) == "theory" for name in spec.arms):
+        problems.append((("n_neurons",), none))
+    return problems
+
+
 def _check_start(spec: ProtocolSpec, sizes: Sizes) -> list[Problem]:
     """Return why no network of the cohort can be drawn, or nothing."""
     cohort = spec.cohort
     dim = sizes[0] + 2 * sizes[1] + sizes[2]
-    if spec.n_neurons is not None and spec.n_neurons < dim:
-        return [(("n_neurons",), f"must be at least {dim}, the number of loading vectors")]
+    least = f"must be at least {dim}, the number of loading vectors"
+    sizes_of_networks: list[tuple[Location, int | None]] = [(("n_neurons",), spec.n_neurons)]
+    for name, arm in spec.arms.items():
+        sizes_of_networks.append((("arms", name, "n_neurons"), arm.n_neurons))
+    small = [(at, least) for at, n in sizes_of_networks if n is not None and n < dim]
+    if small:
+        return small
     if cohort.distribution is not None:
         n = cohort.distribution.n_neurons
         if n is not None and n < dim:
-            return [
-                (
-                    ("cohort", "distribution", "n_neurons"),
-                    f"must be at least {dim}, the number of loading vectors",
-                )
-            ]
+            return [(("cohort", "distribution", "n_neurons"), least)]
         return []
     centre = cohort.model_copy(update={"spread": 0.0})
     try:
@@ -183,10 +233,7 @@ def _check_start(spec: ProtocolSpec, sizes: Sizes) -> list[Problem]:
 def check_protocol(spec: ProtocolSpec, tasks: Mapping[str, AnyTask]) -> tuple[Sizes, list[Problem]]:
     """Return the sizes (n_in, rank, n_out) of a protocol's networks, and all that is wrong."""
     problems = _check_phases(spec, tasks)
-    if spec.engine == "network" and spec.n_neurons is None:
-        problems.append((("engine",), "the network needs n_neurons: how many neurons it has"))
-    if spec.engine == "theory" and spec.n_neurons is not None:
-        problems.append((("n_neurons",), "this goes with engine: network; the theory has none"))
+    problems += _check_engines(spec)
     for number, name in enumerate(spec.evaluate):
         wrong = _unknown(name, "the tasks", spec.tasks)
         if wrong is None and name in spec.evaluate[:number]:

@@ -9,7 +9,7 @@ import numpy as np
 from predictlearn.errors import InputError
 from predictlearn.protocol.schema import ArmSpec, CohortSpec, DistributionSpec
 from predictlearn.theory.equivalence import functionally_equivalent
-from predictlearn.theory.names import overlap_names, pathway_slices, table_pairs
+from predictlearn.theory.names import PATHWAYS, overlap_names, pathway_slices, table_pairs
 from predictlearn.theory.overlaps import Overlaps
 
 __all__ = ["arm_start", "base_table", "draw_start"]
@@ -34,8 +34,10 @@ def _absolute_normal(spec: DistributionSpec, sizes: Sizes, rng: np.random.Genera
     """Draw cross overlaps |Normal(0, cross_sd)| and norms Uniform(low, high)."""
     dim = sizes[0] + 2 * sizes[1] + sizes[2]
     upper = np.triu(np.abs(rng.normal(0.0, spec.cross_sd, size=(dim, dim))), 1)
-    norms = _NORMS if spec.norms is None else spec.norms
-    low, high = norms if isinstance(norms, list | tuple) else (norms, norms)
+    given = spec.norms
+    low, high = (given, given) if isinstance(given, float) else _NORMS
+    if isinstance(given, list):
+        low, high = given
     return upper + upper.T + np.diag(rng.uniform(low, high, size=dim))
 
 
@@ -47,12 +49,14 @@ def _random_loadings(spec: DistributionSpec, sizes: Sizes, rng: np.random.Genera
         raise InputError(f"n_neurons must be at least {dim}, the number of loadings; got {n}.")
     theta = rng.standard_normal((n, dim))
     matrix = theta.T @ theta / n
-    if isinstance(spec.norms, float):
+    norms = dict.fromkeys(PATHWAYS, spec.norms) if isinstance(spec.norms, float) else spec.norms
+    if isinstance(norms, dict):
         # per pathway: the mean squared norm over its columns, so Frobenius norms are exact
-        for part in pathway_slices(*sizes).values():
-            scale = np.sqrt(spec.norms / np.mean(np.diag(matrix)[part]))
-            matrix[part] *= scale
-            matrix[:, part] *= scale
+        for pathway, part in pathway_slices(*sizes).items():
+            if pathway in norms:
+                scale = np.sqrt(norms[pathway] / np.mean(np.diag(matrix)[part]))
+                matrix[part] *= scale
+                matrix[:, part] *= scale
     return matrix
 
 

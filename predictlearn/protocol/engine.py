@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,13 +15,15 @@ from predictlearn.protocol.readout import (
     rotate_readout,
     rotation,
 )
+from predictlearn.protocol.rule import RuleSpec
 from predictlearn.protocol.schema import PhaseSpec, ProtocolSpec
 from predictlearn.tasks.registry import AnyTask
 from predictlearn.theory.learning import learn
 from predictlearn.theory.names import table_pairs
 from predictlearn.theory.overlaps import Loadings, Overlaps
 from predictlearn.theory.reduced import loss
-from predictlearn.theory.rules import GradientDescent, GradientFlow, Rule
+from predictlearn.theory.rules import GradientDescent, GradientFlow
+from predictlearn.theory.synaptic_rules import SynapticRule
 from predictlearn.theory.trajectory import Trajectory
 from predictlearn.theory.trials import Trials
 
@@ -63,6 +65,8 @@ class PhaseRecord:
         Overlaps.
     evaluations : numpy.ndarray, (tasks, 2) or (tasks, 1)
         Loss on every evaluated task at the first and the last row.
+    loadings : numpy.ndarray, (N, D)
+        Theta = [M U V Z] at the end of the phase; without rows where there are no neurons.
     """
 
     arm: str
@@ -73,6 +77,7 @@ class PhaseRecord:
     losses: np.ndarray
     overlaps: np.ndarray
     evaluations: np.ndarray
+    loadings: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -103,23 +108,29 @@ class _Network:
     spec: ProtocolSpec
     overlaps: Overlaps
     loadings: Loadings | None = None
-    steps: int = field(default=0)
 
-    def train(self, task: AnyTask, rule: Rule, phase: PhaseSpec, seed: int) -> Trajectory:
+    @property
+    def theta(self) -> np.ndarray:
+        """Theta = [M U V Z], (N, D); without rows if there are no neurons."""
+        if self.loadings is None:
+            return np.empty((0, self.overlaps.dim))
+        return self.loadings.stacked
+
+    def train(self, task: AnyTask, whole: RuleSpec, epochs: int, seed: int) -> Trajectory:
         """Train for one phase; the caller moves on to the result."""
-        epochs = float(phase.epochs or 0)
-        if isinstance(rule, GradientFlow):
-            # learning time is epochs times rate
-            time = epochs * _flow_rate(self.spec, phase)
-            return learn(self.overlaps, task, rule, time, self.spec.nonlinearity, self.spec.tau)
+        rule = whole.build()
         how = (self.spec.nonlinearity, self.spec.tau, seed, self.spec.record_every)
-        if self.loadings is None or not isinstance(rule, GradientDescent):
-            return learn(self.overlaps, task, rule, int(epochs), *how)
-        from predictlearn.network.train import train_network
+        if self.loadings is not None and isinstance(rule, GradientDescent | SynapticRule):
+            from predictlearn.network.train import train_network
 
-        trajectory = train_network(self.loadings, task, rule, int(epochs), *how)
-        self.loadings = trajectory.loadings
-        return trajectory
+            trajectory = train_network(self.loadings, task, rule, epochs, *how)
+            self.loadings = trajectory.loadings
+            return trajectory
+        if isinstance(rule, SynapticRule):
+            raise InputError(f"{whole.kind} needs a network of neurons.")
+        # learning time of gradient flow is epochs times rate
+        length = epochs * _flow_rate(whole) if isinstance(rule, GradientFlow) else epochs
+        return learn(self.overlaps, task, rule, length, *how)
 
     def evaluate(self, trials: Trials) -> float:
         """Return the loss on trials."""
@@ -143,10 +154,9 @@ class _Network:
             self.loadings = match_readout(self.loadings, self.overlaps, sequence)
 
 
-def _flow_rate(spec: ProtocolSpec, phase: PhaseSpec) -> float:
+def _flow_rate(whole: RuleSpec) -> float:
     """Return the rate that converts a phase's epochs to the learning time of gradient flow."""
-    override = phase.rule.rate if phase.rule is not None else None
-    return override or spec.rule.rate or 1.0
+    return whole.rate or 1.0
 
 
 def _thinned(trajectory: Trajectory, names: Mapping[str, tuple[int, int]]) -> tuple:
@@ -213,9 +223,10 @@ def _run_arm(
     """Yield the records of one arm's phases; after a failure, nothing more."""
     begin = arm_start(start, spec.arms[arm], spec.nonlinearity)
     state = _Network(spec, begin)
-    if spec.engine == "network" and spec.n_neurons is not None:
+    n_neurons = spec.neurons_of(arm)
+    if n_neurons is not None:
         # one stream for all arms: equivalent networks share their random directions
-        state.loadings = begin.loadings(spec.n_neurons, _whole(stream(seed, network, LOADINGS)))
+        state.loadings = begin.loadings(n_neurons, _whole(stream(seed, network, LOADINGS)))
     names = table_pairs(*begin.sizes)
     visits = dict.fromkeys(tasks, 0)
     before = 0.0
@@ -230,21 +241,23 @@ def _run_arm(
                 raise InputError(f"{place}: {error}") from None
             row = state.overlaps.to_series().to_numpy()[None]
             values = np.array([[state.evaluate(trials)] for trials in shown]).reshape(-1, 1)
-            yield PhaseRecord(*where, np.zeros(1), np.zeros(0), row, values)
+            yield PhaseRecord(*where, np.zeros(1), np.zeros(0), row, values, state.theta)
             continue
-        task, rule = tasks[phase.task], spec.rule.build(phase.rule)
+        task, whole = tasks[phase.task], spec.rule_of(arm, phase)
         # the k-th time a task is trained it brings the same trials in every arm: arms are paired
         purpose = (PHASE, list(tasks).index(phase.task), visits[phase.task])
         visits[phase.task] += 1
         first = [state.evaluate(trials) for trials in shown]
         try:
-            trajectory = state.train(task, rule, phase, _whole(stream(seed, network, *purpose)))
+            trajectory = state.train(
+                task, whole, phase.epochs or 0, _whole(stream(seed, network, *purpose))
+            )
         except DivergenceError as error:
             yield Failure(*where, float(error.epoch), str(error))
             return
         epochs, losses, overlaps = _thinned(trajectory, names)
-        if isinstance(rule, GradientFlow):
-            epochs = epochs / _flow_rate(spec, phase)
+        if whole.kind == "gradient-flow":
+            epochs = epochs / _flow_rate(whole)
         try:
             state.overlaps = trajectory.final
         except InputError as error:
@@ -252,5 +265,5 @@ def _run_arm(
             yield Failure(*where, float(epochs[-1]), reason)
             return
         values = np.array([first, [state.evaluate(trials) for trials in shown]]).T.reshape(-1, 2)
-        yield PhaseRecord(*where, epochs, losses, overlaps, values)
+        yield PhaseRecord(*where, epochs, losses, overlaps, values, state.theta)
         before += float(phase.epochs or 0)

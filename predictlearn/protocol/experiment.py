@@ -52,23 +52,28 @@ class Protocol:
 
     - ``name``, ``description`` (""), ``seed`` (0), ``record_every`` (1: keep every epoch; the last
       of a phase is kept always).
-    - ``nonlinearity`` ("linear" or "erf"), ``tau`` (1.0 s), ``engine`` ("theory", or "network" with
-      ``n_neurons``).
+    - ``nonlinearity`` ("linear", "erf" or "tanh"), ``tau`` (1.0 s), ``engine`` ("theory", or
+      "network" with ``n_neurons``).
     - ``cohort``: ``networks`` (1), ``rank`` (1), and either ``overlaps`` (values by name; unnamed
       norms are 1, unnamed cross overlaps 0) with ``spread`` (0: sd of normal deviations, a number
       or by name), or ``distribution``: ``{type: absolute-normal, cross_sd: 0.4, norms: [0.5, 2]}``
       or ``{type: random-loadings, n_neurons: 500, norms: 1}`` (overlaps of independent normal
-      loadings, each pathway scaled to the norm if one is given). Draws that no network has, or
-      from which an arm cannot start, are drawn again, up to ``max_draws`` (10000).
+      loadings, each pathway scaled to the norm if one is given, a number or by pathway). Draws
+      that no network has, or from which an arm cannot start, are drawn again, up to ``max_draws``
+      (10000).
     - ``tasks``: by name, ``type`` and the settings of `predictlearn.tasks`.
-    - ``rule``: ``type`` ("gradient-descent", "gradient-flow" or "direct-descent") and its settings;
-      ``rate`` times epochs is the learning time of gradient flow.
-    - ``arms``: by name, ``phases`` and optionally ``description``, ``start`` (values of
-      loss-invisible overlaps) and ``start_change`` (amounts added to them).
+    - ``rule``: ``type`` ("gradient-descent", "gradient-flow", "first-order-descent",
+      "direct-descent", and with engine network "adam", "rmsprop" or "sign-descent") and its
+      settings; ``rate`` times epochs is the learning time of gradient flow. ``schedule`` is a list
+      of multipliers of the rate, ``{type: drop, factor: 5, below: 0.015}`` or
+      ``{type: decay, epochs: 1000}``.
+    - ``arms``: by name, ``phases`` and optionally ``description``, ``engine``, ``n_neurons`` and
+      ``rule`` (what differs in this arm), ``start`` (values of loss-invisible overlaps) and
+      ``start_change`` (amounts added to them).
     - a phase trains, ``task``, ``epochs`` and optionally ``rule`` (what differs there), or changes
       the readout: ``readout`` (values of overlaps with z; with ``within_manifold: true`` zv and zz
-      follow from them) or ``rotate_readout`` (degrees). Either may have a ``name``. Momentum
-      starts anew in every phase.
+      follow from them) or ``rotate_readout`` (degrees). Either may have a ``name``. Momentum and
+      schedules start anew in every phase.
     - ``evaluate`` ([]): tasks whose loss is taken at both ends of every phase.
 
     Examples

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from predictlearn.errors import choice
+from predictlearn.errors import InputError, choice
 from predictlearn.protocol.engine import NetworkRecord, PhaseRecord
-from predictlearn.theory.names import overlap_names
+from predictlearn.theory.loadings import Loadings
+from predictlearn.theory.names import PATHWAYS, overlap_names, pathway_slices
 from predictlearn.theory.overlaps import Overlaps
 
 __all__ = ["ProtocolResult"]
 
 _LABELS = ["arm", "network", "phase", "task", "epoch", "phase_epoch"]
+_MAPPINGS = ("settings", "neurons")
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,9 @@ class ProtocolResult:
         Seed of the run.
     settings : mapping
         The protocol's content and the software version.
+    neurons : mapping of (str, int, str) to numpy.ndarray, (N, D)
+        Theta = [M U V Z] at the end of a phase, by arm, network and phase, for arms computed with
+        engine network; see `loadings`.
     """
 
     name: str
@@ -54,6 +59,7 @@ class ProtocolResult:
     starts: tuple[Overlaps, ...]
     seed: int
     settings: Mapping[str, Any]
+    neurons: Mapping[tuple[str, int, str], np.ndarray] = field(default_factory=dict)
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -164,6 +170,44 @@ class ProtocolResult:
             for k, row in zip(table.index, table.to_numpy(), strict=True)
         }
 
+    def loadings(self, arm: str, network: int, phase: str | None = None) -> Loadings:
+        """Return the loadings of a network of neurons at the end of a phase.
+
+        Parameters
+        ----------
+        arm : str
+            Name of an arm with engine network.
+        network : int
+            Number of the network, from 0.
+        phase : str, optional
+            Name of the phase; the last one that the network got through if not given.
+
+        Returns
+        -------
+        Loadings
+            m, u, v, z of every neuron.
+
+        Raises
+        ------
+        InputError
+            If there is no such arm, network or phase, or the arm has no neurons.
+        """
+        choice("arm", arm, self.arms)
+        if network not in range(self.n_networks):
+            raise InputError(
+                f"network must be a whole number from 0 to {self.n_networks - 1}; got {network!r}."
+            )
+        phases = [p for a, n, p in self.neurons if (a, n) == (arm, network)]
+        if not phases:
+            raise InputError(
+                f"there are no loadings of arm {arm!r}, network {network}: it has engine theory, "
+                "or failed in its first phase."
+            )
+        at = phases[-1] if phase is None else choice("phase", phase, phases)
+        theta = self.neurons[arm, network, at]
+        where = pathway_slices(*self.starts[0].sizes)
+        return Loadings(*(theta[:, where[pathway]] for pathway in PATHWAYS))
+
     @classmethod
     def collect(
         cls,
@@ -178,7 +222,13 @@ class ProtocolResult:
         names = overlap_names(*starts[0].sizes)
         parts: list[pd.DataFrame] = []
         failed: list[dict[str, Any]] = []
+        neurons: dict[tuple[str, int, str], np.ndarray] = {}
         for record in records:
+            neurons |= {
+                (phase.arm, record.network, phase.phase): phase.loadings
+                for phase in record.phases
+                if len(phase.loadings)
+            }
             parts += [_rows(phase, record.network, names, evaluated) for phase in record.phases]
             for failure in record.failures:
                 labels = {
@@ -197,13 +247,16 @@ class ProtocolResult:
             for column in ("epoch", "phase_epoch"):
                 if bool((frame[column] % 1 == 0).all()):
                     frame[column] = frame[column].astype("int64")
-        return cls(name, table, lost, tuple(starts), seed, MappingProxyType(dict(settings)))
+        frozen = MappingProxyType(dict(settings))
+        return cls(name, table, lost, tuple(starts), seed, frozen, MappingProxyType(neurons))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "settings": dict(self.settings)}
+        plain = {name: dict(getattr(self, name)) for name in _MAPPINGS}
+        return {**self.__dict__, **plain}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update({**state, "settings": MappingProxyType(state["settings"])})
+        frozen = {name: MappingProxyType(state[name]) for name in _MAPPINGS}
+        self.__dict__.update({**state, **frozen})
 
 
 def _rows(

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from predictlearn.errors import InputError, choice, nearest
+from predictlearn.errors import choice, nearest
+from predictlearn.protocol.rule import SCHEDULE_KINDS, RuleSpec, ScheduleSpec
+from predictlearn.protocol.section import Count, NonNegative, Positive, Section, Text, one_of
 from predictlearn.protocol.source import Location, Problem, Source
 from predictlearn.theory.names import NONLINEARITIES, PATHWAYS
-from predictlearn.theory.rules import DirectDescent, GradientDescent, GradientFlow, Rule
 
 __all__ = [
     "ArmSpec",
@@ -28,50 +21,22 @@ __all__ = [
     "PhaseSpec",
     "ProtocolSpec",
     "RuleSpec",
+    "ScheduleSpec",
     "parse",
 ]
 
-RULES: dict[str, type[Rule]] = {
-    "gradient-descent": GradientDescent,
-    "gradient-flow": GradientFlow,
-    "direct-descent": DirectDescent,
-}
 
-
-def _one_of(*allowed: str) -> AfterValidator:
-    """Return a validator that accepts the named choices only."""
-
-    def check(value: str) -> str:
-        return choice("this", value, allowed)
-
-    return AfterValidator(check)
-
-
-Text = Annotated[str, Field(min_length=1)]
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-
-
-class _Section(BaseModel):
-    """A part of a protocol: frozen, strict, and it names the nearest key when one is unknown."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-    def _only(self, kind: str, **allowed: Sequence[str]) -> None:
-        """Raise unless the keys that were given belong to the chosen type."""
-        wrong = sorted(self.model_fields_set - {"type", *allowed[kind.replace("-", "_")]})
-        if wrong:
-            keys = ", ".join(allowed[kind.replace("-", "_")])
-            raise ValueError(f"{', '.join(wrong)} does not go with type {kind!r}, which has {keys}")
-
-
-class DistributionSpec(_Section):
+class DistributionSpec(Section):
     """Where the networks of a cohort come from."""
 
-    type: Annotated[str, _one_of("absolute-normal", "random-loadings")]
+    type: Annotated[str, one_of("absolute-normal", "random-loadings")]
     cross_sd: Positive = 0.4
-    norms: Positive | Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = None
+    norms: (
+        Positive
+        | Annotated[list[Positive], Field(min_length=2, max_length=2)]
+        | dict[str, Positive]
+        | None
+    ) = None
     n_neurons: Count | None = None
 
     @model_validator(mode="after")
@@ -83,13 +48,19 @@ class DistributionSpec(_Section):
             if self.n_neurons is None:
                 raise ValueError("random-loadings needs n_neurons: how many neurons are drawn")
             if isinstance(self.norms, list):
-                raise ValueError("norms of random-loadings must be one number, or left out")
+                raise ValueError(
+                    "norms of random-loadings must be one number, one by pathway, or left out"
+                )
+            for name in self.norms if isinstance(self.norms, dict) else ():
+                choice("a pathway of norms", name, PATHWAYS)
+        elif isinstance(self.norms, dict):
+            raise ValueError("norms by pathway go with random-loadings")
         elif isinstance(self.norms, list) and self.norms[0] > self.norms[1]:
             raise ValueError(f"norms must be [low, high] with low <= high; got {self.norms}")
         return self
 
 
-class CohortSpec(_Section):
+class CohortSpec(Section):
     """How many networks, and which."""
 
     networks: Count = 1
@@ -110,46 +81,7 @@ class CohortSpec(_Section):
         return self
 
 
-class RuleSpec(_Section):
-    """A learning rule, or in a phase the settings of it that differ there."""
-
-    type: Annotated[str, _one_of(*RULES)] | None = None
-    rate: Positive | None = None
-    pathway_rates: dict[str, NonNegative] | None = None
-    momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
-    weight_decay: NonNegative | None = None
-    synaptic_noise: NonNegative | None = None
-    target_noise: NonNegative | None = None
-    rtol: Positive | None = None
-    atol: Positive | None = None
-
-    @model_validator(mode="after")
-    def _pathways(self) -> RuleSpec:
-        for name in self.pathway_rates or {}:
-            choice("a pathway of pathway_rates", name, PATHWAYS)
-        return self
-
-    def build(self, override: RuleSpec | None = None) -> Rule:
-        """Return the rule, with the settings of a phase put in place."""
-        settings = self.model_dump(exclude_none=True)
-        if override is not None:
-            settings |= override.model_dump(exclude_none=True)
-        kind = RULES[settings.pop("type", "gradient-descent")]
-        if kind is GradientFlow:
-            settings.pop("rate", None)  # it sets how much learning time an epoch is
-        allowed = tuple(field.name for field in fields(kind))
-        for name in settings:
-            if name not in allowed:
-                raise InputError(
-                    f"{name} does not go with this type of rule, which has {', '.join(allowed)}"
-                )
-        if "rate" in allowed and "rate" not in settings:
-            raise InputError("the rule needs a rate, such as rate: 0.005")
-        rule: Rule = kind(**settings)
-        return rule
-
-
-class PhaseSpec(_Section):
+class PhaseSpec(Section):
     """A stretch of training on one task, or a change of the readout."""
 
     name: Text | None = None
@@ -187,31 +119,48 @@ class PhaseSpec(_Section):
         return self
 
 
-class ArmSpec(_Section):
+class ArmSpec(Section):
     """One course of training, from the cohort's networks or functional equivalents of them."""
 
     description: str = ""
-    start: dict[str, float] = {}
-    start_change: dict[str, float] = {}
+    engine: Annotated[str, one_of("theory", "network")] | None = None
+    n_neurons: Count | None = None
+    rule: RuleSpec | None = None
+    start: dict[str, float] = Field(default_factory=dict)
+    start_change: dict[str, float] = Field(default_factory=dict)
     phases: Annotated[list[PhaseSpec], Field(min_length=1)]
 
 
-class ProtocolSpec(_Section):
+class ProtocolSpec(Section):
     """A whole protocol."""
 
     name: Text
     description: str = ""
     seed: Annotated[int, Field(ge=0)] = 0
-    nonlinearity: Annotated[str, _one_of(*NONLINEARITIES)] = "linear"
+    nonlinearity: Annotated[str, one_of(*NONLINEARITIES)] = "linear"
     tau: Positive = 1.0
-    engine: Annotated[str, _one_of("theory", "network")] = "theory"
+    engine: Annotated[str, one_of("theory", "network")] = "theory"
     n_neurons: Count | None = None
     cohort: CohortSpec
     tasks: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
     rule: RuleSpec
     arms: Annotated[dict[str, ArmSpec], Field(min_length=1)]
     record_every: Count = 1
-    evaluate: list[str] = []
+    evaluate: list[str] = Field(default_factory=list)
+
+    def engine_of(self, arm: str) -> str:
+        """Return what an arm is computed with: its own engine or the protocol's."""
+        return self.arms[arm].engine or self.engine
+
+    def neurons_of(self, arm: str) -> int | None:
+        """Return how many neurons an arm's networks have; None if it follows the theory."""
+        if self.engine_of(arm) == "theory":
+            return None
+        return self.arms[arm].n_neurons or self.n_neurons
+
+    def rule_of(self, arm: str, phase: PhaseSpec) -> RuleSpec:
+        """Return the rule of a phase: the protocol's, what the arm and what the phase change."""
+        return self.rule.changed(self.arms[arm].rule).changed(phase.rule)
 
 
 def _section_at(location: Sequence[str | int]) -> type[BaseModel] | None:
@@ -221,11 +170,12 @@ def _section_at(location: Sequence[str | int]) -> type[BaseModel] | None:
         (): ProtocolSpec,
         ("cohort",): CohortSpec,
         ("cohort", "distribution"): DistributionSpec,
-        ("rule",): RuleSpec,
         arm: ArmSpec,
         (*arm, "phases", "*"): PhaseSpec,
-        (*arm, "phases", "*", "rule"): RuleSpec,
     }
+    for place in ((), arm, (*arm, "phases", "*")):
+        known[(*place, "rule")] = RuleSpec
+        known[(*place, "rule", "schedule")] = ScheduleSpec
     pattern = tuple(
         "*" if isinstance(part, int) or (depth == 1 and location[0] == "arms") else str(part)
         for depth, part in enumerate(location)
@@ -235,7 +185,8 @@ def _section_at(location: Sequence[str | int]) -> type[BaseModel] | None:
 
 def _explain(error: Any) -> Problem:
     """Return where one pydantic error is and, in plain words, what is wrong."""
-    location: Location = tuple(error["loc"])
+    # which of two kinds of value was tried is no part of where it stands
+    location: Location = tuple(part for part in error["loc"] if part not in SCHEDULE_KINDS)
     kind, message, got = error["type"], str(error["msg"]), error["input"]
     if kind == "extra_forbidden":
         section = _section_at(location[:-1])

@@ -20,7 +20,7 @@ from predictlearn.theory.overlaps import Overlaps
 __all__ = ["Store", "run_key"]
 
 _MANIFEST = "protocol.json"
-_ARRAYS = ("epochs", "losses", "overlaps", "evaluations")
+_ARRAYS = ("epochs", "losses", "overlaps", "evaluations", "loadings")
 
 
 def run_key(

@@ -7,13 +7,54 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numba import njit
 
 from predictlearn.checks import as_float_array, non_negative, positive_int
 from predictlearn.errors import InputError
-from predictlearn.tasks._common import Freezable, bin_count, check_number, check_times, time_major
+from predictlearn.tasks._common import (
+    Freezable,
+    bin_count,
+    check_number,
+    check_times,
+    trials_from_loops,
+)
+from predictlearn.tasks.random import fill_normal
 from predictlearn.theory.trials import Trials
 
 __all__ = ["DecisionMaking"]
+
+
+@njit(cache=True)
+def _complete(
+    shown: np.ndarray,
+    asked: np.ndarray,
+    on: int,
+    off: int,
+    respond: int,
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    weights: np.ndarray,
+) -> None:
+    """Write all but the noise, (time, 1, trials): stimuli are `shown` and `asked` for, (trials,).
+
+    `inputs` hold the noise in bins `on` to `off`.
+    """
+    n_steps, _, n_trials = inputs.shape
+    weight = 1.0 / (n_trials * (n_steps - respond))
+    for t in range(n_steps):
+        x, y, w = inputs[t, 0], targets[t, 0], weights[t, 0]
+        if on <= t < off:
+            for p in range(n_trials):
+                x[p] += shown[p]
+        else:
+            x[:] = 0.0
+        if t >= respond:
+            for p in range(n_trials):
+                y[p] = asked[p]
+                w[p] = weight
+        else:
+            y[:] = 0.0
+            w[:] = 0.0
 
 
 @dataclass(frozen=True)
@@ -119,11 +160,8 @@ class DecisionMaking(Freezable):
         n_steps = bin_count(self.duration, self.dt)
         on, off, respond = self._edges()
         levels = np.asarray(self.coherences)[rng.integers(len(self.coherences), size=self.trials)]
-        inputs, targets, weights = (time_major(self.trials, n_steps, 1) for _ in range(3))
-        stimulus = rng.standard_normal((off - on, self.trials))
-        stimulus *= self.noise
-        stimulus += self.gain * levels
-        inputs[:, on:off, 0] = stimulus.T
-        targets[:, respond:, 0] = (levels / self.scale)[:, None]
-        weights[:, respond:, 0] = 1.0 / (self.trials * (n_steps - respond))
-        return Trials(inputs, targets, weights, self.dt)
+        inputs, targets, weights = np.empty((3, n_steps, 1, self.trials))
+        fill_normal(rng, inputs[on:off], self.noise)
+        shown, asked = self.gain * levels, levels / self.scale
+        _complete(shown, asked, on, off, respond, inputs, targets, weights)
+        return trials_from_loops(inputs, targets, weights, self.dt)

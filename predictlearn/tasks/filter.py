@@ -10,6 +10,7 @@ import numpy as np
 
 from predictlearn.checks import non_negative
 from predictlearn.tasks._common import Freezable, bin_count, check_number, check_times
+from predictlearn.theory.impulse import TargetLaw
 from predictlearn.theory.trials import Trials
 
 __all__ = ["Filter", "impulse"]
@@ -81,7 +82,9 @@ class Filter(Freezable):
         n_steps = bin_count(self.duration, self.dt)
         time = np.arange(n_steps) * self.dt
         targets = self.amplitude * np.exp(-self.decay * time)[None, :, None]
-        return Trials(impulse(n_steps, self.dt), targets, np.full(targets.shape, self.dt), self.dt)
+        law = TargetLaw([[np.exp(-self.decay * self.dt)]], [[self.amplitude]], [[1.0]])
+        weights = np.full(targets.shape, self.dt)
+        return Trials(impulse(n_steps, self.dt), targets, weights, self.dt, law=law)
 
     def sample(self, rng: np.random.Generator | None = None) -> Trials:
         """Return the trial; `rng` is not used, since nothing is random.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numba
@@ -11,47 +12,110 @@ import numpy as np
 
 from predictlearn.checks import non_negative, positive_int
 from predictlearn.errors import InputError
-from predictlearn.tasks._common import Freezable, bin_count, check_number, check_range, check_times
+from predictlearn.tasks._common import (
+    Freezable,
+    bin_count,
+    check_number,
+    check_range,
+    check_times,
+    trials_from_loops,
+)
 from predictlearn.theory.trials import Trials
 
 __all__ = ["FlipFlop"]
 
 
 @numba.njit(cache=True)
-def _fill(
-    draws: np.ndarray,
-    first: int,
-    pulse: int,
-    delay: int,
-    low: float,
-    high: float,
-    sizes: tuple[float, float],
-    inputs: np.ndarray,
-    targets: np.ndarray,
-    weights: np.ndarray,
-) -> None:
-    """Write pulses, targets and weights into zeroed arrays; times are in bins."""
-    n_trials, n_steps = inputs.shape[:2]
+def _ends_of_waits(
+    draws: np.ndarray, first: int, length: int, low: float, high: float, n_steps: int
+) -> tuple[np.ndarray, int]:
+    """Return the bin where each wait of each trial ends, (pulses, trials), and the bins counted.
+
+    `length` is that of pulse and delay together. The bin before a pulse is left out; a trial's end
+    is not a pulse.
+    """
+    n_trials, most = draws.shape[:2]
+    ends = np.empty((most, n_trials), np.int64)
     counted = 0
     for p in range(n_trials):
         start = first
         k = 0
         while start < n_steps:
-            sign = 1.0 if draws[p, k, 0] < 0.5 else -1.0
-            waits = start + pulse + delay
+            waits = start + length
             # half-up rounding of a continuous wait to the bin grid
-            after = waits + math.floor(low + (high - low) * draws[p, k, 1] + 0.5)
+            start = waits + math.floor(low + (high - low) * draws[p, k, 1] + 0.5)
+            ends[k, p] = start
             k += 1
-            inputs[p, start : min(start + pulse, n_steps), 0] = sign * sizes[0]
-            targets[p, start : min(after, n_steps), 0] = sign * sizes[1]
-            # the bin before a pulse is left out; a trial's end is not a pulse
-            stop = after - 1 if after < n_steps else n_steps
-            for t in range(waits, stop):
-                weights[p, t, 0] = 1.0
-                counted += 1
-            start = after
-    if counted > 0:
-        weights /= counted
+            counted += max((start - 1 if start < n_steps else n_steps) - waits, 0)
+    return ends, counted
+
+
+@numba.njit(cache=True)
+def _fill(
+    draws: np.ndarray,
+    ends: np.ndarray,
+    counted: int,
+    first: int,
+    pulse: int,
+    delay: int,
+    sizes: tuple[float, float],
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    weights: np.ndarray,
+) -> None:
+    """Write pulses, targets and weights, (time, 1, trials), bin by bin for all trials at once.
+
+    Until its next pulse a trial keeps its signs and the bins where pulse, delay and wait end. The
+    trials in which a pulse starts are chained from the bin of that pulse.
+    """
+    n_steps, _, n_trials = inputs.shape
+    weight = 1.0 / max(counted, 1)
+    height, target = np.zeros(n_trials), np.zeros(n_trials)
+    off, begins, stops = np.zeros((3, n_trials), np.int64)
+    number = np.zeros(n_trials, np.int64)
+    chain, following = np.full(n_steps, -1), np.full(n_trials, -1)
+    for p in range(n_trials):
+        following[p] = chain[first]
+        chain[first] = p
+    for t in range(n_steps):
+        p = chain[t]
+        while p >= 0:
+            later = following[p]
+            k = number[p]
+            sign = 1.0 if draws[p, k, 0] < 0.5 else -1.0
+            height[p], target[p] = sign * sizes[0], sign * sizes[1]
+            off[p], begins[p] = t + pulse, t + pulse + delay
+            end = ends[k, p]
+            if end < n_steps:
+                stops[p] = end - 1
+                following[p] = chain[end]
+                chain[end] = p
+            else:
+                stops[p] = n_steps
+            number[p] = k + 1
+            p = later
+        x, y, w = inputs[t, 0], targets[t, 0], weights[t, 0]
+        for p in range(n_trials):
+            x[p] = height[p] if t < off[p] else 0.0
+            y[p] = target[p]
+            w[p] = weight if begins[p] <= t < stops[p] else 0.0
+
+
+@numba.njit(cache=True)
+def _add_pulses(
+    draws: np.ndarray, ends: np.ndarray, first: int, pulse: int, size: float, inputs: np.ndarray
+) -> None:
+    """Add the pulses to inputs, (time, 1, trials)."""
+    n_steps, _, n_trials = inputs.shape
+    for p in range(n_trials):
+        start = first
+        k = 0
+        while start < n_steps:
+            height = size if draws[p, k, 0] < 0.5 else -size
+            for t in range(start, min(start + pulse, n_steps)):
+                inputs[t, 0, p] += height
+            start = ends[k, p]
+            k += 1
 
 
 @dataclass(frozen=True)
@@ -156,14 +220,46 @@ class FlipFlop(Freezable):
         Trials
             ``trials`` trials with one input and one output.
         """
-        n_steps = bin_count(self.duration, self.dt)
-        first, pulse = self._bins(self.first_pulse), self._bins(self.pulse)
-        delay = self._bins(self.delay)
-        low, high = self.wait[0] / self.dt, self.wait[1] / self.dt
-        shortest = pulse + delay + math.floor(low + 0.5)
-        most = max(1, math.ceil((n_steps - first) / shortest))
-        draws = rng.random((self.trials, most, 2))
-        inputs, targets, weights = np.zeros((3, self.trials, n_steps, 1))
+        draws, ends, counted = self.draw(rng)
+        n_steps, first, pulse, delay, _ = self._in_bins
+        inputs, targets, weights = np.empty((3, n_steps, 1, self.trials))
         sizes = (self.input_amplitude, self.target_amplitude)
-        _fill(draws, first, pulse, delay, low, high, sizes, inputs, targets, weights)
-        return Trials(inputs, targets, weights, self.dt)
+        _fill(draws, ends, counted, first, pulse, delay, sizes, inputs, targets, weights)
+        return trials_from_loops(inputs, targets, weights, self.dt)
+
+    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, int]:
+        """Draw where the pulses of one epoch come, as `sample` does.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Source of randomness.
+
+        Returns
+        -------
+        draws : numpy.ndarray, (trials, pulses, 2)
+            Numbers in [0, 1) that decide each pulse's sign and the wait after it.
+        ends : numpy.ndarray of int, (pulses, trials)
+            The bin where the wait after each pulse ends, which is where the next one starts; not
+            filled after the first that lies beyond the trial.
+        counted : int
+            Bins that the loss counts, over all trials.
+        """
+        n_steps, first, pulse, delay, most = self._in_bins
+        draws = rng.random((self.trials, most, 2))
+        low, high = self.wait[0] / self.dt, self.wait[1] / self.dt
+        return draws, *_ends_of_waits(draws, first, pulse + delay, low, high, n_steps)
+
+    @cached_property
+    def _in_bins(self) -> tuple[int, int, int, int, int]:
+        """Length of trial, silence, pulse and delay in bins, and the most pulses of a trial."""
+        first, pulse, delay = map(self._bins, (self.first_pulse, self.pulse, self.delay))
+        n_steps = bin_count(self.duration, self.dt)
+        shortest = pulse + delay + math.floor(self.wait[0] / self.dt + 0.5)
+        return n_steps, first, pulse, delay, max(1, math.ceil((n_steps - first) / shortest))
+
+    def add_pulses(self, drawn: tuple[np.ndarray, np.ndarray, int], inputs: np.ndarray) -> None:
+        """Add the pulses that were drawn to inputs, (time, 1, trials), in place."""
+        draws, ends, _ = drawn
+        _, first, pulse, *_ = self._in_bins
+        _add_pulses(draws, ends, first, pulse, self.input_amplitude, inputs)

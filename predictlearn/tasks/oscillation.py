@@ -11,6 +11,7 @@ import numpy as np
 from predictlearn.checks import non_negative
 from predictlearn.tasks._common import Freezable, bin_count, check_number, check_times
 from predictlearn.tasks.filter import impulse
+from predictlearn.theory.impulse import TargetLaw
 from predictlearn.theory.trials import Trials
 
 __all__ = ["DampedOscillation"]
@@ -75,7 +76,12 @@ class DampedOscillation(Freezable):
         time = np.arange(n_steps) * self.dt
         wave = self.amplitude * np.exp(-self.decay * time) * np.cos(self.frequency * time)
         targets = wave[None, :, None]
-        return Trials(impulse(n_steps, self.dt), targets, np.full(targets.shape, self.dt), self.dt)
+        angle = self.frequency * self.dt
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        step = np.exp(-self.decay * self.dt) * turn
+        law = TargetLaw(step, [[self.amplitude, 0.0]], [[1.0, 0.0]])
+        weights = np.full(targets.shape, self.dt)
+        return Trials(impulse(n_steps, self.dt), targets, weights, self.dt, law=law)
 
     def sample(self, rng: np.random.Generator | None = None) -> Trials:
         """Return the trial; `rng` is not used, since nothing is random.

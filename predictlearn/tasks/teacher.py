@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+from numba import njit
 
-from predictlearn.checks import as_float_array, non_negative, positive, positive_int
+from predictlearn.checks import as_float_array, non_negative, positive_int
 from predictlearn.errors import InputError, choice
-from predictlearn.tasks._common import Freezable, check_number, check_times, time_major
+from predictlearn.tasks._common import (
+    Freezable,
+    bin_count,
+    check_number,
+    check_times,
+    trials_from_loops,
+)
 from predictlearn.tasks.flipflop import FlipFlop
-from predictlearn.theory.kernels import rollout_kernel
-from predictlearn.theory.names import NONLINEARITIES, overlap_names, recordable_names, table_pairs
+from predictlearn.tasks.random import fill_normal
+from predictlearn.theory.kernels import filter_inputs, rollout_kernel
+from predictlearn.theory.names import overlap_names, recordable_names, table_pairs
+from predictlearn.theory.nonlinearity import Nonlinearity, resolve
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.reduced import Prepared
 from predictlearn.theory.trials import Trials
+
+_FAST = {"contract", "reassoc", "nsz"}
+_HALF_PI = math.pi / 2
 
 __all__ = ["PUBLISHED_TEACHER", "Teacher", "complete_overlaps"]
 
@@ -84,6 +96,39 @@ def complete_overlaps(values: Mapping[str, float], n_in: int = 1, n_out: int = 1
     return Overlaps(matrix, n_in=n_in, rank=rank, n_out=n_out)
 
 
+@njit(cache=True, fastmath=_FAST, error_model="numpy")
+def _answer(
+    s: np.ndarray,
+    a: float,
+    erf: bool,
+    weight: float,
+    inputs: np.ndarray,
+    answers: np.ndarray,
+    weights: np.ndarray,
+) -> None:
+    """Fill the answers and weights, (time, 1, trials), of a teacher of rank one with one output.
+
+    The loops behind `simulate` as one, which keeps nothing but the outputs.
+    """
+    mm, mu, uu = s[0, 0], 2.0 * s[0, 1], s[1, 1]
+    vm, vu, zm, zu = s[2, 0], s[2, 1], s[3, 0], s[3, 1]
+    n_steps, _, n_trials = inputs.shape
+    keep = 1.0 - a
+    k_m, k_u = np.zeros(n_trials), np.zeros(n_trials)
+    for t in range(n_steps):
+        x, y, w = inputs[t, 0], answers[t, 0], weights[t, 0]
+        for p in range(n_trials):
+            k = keep * k_m[p] + a * x[p]
+            u = k_u[p]
+            g = 1.0
+            if erf:
+                g = 1.0 / math.sqrt(1.0 + _HALF_PI * (mm * k * k + (mu * k + uu * u) * u))
+            k_m[p] = k
+            y[p] = g * (zm * k + zu * u)
+            k_u[p] = keep * u + a * g * (vm * k + vu * u)
+            w[p] = weight
+
+
 @dataclass(frozen=True)
 class Teacher(Freezable):
     """Imitate a teacher network on pulses in noise.
@@ -103,10 +148,10 @@ class Teacher(Freezable):
         Height of a pulse.
     noise : float, default 1.5
         Standard deviation of the input noise in each bin.
-    nonlinearity : {"erf", "linear"}, default "erf"
+    nonlinearity : {"linear", "erf", "tanh"} or Nonlinearity, default "erf"
         The teacher's phi.
     tau : float, default 1.0
-        The teacher's time constant in seconds.
+        The teacher's time constant in seconds, at least dt.
     duration : float, default 20.0
         Length of a trial in seconds.
     dt : float, default 0.05
@@ -131,7 +176,7 @@ class Teacher(Freezable):
     wait: tuple[float, float] = (4.0, 10.0)
     input_amplitude: float = 2.0
     noise: float = 1.5
-    nonlinearity: str = "erf"
+    nonlinearity: str | Nonlinearity = "erf"
     tau: float = 1.0
     duration: float = 20.0
     dt: float = 0.05
@@ -149,9 +194,12 @@ class Teacher(Freezable):
         if given.n_in != 1:
             raise InputError(f"overlaps of a teacher must have one input; got {given.n_in}.")
         object.__setattr__(self, "overlaps", given)
-        choice("nonlinearity", self.nonlinearity, NONLINEARITIES)
-        check_times(self, "duration", "dt")
-        object.__setattr__(self, "tau", positive("tau", self.tau))
+        resolve(self.nonlinearity)
+        check_times(self, "duration", "dt", "tau")
+        if self.tau < self.dt:
+            raise InputError(
+                f"tau must be at least the bin width dt = {self.dt:g} s; got {self.tau:g} s."
+            )
         object.__setattr__(self, "noise", non_negative("noise", self.noise))
         object.__setattr__(self, "trials", positive_int("trials", self.trials))
         object.__setattr__(self, "wait", self._pulses.wait)
@@ -220,13 +268,28 @@ class Teacher(Freezable):
             If the inputs are not (trials, time, 1) or not finite.
         """
         inputs = as_float_array("inputs", inputs, shape=(None, None, 1), axes="(trials, time, 1)")
-        weights = time_major(inputs.shape[0], inputs.shape[1], self.n_out)
-        weights += self.dt / (inputs.shape[0] * self.n_out)
-        # the loop behind `simulate`, without its copies: a teacher answers in every epoch
-        ready = Prepared(Trials(inputs, weights, weights, self.dt), self.nonlinearity, self.tau)
-        teacher = self.overlaps
-        answers = rollout_kernel(teacher.matrix, *teacher.sizes, ready.a, ready.erf, ready.k_m)[2]
-        return Trials(inputs, np.moveaxis(answers, 2, 0), weights, self.dt)
+        return self._labelled(np.ascontiguousarray(np.moveaxis(inputs, 0, 2)))
+
+    def _labelled(self, inputs: np.ndarray) -> Trials:
+        """Return inputs, (time, 1, trials), with the teacher's answers."""
+        teacher, a = self.overlaps, self.dt / self.tau
+        weight = self.dt / (inputs.shape[2] * self.n_out)
+        if teacher.sizes == (1, 1, 1) and self._gain.size < 2:
+            answers, weights = np.empty((2, *inputs.shape))
+            _answer(teacher.matrix, a, self._gain.size == 1, weight, inputs, answers, weights)
+        else:
+            k_m = filter_inputs(inputs, a)
+            answers = rollout_kernel(teacher.matrix, *teacher.sizes, a, self._gain, k_m)[2]
+            weights = np.full(answers.shape, weight)
+        # what overflows stays infinite or becomes NaN until the end
+        if not np.isfinite(answers[-1]).all():
+            raise InputError("overlaps of the teacher make its answers grow beyond all numbers.")
+        return trials_from_loops(inputs, answers, weights, self.dt)
+
+    @cached_property
+    def _gain(self) -> np.ndarray:
+        """The gain of the teacher's phi, as the compiled loops take it."""
+        return resolve(self.nonlinearity).gain_table
 
     def sample(self, rng: np.random.Generator) -> Trials:
         """Draw the trials of one epoch.
@@ -241,9 +304,9 @@ class Teacher(Freezable):
         Trials
             ``trials`` trials with one input.
         """
-        pulses = self._pulses.sample(rng).inputs
-        n_trials, n_steps, _ = pulses.shape
-        inputs = np.moveaxis(rng.standard_normal((n_steps, 1, n_trials)), 2, 0)
-        inputs *= self.noise
-        inputs += pulses
-        return self.label(inputs)
+        # the pulses are drawn first
+        pulses = self._pulses.draw(rng)
+        inputs = np.empty((bin_count(self.duration, self.dt), 1, self.trials))
+        fill_normal(rng, inputs, self.noise)
+        self._pulses.add_pulses(pulses, inputs)
+        return self._labelled(inputs)

@@ -5,75 +5,56 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import integrate
 
 from predictlearn.checks import positive, positive_int
 from predictlearn.errors import DivergenceError, InputError
 from predictlearn.theory import steps
+from predictlearn.theory.curvature import stable_rate
+from predictlearn.theory.flow import flow
+from predictlearn.theory.nonlinearity import Nonlinearity, resolve
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.reduced import NO_NOISE, Prepared, _evaluate, check_fit
 from predictlearn.theory.rules import (
     DirectDescent,
+    FirstOrderDescent,
     GradientDescent,
     GradientFlow,
     Rule,
     column_rates,
 )
+from predictlearn.theory.schedules import drop_of, multipliers
+from predictlearn.theory.stream import TrialStream
+from predictlearn.theory.synaptic_rules import Adam, RMSProp, SignDescent
 from predictlearn.theory.trajectory import Trajectory
 from predictlearn.theory.trials import Task
 
-__all__ = ["TrialStream", "learn"]
+__all__ = ["TrialStream", "learn", "loss_limit"]
 
 # Epochs between two returns to Python, so that a run can be interrupted.
 _CHUNK = 512
-_FLOW_ROWS = 201
+# A loss so many times that of the start, or of silence, is divergence.
+_DIVERGED = 1e6
+# Bytes of overlaps that a trajectory may keep.
+_MOST_KEPT = 2**31
+# How far below zero rounding may push an eigenvalue of S, relative to the largest.
+_ROUNDING = 1e-9
+_KINDS: dict[type, int] = {
+    GradientDescent: steps.CONGRUENCE,
+    FirstOrderDescent: steps.FIRST_ORDER,
+    DirectDescent: steps.DIRECT,
+}
 
 
-class TrialStream:
-    """The trials and the noise of every epoch, the same for theory and network from one seed.
-
-    Parameters
-    ----------
-    task : Task
-        What is learned.
-    nonlinearity : {"linear", "erf"}
-        Which phi.
-    tau : float
-        Time constant in seconds.
-    seed : int
-        Seed; trials, target noise and synaptic noise have independent streams.
-    """
-
-    def __init__(self, task: Task, nonlinearity: str, tau: float, seed: int) -> None:
-        positive_int("seed", seed, minimum=0)
-        if not isinstance(task, Task):
-            raise InputError(
-                "task must have n_in, n_out, dt, fixed and sample(rng), as pl.Filter() has; "
-                f"got {type(task).__name__}."
-            )
-        children = np.random.SeedSequence(seed).spawn(3)
-        self.trial_rng, self.target_rng, self.synapse_rng = map(np.random.default_rng, children)
-        self.task, self.nonlinearity, self.tau = task, nonlinearity, tau
-        self._fixed: Prepared | None = None
-
-    def next(self) -> Prepared:
-        """Return the next epoch's trials, prepared."""
-        if self._fixed is not None:
-            return self._fixed
-        ready = Prepared(self.task.sample(self.trial_rng), self.nonlinearity, self.tau)
-        if self.task.fixed:
-            self._fixed = ready
-        return ready
-
-
-def describe(task: Task, rule: object, nonlinearity: str, tau: float) -> dict[str, Any]:
+def describe(
+    task: Task, rule: object, nonlinearity: str | Nonlinearity, tau: float
+) -> dict[str, Any]:
     """Return the settings that a trajectory carries."""
     from predictlearn import __version__
 
     return {
         "task": repr(task) if len(repr(task)) < 500 else type(task).__name__,
         "rule": repr(rule),
-        "nonlinearity": nonlinearity,
+        "nonlinearity": resolve(nonlinearity).name,
         "tau": tau,
         "version": __version__,
     }
@@ -85,13 +66,75 @@ def kept_epochs(n_epochs: int, every: int) -> np.ndarray:
     return np.append(rows, n_epochs)
 
 
-def diverged(epoch: int, rule: object) -> DivergenceError:
-    """Return the error for a loss that is not finite."""
+def loss_limit(first: float, ready: Prepared) -> float:
+    """Return the loss beyond which learning counts as diverged, from the first loss."""
+    silence = float(np.sum(ready.weights * ready.targets**2))
+    return _DIVERGED * max(first, silence, float(ready.weights.sum()))
+
+
+def diverged(
+    epoch: int, rule: object, losses: np.ndarray | None = None, advice: str = ""
+) -> DivergenceError:
+    """Return the error for a loss that ran away or is not finite; losses up to that epoch."""
+    what = "was not finite"
+    if losses is not None:
+        if np.isfinite(losses[epoch]):
+            what = f"reached {losses[epoch]:.3g}"
+        elif epoch > 0:
+            what = f"grew from {losses[epoch - 1]:.3g} beyond all numbers"
     return DivergenceError(
-        f"learning diverged: the loss was not finite at epoch {epoch}. "
-        f"Try a smaller rate than that of {rule!r}.",
+        f"learning diverged: the loss {what} at epoch {epoch}. "
+        f"{advice}Try a smaller rate than that of {rule!r}.",
         epoch,
     )
+
+
+def _stable_rates(
+    kept: np.ndarray,
+    epochs: np.ndarray,
+    losses: np.ndarray,
+    sizes: tuple[int, int, int],
+    ready: Prepared,
+    rule: GradientDescent,
+) -> str:
+    """Say which rates the curvature allows, at the start and where the loss was lowest."""
+    columns = column_rates(rule.pathway_rates, sizes)
+    places = sorted({0, int(np.argmin(losses[epochs]))})
+    rates = [stable_rate(kept[row], sizes, ready, columns, rule.momentum) for row in places]
+    said = ", ".join(
+        f"{rate:.3g} at epoch {epochs[row]}" for rate, row in zip(rates, places, strict=True)
+    )
+    return f"Largest stable rate from the curvature: {said}. "
+
+
+def _projected(s: np.ndarray, epoch: int) -> int:
+    """Project S onto the cone of realisable overlaps in place; return 1 if it had left it.
+
+    The congruence keeps S in the cone, so only rounding can take it out.
+    """
+    values, vectors = np.linalg.eigh(s)
+    if values[0] >= 0.0:
+        return 0
+    if values[0] < -_ROUNDING * values[-1]:
+        raise DivergenceError(
+            f"learning led to overlaps that no network has at epoch {epoch}: their smallest "
+            f"eigenvalue is {values[0]:.3g}, the largest {values[-1]:.3g}. Try a smaller rate.",
+            epoch,
+        )
+    s[:] = (vectors * np.clip(values, 0.0, None)) @ vectors.T
+    s[:] = (s + s.T) / 2
+    return 1
+
+
+def _check_memory(n_epochs: int, every: int, dim: int) -> None:
+    """Raise if the overlaps kept would take too much memory."""
+    size = (n_epochs // every + 2) * dim * dim * 8
+    if size > _MOST_KEPT:
+        enough = -(-n_epochs * dim * dim * 8 // _MOST_KEPT) + 1
+        raise InputError(
+            f"every must be at least {enough} for {n_epochs} epochs: keeping the overlaps of every "
+            f"{every} would take {size / 2**30:.1f} GiB; got {every}."
+        )
 
 
 def learn(
@@ -99,10 +142,11 @@ def learn(
     task: Task,
     rule: Rule,
     epochs: float,
-    nonlinearity: str = "linear",
+    nonlinearity: str | Nonlinearity = "linear",
     tau: float = 1.0,
     seed: int = 0,
     every: int = 1,
+    stop_at: float | None = None,
 ) -> Trajectory:
     """Integrate the learning of a task in overlap space.
 
@@ -112,32 +156,38 @@ def learn(
         The network before learning.
     task : Task
         What is learned.
-    rule : GradientDescent, GradientFlow or DirectDescent
+    rule : GradientDescent, GradientFlow, FirstOrderDescent or DirectDescent
         How the loadings move.
     epochs : int
         Number of updates; for gradient flow the learning time in units of 1 / rate, any positive
         number (rate * epochs of the descent it stands for).
-    nonlinearity : {"linear", "erf"}
-        Which phi. The linear theory is exact at every N; the erf theory carries a closure error,
-        since learning makes the loadings non-Gaussian.
+    nonlinearity : {"linear", "erf", "tanh"} or Nonlinearity
+        Which phi. The linear theory is exact at every N; any other carries a closure error, since
+        learning makes the loadings non-Gaussian.
     tau : float, default 1.0
         Time constant in seconds.
     seed : int, default 0
         Seed of trials and noise.
     every : int, default 1
         Keep the overlaps of every so many epochs, and the last; the loss is kept for every epoch.
+        The overlaps kept may take 2 GiB.
+    stop_at : float, optional
+        Stop before the update of the first epoch whose loss is at or below this.
 
     Returns
     -------
     Trajectory
-        Overlaps and loss along learning.
+        Overlaps and loss along learning; a `FlowTrajectory` for gradient flow.
+        ``settings["projections"]`` counts how often rounding had to be projected back to
+        overlaps that a network has.
 
     Raises
     ------
     InputError
         If an argument is out of range or task and overlaps do not fit.
     DivergenceError
-        If the loss is no longer finite; it carries the epoch.
+        If the loss runs away or is not finite; it carries the epoch, and the message the largest
+        stable rate by the curvature.
 
     Notes
     -----
@@ -160,109 +210,111 @@ def learn(
     >>> round(t.final["vu"], 1)  # 1 - c
     0.8
     """
-    stream = TrialStream(task, nonlinearity, tau, seed)
+    if isinstance(rule, Adam | RMSProp | SignDescent):
+        raise InputError(
+            f"{type(rule).__name__} acts on single synapses, so the overlaps do not follow "
+            "equations of their own; train N neurons with it: pl.train_network(...)."
+        )
+    stream = TrialStream(task, nonlinearity, tau, seed, getattr(rule, "minibatch", None))
     check_fit(overlaps, task.n_in, task.n_out, "the task")
+    goal = -np.inf if stop_at is None else positive("stop_at", stop_at)
     settings = describe(task, rule, nonlinearity, tau)
     if isinstance(rule, GradientFlow):
-        return _flow(overlaps, stream, rule, positive("epochs", epochs), seed, settings)
-    if not isinstance(rule, GradientDescent | DirectDescent):
+        return flow(overlaps, stream, rule, positive("epochs", epochs), goal, seed, settings)
+    if type(rule) not in _KINDS:
         raise InputError(
-            "rule must be a GradientDescent, GradientFlow or DirectDescent; "
+            "rule must be a GradientDescent, GradientFlow, FirstOrderDescent or DirectDescent; "
             f"got {type(rule).__name__}."
         )
     n_epochs = positive_int("epochs", epochs)
     every = positive_int("every", every)
+    _check_memory(n_epochs, every, overlaps.dim)
+    return _descend(overlaps, stream, rule, n_epochs, every, goal, seed, settings)
+
+
+def _descend(
+    overlaps: Overlaps,
+    stream: TrialStream,
+    rule: GradientDescent | FirstOrderDescent | DirectDescent,
+    n_epochs: int,
+    every: int,
+    goal: float,
+    seed: int,
+    settings: dict[str, Any],
+) -> Trajectory:
+    """Run epochs of descent."""
+    sizes = overlaps.sizes
+    kind = _KINDS[type(rule)]
+    full = rule if isinstance(rule, GradientDescent) else GradientDescent(rule.rate)
+    target_noise = getattr(rule, "target_noise", 0.0)
     rows = kept_epochs(n_epochs, every)
     kept = np.empty((len(rows), overlaps.dim, overlaps.dim))
     losses = np.empty(n_epochs + 1)
     joint = np.zeros((3, overlaps.dim, overlaps.dim))
     joint[0] = overlaps.matrix
-    columns = column_rates(getattr(rule, "pathway_rates", None), overlaps.sizes)
-    done = 0
-    scratch = np.empty(0)
-    while done < n_epochs:
-        ready = stream.next()
-        if scratch.size == 0 or not task.fixed:
-            scratch = ready.scratch(overlaps.rank)
-        count = min(_CHUNK, n_epochs - done) if task.fixed else 1
-        noise = NO_NOISE
-        if getattr(rule, "target_noise", 0.0) > 0:
-            noise = np.empty(ready.noise_shape)
-        model = (ready.a, ready.gain, ready.k_m, *ready.judging(noise), scratch, losses, kept)
-        head = (*overlaps.sizes, count, every, done, rule.rate)
-        if isinstance(rule, DirectDescent):
-            ran = steps.descend_directly(joint[0], *head, *model)
-        else:
-            ran = steps.descend(
-                joint,
-                *head,
-                columns,
-                rule.momentum,
-                rule.weight_decay,
-                rule.synaptic_noise,
-                rule.target_noise,
-                stream.target_rng,
-                *model,
-            )
-        if ran < count:
-            raise diverged(done + ran, rule)
-        done += count
-    kept[-1] = joint[0]
-    losses[-1], _ = _evaluate(joint[0], overlaps.sizes, stream.next())
-    if not (np.isfinite(losses[-1]) and np.all(np.isfinite(joint[0]))):
-        raise diverged(n_epochs, rule)
-    return Trajectory(kept, rows, losses, np.arange(n_epochs + 1), overlaps.sizes, seed, settings)
-
-
-def _flow(
-    overlaps: Overlaps,
-    stream: TrialStream,
-    rule: GradientFlow,
-    duration: float,
-    seed: int,
-    settings: dict[str, Any],
-) -> Trajectory:
-    """Integrate gradient flow for a learning time."""
-    if not stream.task.fixed:
-        raise InputError(
-            "gradient flow needs a task with fixed trials; this task draws new trials each epoch. "
-            "Use task.freeze(seed), or GradientDescent."
-        )
+    columns = column_rates(full.pathway_rates, sizes)
+    changes = multipliers(rule.schedule, n_epochs)
+    drop_factor, drop_below = drop_of(rule.schedule)
     ready = stream.next()
-    dim, sizes = overlaps.dim, overlaps.sizes
-    upper = np.triu_indices(dim)
-    columns = column_rates(rule.pathway_rates, sizes)
-
-    def unpack(flat: np.ndarray) -> np.ndarray:
-        matrix = np.empty((dim, dim))
-        matrix[upper] = flat
-        matrix.T[upper] = flat
-        return matrix
-
-    def speed(_: float, flat: np.ndarray) -> np.ndarray:
-        matrix = unpack(flat)
-        _value, a = _evaluate(matrix, sizes, ready)
-        step = matrix @ (a * columns)
-        return -(step + step.T)[upper]
-
-    times = np.linspace(0.0, duration, _FLOW_ROWS)
-    solution = integrate.solve_ivp(
-        speed,
-        (0.0, duration),
-        overlaps.matrix[upper],
-        method="LSODA",
-        t_eval=times,
-        rtol=rule.rtol,
-        atol=rule.atol,
-    )
-    if not solution.success or not np.all(np.isfinite(solution.y)):
-        reached = float(solution.t[-1]) if solution.t.size else 0.0
-        raise DivergenceError(
-            f"gradient flow stopped at learning time {reached:g} of {duration:g}: "
-            f"{solution.message} Try a looser rtol.",
-            int(reached),
+    limit = loss_limit(_evaluate(joint[0], sizes, ready)[0], ready)
+    scratch, impulse = ready.scratch(overlaps.rank), ready.impulse(overlaps.rank)
+    noise = np.empty(ready.noise_shape) if target_noise > 0 else NO_NOISE
+    done, projections, why, dropped = 0, 0, steps.RUNNING, False
+    while done < n_epochs:
+        if done > 0 and not stream.constant:
+            ready = stream.next()
+            if ready.noise_shape != noise.shape and target_noise > 0:
+                noise = np.empty(ready.noise_shape)
+            scratch, impulse = ready.fitting_scratch(scratch, overlaps.rank)
+        count = min(_CHUNK, n_epochs - done) if stream.constant else 1
+        ran, why, dropped = steps.descend(
+            joint,
+            *sizes,
+            count,
+            every,
+            done,
+            kind,
+            rule.rate,
+            changes,
+            drop_factor,
+            drop_below,
+            dropped,
+            columns,
+            full.momentum,
+            full.weight_decay,
+            full.synaptic_noise,
+            target_noise,
+            stream.target_rng,
+            limit,
+            goal,
+            ready.a,
+            ready.gain,
+            ready.k_m,
+            *ready.judging(noise),
+            *impulse,
+            scratch,
+            losses,
+            kept,
         )
-    kept = np.array([unpack(row) for row in solution.y.T])
-    losses = np.array([_evaluate(matrix, sizes, ready)[0] for matrix in kept])
-    settings = {**settings, "gradient_evaluations": int(solution.nfev)}
-    return Trajectory(kept, times, losses, times, sizes, seed, settings)
+        done += ran
+        if why == steps.DIVERGED:
+            known = rows[rows <= done]
+            advice = ""
+            if isinstance(rule, GradientDescent) and np.isfinite(losses[0]):
+                usable = known[known < done] if done > 0 else known
+                advice = _stable_rates(kept, usable, losses, sizes, ready, rule)
+            raise diverged(done, rule, losses, advice)
+        if why == steps.REACHED:
+            break
+        if kind == steps.CONGRUENCE and (done % _CHUNK == 0 or done == n_epochs):
+            projections += _projected(joint[0], done)
+    if why == steps.REACHED:
+        rows = np.append(rows[rows < done], done)
+        kept, losses = kept[: len(rows)].copy(), losses[: done + 1].copy()
+    else:
+        losses[-1], _ = _evaluate(joint[0], sizes, stream.next())
+    kept[-1] = joint[0]
+    if not (losses[-1] <= limit and np.all(np.isfinite(joint[0]))):
+        raise diverged(n_epochs, rule, losses)
+    settings = {**settings, "projections": projections}
+    return Trajectory(kept, rows, losses, np.arange(len(losses)), sizes, seed, settings)

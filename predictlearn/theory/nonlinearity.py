@@ -147,6 +147,11 @@ class Nonlinearity:
     def __repr__(self) -> str:
         return f"Nonlinearity({self.name!r})"
 
+    def __reduce__(self) -> tuple:
+        if self.name in NONLINEARITIES:
+            return _built_in, (self.name,)
+        return Nonlinearity, (self.name, self.function, self.slope)
+
 
 def _variance(w: np.ndarray, shift: float, offset: float, scale: float) -> np.ndarray:
     """Return Delta from w = 1 / (offset + sqrt(shift + scale Delta))."""

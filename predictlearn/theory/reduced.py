@@ -14,6 +14,11 @@ import numpy as np
 from predictlearn.checks import positive
 from predictlearn.errors import InputError
 from predictlearn.theory import kernels
+from predictlearn.theory.impulse import (
+    impulse_loss_and_derivative,
+    impulse_state,
+    impulse_work,
+)
 from predictlearn.theory.nonlinearity import Nonlinearity, resolve
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Trials
@@ -74,6 +79,8 @@ class Prepared:
         self.smoothing = np.ascontiguousarray(trials.smoothing)
         self.direct = trials.is_observed_directly
         self.n_in, self.n_out = trials.n_in, trials.n_out
+        # the law of the targets, where the closed form holds: linear, read directly
+        self.law = trials.law if self.gain.size == 0 and self.direct else None
 
     @property
     def noise_shape(self) -> tuple[int, int, int]:
@@ -84,6 +91,21 @@ class Prepared:
     def judging(self, noise: np.ndarray) -> tuple:
         """Return the arguments that tell a kernel how outputs are judged."""
         return (self.targets, self.weights, noise, self.offset, self.smoothing, self.direct)
+
+    def impulse(self, rank: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
+        """Return X_1, step, read, weights and bins for the closed form; empty where none holds."""
+        n_steps = self.k_m.shape[0]
+        if self.law is None:
+            return np.empty((0, 0)), np.empty((0, 0)), np.empty((0, 0)), np.empty(0), n_steps
+        inputs = np.moveaxis(self.inputs, 2, 0)
+        first = impulse_state(inputs, self.law, self.a, rank)
+        return first, self.law.step, self.law.read, self.weights[0, :, 0].copy(), n_steps
+
+    def fitting_scratch(self, scratch: np.ndarray, rank: int) -> tuple[np.ndarray, tuple]:
+        """Return scratch space, the given one if it is large enough, and `impulse`."""
+        n_steps, _, n_trials = self.k_m.shape
+        needed = kernels.buffer_size(n_steps, n_trials, self.n_in, rank, self.n_out)
+        return (scratch if scratch.size >= needed else np.empty(needed)), self.impulse(rank)
 
     def scratch(self, rank: int) -> np.ndarray:
         """Return scratch space for `loss_and_derivative_kernel`."""
@@ -111,7 +133,10 @@ def check_fit(overlaps: Overlaps, n_in: int, n_out: int, what: str) -> None:
 
 
 def simulate(
-    overlaps: Overlaps, trials: Trials, nonlinearity: str | Nonlinearity = "linear", tau: float = 1.0
+    overlaps: Overlaps,
+    trials: Trials,
+    nonlinearity: str | Nonlinearity = "linear",
+    tau: float = 1.0,
 ) -> Activity:
     """Roll out the reduced activity.
 
@@ -160,7 +185,10 @@ def simulate(
 
 
 def loss_and_derivative(
-    overlaps: Overlaps, trials: Trials, nonlinearity: str | Nonlinearity = "linear", tau: float = 1.0
+    overlaps: Overlaps,
+    trials: Trials,
+    nonlinearity: str | Nonlinearity = "linear",
+    tau: float = 1.0,
 ) -> tuple[float, np.ndarray]:
     """Return the loss and its derivative matrix A.
 
@@ -207,6 +235,12 @@ def _evaluate(
 ) -> tuple[float, np.ndarray]:
     """Return loss and A for a matrix of overlaps, on prepared trials."""
     a = np.empty(matrix.shape)
+    if ready.law is not None:
+        impulse = ready.impulse(sizes[1])
+        value = impulse_loss_and_derivative(
+            matrix, *sizes, ready.a, *impulse, impulse_work(impulse[0], impulse[-1]), a
+        )
+        return value, a
     value = kernels.loss_and_derivative_kernel(
         np.ascontiguousarray(matrix),
         *sizes,
@@ -233,7 +267,10 @@ def losses_along(
 
 
 def loss(
-    overlaps: Overlaps, trials: Trials, nonlinearity: str | Nonlinearity = "linear", tau: float = 1.0
+    overlaps: Overlaps,
+    trials: Trials,
+    nonlinearity: str | Nonlinearity = "linear",
+    tau: float = 1.0,
 ) -> float:
     """Return the loss alone; see `loss_and_derivative`."""
     return trials.loss(simulate(overlaps, trials, nonlinearity, tau).outputs)

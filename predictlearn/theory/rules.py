@@ -11,14 +11,37 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from predictlearn.checks import non_negative, positive
+from predictlearn.checks import non_negative, positive, positive_int
 from predictlearn.errors import InputError, choice
 from predictlearn.theory.names import PATHWAYS, pathway_slices
+from predictlearn.theory.schedules import (
+    RateDecay,
+    RateDrop,
+    Schedule,
+    checked_schedule,
+    drop_of,
+    multipliers,
+)
 
-__all__ = ["DirectDescent", "GradientDescent", "GradientFlow", "Rule"]
+__all__ = [
+    "DirectDescent",
+    "FirstOrderDescent",
+    "GradientDescent",
+    "GradientFlow",
+    "RateDecay",
+    "RateDrop",
+    "Rule",
+    "Schedule",
+    "checked_minibatch",
+    "checked_rates",
+    "checked_schedule",
+    "column_rates",
+    "drop_of",
+    "multipliers",
+]
 
 
-def _checked_rates(rates: Mapping[str, float] | None) -> dict[str, float] | None:
+def checked_rates(rates: Mapping[str, float] | None) -> dict[str, float] | None:
     """Return pathway rates with known names and values of zero or more."""
     if rates is None:
         return None
@@ -31,6 +54,11 @@ def _checked_rates(rates: Mapping[str, float] | None) -> dict[str, float] | None
         choice("a pathway of pathway_rates", p, PATHWAYS): non_negative(f"pathway_rates[{p!r}]", r)
         for p, r in rates.items()
     }
+
+
+def checked_minibatch(minibatch: int | None) -> int | None:
+    """Return how many trials an epoch takes, a whole number of at least 1, or None for all."""
+    return None if minibatch is None else positive_int("minibatch", minibatch)
 
 
 def column_rates(rates: Mapping[str, float] | None, sizes: tuple[int, int, int]) -> np.ndarray:
@@ -64,6 +92,13 @@ class GradientDescent:
         its large-N mean.
     target_noise : float, default 0.0
         Standard deviation of the noise on the target, drawn anew in every bin and epoch.
+    minibatch : int, optional
+        Trials an epoch: so many of the n that the task shows are picked at random each epoch, and
+        their weights are multiplied by n / minibatch, so that loss and gradient are right on
+        average. All trials if not given.
+    schedule : RateDrop, RateDecay or sequence of float, optional
+        How the rate changes; a sequence holds its multiplier at each epoch, the last one holds on.
+        It starts anew with every call of `learn`, and in a protocol with every phase.
 
     Raises
     ------
@@ -86,10 +121,14 @@ class GradientDescent:
     weight_decay: float = 0.0
     synaptic_noise: float = 0.0
     target_noise: float = 0.0
+    minibatch: int | None = None
+    schedule: Schedule | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", positive("rate", self.rate))
-        object.__setattr__(self, "pathway_rates", _checked_rates(self.pathway_rates))
+        object.__setattr__(self, "pathway_rates", checked_rates(self.pathway_rates))
+        object.__setattr__(self, "minibatch", checked_minibatch(self.minibatch))
+        object.__setattr__(self, "schedule", checked_schedule(self.schedule))
         for name in ("momentum", "weight_decay", "synaptic_noise", "target_noise"):
             object.__setattr__(self, name, non_negative(name, getattr(self, name)))
         if self.momentum >= 1:
@@ -130,7 +169,49 @@ class GradientFlow:
     def __post_init__(self) -> None:
         object.__setattr__(self, "rtol", positive("rtol", self.rtol))
         object.__setattr__(self, "atol", positive("atol", self.atol))
-        object.__setattr__(self, "pathway_rates", _checked_rates(self.pathway_rates))
+        object.__setattr__(self, "pathway_rates", checked_rates(self.pathway_rates))
+
+
+@dataclass(frozen=True)
+class FirstOrderDescent:
+    """The published update of the overlaps, exact only for small steps: kept as the contrast.
+
+    ``S <- S - eta (S A + A S)`` leaves out the ``eta^2 A S A`` that a network makes, so noise on
+    the target moves the overlaps less than it should, and the result may leave the cone of
+    realisable overlaps.
+
+    Parameters
+    ----------
+    rate : float
+        eta.
+    target_noise : float, default 0.0
+        As in `GradientDescent`.
+    schedule : RateDrop, RateDecay or sequence of float, optional
+        As in `GradientDescent`.
+
+    Raises
+    ------
+    InputError
+        If a value is out of range.
+
+    References
+    ----------
+    Ger & Barak (2026), arXiv:2605.04115.
+
+    Examples
+    --------
+    >>> FirstOrderDescent(rate=5e-3).rate
+    0.005
+    """
+
+    rate: float
+    target_noise: float = 0.0
+    schedule: Schedule | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rate", positive("rate", self.rate))
+        object.__setattr__(self, "target_noise", non_negative("target_noise", self.target_noise))
+        object.__setattr__(self, "schedule", checked_schedule(self.schedule))
 
 
 @dataclass(frozen=True)
@@ -144,11 +225,13 @@ class DirectDescent:
     ----------
     rate : float
         eta.
+    schedule : RateDrop, RateDecay or sequence of float, optional
+        As in `GradientDescent`.
 
     Raises
     ------
     InputError
-        If the rate is not positive.
+        If a value is out of range.
 
     Examples
     --------
@@ -157,9 +240,11 @@ class DirectDescent:
     """
 
     rate: float
+    schedule: Schedule | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", positive("rate", self.rate))
+        object.__setattr__(self, "schedule", checked_schedule(self.schedule))
 
 
-Rule = GradientDescent | GradientFlow | DirectDescent
+Rule = GradientDescent | GradientFlow | FirstOrderDescent | DirectDescent

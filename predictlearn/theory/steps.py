@@ -5,13 +5,19 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from predictlearn.theory import kernels
+from predictlearn.theory import impulse, kernels
 from predictlearn.theory.compiled import forget_stale
+from predictlearn.theory.impulse import impulse_loss_and_derivative, impulse_work
 from predictlearn.theory.kernels import loss_and_derivative_kernel
 
-__all__ = ["descend", "descend_directly"]
+__all__ = ["CONGRUENCE", "DIRECT", "DIVERGED", "FIRST_ORDER", "REACHED", "RUNNING", "descend"]
 
-forget_stale(__file__, kernels.__file__)
+forget_stale(__file__, kernels.__file__, impulse.__file__)
+
+# How the overlaps move in an epoch.
+CONGRUENCE, FIRST_ORDER, DIRECT = 0, 1, 2
+# Why a run of epochs ended.
+RUNNING, DIVERGED, REACHED = 0, 1, 2
 
 
 @njit(cache=True)
@@ -27,16 +33,25 @@ def _product(left: np.ndarray, right: np.ndarray, transpose: bool, out: np.ndarr
 
 
 @njit(cache=True)
-def _congruence(joint: np.ndarray, step: np.ndarray, momentum: float, scratch: np.ndarray) -> None:
+def _congruence(
+    joint: np.ndarray, step: np.ndarray, momentum: float, first_order: bool, scratch: np.ndarray
+) -> None:
     """Move the joint overlaps of (Theta, V) by one step; `step` is B - 1.
 
     `joint` holds S = Theta'Theta/N, C = Theta'V/N and V'V/N. Theta' = Theta B + mu V and
-    V' = Theta (B - 1) + mu V.
+    V' = Theta (B - 1) + mu V. The first-order update leaves (B - 1)' S (B - 1) out.
     """
     s, c, vv = joint[0], joint[1], joint[2]
     n = s.shape[0]
     se, ese = scratch[0], scratch[1]
     _product(s, step, False, se)
+    if first_order:
+        for i in range(n):
+            for j in range(i + 1):
+                new = s[i, j] + se[i, j] + se[j, i]
+                s[i, j] = new
+                s[j, i] = new
+        return
     _product(step, se, True, ese)
     if momentum == 0.0:
         for i in range(n):
@@ -77,13 +92,20 @@ def descend(
     n_epochs: int,
     every: int,
     first_epoch: int,
+    kind: int,
     rate: float,
+    multipliers: np.ndarray,
+    drop_factor: float,
+    drop_below: float,
+    dropped: bool,
     columns: np.ndarray,
     momentum: float,
     decay: float,
     synaptic: float,
     target_noise: float,
     rng: np.random.Generator,
+    limit: float,
+    goal: float,
     a: float,
     gain: np.ndarray,
     km: np.ndarray,
@@ -93,19 +115,27 @@ def descend(
     offset: np.ndarray,
     smoothing: np.ndarray,
     direct: bool,
+    impulse_first: np.ndarray,
+    impulse_step: np.ndarray,
+    impulse_read: np.ndarray,
+    impulse_weights: np.ndarray,
+    n_steps: int,
     buffer: np.ndarray,
     losses: np.ndarray,
     kept: np.ndarray,
-) -> int:
-    """Run epochs of gradient descent; return how many ran before a loss was not finite.
+) -> tuple[int, int, bool]:
+    """Run epochs; return how many updates were made, why it ended, and if the rate has dropped.
 
     The overlaps before epoch e go to ``kept[e // every]`` where e is a multiple of `every`, counted
-    from the start of the phase; `losses` is filled for every epoch.
+    from the start of the phase; `losses` is filled for every epoch. The loss of an epoch above
+    `limit` or not a number is divergence; at or below `goal` it ends the run before the update.
     """
     n = joint.shape[1]
     grad = np.empty((n, n))
     step = np.empty((n, n))
     scratch = np.empty((4, n, n))
+    closed = impulse_first.shape[0] > 0 and target_noise == 0.0
+    work = impulse_work(impulse_first, n_steps)
     for e in range(n_epochs):
         epoch = first_epoch + e
         if epoch % every == 0:
@@ -115,89 +145,39 @@ def descend(
                 for o in range(noise.shape[1]):
                     for p in range(noise.shape[2]):
                         noise[t, o, p] = target_noise * rng.standard_normal()
-        value = loss_and_derivative_kernel(
-            joint[0],
-            n_in,
-            rank,
-            n_out,
-            a,
-            gain,
-            km,
-            targets,
-            weights,
-            noise,
-            offset,
-            smoothing,
-            direct,
-            buffer,
-            grad,
-        )
+        if closed:
+            value = impulse_loss_and_derivative(
+                joint[0], n_in, rank, n_out, a, impulse_first, impulse_step, impulse_read,
+                impulse_weights, n_steps, work, grad,
+            )  # fmt: skip
+        else:
+            value = loss_and_derivative_kernel(
+                joint[0], n_in, rank, n_out, a, gain, km, targets, weights, noise, offset,
+                smoothing, direct, buffer, grad,
+            )  # fmt: skip
         losses[epoch] = value
-        if not np.isfinite(value):
-            return e
+        if not value <= limit:
+            return e, DIVERGED, dropped
+        if value <= goal:
+            return e, REACHED, dropped
+        eta = rate * multipliers[epoch]
+        if dropped:
+            eta /= drop_factor
+        elif value < drop_below:
+            # from the next update on
+            dropped = True
+        if kind == DIRECT:
+            for i in range(n):
+                for j in range(n):
+                    # A_ii is twice the derivative by S_ii
+                    joint[0, i, j] -= eta * (0.5 * grad[i, j] if i == j else grad[i, j])
+            continue
         for i in range(n):
             for j in range(n):
-                step[i, j] = -rate * (grad[i, j] + (decay if i == j else 0.0)) * columns[j]
-        _congruence(joint, step, momentum, scratch)
+                step[i, j] = -eta * (grad[i, j] + (decay if i == j else 0.0)) * columns[j]
+        _congruence(joint, step, momentum, kind == FIRST_ORDER, scratch)
         if synaptic > 0.0:
             for i in range(n):
                 if columns[i] > 0.0:
                     joint[0, i, i] += synaptic * synaptic
-    return n_epochs
-
-
-@njit(cache=True)
-def descend_directly(
-    s: np.ndarray,
-    n_in: int,
-    rank: int,
-    n_out: int,
-    n_epochs: int,
-    every: int,
-    first_epoch: int,
-    rate: float,
-    a: float,
-    gain: np.ndarray,
-    km: np.ndarray,
-    targets: np.ndarray,
-    weights: np.ndarray,
-    noise: np.ndarray,
-    offset: np.ndarray,
-    smoothing: np.ndarray,
-    direct: bool,
-    buffer: np.ndarray,
-    losses: np.ndarray,
-    kept: np.ndarray,
-) -> int:
-    """Run epochs that descend the loss in the entries of S; see `descend`."""
-    n = s.shape[0]
-    grad = np.empty((n, n))
-    for e in range(n_epochs):
-        epoch = first_epoch + e
-        if epoch % every == 0:
-            kept[epoch // every] = s
-        value = loss_and_derivative_kernel(
-            s,
-            n_in,
-            rank,
-            n_out,
-            a,
-            gain,
-            km,
-            targets,
-            weights,
-            noise,
-            offset,
-            smoothing,
-            direct,
-            buffer,
-            grad,
-        )
-        losses[epoch] = value
-        if not np.isfinite(value):
-            return e
-        for i in range(n):
-            for j in range(n):
-                # A_ii is twice the derivative by S_ii
-                s[i, j] -= rate * (0.5 * grad[i, j] if i == j else grad[i, j])
-    return n_epochs
+    return n_epochs, RUNNING, dropped

@@ -9,6 +9,7 @@ import numpy as np
 
 from predictlearn.checks import as_float_array, positive
 from predictlearn.errors import InputError
+from predictlearn.theory.impulse import TargetLaw, is_impulse
 
 __all__ = ["Task", "Trials"]
 
@@ -39,11 +40,16 @@ class Trials:
         Added to the output in every bin.
     smoothing : array_like, (n_out, n_out), optional
         How much of the previous bin's c persists.
+    law : TargetLaw, optional
+        The recurrence that the targets follow. With inputs that end after the first bin and weights
+        that are the same in all bins and trials, the loss of a linear network then costs next to
+        nothing, however many bins there are.
 
     Raises
     ------
     InputError
-        If shapes disagree, values are not finite, or a weight is negative.
+        If shapes disagree, values are not finite, a weight is negative, or targets do not follow
+        the law.
 
     Examples
     --------
@@ -59,6 +65,7 @@ class Trials:
     dt: float
     offset: np.ndarray = field(default=None)  # type: ignore[arg-type]
     smoothing: np.ndarray = field(default=None)  # type: ignore[arg-type]
+    law: TargetLaw | None = None
 
     def __post_init__(self) -> None:
         inputs = as_float_array("inputs", self.inputs, 3, axes="(trials, time, n_in)")
@@ -91,6 +98,50 @@ class Trials:
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
+        if self.law is not None:
+            self._check_law(self.law)
+
+    def _check_law(self, law: TargetLaw) -> None:
+        """Raise unless the targets follow the law and the inputs are impulses."""
+        if not isinstance(law, TargetLaw):
+            raise InputError(f"law must be a TargetLaw; got {type(law).__name__}.")
+        if (len(law.start), len(law.read)) != (self.n_trials, self.n_out):
+            raise InputError(
+                f"law must be of {self.n_trials} trial(s) and {self.n_out} output(s); "
+                f"got {len(law.start)} and {len(law.read)}."
+            )
+        if not is_impulse(self.inputs, self.weights):
+            raise InputError(
+                "law goes with inputs that end after the first bin and weights that are the same "
+                "in all bins and trials."
+            )
+        wrong = float(np.abs(law.targets(self.n_steps) - self.targets).max())
+        if wrong > 1e-9 * max(float(np.abs(self.targets).max()), 1e-300):
+            raise InputError(
+                f"targets must follow the law; they differ from it by up to {wrong:g}."
+            )
+
+    @classmethod
+    def _trusted(
+        cls, inputs: np.ndarray, targets: np.ndarray, weights: np.ndarray, dt: float
+    ) -> Trials:
+        """Return trials without an observer and without any check.
+
+        For tasks of this package that draw new trials in every epoch: the arrays are float64 of
+        the right shapes, finite, and the weights not negative.
+        """
+        trials = object.__new__(cls)
+        n_out = targets.shape[2]
+        trials.__dict__.update(
+            inputs=inputs,
+            targets=targets,
+            weights=weights,
+            dt=dt,
+            offset=np.zeros(n_out),
+            smoothing=np.zeros((n_out, n_out)),
+            law=None,
+        )
+        return trials
 
     @property
     def n_trials(self) -> int:
@@ -119,7 +170,7 @@ class Trials:
 
     def with_targets(self, targets: np.ndarray) -> Trials:
         """Return the same trials with other targets, (trials, time, n_out)."""
-        return replace(self, targets=targets)
+        return replace(self, targets=targets, law=None)
 
     def observe(self, outputs: np.ndarray) -> np.ndarray:
         """Return c, what the loss reads, for given network outputs.

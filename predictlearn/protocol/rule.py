@@ -1,0 +1,167 @@
+"""Learning rules in a protocol: a rule, and what an arm or a phase changes of it."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Annotated, Any
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from predictlearn.errors import InputError, choice
+from predictlearn.protocol.section import Count, NonNegative, Positive, Section, one_of
+from predictlearn.theory.names import PATHWAYS
+from predictlearn.theory.rules import (
+    DirectDescent,
+    FirstOrderDescent,
+    GradientDescent,
+    GradientFlow,
+    Rule,
+)
+from predictlearn.theory.schedules import RateDecay, RateDrop, Schedule
+from predictlearn.theory.synaptic_rules import Adam, RMSProp, SignDescent, SynapticRule
+
+__all__ = ["NETWORK_RULES", "NEURONS_ONLY", "RULES", "SCHEDULE_KINDS", "RuleSpec", "ScheduleSpec"]
+
+RULES: dict[str, type[Rule] | type[SynapticRule]] = {
+    "gradient-descent": GradientDescent,
+    "gradient-flow": GradientFlow,
+    "first-order-descent": FirstOrderDescent,
+    "direct-descent": DirectDescent,
+    "adam": Adam,
+    "rmsprop": RMSProp,
+    "sign-descent": SignDescent,
+}
+# Rules of single synapses; their rate is a step of the loadings, not an eta.
+NEURONS_ONLY = ("adam", "rmsprop", "sign-descent")
+NETWORK_RULES = ("gradient-descent", *NEURONS_ONLY)
+
+Memory = Annotated[float, Field(ge=0, lt=1)]
+
+
+class ScheduleSpec(Section):
+    """How the rate of a rule changes."""
+
+    type: Annotated[str, one_of("drop", "decay")]
+    factor: Positive | None = None
+    below: Positive | None = None
+    epochs: Positive | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ScheduleSpec:
+        self._only(self.type, drop=("factor", "below"), decay=("epochs",))
+        if self.type == "decay" and self.epochs is None:
+            raise ValueError("a decay needs epochs: in how many the rate falls to 1/e")
+        return self
+
+    def build(self) -> Schedule:
+        """Return the schedule."""
+        settings = self.model_dump(exclude={"type"}, exclude_none=True)
+        return RateDrop(**settings) if self.type == "drop" else RateDecay(**settings)
+
+
+# Names by which messages of the validation tell the two ways to write a schedule apart.
+SCHEDULE_KINDS = ("schedule: settings", "schedule: multipliers")
+
+AnySchedule = Annotated[
+    Annotated[ScheduleSpec, Tag(SCHEDULE_KINDS[0])]
+    | Annotated[list[NonNegative], Field(min_length=1), Tag(SCHEDULE_KINDS[1])],
+    Discriminator(lambda value: SCHEDULE_KINDS[isinstance(value, list)]),
+]
+
+
+class RuleSpec(Section):
+    """A learning rule, or in an arm or a phase the settings of it that differ there."""
+
+    type: Annotated[str, one_of(*RULES)] | None = None
+    rate: Positive | None = None
+    pathway_rates: dict[str, NonNegative] | None = None
+    momentum: Memory | None = None
+    weight_decay: NonNegative | None = None
+    synaptic_noise: NonNegative | None = None
+    target_noise: NonNegative | None = None
+    minibatch: Count | None = None
+    schedule: AnySchedule | None = None
+    beta1: Memory | None = None
+    beta2: Memory | None = None
+    decay: Memory | None = None
+    epsilon: Positive | None = None
+    rtol: Positive | None = None
+    atol: Positive | None = None
+
+    @model_validator(mode="after")
+    def _pathways(self) -> RuleSpec:
+        for name in self.pathway_rates or {}:
+            choice("a pathway of pathway_rates", name, PATHWAYS)
+        return self
+
+    @property
+    def kind(self) -> str:
+        """Name of the rule."""
+        return self.type or "gradient-descent"
+
+    def changed(self, override: RuleSpec | None) -> RuleSpec:
+        """Return the rule with the settings of an arm or a phase put in place.
+
+        Parameters
+        ----------
+        override : RuleSpec or None
+            What differs; a setting of null goes back to its default.
+
+        Returns
+        -------
+        RuleSpec
+            The whole rule. Where the override names another type, settings that this type does
+            not have are left behind, and so is the rate between a rule of the loadings' span and
+            one of single synapses, for which it is another quantity.
+        """
+        if override is None:
+            return self
+        inherited = {name: getattr(self, name) for name in self.model_fields_set}
+        given = {name: getattr(override, name) for name in override.model_fields_set}
+        kind = override.type or self.kind
+        if kind != self.kind:
+            known = {"type", "rate", *_settings(kind)}
+            if (kind in NEURONS_ONLY) != (self.kind in NEURONS_ONLY):
+                known.discard("rate")
+            inherited = {name: value for name, value in inherited.items() if name in known}
+        return RuleSpec(**{**inherited, **given})
+
+    def build(self) -> Rule | SynapticRule:
+        """Return the rule.
+
+        Returns
+        -------
+        Rule or SynapticRule
+            An object of `predictlearn.theory`.
+
+        Raises
+        ------
+        InputError
+            If a setting does not go with this type of rule, or the rate is missing.
+        """
+        settings: dict[str, Any] = {
+            name: value
+            for name in sorted(self.model_fields_set - {"type"})
+            if (value := getattr(self, name)) is not None
+        }
+        allowed = _settings(self.kind)
+        if self.kind == "gradient-flow":
+            settings.pop("rate", None)  # it sets how much learning time an epoch is
+        for name in settings:
+            if name not in allowed:
+                raise InputError(
+                    f"{name} does not go with this type of rule, which has {', '.join(allowed)}"
+                )
+        if "rate" in allowed and "rate" not in settings:
+            own = " of its own, a step of the loadings" if self.kind in NEURONS_ONLY else ""
+            example = 0.001 if own else 0.005
+            raise InputError(f"the rule needs a rate{own}, such as rate: {example}")
+        if isinstance(self.schedule, ScheduleSpec):
+            settings["schedule"] = self.schedule.build()
+        rule: Rule | SynapticRule = RULES[self.kind](**settings)
+        return rule
+
+
+def _settings(kind: str) -> tuple[str, ...]:
+    """Return the names of the settings of a type of rule."""
+    return tuple(field.name for field in fields(RULES[kind]))

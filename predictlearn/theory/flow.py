@@ -1,0 +1,181 @@
+"""Gradient flow: the limit of small steps, by an adaptive stiff solver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import integrate, optimize
+
+from predictlearn.checks import as_float_array, positive
+from predictlearn.errors import DivergenceError, InputError
+from predictlearn.theory.overlaps import Overlaps
+from predictlearn.theory.reduced import Prepared, _evaluate
+from predictlearn.theory.rules import GradientFlow, column_rates
+from predictlearn.theory.stream import TrialStream
+from predictlearn.theory.trajectory import Trajectory
+
+__all__ = ["FlowTrajectory", "flow"]
+
+_ROWS = 201
+
+
+@dataclass(frozen=True)
+class FlowTrajectory(Trajectory):
+    """A trajectory of gradient flow, known at every learning time.
+
+    Parameters
+    ----------
+    solution : scipy.integrate.OdeSolution
+        The solver's interpolant, for the upper triangle of S.
+    ready : Prepared
+        The trials, for losses in between.
+    """
+
+    solution: integrate.OdeSolution
+    ready: Prepared
+
+    def at(self, times: np.ndarray | float) -> np.ndarray:
+        """Return the overlap matrices at given learning times.
+
+        Parameters
+        ----------
+        times : array_like, (n,) or ()
+            Learning times, from 0 to the end, in units of 1 / rate.
+
+        Returns
+        -------
+        numpy.ndarray, (n, D, D) or (D, D)
+            Overlap matrices.
+
+        Raises
+        ------
+        InputError
+            If a time is outside the trajectory.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import predictlearn as pl
+        >>> start = pl.Overlaps(np.eye(4)).replace(zu=0.1, vm=0.1)
+        >>> t = pl.learn(start, pl.Filter(), pl.GradientFlow(), 2.0)
+        >>> t.at(1.234).shape
+        (4, 4)
+        """
+        times = as_float_array("times", times)
+        end = float(self.epochs[-1])
+        if times.size and (times.min() < 0 or times.max() > end):
+            raise InputError(
+                f"times must lie between 0 and {end:g}; got {times.min():g} to {times.max():g}."
+            )
+        dim = self.array.shape[1]
+        return _unpack(self.solution(times), dim)
+
+    def loss_at(self, time: float) -> float:
+        """Return the loss at a learning time."""
+        return _evaluate(self.at(time), self.sizes, self.ready)[0]
+
+    def reached(self, loss: float) -> float:
+        """Return the learning time at which the loss first falls to a criterion.
+
+        Parameters
+        ----------
+        loss : float
+            The criterion.
+
+        Returns
+        -------
+        float
+            Learning time, to the solver's tolerance; NaN if it was not reached.
+
+        Raises
+        ------
+        InputError
+            If the criterion is not positive.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import predictlearn as pl
+        >>> start = pl.Overlaps(np.eye(4)).replace(zu=0.1, vm=0.1)
+        >>> t = pl.learn(start, pl.Filter(), pl.GradientFlow(), 5.0)
+        >>> when = t.reached(0.1)
+        >>> bool(abs(t.loss_at(when) - 0.1) < 1e-9)
+        True
+        """
+        loss = positive("loss", loss)
+        # the solver's own steps: the loss along them falls, as along any gradient flow
+        times = self.solution.ts
+        values = np.array([self.loss_at(time) for time in times])
+        below = np.flatnonzero(values <= loss)
+        if below.size == 0:
+            return float("nan")
+        if below[0] == 0:
+            return float(times[0])
+        pair = times[below[0] - 1], times[below[0]]
+        return float(optimize.brentq(lambda time: self.loss_at(time) - loss, *pair, xtol=1e-12))
+
+
+def _unpack(flat: np.ndarray, dim: int) -> np.ndarray:
+    """Return matrices, (.., D, D), from upper triangles, (D (D + 1) / 2, ..)."""
+    upper = np.triu_indices(dim)
+    flat = np.moveaxis(np.asarray(flat), 0, -1)
+    matrix = np.empty((*flat.shape[:-1], dim, dim))
+    matrix[..., upper[0], upper[1]] = flat
+    matrix[..., upper[1], upper[0]] = flat
+    return matrix
+
+
+def flow(
+    overlaps: Overlaps,
+    stream: TrialStream,
+    rule: GradientFlow,
+    duration: float,
+    goal: float,
+    seed: int,
+    settings: dict[str, Any],
+) -> FlowTrajectory:
+    """Integrate gradient flow for a learning time, or until the loss has fallen to `goal`."""
+    if not stream.task.fixed:
+        raise InputError(
+            "gradient flow needs a task with fixed trials; this task draws new trials each epoch. "
+            "Use task.freeze(seed), or GradientDescent."
+        )
+    ready = stream.next()
+    dim, sizes = overlaps.dim, overlaps.sizes
+    upper = np.triu_indices(dim)
+    columns = column_rates(rule.pathway_rates, sizes)
+
+    def speed(_: float, flat: np.ndarray) -> np.ndarray:
+        matrix = _unpack(flat, dim)
+        _value, a = _evaluate(matrix, sizes, ready)
+        step = matrix @ (a * columns)
+        return -(step + step.T)[upper]
+
+    def above(_: float, flat: np.ndarray) -> float:
+        return _evaluate(_unpack(flat, dim), sizes, ready)[0] - goal
+
+    above.terminal = True  # type: ignore[attr-defined]
+    solution = integrate.solve_ivp(
+        speed,
+        (0.0, duration),
+        overlaps.matrix[upper],
+        method="LSODA",
+        dense_output=True,
+        events=above if np.isfinite(goal) else None,
+        rtol=rule.rtol,
+        atol=rule.atol,
+    )
+    if not solution.success or not np.all(np.isfinite(solution.y)):
+        reached = float(solution.t[-1]) if solution.t.size else 0.0
+        raise DivergenceError(
+            f"gradient flow stopped at learning time {reached:g} of {duration:g}: "
+            f"{solution.message} Try a looser rtol.",
+            int(reached),
+        )
+    times = np.linspace(0.0, float(solution.t[-1]), _ROWS)
+    kept = _unpack(solution.sol(times), dim)
+    losses = np.array([_evaluate(matrix, sizes, ready)[0] for matrix in kept])
+    settings = {**settings, "gradient_evaluations": int(solution.nfev)}
+    return FlowTrajectory(kept, times, losses, times, sizes, seed, settings, solution.sol, ready)

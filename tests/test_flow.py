@@ -1,0 +1,83 @@
+"""Gradient flow: dense output, events, and how few gradients it needs."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+import predictlearn as pl
+
+START = pl.Overlaps(np.eye(4)).replace(zu=0.1, vm=0.1)
+TASK = pl.Filter()
+
+
+@pytest.fixture(scope="module")
+def flow():
+    return pl.learn(START, TASK, pl.GradientFlow(), 4.0)
+
+
+def test_dense_output_is_the_flow_at_any_time(flow):
+    for time in (0.0, 0.137, 1.0, 3.99):
+        alone = pl.learn(START, TASK, pl.GradientFlow(rtol=1e-11, atol=1e-13), max(time, 1e-9))
+        np.testing.assert_allclose(flow.at(time), alone.array[-1], atol=2e-7)
+    many = flow.at([0.5, 1.5])
+    assert many.shape == (2, 4, 4)
+    np.testing.assert_array_equal(many[1], flow.at(1.5))
+    np.testing.assert_array_equal(many, np.swapaxes(many, 1, 2))
+    with pytest.raises(pl.InputError, match="between 0 and 4"):
+        flow.at(4.1)
+
+
+def test_the_time_of_a_criterion(flow):
+    when = flow.reached(0.05)
+    assert flow.loss_at(when) == pytest.approx(0.05, abs=1e-9)
+    assert flow.loss_at(0.9 * when) > 0.05
+    assert flow.reached(1e6) == 0.0
+    assert np.isnan(flow.reached(1e-12))
+    with pytest.raises(pl.InputError, match="loss must be a positive number"):
+        flow.reached(0.0)
+
+
+def test_learning_stops_at_a_criterion(flow):
+    stopped = pl.learn(START, TASK, pl.GradientFlow(), 4.0, stop_at=0.05)
+    assert stopped.losses[-1] == pytest.approx(0.05, abs=1e-7)
+    assert stopped.epochs[-1] == pytest.approx(flow.reached(0.05), abs=1e-6)
+    rule = pl.GradientDescent(5e-3)
+    whole = pl.learn(START, TASK, rule, 800)
+    short = pl.learn(START, TASK, rule, 800, every=7, stop_at=0.05)
+    last = int(short.epochs[-1])
+    assert short.losses[-1] <= 0.05 < short.losses[-2]
+    np.testing.assert_array_equal(short.losses, whole.losses[: last + 1])
+    np.testing.assert_array_equal(short.array[-1], whole.array[last])
+    assert list(short.epochs[:-1]) == list(range(0, last, 7))
+    never = pl.learn(START, TASK, rule, 20, stop_at=1e-9)
+    assert len(never.losses) == 21
+
+
+def test_flow_needs_twenty_times_fewer_gradients_than_small_steps():
+    """For the same trajectory to 1e-6: the error of descent is first order in the rate."""
+    task = pl.Filter(duration=5.0, dt=0.1)
+    reference = pl.learn(START, task, pl.GradientFlow(rtol=1e-12, atol=1e-14), 1.0)
+    flow = pl.learn(START, task, pl.GradientFlow(rtol=1e-8, atol=1e-9), 1.0)
+    times = np.linspace(0, 1, 11)
+    assert np.abs(flow.at(times) - reference.at(times)).max() < 1e-6
+    errors = []
+    for epochs in (1000, 10_000):
+        descent = pl.learn(START, task, pl.GradientDescent(1 / epochs), epochs, every=epochs // 10)
+        errors.append(np.abs(descent.array - reference.at(times)).max())
+    assert errors[0] / errors[1] == pytest.approx(10, rel=0.05)
+    needed = 10_000 * errors[1] / 1e-6
+    assert needed > 20 * flow.settings["gradient_evaluations"]
+
+
+def test_flow_survives_pickling(flow):
+    back = pickle.loads(pickle.dumps(flow))
+    np.testing.assert_array_equal(back.at(0.7), flow.at(0.7))
+    assert back.loss_at(0.7) == flow.loss_at(0.7)
+
+
+def test_stop_at_must_be_positive():
+    with pytest.raises(pl.InputError, match="stop_at must be a positive number"):
+        pl.learn(START, TASK, pl.GradientFlow(), 1.0, stop_at=-1.0)
