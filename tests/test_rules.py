@@ -236,7 +236,7 @@ def test_a_minibatch_larger_than_the_batch_is_refused(level):
 # -- theory against network: every rule that learn offers is exact for linear networks ---------
 
 RULES = {
-    "drop": pl.GradientDescent(5e-3, schedule=pl.RateDrop(4.0, 3.0)),
+    "drop": pl.GradientDescent(5e-3, schedule=pl.RateDrop(4.0, 5.25)),
     "decay": pl.GradientDescent(5e-3, schedule=pl.RateDecay(100.0)),
     "multipliers": pl.GradientDescent(5e-3, schedule=(2.0, 0.0, 1.0, 0.5)),
     "minibatch": pl.GradientDescent(2e-2, minibatch=2),

@@ -262,7 +262,11 @@ def _times(curves: np.ndarray, epochs: np.ndarray) -> np.ndarray:
 
 
 def _function_rows(
-    start: dict[str, list[_Pair]], learned: list[_Pair], k_gap: float, noise: dict[str, float]
+    start: dict[str, list[_Pair]],
+    learned: list[_Pair],
+    k_gap: float,
+    noise: dict[str, float],
+    scale: float,
 ) -> list[Row]:
     """Return the rows on what equivalent networks do."""
     pairs = start["equivalent"]
@@ -313,13 +317,20 @@ def _learning_rows(values: dict[str, np.ndarray], epochs: np.ndarray, scale: flo
 
 
 def _findings(
-    start: dict[str, list[_Pair]], learned: list[_Pair], noise: dict[str, float],
-    sizes: np.ndarray, hidden: np.ndarray,
-) -> tuple[str, ...]:  # fmt: skip
+    start: dict[str, list[_Pair]],
+    learned: list[_Pair],
+    noise: dict[str, float],
+    sizes: np.ndarray,
+    hidden: np.ndarray,
+    times: Mapping[str, np.ndarray],
+    aligned: np.ndarray,
+) -> tuple[str, ...]:
     """Return what differs from the published claim, with numbers."""
     far = np.array([pair.activity_gap for pair in start["equivalent"]])
     further = np.array([pair.activity_gap for pair in learned])
+    slow = times["equivalent"] >= times["reference"]
     return (
+        _on_speed(slow, aligned),
         "The same hidden activity is true of the reduced activity k, not of the neurons: h = m k_m "
         f"+ u k_u, and the two networks have different u. The currents are {spread(100 * far)}% "
         f"apart (rms) at the start, where k_u is small, and {spread(100 * further)}% with the same "
@@ -337,6 +348,22 @@ def _findings(
         f"not (ratio {noise['hidden']:.2f} after learning): intrinsic noise, which falls as 1/N, "
         "is a place where hidden overlaps show without learning.",
     )
+
+
+def _on_speed(slow: np.ndarray, aligned: np.ndarray) -> str:
+    """Return the finding on which equivalent networks learn slower than their reference."""
+    said = (
+        f"Whether uu and mu speed learning up depends on the draw: the equivalent is not faster in "
+        f"{int(slow.sum())} of {len(slow)} networks. mu means something only beside the signs of "
+        "zu and vm, since u and v may both be turned round without any effect on the function. "
+    )
+    if slow.any() and not slow.all():
+        said += (
+            f"zu + vm is {spread(aligned[slow], 2)} in those networks and "
+            f"{spread(aligned[~slow], 2)} in the others: where mu > 0 first has to turn zu and vm "
+            "round, it delays."
+        )
+    return said
 
 
 def _reproduce(
@@ -368,21 +395,25 @@ def _reproduce(
     announce(progress, "private noise of neurons")
     noise = _private_noise({arm: many[0] for arm, many in changed.items()}, task, seed)
     rows = [
-        *_function_rows(pairs, learned["equivalent"], _reduced_gap(starts, changed, task), noise),
+        *_function_rows(
+            pairs, learned["equivalent"], _reduced_gap(starts, changed, task), noise, scale
+        ),
         *_learning_rows(values, epochs, scale),
     ]
     gap = np.abs(values["hidden"][:, :, 0] - values["reference"][:, :, 0]).max(axis=1)
     hidden = gap / values["reference"][:, 0, 0]
     sizes = np.array([np.sum(p.second.h**2) / np.sum(p.first.h**2) for p in learned["equivalent"]])
+    times = {arm: _times(curves, epochs) for arm, curves in values.items()}
+    aligned = np.array([start["zu"] + start["vm"] for start in result.starts])
     announce(progress, "figure")
     shown = {arm: values[arm] for arm in _COLOURS}
     figure = pair_figure(pairs["equivalent"][0], learned["equivalent"][0], shown, epochs, task.dt)
-    table = pd.DataFrame({arm: _times(curves, epochs) for arm, curves in values.items()})
+    table = pd.DataFrame(times)
     table.index.name = "network"
     return Reproduced(
         {"pair": figure},
         numbers_table(rows),
-        _findings(pairs, learned["equivalent"], noise, sizes, hidden),
+        _findings(pairs, learned["equivalent"], noise, sizes, hidden, times, aligned),
         {"epochs-to-criterion": table},
     )
 

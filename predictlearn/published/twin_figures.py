@@ -73,7 +73,7 @@ def overlaps_figure(twins: Twins, teacher: Mapping[str, float]) -> Figure:
     from matplotlib.lines import Line2D
 
     figure = new_figure(5.4)
-    parts = figure.subfigures(2, 2, width_ratios=[10, 9])
+    parts = np.asarray(figure.subfigures(2, 2, width_ratios=[10, 9]))
     for row, time in zip(parts, TIMES[1:], strict=True):
         for part, gauge in zip(row, GAUGES, strict=True):
             part.suptitle(f"{_TITLES[time].replace(chr(10), ' ').capitalize()}, {_GAUGES[gauge]}",
@@ -138,11 +138,26 @@ def _course(axes: Axes, course: pd.DataFrame) -> None:
     axes.margins(x=0.01)
     axes.set_xlabel("Thousand epochs of the third task")
     axes.set_ylabel("Accuracy")
-    axes.set_title("Along the third task, pairs kept together, with noise of sd 0.3")
+    axes.set_title("Along the third task, noise of sd 0.3")
+
+
+def _blurred(axes: Axes, noise: pd.DataFrame) -> None:
+    """Draw accuracy after the third task by noise."""
+    for seen, colour in _SEEN.items():
+        rows = noise[noise["seen"] == seen]
+        axes.semilogx(
+            rows["noise"], rows["accuracy"], "D-", color=colour, markersize=3.5, clip_on=False
+        )
+    axes.axvline(0.3, color=FAINT, linewidth=1.0, zorder=0)
+    _accuracy_axis(axes)
+    axes.set_xlabel("Noise on training overlaps, sd")
+    axes.set_title("After the third task, by noise (line: 0.3)")
 
 
 @styled
-def decoding_figure(decoding: pd.DataFrame, course: pd.DataFrame, gauge: str = "raw") -> Figure:
+def decoding_figure(
+    decoding: pd.DataFrame, course: pd.DataFrame, noise: pd.DataFrame, gauge: str = "raw"
+) -> Figure:
     """Return how well the first task is decoded, against chance.
 
     Parameters
@@ -151,25 +166,31 @@ def decoding_figure(decoding: pd.DataFrame, course: pd.DataFrame, gauge: str = "
         From `predictlearn.published.twins.decoding_table`.
     course : pandas.DataFrame
         From `predictlearn.published.twins.course_table`.
+    noise : pandas.DataFrame
+        From `predictlearn.published.twins.noise_table`.
     gauge : {"raw", "canonical"}
         Which rows of `decoding` to draw.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Pairs kept together; single networks drawn; along the third task.
+        Pairs kept together; single networks drawn; along the third task; by noise after it.
     """
     figure = new_figure(5.6)
-    top, bottom = figure.subfigures(2, 1, height_ratios=[1.25, 1.0])
-    left, right = np.ravel(top.subplots(1, 2, sharey=True))
+    top, bottom = np.asarray(figure.subfigures(2, 1, height_ratios=[1.3, 1.0]))
+    left, right = top.subplots(1, 2, sharey=True)
     rows = decoding[decoding["gauge"] == gauge]
     _decoded(left, rows[rows["together"]])
     _decoded(right, rows[~rows["together"]])
     left.set_ylabel("Accuracy on test networks")
     left.set_title("Pairs kept together in all splits")
     right.set_title("Single networks drawn: twins on both sides")
-    top.legend(handles=_legend(), loc="outside upper center", ncols=3, handletextpad=0.4)
-    _course(bottom.subplots(), course)
+    top.legend(
+        handles=_legend(), loc="outside upper center", ncols=4, handletextpad=0.3, columnspacing=1.4
+    )
+    along, blurred = bottom.subplots(1, 2, sharey=True)
+    _course(along, course)
+    _blurred(blurred, noise)
     return figure
 
 
@@ -182,11 +203,11 @@ def _legend() -> list[Any]:
         return Line2D([], [], linestyle="", marker=marker, markersize=5.5, label=label, **look)
 
     return [
-        mark("from visible overlaps", "o", color=_SEEN["visible"]),
-        mark("from invisible overlaps", "o", color=_SEEN["invisible"]),
+        mark("visible overlaps", "o", color=_SEEN["visible"]),
+        mark("invisible overlaps", "o", color=_SEEN["invisible"]),
         mark("no noise", "o", color=SOFT),
         mark("noise of sd 0.3", "D", color=SOFT),
-        mark("noise of 0.3 sd over networks", "^", color=SOFT),
+        mark("of 0.3 sd over networks", "^", color=SOFT),
         mark("filled: p < 0.05; open: not", "o", color=SOFT, fillstyle="left"),
-        Patch(color=_BAND, label="95% of exchanges of labels"),
+        Patch(color=_BAND, label="95% of label exchanges"),
     ]

@@ -22,6 +22,7 @@ from predictlearn.published.twins import (
     decoding_table,
     difference_table,
     features,
+    noise_table,
     unrealisable,
 )
 from predictlearn.tasks.teacher import Teacher
@@ -81,8 +82,10 @@ def _one(table: pd.DataFrame, **key: object) -> pd.Series:
 
 
 def _accuracy(row: pd.Series) -> str:
-    """Return an accuracy with its p value and what chance gives."""
-    return f"{row['accuracy']:.2f}, p = {row['p']:.2g} (chance {row['low']:.2f}-{row['high']:.2f})"
+    """Return an accuracy with its p value and the range of exchanged labels."""
+    return (
+        f"{row['accuracy']:.2f}, p = {row['p']:.2g} (swaps {row['low']:.2f} to {row['high']:.2f})"
+    )
 
 
 def _with_holm(table: pd.DataFrame) -> pd.DataFrame:
@@ -267,6 +270,7 @@ def analysed(
     announce(progress, "decoding of history")
     table = _with_holm(decoding_table(twins, seed))
     course = course_table(twins, seed=seed)
+    blurred = noise_table(twins, seed=seed)
     differences = difference_table(twins)
     drawn = protocol.spec.cohort.distribution
     if drawn is None or not isinstance(drawn.norms, list):
@@ -281,13 +285,14 @@ def analysed(
     return Reproduced(
         {
             "overlaps": overlaps_figure(twins, _teacher(protocol)),
-            "decoding": decoding_figure(table, course),
+            "decoding": decoding_figure(table, course, blurred),
         },
         numbers_table([*_decoding_rows(table, scale), *_state_rows(twins, criterion, shares)]),
         _findings(twins, table, differences, shares, rough, criterion),
         {
             "decoding": table,
             "course": course,
+            "noise": blurred,
             "differences": differences,
             "overlaps": pd.concat(ends, names=["time", "history", "pair"]),
             "losses": twins.losses,

@@ -29,6 +29,7 @@ __all__ = [
     "decoding_table",
     "difference_table",
     "features",
+    "noise_table",
     "unrealisable",
 ]
 
@@ -178,9 +179,10 @@ def decoding_table(twins: Twins, seed: int = 0) -> pd.DataFrame:
     -------
     pandas.DataFrame
         A row each by ``time``, ``gauge``, ``seen``, ``noise`` (one of `NOISES`) and ``together``
-        (whether the twins of a pair were kept on one side of the split): ``accuracy``; ``low`` and ``high``, the range
-        of 95% of what chance gives; ``p``, the share of exchanges of labels within pairs that
-        decode as well; ``pairs``, how many of the pairs were decoded more often right than wrong.
+        (whether the twins of a pair were kept on one side of the split; where not, for raw overlaps
+        only): ``accuracy``; ``low`` and ``high``, the range of 95% of exchanges of labels within
+        pairs; ``p``, the share of exchanges that decode as well; ``pairs``, how many of the pairs
+        were decoded more often right than wrong.
     """
     rows = []
     for time in TIMES:
@@ -188,7 +190,7 @@ def decoding_table(twins: Twins, seed: int = 0) -> pd.DataFrame:
             for seen in SEEN:
                 first, second = (features(t, seen, gauge).to_numpy() for t in twins.states[time])
                 for noise, (size, unit) in NOISES.items():
-                    for together in (True, False):
+                    for together in (True, False) if gauge == "raw" else (True,):
                         found = decode_history(
                             first, second, noise=size, noise_in=unit, together=together, seed=seed
                         )
@@ -233,6 +235,33 @@ def course_table(
             found = decode_history(*pair, noise=noise, seed=seed)
             rows.append((int(epoch), seen, found.accuracy, *found.band, found.p))
     return pd.DataFrame(rows, columns=["epoch", "seen", "accuracy", "low", "high", "p"])
+
+
+def noise_table(twins: Twins, gauge: str = "raw", seed: int = 0) -> pd.DataFrame:
+    """Return how well the first task is decoded after the third, by the noise on training features.
+
+    Parameters
+    ----------
+    twins : Twins
+        The pairs.
+    gauge : {"raw", "canonical"}
+        See `features`.
+    seed : int, default 0
+        Seed of splits and noise.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``noise`` (standard deviation, in the overlaps' own units), ``seen``, ``accuracy``;
+        pairs kept together.
+    """
+    rows = []
+    for noise in np.geomspace(0.003, 30.0, 17):
+        for seen in SEEN:
+            pair = (features(t, seen, gauge).to_numpy() for t in twins.states[TIMES[2]])
+            found = decode_history(*pair, noise=noise, splits=200, swaps=0, seed=seed)
+            rows.append((float(noise), seen, found.accuracy))
+    return pd.DataFrame(rows, columns=["noise", "seen", "accuracy"])
 
 
 def difference_table(twins: Twins) -> pd.DataFrame:

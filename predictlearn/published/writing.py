@@ -60,10 +60,11 @@ def figure_files(name: str, made: Reproduced, dpi: float = 200) -> dict[str, byt
 def _page(result: Published, made: Reproduced, settings: Mapping[str, object]) -> str:
     """Return the text that stands beside the files."""
     said = ", ".join(f"{key} {value}" for key, value in settings.items())
+    files = ", ".join(f"protocols/{name}.yaml" for name in result.protocols)
     parts = [
         f"# {result.title}",
         f"Claim: {result.claim}",
-        f"Rebuilt from {', '.join(f'protocols/{name}.yaml' for name in result.protocols)} ({said}).",
+        f"Rebuilt from {files} ({said}).",
         *(f"![{key}]({result.name}-{key}.png)" for key in made.figures),
         "## The numbers that decide it",
         markdown_table(made.numbers),

@@ -10,7 +10,14 @@ from predictlearn.theory.reduced import Prepared, _evaluate, check_fit
 from predictlearn.theory.rules import GradientDescent, column_rates
 from predictlearn.theory.trials import Trials
 
-__all__ = ["largest_stable_rate", "stable_rate"]
+__all__ = ["largest_stable_rate", "stable_rate", "stable_rates_along"]
+
+# How far the way of a descent is followed to see what curvature it meets, and how often a rate
+# is halved until it meets none that forbids it.
+_STAGES, _STEPS = 20, 10
+_HALVINGS = 20
+# An overlap so large has run away.
+_RUNAWAY = 1e6
 
 
 def stable_rate(
@@ -42,6 +49,55 @@ def stable_rate(
     outside = np.linalg.eigvalsh(_evaluate(matrix, sizes, ready)[1] * np.outer(scales, scales))[-1]
     steepest = max(np.linalg.eigvalsh((hessian + hessian.T) / 2)[-1], outside)
     return float(2 * (1 + momentum) / steepest) if steepest > 0 else float("inf")
+
+
+def stable_rates_along(
+    matrix: np.ndarray,
+    sizes: tuple[int, int, int],
+    ready: Prepared,
+    columns: np.ndarray,
+    momentum: float = 0.0,
+) -> tuple[float, float]:
+    """Return the stable rate at the start, and one that stays stable on the way it takes.
+
+    Steps as large as the curvature of the start allows can lead to where the loss bends far more.
+    The second rate is the first of the series rate, rate / 2, rate / 4 ... by which a descent
+    meets no curvature, along its own way, that forbids it.
+    """
+    first = stable_rate(matrix, sizes, ready, columns, momentum)
+    if not np.isfinite(first):
+        return first, first
+    rate = first
+    for _ in range(_HALVINGS):
+        if _stays_stable(matrix, sizes, ready, columns, momentum, rate):
+            break
+        rate /= 2
+    return first, rate
+
+
+def _stays_stable(
+    s: np.ndarray,
+    sizes: tuple[int, int, int],
+    ready: Prepared,
+    columns: np.ndarray,
+    momentum: float,
+    rate: float,
+) -> bool:
+    """Return whether descent at a rate meets no curvature that forbids it."""
+    # momentum allows rates 1 + momentum times as large as plain descent, which is followed here
+    step = rate / (1 + momentum)
+    for _ in range(_STAGES):
+        for _ in range(_STEPS):
+            a = _evaluate(s, sizes, ready)[1]
+            # a step that overflows has run away, which the next line finds
+            with np.errstate(over="ignore", invalid="ignore"):
+                b = np.eye(len(s)) - step * a * columns
+                s = b.T @ s @ b
+            if not np.all(np.abs(s) < _RUNAWAY):
+                return False
+        if stable_rate(s, sizes, ready, columns, momentum) < rate:
+            return False
+    return True
 
 
 def largest_stable_rate(

@@ -9,7 +9,7 @@ import numpy as np
 from predictlearn.checks import positive, positive_int
 from predictlearn.errors import DivergenceError, InputError
 from predictlearn.theory import steps
-from predictlearn.theory.curvature import stable_rate
+from predictlearn.theory.curvature import stable_rates_along
 from predictlearn.theory.flow import flow
 from predictlearn.theory.nonlinearity import Nonlinearity, resolve
 from predictlearn.theory.overlaps import Overlaps
@@ -89,22 +89,14 @@ def diverged(
     )
 
 
-def _stable_rates(
-    kept: np.ndarray,
-    epochs: np.ndarray,
-    losses: np.ndarray,
-    sizes: tuple[int, int, int],
-    ready: Prepared,
-    rule: GradientDescent,
-) -> str:
-    """Say which rates the curvature allows, at the start and where the loss was lowest."""
-    columns = column_rates(rule.pathway_rates, sizes)
-    places = sorted({0, int(np.argmin(losses[epochs]))})
-    rates = [stable_rate(kept[row], sizes, ready, columns, rule.momentum) for row in places]
-    said = ", ".join(
-        f"{rate:.3g} at epoch {epochs[row]}" for rate, row in zip(rates, places, strict=True)
+def _stable_rates(start: Overlaps, ready: Prepared, rule: GradientDescent) -> str:
+    """Say which rates the curvature allows, at the start and on the way of a descent."""
+    columns = column_rates(rule.pathway_rates, start.sizes)
+    first, steady = stable_rates_along(start.matrix, start.sizes, ready, columns, rule.momentum)
+    return (
+        f"The largest stable rate by the curvature of the loss is about {first:.2g} at the start "
+        f"and {steady:.2g} on the way. "
     )
-    return f"Largest stable rate from the curvature: {said}. "
 
 
 def _projected(s: np.ndarray, epoch: int) -> int:
@@ -298,11 +290,9 @@ def _descend(
         )
         done += ran
         if why == steps.DIVERGED:
-            known = rows[rows <= done]
             advice = ""
             if isinstance(rule, GradientDescent) and np.isfinite(losses[0]):
-                usable = known[known < done] if done > 0 else known
-                advice = _stable_rates(kept, usable, losses, sizes, ready, rule)
+                advice = _stable_rates(overlaps, ready, rule)
             raise diverged(done, rule, losses, advice)
         if why == steps.REACHED:
             break
