@@ -12,6 +12,7 @@ import pytest
 import predictlearn as pl
 from predictlearn.network.kernels import network_loss_and_gradient
 from predictlearn.theory import kernels
+from predictlearn.theory.impulse import impulse_loss_and_derivative, impulse_work
 from predictlearn.theory.reduced import NO_NOISE, Prepared
 
 
@@ -87,12 +88,63 @@ def test_fused_loop_rank_three(benchmark):
     benchmark(_fused(overlaps, trials, "erf"))
 
 
-@pytest.mark.benchmark(group="linear filter, 400 bins: 1000 epochs with the trajectory kept")
-def test_filter_epochs(benchmark, start):
-    rule, task = pl.GradientDescent(5e-3), pl.Filter()
+@pytest.mark.benchmark(group="rank 1, 128 trials x 400 bins, by nonlinearity")
+@pytest.mark.parametrize("nonlinearity", ["linear", "erf", "tanh"])
+def test_nonlinearities(benchmark, start, batch, nonlinearity):
+    benchmark(_fused(start, batch, nonlinearity))
+
+
+@pytest.mark.benchmark(group="linear filter: loss and derivative, closed form against the loop")
+@pytest.mark.parametrize("bins", [400, 4000])
+@pytest.mark.parametrize("closed", [True, False])
+def test_filter_gradient(benchmark, start, bins, closed):
+    trials = pl.Filter(duration=0.05 * bins).sample()
+    if closed:
+        ready = Prepared(trials, "linear", 1.0)
+        impulse = ready.impulse(1)
+        work, a = impulse_work(impulse[0], bins), np.empty((4, 4))
+        value = benchmark(
+            impulse_loss_and_derivative, start.matrix, *start.sizes, ready.a, *impulse, work, a
+        )
+    else:
+        value, a = benchmark(_fused(start, trials, "linear"))
+    loss, expected = pl.loss_and_derivative(start, trials)
+    assert value == pytest.approx(loss)
+    np.testing.assert_allclose(a, expected, atol=1e-9)
+
+
+@pytest.mark.benchmark(group="linear filter, 1000 epochs with the trajectory kept, by bins")
+@pytest.mark.parametrize("bins", [400, 4000])
+def test_filter_epochs(benchmark, start, bins):
+    rule, task = pl.GradientDescent(5e-3), pl.Filter(duration=0.05 * bins)
     pl.learn(start, task, rule, 10)
     t = benchmark(pl.learn, start, task, rule, 1000)
     assert len(t.overlaps) == 1001
+
+
+@pytest.mark.benchmark(group="A-B-A, linear: one network, 3000 + 1000 + 1000 epochs")
+def test_aba(benchmark, start):
+    rule = pl.GradientDescent(5e-3)
+    a, b = pl.Filter(decay=0.2), pl.Filter(decay=0.4)
+
+    def course():
+        state = start
+        for task, epochs in ((a, 3000), (b, 1000), (a, 1000)):
+            state = pl.learn(state, task, rule, epochs, every=100).final
+        return state
+
+    assert abs(benchmark(course)["vu"] - 0.8) < 0.05
+
+
+@pytest.mark.benchmark(group="the same course of learning: gradient flow against small steps")
+@pytest.mark.parametrize("how", ["flow", "descent"])
+def test_flow(benchmark, start, how):
+    """Descent at a rate that is 5e-4 from the flow; to be 1e-6 from it takes 500 times as many."""
+    task = pl.Filter()
+    if how == "flow":
+        benchmark(pl.learn, start, task, pl.GradientFlow(), 4.0)
+    else:
+        benchmark(pl.learn, start, task, pl.GradientDescent(1e-3), 4000, every=20)
 
 
 @pytest.mark.benchmark(group="erf network, 600 neurons, 10 trials x 800 bins: one epoch")

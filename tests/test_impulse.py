@@ -26,6 +26,19 @@ def case(n_steps, n_in, rank, n_out, q, n_trials, seed=0):
     return overlaps, pl.Trials(inputs, law.targets(n_steps), weights, dt, law=law)
 
 
+class SomeTask:
+    """A task that shows given trials."""
+
+    n_in = n_out = 1
+    fixed = True
+
+    def __init__(self, trials):
+        self.trials, self.dt = trials, trials.dt
+
+    def sample(self, rng=None):
+        return self.trials
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     n_steps=st.integers(1, 130),
@@ -74,6 +87,18 @@ def test_target_noise_and_erf_use_the_loop():
     ):
         one, two = (pl.learn(start, t, rule, 50, phi, seed=3) for t in (task, plain))
         np.testing.assert_array_equal(one.array, two.array)
+
+
+def test_a_minibatch_is_not_taken_for_all_trials():
+    overlaps, trials = case(40, 1, 1, 1, 1, 4)
+    with_law = SomeTask(trials)
+    without = SomeTask(replace(trials, law=None))
+    rule = pl.GradientDescent(1e-3, minibatch=2)
+    one, two = (pl.learn(overlaps, t, rule, 30, seed=1) for t in (with_law, without))
+    np.testing.assert_array_equal(one.array, two.array)
+    assert not np.allclose(
+        one.array, pl.learn(overlaps, with_law, pl.GradientDescent(1e-3), 30).array
+    )
 
 
 def test_other_targets_drop_the_law():

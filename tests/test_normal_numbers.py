@@ -222,7 +222,7 @@ def autocorrelations(x, n_lags):
 
 @pytest.mark.parametrize("what", ["values", "squares", "signs"])
 def test_no_serial_correlation_at_any_lag(what):
-    """All lags to 20,000 (lanes of a vector, trials, bins), and those around the pair's distance."""
+    """All lags to 20,000 (lanes, trials, bins), and those around the distance of a pair."""
     n = 1 << 20
     x = normals(21, n)
     x = {"values": x, "squares": x**2, "signs": np.sign(x)}[what]

@@ -150,3 +150,15 @@ def test_norms_of_random_loadings_by_pathway():
         assert (start["u1u1"] + start["u2u2"]) / 2 == pytest.approx(0.5, rel=1e-12)
         assert start["zz"] == pytest.approx(2.0, rel=1e-12)
     assert len({round(start["mm"], 12) for start in starts}) == 5  # not scaled
+
+
+def test_tanh_by_theory_and_by_neurons():
+    arms = {"x": {"phases": [{"task": "A", "epochs": 20}]}}
+    kwargs = {"nonlinearity": "tanh", "arms": arms, "tasks": {"A": SMALL["tasks"]["A"]}}
+    kwargs |= {"evaluate": ["A"], "cohort": {"networks": 1, "overlaps": {"zm": 0.5, "mm": 4.0}}}
+    theory = small(**kwargs).run().curves("x")[0]
+    neurons = small(engine="network", n_neurons=4000, **kwargs).run().curves("x")[0]
+    linear = small(**{**kwargs, "nonlinearity": "linear"}).run().curves("x")[0]
+    assert theory.iloc[-1] < 0.99 * theory.iloc[0]
+    np.testing.assert_allclose(neurons, theory, rtol=0.02)
+    assert abs(linear.iloc[0] - theory.iloc[0]) > 0.05 * theory.iloc[0]

@@ -416,6 +416,34 @@ def test_divergence_under_adam_is_reported_not_hidden():
     assert 0 < caught.value.epoch < 200
 
 
+@pytest.mark.parametrize("every", [1, 7])
+def test_both_levels_stop_at_a_loss(every):
+    runs = [
+        learn(TASK, pl.GradientDescent(5e-3), 300, every=every, stop_at=1.0)
+        for learn in learners(random_overlaps(6)).values()
+    ]
+    for t in runs:
+        assert t.losses[-1] <= 1.0 < t.losses[-2]
+        assert t.loss_epochs[-1] == t.epochs[-1] == len(t.losses) - 1 < 300
+        assert len(t.array) == len(t.epochs)
+    np.testing.assert_allclose(runs[0].array, runs[1].array, atol=1e-12)
+    network = runs[1].loadings.overlaps().matrix
+    np.testing.assert_allclose(network, runs[1].array[-1], atol=1e-13)
+    with pytest.raises(pl.InputError, match="stop_at must be a positive number"):
+        learners(random_overlaps(6))["network"](TASK, pl.GradientDescent(5e-3), 9, stop_at=0)
+
+
+def test_a_network_that_diverges_says_which_rate_would_not():
+    loadings = random_overlaps(0).loadings(30)
+    with pytest.raises(pl.DivergenceError, match=r"largest stable rate .* is about") as caught:
+        pl.train_network(loadings, pl.Filter(), pl.GradientDescent(2.0), 500)
+    assert 0 < caught.value.epoch < 500
+    # stops where the theory does, give or take what rounding grows to
+    with pytest.raises(pl.DivergenceError) as theory:
+        pl.learn(random_overlaps(0), pl.Filter(), pl.GradientDescent(2.0), 500)
+    assert abs(caught.value.epoch - theory.value.epoch) <= 2
+
+
 def test_column_order_of_frozen_pathways():
     """Rank two, two inputs: freezing v leaves v alone and nothing else."""
     overlaps = random_overlaps(3, 2, 2, 2)

@@ -23,7 +23,7 @@ from predictlearn.tasks import (
     task_settings,
 )
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.reduced import simulate
+from predictlearn.theory.reduced import Prepared, simulate
 from predictlearn.theory.trials import Task, Trials
 
 
@@ -53,6 +53,21 @@ def test_every_task_keeps_the_contract(task):
     np.testing.assert_array_equal(frozen.sample().offset, trials.offset)
     np.testing.assert_array_equal(frozen.sample().smoothing, trials.smoothing)
     assert frozen.freeze(1) is frozen
+
+
+@pytest.mark.parametrize("task", RANDOM[:3], ids=lambda task: type(task).__name__)
+def test_trials_made_without_checks_pass_them_and_need_no_copy(task):
+    trials = task.sample(rng(3))
+    checked = Trials(trials.inputs, trials.targets, trials.weights, trials.dt)
+    for item in fields(Trials):
+        np.testing.assert_array_equal(getattr(trials, item.name), getattr(checked, item.name))
+    ready = Prepared(trials, "erf", 1.0)
+    for name in ("inputs", "targets", "weights"):
+        assert np.shares_memory(getattr(trials, name), getattr(ready, name))
+        assert getattr(trials, name).dtype == np.float64
+    later = task.sample(rng(4))
+    for name in ("inputs", "targets", "weights"):
+        assert not np.shares_memory(getattr(trials, name), getattr(later, name))
 
 
 # -- impulse tasks ----------------------------------------------------------------------------
@@ -228,6 +243,28 @@ def test_teacher_loss_is_mean_squared_error_times_duration():
     assert trials.loss(out) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize("nonlinearity", ["linear", "erf", "tanh"])
+def test_teacher_answers_as_the_network_with_its_overlaps(nonlinearity):
+    task = Teacher(nonlinearity=nonlinearity, tau=0.7, trials=5, duration=10.0)
+    trials = task.sample(rng(2))
+    expected = simulate(task.overlaps, trials, nonlinearity, tau=0.7).outputs
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(trials.targets / scale, expected / scale, atol=1e-14)
+    again = task.label(trials.inputs)
+    np.testing.assert_array_equal(again.targets, trials.targets)
+    # any layout will do, and a batch of other length
+    again = task.label(np.ascontiguousarray(trials.inputs[:3, :50]))
+    np.testing.assert_array_equal(again.targets, trials.targets[:3, :50])
+    assert again.weights.sum() == pytest.approx(50 * task.dt)
+
+
+def test_teacher_that_grows_beyond_all_numbers_is_refused():
+    values = {"zm": 0.5, "zu": 2.0, "vm": 2.0, "vu": 40.0}
+    task = Teacher({**values, "mu": 0.0, "mm": 1.0, "uu": 1.0}, nonlinearity="linear", trials=2)
+    with pytest.raises(InputError, match="overlaps of the teacher make its answers grow"):
+        task.label(np.ones((2, 2000, 1)))
+
+
 def test_teacher_of_another_rank_and_two_outputs():
     matrix = rng(0).normal(size=(50, 7))
     o = Overlaps(matrix.T @ matrix / 50, n_in=1, rank=2, n_out=2)
@@ -363,6 +400,7 @@ WRONG = [
     (lambda: Teacher(overlaps=Overlaps(np.eye(5), n_in=2)), r"one input; got 2"),
     (lambda: Teacher(nonlinearity="ref"), r"Did you mean 'erf'"),
     (lambda: Teacher(tau=-1.0), r"tau must be a positive number"),
+    (lambda: Teacher(tau=0.04), r"tau must be at least the bin width dt = 0\.05 s; got 0\.04"),
     (lambda: ReachingReadout(targets=0), r"targets must be a whole number of at least 1"),
     (lambda: ReachingReadout(targets=[]), r"targets must hold at least one direction"),
     (lambda: ReachingReadout(smoothing=1.0), r"smoothing must have eigenvalues below 1"),

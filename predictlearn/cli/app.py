@@ -8,6 +8,7 @@ import typer
 
 from predictlearn import __version__
 from predictlearn.cli import data, experiments, fitting, prediction
+from predictlearn.cli import reproduce as published
 
 __all__ = ["app", "main"]
 
@@ -25,6 +26,7 @@ app.command("predict")(prediction.predict)
 app.command("fit")(fitting.fit)
 app.command("run")(experiments.run)
 app.command("compare")(experiments.compare)
+app.command("reproduce")(published.reproduce)
 app.add_typer(data.protocols, name="protocols")
 app.command("datasets")(data.datasets)
 

@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 
 from predictlearn.network import phi_kernels
-from predictlearn.network.phi_kernels import activate, slope
+from predictlearn.network.phi_kernels import LINEAR, activate
 from predictlearn.theory import gain_kernels
 from predictlearn.theory.compiled import forget_stale
 from predictlearn.theory.gain_kernels import judge
@@ -38,6 +38,23 @@ def _combine(rows: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
         a = weights[j]
         for i in range(n):
             out[i] += a * rows[j, i]
+
+
+@njit(cache=True, fastmath=_FAST)
+def _pull(
+    rows: np.ndarray, weights: np.ndarray, kind: int, slopes: np.ndarray, out: np.ndarray
+) -> None:
+    """Fill `out` with phi' times the sum of two or more rows by weight."""
+    n_rows, n = rows.shape
+    if kind != LINEAR and n_rows == 2:
+        a, b = weights[0], weights[1]
+        for i in range(n):
+            out[i] = slopes[i] * (a * rows[0, i] + b * rows[1, i])
+        return
+    _combine(rows, weights, out)
+    if kind != LINEAR:
+        for i in range(n):
+            out[i] *= slopes[i]
 
 
 @njit(cache=True, fastmath=_FAST)
@@ -86,18 +103,23 @@ def _forward(
     k: np.ndarray,
     y: np.ndarray,
     rates: np.ndarray,
+    slopes: np.ndarray,
 ) -> None:
-    """Roll out trial p: fill k (time, n_in + rank), y (time, n_out, 1) and rates (time, N)."""
+    """Roll out trial p: fill k (time, n_in + rank), y (time, n_out, 1), rates and slopes.
+
+    rates and slopes have a row a bin, (time, N), or one row for all.
+    """
     n_steps = km.shape[0]
     b = n_in + rank
     means = np.empty(theta.shape[0] - b)
     k[0, n_in:] = 0.0
     for t in range(n_steps):
+        row = min(t, rates.shape[0] - 1)
         for j in range(n_in):
             k[t, j] = km[t, j, p]
         _combine(theta[:b], k[t], h)
-        activate(h, kind, table, rates[t])
-        _project(theta[b:], rates[t], means)
+        activate(h, kind, table, rates[row], slopes[row])
+        _project(theta[b:], rates[row], means)
         for o in range(y.shape[1]):
             y[t, o, 0] = means[rank + o]
         if t < n_steps - 1:
@@ -112,33 +134,26 @@ def _adjoint(
     rank: int,
     a: float,
     kind: int,
-    table: np.ndarray,
-    h: np.ndarray,
     d: np.ndarray,
-    pull: np.ndarray,
     k: np.ndarray,
     e: np.ndarray,
     rates: np.ndarray,
+    slopes: np.ndarray,
     grad: np.ndarray,
 ) -> None:
     """Run one trial backwards and add N times its gradient to `grad`, (D, N)."""
-    n_steps, n = rates.shape
     b = n_in + rank
     q = np.zeros(theta.shape[0] - b)
     lam, change = np.zeros(rank), np.empty(rank)
-    for t in range(n_steps - 1, -1, -1):
+    for t in range(rates.shape[0] - 1, -1, -1):
         pulled = False
         for o in range(q.shape[0]):
             q[o] = a * lam[o] if o < rank else e[t, o - rank, 0]
             pulled = pulled or q[o] != 0.0
         if not pulled:  # nothing after this bin counts for the loss
             continue
-        _combine(theta[:b], k[t], h)
-        slope(h, rates[t], kind, table, d)
-        _combine(theta[b:], q, pull)
+        _pull(theta[b:], q, kind, slopes[t], d)
         _accumulate(grad[b:], q, rates[t])
-        for i in range(n):
-            d[i] *= pull[i]
         _accumulate(grad[:b], k[t], d)
         _project(theta[n_in:b], d, change)
         for r in range(rank):
@@ -161,25 +176,26 @@ def network_loss_and_gradient(
     offset: np.ndarray,
     smoothing: np.ndarray,
     direct: bool,
-    rates: np.ndarray,
+    scratch: np.ndarray,
     grad: np.ndarray,
 ) -> float:
     """Return the loss and fill `grad`, (D, N), with N times its gradient.
 
-    theta is (D, N); kind and table say what phi is, see `network_phi`; `rates`, (time, N), is
-    scratch space kept between epochs.
+    theta is (D, N); kind and table say what phi is, see `network_phi`; `scratch`, (2, time, N), is
+    room for rates and slopes, kept between epochs.
     """
     n_steps, _, n_trials = km.shape
     n = theta.shape[1]
-    h, d, pull = np.empty(n), np.empty(n), np.empty(n)
+    h, d = np.empty(n), np.empty(n)
     k = np.empty((n_steps, n_in + rank))
     y = np.empty((n_steps, n_out, 1))
+    rates, slopes = scratch[0], scratch[1]
     grad[:] = 0.0
     total = 0.0
     for p in range(n_trials):
-        _forward(theta, n_in, rank, a, kind, table, km, p, h, k, y, rates)
+        _forward(theta, n_in, rank, a, kind, table, km, p, h, k, y, rates, slopes)
         total += judge(y, targets, weights, noise, offset, smoothing, direct, p, 1)
-        _adjoint(theta, n_in, rank, a, kind, table, h, d, pull, k, y, rates, grad)
+        _adjoint(theta, n_in, rank, a, kind, d, k, y, rates, slopes, grad)
     return total
 
 
@@ -196,14 +212,14 @@ def network_rollout(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return k_u, (trials, time, rank), and y, (trials, time, n_out)."""
     n_steps, _, n_trials = km.shape
-    h = np.empty(theta.shape[1])
-    rates = np.empty((n_steps, theta.shape[1]))
+    n = theta.shape[1]
+    h, row, slopes = np.empty(n), np.empty((1, n)), np.empty((1, n))
     k = np.empty((n_steps, n_in + rank))
     ku = np.empty((n_trials, n_steps, rank))
     outputs = np.empty((n_trials, n_steps, n_out))
     y = np.empty((n_steps, n_out, 1))
     for p in range(n_trials):
-        _forward(theta, n_in, rank, a, kind, table, km, p, h, k, y, rates)
+        _forward(theta, n_in, rank, a, kind, table, km, p, h, k, y, row, slopes)
         ku[p] = k[:, n_in:]
         outputs[p] = y[:, :, 0]
     return ku, outputs

@@ -6,12 +6,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from predictlearn.checks import positive_int
+from predictlearn.checks import positive, positive_int
 from predictlearn.errors import InputError
 from predictlearn.network.activity import network_sizes
 from predictlearn.network.kernels import network_loss_and_gradient
 from predictlearn.network.synapses import update_of
-from predictlearn.theory.learning import describe, diverged, kept_epochs
+from predictlearn.theory.learning import (
+    _check_memory,
+    _stable_rates,
+    describe,
+    diverged,
+    kept_epochs,
+    loss_limit,
+)
 from predictlearn.theory.names import PATHWAYS, pathway_slices
 from predictlearn.theory.nonlinearity import Nonlinearity, network_phi
 from predictlearn.theory.overlaps import Loadings
@@ -48,6 +55,7 @@ def train_network(
     tau: float = 1.0,
     seed: int = 0,
     every: int = 1,
+    stop_at: float | None = None,
 ) -> NetworkTrajectory:
     """Train a network of N neurons and follow its overlaps.
 
@@ -71,6 +79,8 @@ def train_network(
         noise.
     every : int, default 1
         Keep the overlaps of every so many epochs, and the last.
+    stop_at : float, optional
+        Stop before the update of the first epoch whose loss is at or below this.
 
     Returns
     -------
@@ -82,7 +92,7 @@ def train_network(
     InputError
         If an argument is out of range or task and loadings do not fit.
     DivergenceError
-        If the loss is no longer finite.
+        If the loss runs away or is not finite, as in `learn`.
 
     Notes
     -----
@@ -108,6 +118,8 @@ def train_network(
     phi = network_phi(nonlinearity)
     sizes = network_sizes(loadings, task.n_in, task.n_out)
     n_epochs, every = positive_int("epochs", epochs), positive_int("every", every)
+    goal = -np.inf if stop_at is None else positive("stop_at", stop_at)
+    _check_memory(n_epochs, every, sum(sizes) + sizes[1])
     theta = np.ascontiguousarray(loadings.stacked.T)
     dim, n_neurons = theta.shape
     update = update_of(rule, sizes, stream.synapse_rng)
@@ -117,15 +129,16 @@ def train_network(
     rows = kept_epochs(n_epochs, every)
     kept = np.empty((len(rows), dim, dim))
     losses = np.empty(n_epochs + 1)
-    rates = np.empty((0, n_neurons))
+    limit = np.inf
+    scratch = np.empty((2, 0, n_neurons))
     for epoch in range(n_epochs + 1):
         ready = stream.next()
-        if rates.shape[0] != ready.k_m.shape[0]:
-            rates = np.empty((ready.k_m.shape[0], n_neurons))
-        if epoch == n_epochs or epoch % every == 0:
-            # numbers that overflow are caught below, as a loss that is not finite
+        if scratch.shape[1] != ready.k_m.shape[0]:
+            scratch = np.empty((2, ready.k_m.shape[0], n_neurons))
+        if epoch < n_epochs and epoch % every == 0:
+            # numbers that overflow are caught below, as a loss beyond the limit
             with np.errstate(over="ignore", invalid="ignore"):
-                kept[-1 if epoch == n_epochs else epoch // every] = theta @ theta.T / n_neurons
+                kept[epoch // every] = theta @ theta.T / n_neurons
         noise = NO_NOISE
         if rule.target_noise > 0 and epoch < n_epochs:
             noise = rule.target_noise * stream.target_rng.standard_normal(ready.noise_shape)
@@ -136,23 +149,34 @@ def train_network(
             *phi,
             ready.k_m,
             *ready.judging(noise),
-            rates,
+            scratch,
             gradient,
         )
-        if not np.isfinite(losses[epoch]):
-            raise diverged(epoch, rule)
-        if epoch < n_epochs:
-            with np.errstate(over="ignore", invalid="ignore"):
-                update.step(theta, gradient, rates_now[epoch])
-            if losses[epoch] < below:
-                rates_now[epoch + 1 :] /= factor
-                below = -np.inf  # once
+        if epoch == 0:
+            limit = loss_limit(losses[0], ready)
+        if not losses[epoch] <= limit:
+            advice = ""
+            if isinstance(rule, GradientDescent) and np.isfinite(losses[0]):
+                advice = _stable_rates(loadings.overlaps(), ready, rule)
+            raise diverged(epoch, rule, losses, advice)
+        if epoch == n_epochs:
+            break
+        if losses[epoch] <= goal:
+            rows = np.append(rows[rows < epoch], epoch)
+            kept, losses = kept[: len(rows)].copy(), losses[: epoch + 1].copy()
+            break
+        with np.errstate(over="ignore", invalid="ignore"):
+            update.step(theta, gradient, rates_now[epoch])
+        if losses[epoch] < below:
+            rates_now[epoch + 1 :] /= factor
+            below = -np.inf  # once
+    kept[-1] = theta @ theta.T / n_neurons
     where = pathway_slices(*sizes)
     return NetworkTrajectory(
         kept,
         rows,
         losses,
-        np.arange(n_epochs + 1),
+        np.arange(len(losses)),
         sizes,
         seed,
         {**describe(task, rule, nonlinearity, tau), "n_neurons": n_neurons},

@@ -184,7 +184,9 @@ def _matrix(axes: Axes, overlaps: Overlaps, nonlinearity: str, bound: float) -> 
     """Draw the metric: what each entry is, on a colour that is its value here."""
     values = metric(overlaps, nonlinearity)
     entries = structure(nonlinearity)
-    rows, columns = list(values.index), list(values.columns)
+    columns = list(values.columns)
+    rows = columns + [name for name in values.index if name not in columns]
+    values = values.loc[rows]
     axes.imshow(values, cmap="PuOr_r", vmin=-bound, vmax=bound, aspect="auto", alpha=0.75)
     for r, row in enumerate(rows):
         for c, column in enumerate(columns):
@@ -222,8 +224,8 @@ def check_figure(linear: tuple[np.ndarray, ...], erf: pd.DataFrame) -> Figure:
     figure = new_figure(2.7)
     left, right = figure.subplots(1, 2)
     measured, predicted, _ = linear
-    edge = 1.1 * np.abs(measured).max()
-    left.plot([-edge, edge], [-edge, edge], color=FAINT, linewidth=1.0, zorder=0)
+    edges = [1.05 * float(measured.min()), max(0.0, 1.05 * float(measured.max()))]
+    left.plot(edges, edges, color=FAINT, linewidth=1.0, zorder=0)
     left.plot(predicted.ravel(), measured.ravel(), "o", color=COLOURS["blue"], markersize=3.0)
     left.set_xlabel("predicted: minus metric times slopes")
     left.set_ylabel("measured in the network")
@@ -233,6 +235,9 @@ def check_figure(linear: tuple[np.ndarray, ...], erf: pd.DataFrame) -> Figure:
     guide = centre.iloc[0] * np.sqrt(centre.index[0] / centre.index)
     right.loglog(centre.index, guide, color=SOFT, linewidth=1.0, label="1/sqrt(N)")
     right.set_xticks(list(_SIZES), [str(n) for n in _SIZES])
+    ticks = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1]
+    right.set_yticks(ticks, [f"{100 * tick:g}%" for tick in ticks])
+    right.set_ylim(0.8 * erf["error"].min(), 1.3 * erf["error"].max())
     right.minorticks_off()
     right.set_xlabel("neurons N")
     right.set_ylabel("relative error of speeds")

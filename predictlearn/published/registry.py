@@ -59,7 +59,7 @@ def published(name: str) -> Published:
     Examples
     --------
     >>> published("aba").protocols[0]
-    'aba'
+    'published-aba'
     """
     choice("figure", name, _MODULES)
     module = importlib.import_module(f"predictlearn.published.{_MODULES[name]}")
@@ -106,9 +106,12 @@ def reproduce(
 
     Examples
     --------
-    >>> result = reproduce("metric")
-    >>> set(result.numbers["verdict"]) <= {"agrees", "ours only"}
-    True
+    >>> reproduce("metrik")
+    Traceback (most recent call last):
+    ...
+    predictlearn.errors.InputError: figure must be one of 'theory-and-network',
+    'equivalent-networks', 'aba', 'flip-flop', 'twin-history', 'metric', 'damped-oscillation';
+    got 'metrik'. Did you mean 'metric'?
     """
     result = published(name)
     return result.run(

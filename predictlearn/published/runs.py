@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from predictlearn.errors import InputError
 from predictlearn.protocol import Protocol, ProtocolResult
@@ -191,7 +192,7 @@ def start_loadings(
     return start.loadings(n_neurons, int(seed))
 
 
-def spread(values: np.ndarray | pd.Series, digits: int = 3) -> str:
+def spread(values: ArrayLike, digits: int = 3) -> str:
     """Return the median and the range of some values over networks, as text.
 
     Parameters
@@ -212,5 +213,10 @@ def spread(values: np.ndarray | pd.Series, digits: int = 3) -> str:
     '2 (1 to 4)'
     """
     array = np.asarray(values, dtype=float)
-    middle, low, high = (f"{f(array):.{digits}g}" for f in (np.median, np.min, np.max))
+
+    def text(value: float) -> str:
+        # whole numbers, such as epochs, are not written with an exponent
+        return f"{value:.0f}" if 10**digits <= abs(value) < 1e6 else f"{value:.{digits}g}"
+
+    middle, low, high = (text(float(f(array))) for f in (np.median, np.min, np.max))
     return middle if low == high else f"{middle} ({low} to {high})"

@@ -14,12 +14,13 @@ from predictlearn.published.drawing import Line, overlap_panels
 from predictlearn.published.runs import along, announce, load, run, spread, stacked
 from predictlearn.reporting.style import COLOURS, SOFT, new_figure, styled
 from predictlearn.tasks.filter import Filter
+from predictlearn.theory.learning import learn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from predictlearn.protocol import ProtocolResult
+    from predictlearn.protocol import Protocol, ProtocolResult
 
 __all__ = ["RESULT", "filter_solution"]
 
@@ -99,7 +100,7 @@ def _gaps(axes: Axes, epochs: np.ndarray, gaps: dict[str, np.ndarray]) -> None:
     axes.set_xlabel("Epoch")
     axes.set_ylabel("Largest |difference|")
     n = len(next(iter(gaps.values())))
-    axes.set_title(f"Distance from the network, ten overlaps, {n} networks")
+    axes.set_title(f"Distance from the network ({n} drawn)")
     axes.margins(x=0.0)
 
 
@@ -107,9 +108,10 @@ _RANGE = (np.min, np.median, np.max)
 
 
 @styled
-def learning_figure(result: ProtocolResult, gaps: dict[str, np.ndarray]) -> Figure:
+def learning_figure(
+    result: ProtocolResult, frames: dict[str, pd.DataFrame], gaps: dict[str, np.ndarray]
+) -> Figure:
     """Return loss, distance from the network, and the ten overlaps of one network."""
-    frames = {arm: along(result, arm) for arm in _STYLES}
     figure = new_figure(6.4)
     top, bottom = figure.subfigures(2, 1, height_ratios=[1.0, 1.35])
     left, right = top.subplots(1, 2)
@@ -153,12 +155,13 @@ def _solution_rows(values: np.ndarray, names: list[str], scale: float) -> list[R
     return rows
 
 
-def _rows(result: ProtocolResult, values: dict[str, np.ndarray], scale: float) -> list[Row]:
+def _rows(
+    result: ProtocolResult, values: dict[str, np.ndarray], epochs: np.ndarray, scale: float
+) -> list[Row]:
     """Return the numbers that decide the result."""
     names = ["loss", *result.overlap_names]
     hidden = [names.index(name) for name in result.starts[0].invisible_names("linear")]
     network, theory = values["network"], values["theory"]
-    epochs = along(result, "theory")["epoch"].to_numpy()
     gap = {
         arm: np.abs(values[arm] - network)[:, :, 1:].max()
         for arm in ("theory", "first-order", "direct")
@@ -189,7 +192,7 @@ def _rows(result: ProtocolResult, values: dict[str, np.ndarray], scale: float) -
     ]  # fmt: skip
 
 
-def _findings(result: ProtocolResult, values: dict[str, np.ndarray]) -> tuple[str, ...]:
+def _findings(values: dict[str, np.ndarray], left: list[int]) -> tuple[str, ...]:
     """Return what differs from the published claim, with numbers."""
     network = values["network"]
     first = np.abs(values["first-order"] - network)[:, :, 1:].max(axis=(1, 2))
@@ -203,7 +206,28 @@ def _findings(result: ProtocolResult, values: dict[str, np.ndarray]) -> tuple[st
         f"The published solution vu = 1 - c, zu vm = a (1 - c) holds as dt tends to 0. At the "
         f"published dt = 0.05 the task is solved exactly by vu = zu vm = {solution['vu']:.6f}, "
         "and that is where all networks end.",
+        f"Descent in overlap space leaves what networks can have: in {sum(at >= 0 for at in left)} "
+        f"of {len(left)} runs the table stops being positive semidefinite, at epoch "
+        f"{spread([at for at in left if at >= 0] or [np.nan])}. It is not a learner with another "
+        "speed, it is no network.",
     )
+
+
+def _direct(protocol: Protocol, result: ProtocolResult) -> tuple[np.ndarray, list[int]]:
+    """Return loss and overlaps of the wrong learner, and when each leaves the realisable tables.
+
+    The runs stop being networks on the way, so a protocol cannot run them to the end.
+    """
+    (phase,) = protocol.spec.arms["direct"].phases
+    rule, task = protocol.spec.rule_of("direct", phase).build(), protocol.tasks["filter"]
+    values, left = [], []
+    for start in result.starts:
+        found = learn(start, task, rule, phase.epochs or 1, every=protocol.spec.record_every)
+        kept = found.losses[np.asarray(found.epochs)]
+        values.append(np.column_stack([kept, found.overlaps]))
+        outside = np.linalg.eigvalsh(found.array)[:, 0] < -1e-9
+        left.append(int(found.epochs[outside.argmax()]) if outside.any() else -1)
+    return np.array(values), left
 
 
 def _reproduce(
@@ -216,19 +240,30 @@ def _reproduce(
 ) -> Reproduced:
     """Rebuild it; see `predictlearn.published.reproduce`."""
     protocol = load(RESULT.protocols[0], scale)
-    announce(progress, f"{protocol.spec.cohort.networks} networks, four learners")
-    result = run(protocol, seed=seed, jobs=jobs, folder=folder)
-    values = {arm: stacked(result, arm) for arm in _STYLES}
+    networks = [arm for arm in protocol.arms if arm != "direct"]
+    announce(progress, f"{protocol.spec.cohort.networks} networks, {len(networks)} learners")
+    result = run(load(RESULT.protocols[0], scale, networks), seed=seed, jobs=jobs, folder=folder)
+    values = {arm: stacked(result, arm) for arm in networks}
+    announce(progress, "descent in overlap space")
+    values["direct"], left = _direct(protocol, result)
+    names = ["loss", *result.overlap_names]
+    epochs = along(result, "theory")["epoch"]
+    frames = {
+        arm: pd.DataFrame(values[arm][0], columns=names).assign(epoch=epochs) for arm in _STYLES
+    }
     gaps = {
         arm: np.abs(values[arm] - values["network"])[:, :, 1:].max(axis=2)
         for arm in ("direct", "first-order", "theory")
     }
     announce(progress, "figure")
-    ends = pd.concat({arm: result.final_table(arm) for arm in _STYLES}, names=["arm", "network"])
+    ends = pd.concat(
+        {arm: pd.DataFrame(values[arm][:, -1], columns=names) for arm in _STYLES},
+        names=["arm", "network"],
+    )
     return Reproduced(
-        {"learning": learning_figure(result, gaps)},
-        numbers_table(_rows(result, values, scale)),
-        _findings(result, values),
+        {"learning": learning_figure(result, frames, gaps)},
+        numbers_table(_rows(result, values, epochs.to_numpy(), scale)),
+        _findings(values, left),
         {"final-overlaps": ends},
     )
 

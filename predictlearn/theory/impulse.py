@@ -228,7 +228,9 @@ def impulse_loss_and_derivative(
                 for j in range(n):
                     g[i, j] = t1[i, j]
 
-    grad[:] = 0.0
+    for i in range(grad.shape[0]):
+        for j in range(grad.shape[1]):
+            grad[i, j] = 0.0
     total = 0.0
     for o in range(n_out):
         w = weights[o]

@@ -362,7 +362,9 @@ def loss_and_derivative_kernel(
     used += n_steps * n_out
     slope, work = rows[used : used + n_steps], rows[used + n_steps :]
     outputs = y.reshape((n_steps, n_out, block))
-    grad[:] = 0.0
+    for i in range(grad.shape[0]):
+        for j in range(grad.shape[1]):
+            grad[i, j] = 0.0
     total = 0.0
     if n_trials <= FEW:
         total = _few(

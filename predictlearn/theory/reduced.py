@@ -80,6 +80,7 @@ class Prepared:
         self.direct = trials.is_observed_directly
         self.n_in, self.n_out = trials.n_in, trials.n_out
         # the law of the targets, where the closed form holds: linear, read directly
+        self._impulses: dict[int, tuple] = {}
         self.law = trials.law if self.gain.size == 0 and self.direct else None
 
     @property
@@ -94,12 +95,15 @@ class Prepared:
 
     def impulse(self, rank: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
         """Return X_1, step, read, weights and bins for the closed form; empty where none holds."""
-        n_steps = self.k_m.shape[0]
-        if self.law is None:
-            return np.empty((0, 0)), np.empty((0, 0)), np.empty((0, 0)), np.empty(0), n_steps
-        inputs = np.moveaxis(self.inputs, 2, 0)
-        first = impulse_state(inputs, self.law, self.a, rank)
-        return first, self.law.step, self.law.read, self.weights[0, :, 0].copy(), n_steps
+        if rank not in self._impulses:
+            first = step = read = np.empty((0, 0))
+            weights = np.empty(0)
+            if self.law is not None:
+                inputs = np.moveaxis(self.inputs, 2, 0)
+                first = impulse_state(inputs, self.law, self.a, rank)
+                step, read, weights = self.law.step, self.law.read, self.weights[0, :, 0].copy()
+            self._impulses[rank] = (first, step, read, weights, self.k_m.shape[0])
+        return self._impulses[rank]
 
     def fitting_scratch(self, scratch: np.ndarray, rank: int) -> tuple[np.ndarray, tuple]:
         """Return scratch space, the given one if it is large enough, and `impulse`."""

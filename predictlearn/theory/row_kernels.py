@@ -17,7 +17,7 @@ __all__ = ["add_products", "mix", "row_products"]
 _FAST = {"contract", "reassoc", "nsz"}
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy", inline="always")
+@njit(cache=True, fastmath=_FAST, error_model="numpy")
 def mix(
     weights: np.ndarray,
     i: int,
@@ -37,7 +37,7 @@ def mix(
         _mix_one(weights, i + c, rows, n, width, out, o + c)
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy", inline="always")
+@njit(cache=True, fastmath=_FAST, error_model="numpy")
 def _mix_two(
     weights: np.ndarray, i: int, rows: np.ndarray, n: int, width: np.uintp, out: np.ndarray, o: int
 ) -> None:
@@ -96,7 +96,7 @@ def _mix_two(
         j += 4
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy", inline="always")
+@njit(cache=True, fastmath=_FAST, error_model="numpy")
 def _mix_one(
     weights: np.ndarray, i: int, rows: np.ndarray, n: int, width: np.uintp, out: np.ndarray, o: int
 ) -> None:
@@ -128,7 +128,7 @@ def _mix_one(
         j += 4
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy", inline="always")
+@njit(cache=True, fastmath=_FAST, error_model="numpy")
 def row_products(
     left: np.ndarray, right: np.ndarray, n: int, width: np.uintp, out: np.ndarray, o: int
 ) -> None:
@@ -147,7 +147,7 @@ def row_products(
         j += 2
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy", inline="always")
+@njit(cache=True, fastmath=_FAST, error_model="numpy")
 def add_products(
     x: np.ndarray,
     i: int,

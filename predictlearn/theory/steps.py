@@ -139,7 +139,10 @@ def descend(
     for e in range(n_epochs):
         epoch = first_epoch + e
         if epoch % every == 0:
-            kept[epoch // every] = joint[0]
+            # by loops: assigning a slice takes seconds to compile, for a message on shapes
+            for i in range(n):
+                for j in range(n):
+                    kept[epoch // every, i, j] = joint[0, i, j]
         if target_noise > 0.0:
             for t in range(noise.shape[0]):
                 for o in range(noise.shape[1]):

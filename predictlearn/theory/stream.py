@@ -101,6 +101,8 @@ def subset(ready: Prepared, trials: np.ndarray) -> Prepared:
         loss on all trials.
     """
     part = copy.copy(ready)
+    # the closed form is that of all trials
+    part.law, part._impulses = None, {}
     for name in ("inputs", "k_m", "targets", "weights"):
         setattr(part, name, np.take(getattr(ready, name), trials, axis=2))
     part.weights *= ready.targets.shape[2] / len(trials)
