@@ -13,6 +13,7 @@ import predictlearn as pl
 from predictlearn.network.kernels import network_loss_and_gradient
 from predictlearn.theory import kernels
 from predictlearn.theory.impulse import impulse_loss_and_derivative, impulse_work
+from predictlearn.theory.nonlinearity import network_phi
 from predictlearn.theory.reduced import NO_NOISE, Prepared
 
 
@@ -152,13 +153,13 @@ def test_network_epoch(benchmark, start):
     trials = pl.FlipFlop().sample(np.random.default_rng(0))
     theta = np.ascontiguousarray(start.loadings(600).stacked.T)
     ready = Prepared(trials, "erf", 1.0)
-    rates, gradient = np.empty((trials.n_steps, 600)), np.empty_like(theta)
+    rates, gradient = np.empty((2, trials.n_steps, 600)), np.empty_like(theta)
     benchmark(
         network_loss_and_gradient,
         theta,
         *start.sizes,
         ready.a,
-        ready.gain,
+        *network_phi("erf"),
         ready.k_m,
         *ready.judging(NO_NOISE),
         rates,

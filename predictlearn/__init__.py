@@ -28,6 +28,7 @@ _HOMES = {
     "theory.trajectory": ("Trajectory",),
     "theory.invariants": ("conserved", "drift"),
     "theory.equivalence": ("functionally_equivalent", "metric"),
+    "theory.exposure": ("exposure", "most_exposing"),
     "theory.prior": ("HiddenPrior",),
     "network.activity": ("run_network",),
     "network.closure": ("closure_error",),

@@ -12,8 +12,8 @@ from predictlearn.network.activity import network_sizes
 from predictlearn.network.kernels import network_loss_and_gradient
 from predictlearn.network.synapses import update_of
 from predictlearn.theory.learning import (
-    _check_memory,
-    _stable_rates,
+    check_memory,
+    stable_rates_said,
     describe,
     diverged,
     kept_epochs,
@@ -119,7 +119,7 @@ def train_network(
     sizes = network_sizes(loadings, task.n_in, task.n_out)
     n_epochs, every = positive_int("epochs", epochs), positive_int("every", every)
     goal = -np.inf if stop_at is None else positive("stop_at", stop_at)
-    _check_memory(n_epochs, every, sum(sizes) + sizes[1])
+    check_memory(n_epochs, every, sum(sizes) + sizes[1])
     theta = np.ascontiguousarray(loadings.stacked.T)
     dim, n_neurons = theta.shape
     update = update_of(rule, sizes, stream.synapse_rng)
@@ -157,7 +157,7 @@ def train_network(
         if not losses[epoch] <= limit:
             advice = ""
             if isinstance(rule, GradientDescent) and np.isfinite(losses[0]):
-                advice = _stable_rates(loadings.overlaps(), ready, rule)
+                advice = stable_rates_said(loadings.overlaps(), ready, rule)
             raise diverged(epoch, rule, losses, advice)
         if epoch == n_epochs:
             break

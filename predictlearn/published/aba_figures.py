@@ -36,6 +36,8 @@ _SETS = {
     "invisible": (HIDDEN, "D"),
 }
 _MOST_POINTS = 400
+# what is closer than this is drawn at it
+_FLOOR = 1e-6
 
 
 def phase_starts(result: ProtocolResult, arm: str) -> dict[str, float]:
@@ -90,7 +92,7 @@ def _distances(axes: Axes, table: pd.DataFrame, title: str) -> None:
         rows = table[table["set"] == kind]
         place = [phases.index(phase) + 0.22 * (k - 1) for phase in rows["phase"]]
         axes.semilogy(
-            place, np.maximum(rows["relative"], 1e-7), linestyle="none", marker=marker,
+            place, np.maximum(rows["relative"], _FLOOR), linestyle="none", marker=marker,
             color=colour, markersize=3.6, alpha=0.75, label=kind,
         )  # fmt: skip
     axes.axhline(1.0, color=SOFT, linewidth=0.8, zorder=0)
@@ -115,6 +117,7 @@ def _lines(
             linestyle=(0, (3, 1.5)), label="eigenvalues of J S" if name == "JS1" else None,
         )  # fmt: skip
     axes.margins(x=0.0)
+    axes.locator_params(axis="x", nbins=5)
     axes.set_xlabel("Epoch")
     axes.set_title(title)
     phase_marks(axes, starts)
@@ -146,6 +149,8 @@ def memory_figure(
     _distances(grid[0, 0], distance["network"], "Gradient descent: distance from the first A")
     _distances(grid[0, 1], distance["adam"], "Adam: distance from the first A")
     grid[0, 0].set_ylabel("Part of what B moved")
+    grid[0, 0].set_ylim(bottom=_FLOOR / 3)
+    grid[0, 0].set_yticks([1e-6, 1e-4, 1e-2, 1.0], ["0 to 1e-6", "1e-4", "0.01", "1"])
     grid[0, 1].legend(fontsize=7.5, loc="lower right")
     for k, (arm, title) in enumerate((("network", "Gradient descent"), ("adam", "Adam"))):
         places = list(starts[arm].values())

@@ -11,7 +11,7 @@ import pandas as pd
 
 from predictlearn.published.base import Published, Reproduced, Row, numbers_table, verdict
 from predictlearn.published.drawing import Line, overlap_panels
-from predictlearn.published.runs import along, announce, load, run, spread, stacked
+from predictlearn.published.runs import along, announce, load, run, spread, stacked, task_of
 from predictlearn.reporting.style import COLOURS, FAINT, INK, SOFT, new_figure, styled
 from predictlearn.tasks.oscillation import DampedOscillation
 from predictlearn.theory.invariants import conserved
@@ -322,7 +322,7 @@ def _reproduce(
 ) -> Reproduced:
     """Rebuild it; see `predictlearn.published.reproduce`."""
     protocol = load(RESULT.protocols[0], scale)
-    task = protocol.tasks["ring"]
+    task = task_of(protocol, "ring", DampedOscillation)
     announce(progress, f"{protocol.spec.cohort.networks} networks, theory and neurons")
     result = run(protocol, seed=seed, jobs=jobs, folder=folder)
     announce(progress, "figures")

@@ -12,7 +12,7 @@ import pandas as pd
 
 from predictlearn.network.activity import NetworkActivity, run_network
 from predictlearn.published.base import Published, Reproduced, Row, numbers_table, verdict
-from predictlearn.published.runs import announce, load, run, spread, stacked
+from predictlearn.published.runs import announce, load, run, spread, stacked, task_of
 from predictlearn.reporting.style import COLOURS, INK, SOFT, new_figure, styled
 from predictlearn.tasks.filter import Filter, impulse
 from predictlearn.theory.equivalence import functionally_equivalent
@@ -376,7 +376,7 @@ def _reproduce(
 ) -> Reproduced:
     """Rebuild it; see `predictlearn.published.reproduce`."""
     protocol = load(RESULT.protocols[0], scale)
-    task = protocol.tasks["filter"]
+    task = task_of(protocol, "filter", Filter)
     announce(progress, f"{protocol.spec.cohort.networks} networks and their equivalents learn")
     result = run(protocol, seed=seed, jobs=jobs, folder=folder)
     values = {arm: stacked(result, arm) for arm in result.arms}

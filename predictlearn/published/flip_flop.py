@@ -67,6 +67,13 @@ def _closeness_rows(
         ("descent in overlap space: epoch from which no network has the overlaps", "",
          ", ".join("never" if np.isnan(epoch) else f"{epoch:.0f}" for epoch in left), "ours only"),
     ]  # fmt: skip
+    for course, column, said in (
+        (_LARGE_LONG, "end", "final error of theory, against that at the published rate"),
+        (_ADAM_LONG, "path", "distance from theory's courses, against the published rate's"),
+    ):
+        far, near = _of(closeness, course, column), _of(closeness, _SAME, column)
+        rows.append((f"{course}: {said}", "larger", f"{np.median(far / near):.3g} times",
+                     verdict(bool((far > near).all()), scale)))  # fmt: skip
     for column, said in (
         ("largest", "largest error of theory along learning"),
         ("end", "final error of theory"),
@@ -82,15 +89,16 @@ def _closeness_rows(
     return rows
 
 
-def _gaussian_rows(table: pd.DataFrame, scale: float) -> list[Row]:
+def _gaussian_rows(table: pd.DataFrame, n_neurons: int, scale: float) -> list[Row]:
     """Return the rows on Gaussianity."""
     rows: list[Row] = []
+    edge = np.quantile(gaussian_bands(n_neurons, len(PATHWAYS)).joint_distance, 0.95)
     for course in (BEFORE, *_RATES):
         p = _joint_p(table, course)
         mean = np.mean(_of(table, course, "joint distance"))
         said, judged = "", "ours only"
         if course in (_SMALL, _SAME):
-            said, judged = "near Gaussian", verdict(p > _ALPHA, scale)
+            said, judged = f"near Gaussian (95% below {edge:.3g})", verdict(mean < edge, scale)
         elif course in (_LARGE_LONG, _ADAM_LONG):
             gap = _of(table, course, "joint distance") - _of(table, _SAME, "joint distance")
             said = f"less Gaussian than {_SAME}"
@@ -118,18 +126,32 @@ def _findings(
         pooled = float(np.sqrt(np.sum(error**2))) / len(error)
         return f"{values.mean():+.2f} (standard error {pooled:.2f})"
 
+    before, small, same = (
+        _of(table, course, "joint distance")[0] for course in (BEFORE, _SMALL, _SAME)
+    )
+    alike = abs(same - small) < 0.2 * abs(same - before)
     said = [
         f"With {n} neurons a Gaussian sample has an excess kurtosis between {band[0]:.2f} and "
         f"{band[1]:.2f} in 95% of cases, so that histograms and Q-Q plots cannot show less. The "
         "change in the same neurons can: at the published rate the excess kurtosis of "
         f"m moves by {moved(_SAME, 'm')}, of u by {moved(_SAME, 'u')}, of v by "
         f"{moved(_SAME, 'v')}, of z by {moved(_SAME, 'z')}.",
-        f"A ten times larger rate for the same learning time ({_LARGE}): joint distance "
-        f"{np.mean(_of(table, _LARGE, 'joint distance')):.3g} against "
-        f"{np.mean(_of(table, _SAME, 'joint distance')):.3g} at the published rate; for as many "
-        f"epochs ({_LARGE_LONG}) {np.mean(_of(table, _LARGE_LONG, 'joint distance')):.3g}. Ten "
-        "times the rate for as many epochs is ten times the learning time, so the two have to be "
-        "told apart.",
+        f"Near is not exact. Over {len(_of(table, _SAME, 'joint distance'))} networks together, "
+        f"joint Gaussianity has p = {_joint_p(table, _SAME):.2g} after learning at the published "
+        f"rate and p = {_joint_p(table, BEFORE):.2g} before. In the first network the distance is "
+        f"{small:.3g} at {_SMALL} and {same:.3g} at {_SAME}, from {before:.3g} before learning"
+        + (": what departs belongs to gradient flow, not to the step." if alike else "."),
+        "Ten times the rate for as many epochs is ten times the learning time, so the published "
+        "contrast has two causes. Distance from Gaussian: "
+        f"{np.mean(_of(table, _SAME, 'joint distance')):.3g} at {_SAME}, "
+        f"{np.mean(_of(table, _LARGE, 'joint distance')):.3g} at {_LARGE}, "
+        f"{np.mean(_of(table, _LARGE_LONG, 'joint distance')):.3g} at {_LARGE_LONG}. Large steps "
+        f"give u heavy tails (excess kurtosis {moved(_LARGE, 'u')} at the same learning time).",
+        "Given the overlaps that the trained networks have, the theory is off in their output by "
+        f"{spread(_of(closeness, _SAME, 'output'))} of its size at {_SAME}, "
+        f"{spread(_of(closeness, _LARGE_LONG, 'output'))} at {_LARGE_LONG} and "
+        f"{spread(_of(closeness, _ADAM_LONG, 'output'))} under Adam at as many epochs. This is the "
+        "closure alone; the course of learning under Adam the theory does not give at all.",
         f"Adam leaves loadings with lighter tails than Gaussian ones: excess kurtosis of m changes "
         f"by {moved(_ADAM_LONG, 'm')}, of v by {moved(_ADAM_LONG, 'v')}. Mardia's joint kurtosis "
         f"(p = {stats.combine_pvalues(_of(table, _ADAM_LONG, 'joint kurtosis p')).pvalue:.2g} over "
@@ -193,7 +215,10 @@ def _reproduce(
             "steps": steps_figure(runs, table, closeness),
         },
         numbers_table(
-            [*_closeness_rows(closeness, direct, left, scale), *_gaussian_rows(table, scale)]
+            [
+                *_closeness_rows(closeness, direct, left, scale),
+                *_gaussian_rows(table, runs.end(_SAME, 0).n_neurons, scale),
+            ]
         ),
         _findings(runs, table, closeness, left),
         {"gaussianity": table, "closeness": closeness, "direct": direct},

@@ -168,6 +168,20 @@ def _handles() -> list[Any]:
     ]
 
 
+def _pathways() -> list[Any]:
+    """Return the legend of the loading vectors."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    return [
+        *(
+            Line2D([], [], color=colour, marker="o", markersize=3.2, label=pathway)
+            for pathway, colour in _PATHWAY.items()
+        ),
+        Patch(color=_BAND, label="95% of Gaussian samples"),
+    ]
+
+
 def _by_course(axes: Axes, table: pd.DataFrame, column: str, colour: str, shift: float) -> None:
     """Draw the networks of every course as dots, and their mean."""
     for row, name in enumerate([BEFORE, *COURSES]):
@@ -204,21 +218,17 @@ def steps_figure(runs: Runs, gaussianity: pd.DataFrame, closeness: pd.DataFrame)
     joint, single, near = top.subplots(1, 3, sharey=True)
     rows = [BEFORE, *COURSES]
     joint.axvspan(0.0, np.quantile(bands.joint_distance, 0.95), color=_BAND, zorder=0, linewidth=0)
-    _by_course(joint, gaussianity, "joint distance", COLOURS["blue"], 0.0)
-    joint.set_xscale("log")
+    _by_course(joint, gaussianity, "joint distance", INK, 0.0)
     joint.set_xlim(0.5, None)
     joint.set_title("Distance from Gaussian")
     joint.set_xlabel("Henze-Zirkler statistic")
     single.axvspan(*np.quantile(bands.kurtosis, (0.025, 0.975)), color=_BAND, zorder=0, linewidth=0)
     for k, (pathway, colour) in enumerate(_PATHWAY.items()):
         _by_course(single, gaussianity, f"kurtosis {pathway}", colour, 0.2 * (k - 1.5))
-        single.plot([], [], "o", color=colour, markersize=3.2, label=pathway)
     single.set_title("Excess kurtosis")
     single.set_xlabel("Excess kurtosis")
-    single.legend(ncols=4, loc="lower center", fontsize=7.5, columnspacing=0.7, handletextpad=0.0,
-                  borderaxespad=0.0)  # fmt: skip
     for column, colour, shift, label in (
-        ("end", COLOURS["blue"], -0.15, "overlaps"),
+        ("end", INK, -0.15, "overlaps"),
         ("output", COLOURS["vermillion"], 0.15, "output"),
     ):
         _by_course(near, closeness, column, colour, shift)
@@ -237,9 +247,10 @@ def steps_figure(runs: Runs, gaussianity: pd.DataFrame, closeness: pd.DataFrame)
         values = np.sort(standardised(loadings.stacked), axis=0)
         for k, (pathway, colour) in enumerate(_PATHWAY.items()):
             axes.plot(normal, values[:, k] - normal, color=colour, linewidth=1.1, label=pathway)
-        axes.set_title(name, fontsize=8.5)
+        axes.set_title(name.replace(", ", ",\n"), fontsize=8.5)
         axes.set_ylim(-1.3, 1.3)
         axes.set_xlim(-3.1, 3.1)
     bottom.axes[0].set_ylabel("Quantile less normal one")
-    bottom.supxlabel("Normal quantile", fontsize=9)
+    bottom.axes[2].set_xlabel("Normal quantile, network 1")
+    top.legend(handles=_pathways(), loc="outside upper center", ncols=5)
     return figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,10 @@ __all__ = [
     "spread",
     "stacked",
     "start_loadings",
+    "task_of",
 ]
+
+T = TypeVar("T")
 
 
 def announce(progress: Callable[[str], None] | None, stage: str) -> None:
@@ -68,6 +71,42 @@ def load(name: str, scale: float = 1.0, arms: Sequence[str] | None = None, **new
             if "epochs" in phase:
                 phase["epochs"] = max(1, round(phase["epochs"] * scale))
     return protocol.replace(**{"arms": kept, **new})
+
+
+def task_of(protocol: Protocol, name: str, kind: type[T]) -> T:
+    """Return a task of a protocol, which is to be of some kind.
+
+    Parameters
+    ----------
+    protocol : Protocol
+        The protocol.
+    name : str
+        The task's name there.
+    kind : type
+        Its class.
+
+    Returns
+    -------
+    Task
+        The task.
+
+    Raises
+    ------
+    InputError
+        If it is of another kind.
+
+    Examples
+    --------
+    >>> from predictlearn.tasks import Filter
+    >>> task_of(load("published-aba"), "B", Filter).decay
+    0.4
+    """
+    task = protocol.tasks[name]
+    if not isinstance(task, kind):
+        raise InputError(
+            f"task {name!r} of protocol {protocol.name!r} must be a {kind.__name__}; got {task!r}."
+        )
+    return task
 
 
 def run(

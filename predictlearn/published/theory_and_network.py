@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pandas as pd
 
 from predictlearn.published.base import Published, Reproduced, Row, numbers_table, verdict
 from predictlearn.published.drawing import Line, overlap_panels
-from predictlearn.published.runs import along, announce, load, run, spread, stacked
+from predictlearn.published.runs import along, announce, load, run, spread, stacked, task_of
 from predictlearn.reporting.style import COLOURS, SOFT, new_figure, styled
 from predictlearn.tasks.filter import Filter
 from predictlearn.theory.learning import learn
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from predictlearn.protocol import Protocol, ProtocolResult
+    from predictlearn.theory.rules import Rule
 
 __all__ = ["RESULT", "filter_solution"]
 
@@ -113,7 +114,8 @@ def learning_figure(
 ) -> Figure:
     """Return loss, distance from the network, and the ten overlaps of one network."""
     figure = new_figure(6.4)
-    top, bottom = figure.subfigures(2, 1, height_ratios=[1.0, 1.35])
+    parts = np.asarray(figure.subfigures(2, 1, height_ratios=[1.0, 1.35]))
+    top, bottom = parts[0], parts[1]
     left, right = top.subplots(1, 2)
     _losses(left, frames)
     _gaps(right, frames["theory"]["epoch"].to_numpy(), gaps)
@@ -134,11 +136,10 @@ def _epochs_to(values: np.ndarray, epochs: np.ndarray, criterion: float) -> np.n
     return np.where(below.any(axis=1), epochs[below.argmax(axis=1)], np.nan)
 
 
-def _solution_rows(values: np.ndarray, names: list[str], scale: float) -> list[Row]:
+def _solution_rows(values: np.ndarray, names: list[str], task: Filter, scale: float) -> list[Row]:
     """Return the rows on where learning ends."""
     end = dict(zip(names, values[:, -1].T, strict=True))
     end["zu*vm"] = end["zu"] * end["vm"]
-    task = Filter(decay=0.2)
     exact = filter_solution(task)
     a, c = task.amplitude, task.decay
     limit = {"zm": ("a", a), "zu*vm": ("a (1 - c)", a * (1 - c)), "vu": ("1 - c", 1 - c)}
@@ -150,13 +151,17 @@ def _solution_rows(values: np.ndarray, names: list[str], scale: float) -> list[R
         )
     for name, value in exact.items():
         gap = float(np.abs(end[name] - value).max())
-        quantity = f"final {name}: distance from {value:.6f}, exact for dt = 0.05"
+        quantity = f"final {name}: distance from {value:.6f}, exact for dt = {task.dt:g}"
         rows.append((quantity, "", gap, "ours only"))
     return rows
 
 
 def _rows(
-    result: ProtocolResult, values: dict[str, np.ndarray], epochs: np.ndarray, scale: float
+    result: ProtocolResult,
+    values: dict[str, np.ndarray],
+    epochs: np.ndarray,
+    task: Filter,
+    scale: float,
 ) -> list[Row]:
     """Return the numbers that decide the result."""
     names = ["loss", *result.overlap_names]
@@ -188,23 +193,23 @@ def _rows(
         ("descent in overlap space: movement of the invisible overlaps", 0, float(moved),
          verdict(moved == 0.0)),
         ("network: final uu, from 1", "grows", spread(grown), verdict(bool((grown > 1.1).all()))),
-        *_solution_rows(network, names, scale),
+        *_solution_rows(network, names, task, scale),
     ]  # fmt: skip
 
 
-def _findings(values: dict[str, np.ndarray], left: list[int]) -> tuple[str, ...]:
+def _findings(values: dict[str, np.ndarray], left: list[int], task: Filter) -> tuple[str, ...]:
     """Return what differs from the published claim, with numbers."""
     network = values["network"]
     first = np.abs(values["first-order"] - network)[:, :, 1:].max(axis=(1, 2))
     exact = np.abs(values["theory"] - network)[:, :, 1:].max()
-    solution = filter_solution(Filter(decay=0.2))
+    solution = filter_solution(task)
     return (
         f"The published update, S - eta (S A + A S), leaves out a term of second order: over "
         f"{len(first)} networks its largest error is {spread(first)} in an overlap, where the "
         f"exact step (1 - eta A)' S (1 - eta A) has {exact:.1g}. Too small to see in a figure at "
         "this rate; it grows with the rate, and it is what a noisy target acts through.",
         f"The published solution vu = 1 - c, zu vm = a (1 - c) holds as dt tends to 0. At the "
-        f"published dt = 0.05 the task is solved exactly by vu = zu vm = {solution['vu']:.6f}, "
+        f"published dt = {task.dt:g} the task is solved exactly by vu = zu vm = {solution['vu']:.6f}, "
         "and that is where all networks end.",
         f"Descent in overlap space leaves what networks can have: in {sum(at >= 0 for at in left)} "
         f"of {len(left)} runs the table stops being positive semidefinite, at epoch "
@@ -219,7 +224,8 @@ def _direct(protocol: Protocol, result: ProtocolResult) -> tuple[np.ndarray, lis
     The runs stop being networks on the way, so a protocol cannot run them to the end.
     """
     (phase,) = protocol.spec.arms["direct"].phases
-    rule, task = protocol.spec.rule_of("direct", phase).build(), protocol.tasks["filter"]
+    rule = cast("Rule", protocol.spec.rule_of("direct", phase).build())
+    task = protocol.tasks["filter"]
     values, left = [], []
     for start in result.starts:
         found = learn(start, task, rule, phase.epochs or 1, every=protocol.spec.record_every)
@@ -240,6 +246,7 @@ def _reproduce(
 ) -> Reproduced:
     """Rebuild it; see `predictlearn.published.reproduce`."""
     protocol = load(RESULT.protocols[0], scale)
+    task = task_of(protocol, "filter", Filter)
     networks = [arm for arm in protocol.arms if arm != "direct"]
     announce(progress, f"{protocol.spec.cohort.networks} networks, {len(networks)} learners")
     result = run(load(RESULT.protocols[0], scale, networks), seed=seed, jobs=jobs, folder=folder)
@@ -262,8 +269,8 @@ def _reproduce(
     )
     return Reproduced(
         {"learning": learning_figure(result, frames, gaps)},
-        numbers_table(_rows(result, values, epochs.to_numpy(), scale)),
-        _findings(values, left),
+        numbers_table(_rows(result, values, epochs.to_numpy(), task, scale)),
+        _findings(values, left, task),
         {"final-overlaps": ends},
     )
 

@@ -25,110 +25,26 @@ import pandas as pd
 
 from predictlearn.checks import as_float_array, positive_int
 from predictlearn.errors import InputError, choice
-from predictlearn.theory.names import table_pairs
+from predictlearn.theory.names import table_pairs, visible_names
 from predictlearn.theory.nonlinearity import Nonlinearity, resolve
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.reduced import Prepared, _evaluate, check_fit, loss_and_derivative
+from predictlearn.theory.reduced import Prepared, _evaluate, check_fit
 from predictlearn.theory.rules import GradientDescent, GradientFlow, column_rates
-from predictlearn.theory.trials import Task, Trials
+from predictlearn.theory.speed import (
+    BATCHES,
+    contributions,
+    differing_names,
+    probe_trials,
+    unbiased_weights,
+    velocity,
+)
+from predictlearn.theory.trials import Task
 
-__all__ = [
-    "Exposure",
-    "contributions",
-    "differing_names",
-    "exposure",
-    "mean_derivative",
-    "most_exposing",
-    "probe_trials",
-    "speed_weights",
-]
+__all__ = ["Exposure", "exposure", "most_exposing"]
 
-BATCHES = 8
 MEASURES = ("slope", "velocity")
 # Step of the central differences of A along the flow, relative to the overlaps.
-_STEP = 2e-3
-
-
-def probe_trials(task: Task, seed: int, batches: int = BATCHES) -> tuple[Trials, ...]:
-    """Return the batches on which a network is probed: one if trials are fixed, else several.
-
-    Parameters
-    ----------
-    task : Task
-        The task.
-    seed : int
-        Seed of the trials.
-    batches : int, default 8
-        How many, where each epoch draws new trials.
-
-    Returns
-    -------
-    tuple of Trials
-        Batches.
-
-    Examples
-    --------
-    >>> import predictlearn as pl
-    >>> len(probe_trials(pl.Filter(), seed=0)), len(probe_trials(pl.FlipFlop(), seed=0))
-    (1, 8)
-    """
-    rng = np.random.default_rng(seed)
-    return tuple(task.sample(rng) for _ in range(1 if task.fixed else batches))
-
-
-def differing_names(first: Overlaps, second: Overlaps) -> tuple[str, ...]:
-    """Return the names of the overlaps in which two networks differ, in table order."""
-    scale = max(float(np.abs(first.matrix).max()), float(np.abs(second.matrix).max()))
-    return tuple(name for name in first.names if abs(first[name] - second[name]) > 1e-10 * scale)
-
-
-def mean_derivative(
-    overlaps: Overlaps,
-    probes: Sequence[Trials],
-    nonlinearity: str | Nonlinearity = "linear",
-    tau: float = 1.0,
-) -> np.ndarray:
-    """Return A averaged over batches of trials, (D, D)."""
-    return np.mean([loss_and_derivative(overlaps, t, nonlinearity, tau)[1] for t in probes], axis=0)
-
-
-def speed_weights(a: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Return W = A R A, with which -dL/dt = sum of W_ij S_ij; `columns` is the diagonal of R."""
-    return (a * columns) @ a
-
-
-def contributions(first: Overlaps, second: Overlaps, weights: np.ndarray) -> pd.DataFrame:
-    """Split the difference in the speed -dL/dt of two equivalent networks by overlap.
-
-    Parameters
-    ----------
-    first, second : Overlaps
-        Functionally equivalent networks.
-    weights : numpy.ndarray, (D, D)
-        W = A R A, the same in both.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per overlap in which they differ: ``overlap``, ``change`` (second minus first),
-        ``sensitivity`` (speed per unit of change) and ``contribution`` (their product; the sum is
-        the whole difference).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import predictlearn as pl
-    >>> o = pl.Overlaps(np.eye(4))
-    >>> contributions(o, o.replace(mu=0.5), np.ones((4, 4)))["contribution"].tolist()
-    [1.0]
-    """
-    rows = []
-    for name in differing_names(first, second):
-        i, j = first.index(name)
-        change = second[name] - first[name]
-        sensitivity = float(weights[i, j] * (1.0 if i == j else 2.0))
-        rows.append((name, change, sensitivity, sensitivity * change))
-    return pd.DataFrame(rows, columns=["overlap", "change", "sensitivity", "contribution"])
+_STEP = 3e-4
 
 
 @dataclass(frozen=True)
@@ -195,7 +111,7 @@ class Exposure:
         return float(self.measures.loc["velocity", "value"])
 
     @property
-    def relative_velocity(self) -> float:
+    def relativevelocity(self) -> float:
         """Size of the difference in velocity relative to the mean size of the velocities."""
         return float(self.measures.loc["relative_velocity", "value"])
 
@@ -323,8 +239,8 @@ def exposure(
     [['mu', 0.92], ['uu', 0.08]]
     """
     rule = GradientFlow() if rule is None else rule
-    columns, decay = _rates_of(rule, first.sizes)
     _check_equivalent(first, second, nonlinearity)
+    columns, decay = _rates_of(rule, first.sizes)
     check_fit(first, task.n_in, task.n_out, "the task")
     batches = positive_int("batches", batches, minimum=2)
     positive_int("seed", seed, minimum=0)
@@ -333,41 +249,39 @@ def exposure(
     values, derivatives = zip(*(_evaluate(s[0], first.sizes, r) for r in ready), strict=True)
     each = np.array(derivatives)
     a = each.mean(axis=0)
-    weights = _unbiased_weights(each, columns)
-    speeds = _velocity(s, a, columns, decay)
-    seen = [first.index(name) for name in first.visible_names(nonlinearity)]
-    rows, across = map(list, zip(*seen, strict=True))
+    weights = unbiased_weights(each, columns)
+    speeds = velocity(s, a, columns, decay)
+    names = visible_names(*first.sizes, nonlinearity)
+    rows, across = map(list, zip(*map(first.index, names), strict=True))
 
-    # leave-one-out values of everything that has an error
-    left_out = [(a * len(each) - one) / (len(each) - 1) for one in each] if len(each) > 1 else [a]
-    moved = np.array([_velocity(s, one, columns, decay)[:, rows, across] for one in left_out])
-    without = [_measures(speed_weights(o, columns), v, s) for o, v in zip(left_out, moved, strict=True)]
-    measures = pd.DataFrame(
-        {
-            "value": _measures(weights, speeds[:, rows, across], s),
-            "error": _jackknife_error(np.array([list(m.values()) for m in without])),
-        }
-    )
-    velocities = pd.DataFrame(
-        speeds[:, rows, across].T,
-        index=list(first.visible_names(nonlinearity)),
-        columns=["first", "second"],
-    )
+    def numbers(parts: np.ndarray) -> _Numbers:
+        mean = parts.mean(axis=0)
+        pull = unbiased_weights(parts, columns) + decay * mean * columns
+        moves = velocity(s, mean, columns, decay)[:, rows, across]
+        return _Numbers(-np.sum(pull * s, axis=(1, 2)), moves)
+
+    found = numbers(each)
+    others = [numbers(np.delete(each, k, axis=0)) for k in range(len(each)) if len(each) > 1]
+    errors = _jackknife_error([list(other.measures.values()) for other in others], 4)
+    velocities = pd.DataFrame(found.velocities.T, index=list(names), columns=["first", "second"])
     velocities["difference"] = velocities["second"] - velocities["first"]
-    velocities["error"] = _jackknife_error(moved[:, 1] - moved[:, 0])
+    gaps = [other.velocities[1] - other.velocities[0] for other in others]
+    velocities["error"] = _jackknife_error(gaps, len(names))
 
     account = contributions(first, second, -weights)
     total = float(account["contribution"].sum())
     account["share"] = account["contribution"] / total if total != 0 else float("nan")
     turned = np.array([_along(s[0], speed, first.sizes, ready) for speed in speeds])
-    bends = _velocity(speeds, a, columns, decay) + _velocity(s, turned, columns, 0.0)
+    bends = velocity(speeds, a, columns, decay) + velocity(s, turned, columns, 0.0)
     bend = 0.5 * np.sum(turned * speeds + a * bends, axis=(1, 2))
     return Exposure(
         first,
         second,
         float(np.mean(values)),
-        (float(-np.sum(weights * s[0])), float(-np.sum(weights * s[1]))),
-        measures,
+        found.slopes,
+        pd.DataFrame(
+            {"value": list(found.measures.values()), "error": errors}, index=list(found.measures)
+        ),
         velocities,
         account,
         np.array([speeds[1] - speeds[0], bends[1] - bends[0]]),
@@ -383,3 +297,187 @@ def exposure(
             }
         ),
     )
+
+
+def most_exposing(
+    tasks: Mapping[str, Task],
+    first: Overlaps,
+    second: Overlaps,
+    by: str = "slope",
+    relative: bool = True,
+    rule: GradientDescent | GradientFlow | None = None,
+    nonlinearity: str | Nonlinearity = "linear",
+    tau: float = 1.0,
+    seed: int = 0,
+    batches: int = BATCHES,
+) -> pd.DataFrame:
+    """Rank tasks by how much they expose the difference between two equivalent networks.
+
+    Parameters
+    ----------
+    tasks : mapping of str to Task
+        Tasks by name.
+    first, second : Overlaps
+        Functionally equivalent networks.
+    by : {"slope", "velocity"}, default "slope"
+        What to rank by: how differently the loss begins to fall, or the loss-visible overlaps to
+        move. The loss is what an experiment sees.
+    relative : bool, default True
+        Rank by the difference relative to the mean of the two networks. Tasks differ in the unit
+        of their loss, which the slope goes with by its square, so the absolute differences of two
+        tasks compare only if both losses mean the same and both are learned at the same rate.
+    rule, nonlinearity, tau, seed, batches
+        As in `exposure`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per task, the most exposing first: ``rank``, ``task``, each measure of
+        `Exposure.measures` with its ``.._error``, ``loss`` before learning, ``horizon`` (learning
+        time up to which first order says something), ``batches`` and ``note``, which says where a
+        value lies within two standard errors of the next or of zero.
+
+    Raises
+    ------
+    InputError
+        If there is no task, a choice is unknown, or as in `exposure`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import predictlearn as pl
+    >>> start = pl.Overlaps(np.eye(4)).replace(zu=0.1, vm=0.1)
+    >>> twin = pl.functionally_equivalent(start, uu=2.05, mu=0.8)
+    >>> tasks = {f"decay {c}": pl.Filter(decay=c) for c in (0.2, 0.4, 1.2)}
+    >>> pl.most_exposing(tasks, start, twin)[["task", "relative_slope"]].round(3)
+            task  relative_slope
+    0  decay 0.2          -0.191
+    1  decay 0.4          -0.190
+    2  decay 1.2          -0.180
+    """
+    choice("by", by, MEASURES)
+    if not isinstance(tasks, Mapping) or not tasks:
+        raise InputError(
+            "tasks must map names to tasks, such as {'slow': pl.Filter(decay=0.2)}, with at least "
+            f"one; got {tasks!r}."
+        )
+    rows = []
+    for name, task in tasks.items():
+        try:
+            found = exposure(task, first, second, rule, nonlinearity, tau, seed, batches)
+        except InputError as error:
+            raise InputError(f"tasks[{name!r}]: {error}") from error
+        row: dict[str, Any] = {"task": name}
+        for measure, entry in found.measures.iterrows():
+            row[str(measure)] = entry["value"]
+            row[f"{measure}_error"] = entry["error"]
+        row |= {"loss": found.loss, "horizon": found.horizon, "batches": found.batches}
+        rows.append(row)
+    key = f"relative_{by}" if relative else by
+    table = pd.DataFrame(rows)
+    order = table[key].abs().sort_values(ascending=False, kind="stable", na_position="last").index
+    table = table.loc[order].reset_index(drop=True)
+    table.insert(0, "rank", np.arange(1, len(table) + 1))
+    table["note"] = _notes(table[key].abs().to_numpy(), table[f"{key}_error"].to_numpy(), table)
+    return table
+
+
+def _notes(values: np.ndarray, errors: np.ndarray, table: pd.DataFrame) -> list[str]:
+    """Say of each row of a ranking where its place lies within noise."""
+    notes = []
+    for k, (value, error) in enumerate(zip(values, errors, strict=True)):
+        said = []
+        if np.isnan(value):
+            said.append("neither network learns this task at first")
+        elif value < 2 * error:
+            said.append("within noise of zero")
+        if k + 1 < len(values) and value - values[k + 1] < 2 * np.hypot(error, errors[k + 1]):
+            said.append(f"within noise of {table['task'].iloc[k + 1]}")
+        notes.append("; ".join(said))
+    return notes
+
+
+def _rates_of(
+    rule: GradientDescent | GradientFlow, sizes: tuple[int, int, int]
+) -> tuple[np.ndarray, float]:
+    """Return the relative rate of every column and the weight decay of a rule."""
+    if not isinstance(rule, GradientDescent | GradientFlow):
+        raise InputError(
+            f"rule must be a GradientDescent or GradientFlow; got {type(rule).__name__}."
+        )
+    if getattr(rule, "momentum", 0.0) > 0:
+        raise InputError(
+            "rule must be without momentum, with which learning starts from rest and has no slope; "
+            f"got momentum {rule.momentum:g}."  # type: ignore[union-attr]
+        )
+    return column_rates(rule.pathway_rates, sizes), getattr(rule, "weight_decay", 0.0)
+
+
+def _check_equivalent(first: Overlaps, second: Overlaps, nonlinearity: str | Nonlinearity) -> None:
+    """Raise unless two networks agree on what the loss sees."""
+    for name, one in (("first", first), ("second", second)):
+        if not isinstance(one, Overlaps):
+            raise InputError(f"{name} must be an Overlaps; got {type(one).__name__}.")
+    if first.sizes != second.sizes:
+        raise InputError(
+            "second must have the inputs, rank and outputs of first, "
+            f"{first.sizes}; got {second.sizes}."
+        )
+    seen = visible_names(*first.sizes, nonlinearity)
+    wrong = [name for name in differing_names(first, second) if name in seen]
+    if wrong:
+        said = ", ".join(f"{name} ({first[name]:.6g} and {second[name]:.6g})" for name in wrong)
+        raise InputError(
+            f"second must be functionally equivalent to first; they differ in the loss-visible "
+            f"{said}. pl.functionally_equivalent makes networks that do not."
+        )
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """What some batches say: the two slopes, (2,), and visible velocities, (2, n)."""
+
+    slope_pair: np.ndarray
+    velocities: np.ndarray
+
+    @property
+    def slopes(self) -> tuple[float, float]:
+        return float(self.slope_pair[0]), float(self.slope_pair[1])
+
+    @property
+    def measures(self) -> dict[str, float]:
+        slope = self.slopes[1] - self.slopes[0]
+        size = float(np.abs(self.slope_pair).mean())
+        speed = float(np.linalg.norm(self.velocities[1] - self.velocities[0]))
+        pace = float(np.linalg.norm(self.velocities, axis=1).mean())
+        return {
+            "slope": slope,
+            "relative_slope": slope / size if size > 0 else float("nan"),
+            "velocity": speed,
+            "relative_velocity": speed / pace if pace > 0 else float("nan"),
+        }
+
+
+def _jackknife_error(without: Sequence[Any], width: int) -> np.ndarray:
+    """Return standard errors from values, (width,), with each batch left out; zero if none was."""
+    n = len(without)
+    if n == 0:
+        return np.zeros(width)
+    values = np.array(without)
+    return np.sqrt((n - 1) / n * np.sum((values - values.mean(axis=0)) ** 2, axis=0))
+
+
+def _along(
+    s: np.ndarray, direction: np.ndarray, sizes: tuple[int, int, int], ready: Sequence[Prepared]
+) -> np.ndarray:
+    """Return the derivative of the mean A along a direction, by central differences."""
+    length = float(np.abs(direction).max())
+    if length == 0.0:
+        return np.zeros_like(s)
+    h = _STEP * float(np.abs(s).max()) / length
+    total = np.zeros_like(s)
+    for steps, weight in ((1, 8.0), (-1, -8.0), (2, -1.0), (-2, 1.0)):
+        moved = s + steps * h * direction
+        for trials in ready:
+            total += weight * _evaluate(moved, sizes, trials)[1]
+    return total / (12 * h * len(ready))

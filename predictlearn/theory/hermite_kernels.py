@@ -26,14 +26,17 @@ import math
 import numpy as np
 from numba import njit
 
-from predictlearn.theory import gain_kernels, row_kernels
+from predictlearn.theory import gain_kernels, hermite_single_kernels, row_kernels
 from predictlearn.theory.compiled import forget_stale
 from predictlearn.theory.gain_kernels import judge
+from predictlearn.theory.hermite_single_kernels import single_adjoint, single_forward
 from predictlearn.theory.row_kernels import add_products, mix, row_products
 
 __all__ = ["BLOCK", "fourth_order_kernel", "move_kernel"]
 
-forget_stale(__file__, gain_kernels.__file__, row_kernels.__file__)
+forget_stale(
+    __file__, gain_kernels.__file__, hermite_single_kernels.__file__, row_kernels.__file__
+)
 
 BLOCK = 128
 _FAST = {"contract", "reassoc", "nsz"}
@@ -269,17 +272,26 @@ def fourth_order_kernel(
     grad[:] = 0.0
     force[:] = 0.0
     total = 0.0
+    single = b + n_out == 3
     for start in range(0, n_trials, block):
         first, width = np.uintp(start), np.uintp(min(block, n_trials - start))
-        _forward(
-            s, cubic, pairs, triples, n_in, rank, a, curve, km, first, width, ku, g, y, k, k2, k3,
-            bk, q, third,
-        )  # fmt: skip
+        if single:
+            single_forward(s, cubic, a, curve, km, first, width, ku, g, y, sums)
+        else:
+            _forward(
+                s, cubic, pairs, triples, n_in, rank, a, curve, km, first, width, ku, g, y, k, k2,
+                k3, bk, q, third,
+            )  # fmt: skip
         total += judge(outputs, targets, weights, noise, offset, smoothing, direct, first, width)
-        _adjoint(
-            s, cubic, quadratic, pairs, triples, n_in, rank, a, curve, km, first, width, ku, g, y,
-            k, k2, k3, bk, q, third, back, second, lam, sums, grad, force,
-        )  # fmt: skip
+        if single:
+            single_adjoint(
+                s, cubic, quadratic, a, curve, km, first, width, ku, g, y, sums, grad, force
+            )
+        else:
+            _adjoint(
+                s, cubic, quadratic, pairs, triples, n_in, rank, a, curve, km, first, width, ku, g,
+                y, k, k2, k3, bk, q, third, back, second, lam, sums, grad, force,
+            )  # fmt: skip
     for i in range(dim):
         for j in range(i):
             grad[j, i] = grad[i, j]

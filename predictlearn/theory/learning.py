@@ -89,7 +89,7 @@ def diverged(
     )
 
 
-def _stable_rates(start: Overlaps, ready: Prepared, rule: GradientDescent) -> str:
+def stable_rates_said(start: Overlaps, ready: Prepared, rule: GradientDescent) -> str:
     """Say which rates the curvature allows, at the start and on the way of a descent."""
     columns = column_rates(rule.pathway_rates, start.sizes)
     first, steady = stable_rates_along(start.matrix, start.sizes, ready, columns, rule.momentum)
@@ -118,7 +118,7 @@ def _projected(s: np.ndarray, epoch: int) -> int:
     return 1
 
 
-def _check_memory(n_epochs: int, every: int, dim: int) -> None:
+def check_memory(n_epochs: int, every: int, dim: int) -> None:
     """Raise if the overlaps kept would take too much memory."""
     size = (n_epochs // every + 2) * dim * dim * 8
     if size > _MOST_KEPT:
@@ -220,7 +220,7 @@ def learn(
         )
     n_epochs = positive_int("epochs", epochs)
     every = positive_int("every", every)
-    _check_memory(n_epochs, every, overlaps.dim)
+    check_memory(n_epochs, every, overlaps.dim)
     return _descend(overlaps, stream, rule, n_epochs, every, goal, seed, settings)
 
 
@@ -292,7 +292,7 @@ def _descend(
         if why == steps.DIVERGED:
             advice = ""
             if isinstance(rule, GradientDescent) and np.isfinite(losses[0]):
-                advice = _stable_rates(overlaps, ready, rule)
+                advice = stable_rates_said(overlaps, ready, rule)
             raise diverged(done, rule, losses, advice)
         if why == steps.REACHED:
             break
