@@ -59,9 +59,9 @@ def small(monkeypatch, name: str, networks: int, n_neurons: int = 60, **constant
 
 def verdicts(made: Reproduced, pattern: str) -> set[str]:
     """Return the verdicts of the rows whose quantity matches."""
-    rows = made.numbers[made.numbers["quantity"].str.contains(pattern, regex=True)]
-    assert len(rows), pattern
-    return set(rows["verdict"])
+    rows = [row for row in made.numbers.to_dict("records") if re.search(pattern, row["quantity"])]
+    assert rows, pattern
+    return {row["verdict"] for row in rows}
 
 
 def ours(made: Reproduced, quantity: str) -> float:
@@ -158,8 +158,7 @@ def test_the_exact_filter_solution_has_no_loss(task):
 def test_the_exact_oscillation_solution_has_no_loss_and_tends_to_the_limit():
     task = pl.DampedOscillation()
     exact = oscillation_solution(task)
-    s = complex(exact["vu"] / 2, task.dt and 0)
-    s = complex(s.real, exact["imaginary part of the poles"])
+    s = complex(exact["vu"] / 2, exact["imaginary part of the poles"])
     block = np.array([[s.real, s.imag], [-s.imag, s.real]])
     vm = np.array([1.0, 0.0])
     # zu solves zu vm and zu vu vm
@@ -246,7 +245,7 @@ def test_theory_follows_the_network_and_direct_descent_does_not(monkeypatch):
     assert ours(made, "theory: largest error of ten overlaps") < 1e-10
     first = ours(made, "first-order update: largest error of ten overlaps")
     assert 1e-3 < first < 0.03
-    assert any("positive semidefinite" in finding for finding in made.findings)
+    assert made.findings == ()  # of a shortened run
     assert set(made.figures) == {"learning"}
 
 
@@ -274,12 +273,12 @@ def test_equivalent_networks_do_the_same_and_learn_apart(monkeypatch):
 
 
 def test_aba_returns_and_remembers_as_reported(monkeypatch):
-    small(monkeypatch, "aba", networks=2, n_neurons=30, _POINTS=2)
-    made = reproduce("aba", scale=0.6)
+    small(monkeypatch, "aba", networks=1, n_neurons=60, _POINTS=2)
+    made = reproduce("aba", scale=0.75)
     assert verdicts(made, "^theory and network") == {"agrees"}
     assert verdicts(made, "^descent, A again") == {"agrees"}
     assert verdicts(made, "^descent, A noisy, invisible") == {"agrees"}
-    assert verdicts(made, "^Adam, A again, (invisible|visible, up)") == {"agrees", "undecided"}
+    assert verdicts(made, "^Adam, A third, (invisible|visible, up)") == {"agrees"}
     assert verdicts(made, "^K, relative change") == {"agrees"}
     # what noise leaves is no trace of B; what Adam leaves is
     trace = "invisible overlaps at the end, with B from never B, part of what B moved"
@@ -295,7 +294,7 @@ def test_aba_returns_and_remembers_as_reported(monkeypatch):
 
 def test_the_metric_is_that_of_the_network(monkeypatch):
     small(monkeypatch, "metric", networks=1, _SIZES=(200, 3200), _DRAWS=2)
-    made = reproduce("metric", scale=0.5)
+    made = reproduce("metric", scale=0.25)
     assert set(made.numbers["verdict"]) == {"agrees", "ours only"}
     speeds = made.tables["erf-speeds"].groupby("neurons")["error"].median()
     assert speeds[3200] < 0.6 * speeds[200] < 0.1

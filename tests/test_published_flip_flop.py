@@ -205,12 +205,12 @@ def test_flip_flop_is_rebuilt(tmp_path, monkeypatch, runs):
     assert set(made.figures) == {"learning", "loadings", "steps"}
     assert set(made.tables) == {"gaussianity", "closeness", "direct"}
     assert "differs" not in set(made.numbers["verdict"])  # too short a run decides nothing
-    assert made.verdict("networks that learned, of all") == "undecided"
+    assert made.verdict("networks that learned, in all courses") == "undecided"
     assert len(stages) == 4
     assert len(list(tmp_path.glob("*/networks/*.npz"))) == 4
     again = flip_flop.RESULT.run(folder=tmp_path, scale=0.006)
     assert made.numbers.equals(again.numbers)
-    assert made.findings == again.findings
+    assert made.findings == ()  # they are about full runs
 
 
 @pytest.mark.slow

@@ -275,11 +275,13 @@ def test_twin_history_is_rebuilt(tmp_path, monkeypatch):
     # the first-order update is close and not the same
     assert made.tables["first-order"]["largest"].between(1e-8, 0.3).all()
     assert len(list(tmp_path.glob("*/networks/*.npz"))) == 7
-    monkeypatch.setattr("predictlearn.protocol.experiment.run_network", None)  # nothing is run
-    again = twin_history.RESULT.run(folder=tmp_path, scale=0.01)
-    assert made.numbers.equals(again.numbers)
-    assert made.findings == again.findings
     assert len(stages) == 4
+    # an interrupted run goes on from what is there: nothing is computed again
+    monkeypatch.setattr("predictlearn.protocol.experiment.run_network", None)
+    again = run(small(), folder=tmp_path)
+    ends = made.tables["overlaps"].loc["after third"]
+    for arm in again.arms:
+        np.testing.assert_array_equal(ends.loc[arm], again.final_table(arm))
 
 
 def test_twin_history_needs_a_criterion_and_a_teacher():

@@ -113,6 +113,8 @@ def _one(result: Published, folder: Path | None, jobs: int, seed: int, scale: fl
     with interruptible(kept), stages() as announce:
         made = result.run(seed=seed, jobs=jobs, scale=scale, folder=runs, progress=announce)
     _print(result, made)
+    if scale < 1.0:
+        say("Note", "this run was shortened; findings are stated for full runs.", "yellow")
     if folder is None:
         say("Note", "nothing was kept; --output DIR keeps figures and tables.", "yellow")
         return

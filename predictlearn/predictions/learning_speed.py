@@ -1,57 +1,31 @@
 """Which overlaps decide how fast a network learns: an exact account of the first step.
 
-Gradient flow moves the overlaps by dS/dt = -(S A R + R A S), with A the loss derivatives and R the
-diagonal of the pathway rates, so that the loss falls at the speed
-
-    -dL/dt = trace(A R A S) = sum over entries of W_ij S_ij,     W = A R A.
-
-W depends on the loss-visible overlaps only: it is the same in functionally equivalent networks. The
-speed is linear in S at fixed W, hence the difference between two equivalent networks is exactly a
-sum of one contribution per overlap in which they differ, W_ij dS_ij (twice that off the diagonal).
-Weight decay and synaptic noise add terms that depend on visible overlaps only and cancel.
+The formulas are those of `predictlearn.theory.speed`; here they stand beside what is measured: a
+small step of learning, and the swap of single overlaps. Weight decay and synaptic noise add terms
+to the speed that depend on loss-visible overlaps only; in a difference between equivalent networks
+they cancel.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.reduced import loss, loss_and_derivative
+from predictlearn.theory.reduced import loss
 from predictlearn.theory.rules import DirectDescent, Rule, column_rates
-from predictlearn.theory.trials import Task, Trials
+from predictlearn.theory.speed import (
+    contributions,
+    differing_names,
+    mean_derivative,
+    probe_trials,
+    speed_weights,
+)
+from predictlearn.theory.trials import Trials
 
 __all__ = ["differing_names", "learning_speed", "probe_trials", "speed_contributions"]
-
-_PROBES = 8
-
-
-def probe_trials(task: Task, seed: int) -> tuple[Trials, ...]:
-    """Return the batches on which a network is probed: one if trials are fixed, else several.
-
-    Parameters
-    ----------
-    task : Task
-        The task.
-    seed : int
-        Seed of the trials.
-
-    Returns
-    -------
-    tuple of Trials
-        Batches.
-
-    Examples
-    --------
-    >>> import predictlearn as pl
-    >>> len(probe_trials(pl.Filter(), seed=0))
-    1
-    """
-    rng = np.random.default_rng(seed)
-    return tuple(task.sample(rng) for _ in range(1 if task.fixed else _PROBES))
 
 
 def mean_loss(overlaps: Overlaps, probes: Sequence[Trials], nonlinearity: str, tau: float) -> float:
@@ -63,12 +37,11 @@ def _weights(
     overlaps: Overlaps, probes: Sequence[Trials], rule: Rule, nonlinearity: str, tau: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return A averaged over batches, and W = A R A."""
-    derivatives = [loss_and_derivative(overlaps, t, nonlinearity, tau)[1] for t in probes]
-    a = np.mean(derivatives, axis=0)
+    a = mean_derivative(overlaps, probes, nonlinearity, tau)
     if isinstance(rule, DirectDescent):
         # that learner moves S without regard to the invisible overlaps
         return a, np.zeros_like(a)
-    return a, (a * column_rates(rule.pathway_rates, overlaps.sizes)) @ a
+    return a, speed_weights(a, column_rates(getattr(rule, "pathway_rates", None), overlaps.sizes))
 
 
 def learning_speed(
@@ -124,12 +97,6 @@ def learning_speed(
     return formula, (ends[1] - ends[0]) / (2 * step)
 
 
-def differing_names(first: Overlaps, second: Overlaps) -> tuple[str, ...]:
-    """Return the names of the overlaps in which two networks differ, in table order."""
-    scale = max(float(np.abs(first.matrix).max()), float(np.abs(second.matrix).max()))
-    return tuple(name for name in first.names if abs(first[name] - second[name]) > 1e-10 * scale)
-
-
 def speed_contributions(
     first: Overlaps,
     second: Overlaps,
@@ -173,31 +140,18 @@ def speed_contributions(
     """
     _, weights = _weights(first, probes, rule, nonlinearity, tau)
     base = learning_speed(first, probes, rule, nonlinearity, tau)[1]
-    rows: list[dict[str, Any]] = []
-    for name in differing_names(first, second):
-        i, j = first.index(name)
-        change = second[name] - first[name]
-        sensitivity = float(weights[i, j] * (1.0 if i == j else 2.0))
+    table = contributions(first, second, weights)
+    possible, swapped = [], []
+    for name in table["overlap"]:
         low, high = first.reachable(name)
-        possible = low <= second[name] <= high
-        swapped = float("nan")
-        if possible:
+        inside = low <= second[name] <= high
+        possible.append("realisable" if inside else "not realisable")
+        swapped.append(float("nan"))
+        if inside:
             twin = first.replace(**{name: second[name]})
-            swapped = learning_speed(twin, probes, rule, nonlinearity, tau)[1] - base
-        rows.append(
-            {
-                "overlap": name,
-                "change": change,
-                "sensitivity": sensitivity,
-                "contribution": sensitivity * change,
-                "swap": "realisable" if possible else "not realisable",
-                "swap_speed": swapped,
-            }
-        )
-    table = pd.DataFrame(
-        rows,
-        columns=["overlap", "change", "sensitivity", "contribution", "swap", "swap_speed"],
-    )
+            swapped[-1] = learning_speed(twin, probes, rule, nonlinearity, tau)[1] - base
+    table["swap"] = possible
+    table["swap_speed"] = swapped
     total = float(table["contribution"].sum())
     table["share"] = table["contribution"] / total if total != 0 else float("nan")
     return table

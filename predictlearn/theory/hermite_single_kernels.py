@@ -14,6 +14,7 @@ from numba import njit
 __all__ = ["single_adjoint", "single_forward"]
 
 _FAST = {"contract", "reassoc", "nsz"}
+_SIXTH, _SHARE = 1.0 / 6.0, 1.0 / 24.0
 
 
 @njit(cache=True, fastmath=_FAST, error_model="numpy")
@@ -52,7 +53,7 @@ def single_forward(
             ratio = -curve * r * r
             fourth = kk * (f0 * kk + f1 * uk + f2 * u2) + u2 * (f3 * uk + f4 * u2)
             straight = r * (1.0 + 0.125 * ratio * ratio * fourth)
-            bent = r * ratio / 6.0
+            bent = r * ratio * _SIXTH
             third_v = k * (v0 * kk + v1 * uk + v2 * u2) + u * v3 * u2
             third_z = k * (z0 * kk + z1 * uk + z2 * u2) + u * z3 * u2
             y[t, p] = straight * (zm * k + zu * u) + bent * third_z
@@ -87,9 +88,14 @@ def single_adjoint(
     w0, w1, w2 = quadratic[0, 0], quadratic[0, 1], quadratic[0, 2]
     x0, x1, x2 = quadratic[1, 0], quadratic[1, 1], quadratic[1, 2]
     keep = 1.0 - a
+    n_steps = km.shape[0]
+    # read from memory, so that the compiler tests for overlap of arrays bin by bin: its test for
+    # all bins at once takes a loop that runs backwards for one that may overlap
+    bins = np.arange(n_steps)[::-1].astype(np.uintp)
     for p in range(width):
         work[0, p] = 0.0
-    for t in range(km.shape[0] - 1, -1, -1):
+    for n in range(n_steps):
+        t = bins[n]
         # sums of one bin, added to the totals after it: shorter sums are more exact
         b_vm = b_vu = b_zm = b_zu = b_mm = b_mu = b_uu = 0.0
         for p in range(width):
@@ -110,8 +116,8 @@ def single_adjoint(
             x = k * (q_v * vm + q_z * zm) + u * back_u
             g3 = r * ratio
             g5 = 3.0 * g3 * ratio
-            straight = r + g5 * fourth / 24.0
-            both = x * (g3 + 5.0 * g5 * ratio * fourth / 24.0) + g5 * third_q / 6.0
+            straight = r + g5 * fourth * _SHARE
+            both = x * (g3 + 5.0 * g5 * ratio * fourth * _SHARE) + g5 * third_q * _SIXTH
             work[1, p] = g3 * q_v
             work[2, p] = g3 * q_z
             work[3, p] = x * g5
@@ -128,7 +134,7 @@ def single_adjoint(
                 keep * work[0, p]
                 + straight * back_u
                 + both * (mu * k + uu * u)
-                + x * g5 * third_u / 6.0
+                + x * g5 * third_u * _SIXTH
                 + 0.5 * g3 * second
             )
         grad[2, 0] += b_vm

@@ -13,7 +13,8 @@ and, from e_t = dL/dy_t, the adjoint runs backwards with q_t = (a l_{t+1}, e_t):
     l_t = (1 - a) l_{t+1} + sum over p of f_p [g_p,t W_p' q_t + 2 s_p,t B_p k_t]_u
 
 What is returned is A_p, the derivative by S_p over f_p: what moves the loadings of population p.
-Arrays are (time, variables, trials), trials innermost, as in `predictlearn.theory.kernels`.
+Arrays are (time, variables, trials), trials innermost, in blocks as in
+`predictlearn.theory.kernels`. Matrices of all populations are stacked to (populations * D, D).
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ import math
 import numpy as np
 from numba import njit
 
-from predictlearn.theory import gain_kernels, kernels, steps
+from predictlearn.theory import gain_kernels, kernels, row_kernels, steps
 from predictlearn.theory.compiled import forget_stale
 from predictlearn.theory.gain_kernels import judge, tabulated_gain
 from predictlearn.theory.kernels import BLOCK, loss_and_derivative_kernel
-from predictlearn.theory.steps import _congruence
+from predictlearn.theory.row_kernels import add_products, mix, row_products
+from predictlearn.theory.steps import DIVERGED, REACHED, RUNNING, _congruence
 
 __all__ = [
     "descend_populations",
@@ -36,18 +38,27 @@ __all__ = [
     "population_rollout_kernel",
 ]
 
-forget_stale(__file__, gain_kernels.__file__, kernels.__file__, steps.__file__)
+forget_stale(
+    __file__, gain_kernels.__file__, kernels.__file__, row_kernels.__file__, steps.__file__
+)
 
 _FAST = {"contract", "reassoc", "nsz"}
 _HALF_PI = math.pi / 2
 
 
+@njit(cache=True)
+def _work_rows(n_in: int, rank: int, n_out: int) -> int:
+    """Return how many rows of one bin the block loops keep."""
+    return 2 * (n_in + rank) + 3 * (rank + n_out) + rank + 1
+
+
 def population_buffer_size(
-    n_populations: int, n_steps: int, n_trials: int, rank: int, n_out: int
+    n_populations: int, n_steps: int, n_trials: int, n_in: int, rank: int, n_out: int
 ) -> int:
     """Return how many numbers of scratch space several populations need."""
     width = min(BLOCK, n_trials)
-    return width * (n_steps * (rank + 2 * n_populations + n_out) + 4 + 2 * rank)
+    kept = n_steps * (rank + 2 * n_populations + n_out)
+    return width * (kept + _work_rows(n_in, rank, n_out))
 
 
 @njit(cache=True, fastmath=_FAST, error_model="numpy")
@@ -60,88 +71,65 @@ def _forward(
     a: float,
     gain: np.ndarray,
     km: np.ndarray,
-    first: int,
-    width: int,
+    first: np.uintp,
+    width: np.uintp,
     ku: np.ndarray,
     g: np.ndarray,
     slope: np.ndarray,
     y: np.ndarray,
     work: np.ndarray,
 ) -> None:
-    """Roll out one block: fill ku (time, rank, .), g (time, populations, .), y (time, n_out, .).
+    """Roll out one block: fill ku (time * rank, .), g (time * populations, .), y (time * n_out, .).
 
     For a tabulated gain `slope`, of the shape of g, gets 2 dg/dDelta.
     """
-    n_steps = km.shape[0]
+    n_groups = fractions.size
     b = n_in + rank
+    n_rows = rank + n_out
+    dim = b + n_rows
     keep = 1.0 - a
-    curved = gain.size > 0
-    c = work[0, :width]
-    drive = work[1, :width]
-    # the state lives in rows of its own, so that no loop reads and writes one array at two bins
-    state = work[4 : 4 + rank]
-    new = work[4 + rank : 4 + 2 * rank]
-    state[:, :width] = 0.0
-    for t in range(n_steps):
-        for r in range(rank):
-            ku_r = ku[t, r, :width]
-            u = state[r, :width]
+    kind = gain.size
+    # rows of one bin: k, whose last rows are the running state, then B k, W k, and the sum r
+    k, bk = work[:b], work[b : 2 * b]
+    c, r = work[2 * b : 2 * b + n_rows], work[2 * b + n_rows : 2 * (b + n_rows)]
+    for j in range(n_in, b):
+        for p in range(width):
+            k[j, p] = 0.0
+    for t in range(km.shape[0]):
+        for j in range(n_in):
             for p in range(width):
-                ku_r[p] = u[p]
-        for group in range(s.shape[0] if curved else 0):
-            b_p = s[group]
-            g_t = g[t, group, :width]
-            for i in range(b):
-                x = km[t, i, first : first + width] if i < n_in else state[i - n_in, :width]
-                # half of row i of B k, the diagonal in full: Delta is the sum of k times that
-                w = b_p[i, i]
+                k[j, p] = km[t, j, first + p]
+        for j in range(rank):
+            for p in range(width):
+                ku[t * rank + j, p] = k[n_in + j, p]
+        for group in range(n_groups):
+            row = t * n_groups + group
+            share = fractions[group]
+            if kind > 0:
+                mix(s, group * dim, k, b, width, bk, 0, b)
+                row_products(k, bk, b, width, g, row)
+            if kind == 1:
                 for p in range(width):
-                    c[p] = w * x[p]
-                for j in range(i):
-                    z = km[t, j, first : first + width] if j < n_in else state[j - n_in, :width]
-                    w = 2.0 * b_p[i, j]
-                    for p in range(width):
-                        c[p] += w * z[p]
-                if i == 0:
-                    for p in range(width):
-                        g_t[p] = x[p] * c[p]
-                else:
-                    for p in range(width):
-                        g_t[p] += x[p] * c[p]
-            if gain.size == 1:
-                for p in range(width):
-                    g_t[p] = 1.0 / math.sqrt(1.0 + _HALF_PI * g_t[p])
+                    g[row, p] = 1.0 / math.sqrt(1.0 + _HALF_PI * g[row, p])
+            elif kind > 1:
+                tabulated_gain(gain, g, slope, row, width)
             else:
-                tabulated_gain(gain, g_t, slope[t, group, :width])
-        for o in range(rank + n_out):
-            for group in range(s.shape[0]):
-                share = fractions[group]
-                x = km[t, 0, first : first + width]
-                w = share * s[group, b + o, 0]
                 for p in range(width):
-                    c[p] = w * x[p]
-                for j in range(1, b):
-                    x = km[t, j, first : first + width] if j < n_in else state[j - n_in, :width]
-                    w = share * s[group, b + o, j]
-                    for p in range(width):
-                        c[p] += w * x[p]
-                g_t = g[t, group, :width]
+                    g[row, p] = 1.0
+            mix(s, group * dim + b, k, b, width, c, 0, n_rows)
+            for o in range(n_rows):
                 if group == 0:
                     for p in range(width):
-                        drive[p] = g_t[p] * c[p] if curved else c[p]
+                        r[o, p] = share * g[row, p] * c[o, p]
                 else:
                     for p in range(width):
-                        drive[p] += g_t[p] * c[p] if curved else c[p]
-            if o < rank:
-                u = state[o, :width]
-                n = new[o, :width]
-                for p in range(width):
-                    n[p] = keep * u[p] + a * drive[p]
-            else:
-                y_o = y[t, o - rank, :width]
-                for p in range(width):
-                    y_o[p] = drive[p]
-        state, new = new, state
+                        r[o, p] += share * g[row, p] * c[o, p]
+        for j in range(rank):
+            for p in range(width):
+                k[n_in + j, p] = keep * k[n_in + j, p] + a * r[j, p]
+        for o in range(n_out):
+            for p in range(width):
+                y[t * n_out + o, p] = r[rank + o, p]
 
 
 @njit(cache=True, fastmath=_FAST, error_model="numpy")
@@ -154,8 +142,8 @@ def _adjoint(
     a: float,
     gain: np.ndarray,
     km: np.ndarray,
-    first: int,
-    width: int,
+    first: np.uintp,
+    width: np.uintp,
     ku: np.ndarray,
     g: np.ndarray,
     slope: np.ndarray,
@@ -164,87 +152,68 @@ def _adjoint(
     work: np.ndarray,
 ) -> None:
     """Run one block backwards and add its share of every A_p to `grad`, lower triangles."""
-    n_steps = km.shape[0]
+    n_groups = fractions.size
     b = n_in + rank
+    n_rows = rank + n_out
+    dim = b + n_rows
     keep = 1.0 - a
-    dot = work[0, :width]
-    gq = work[1, :width]
-    q = work[2, :width]
-    dx = work[3, :width]
-    lam = work[4 : 4 + rank]
-    new = work[4 + rank : 4 + 2 * rank]
-    lam[:, :width] = 0.0
-    for t in range(n_steps - 1, -1, -1):
-        for r in range(rank):
-            old = lam[r, :width]
-            n = new[r, :width]
+    # W' of every population, stacked
+    weights = np.empty((n_groups * b, n_rows))
+    for group in range(n_groups):
+        for j in range(b):
+            for o in range(n_rows):
+                weights[group * b + j, o] = s[group * dim + b + o, j]
+    k, back = work[:b], work[b : 2 * b]
+    q, gq = work[2 * b : 2 * b + n_rows], work[2 * b + n_rows : 2 * (b + n_rows)]
+    lam, dot = work[2 * (b + n_rows) : 2 * (b + n_rows) + rank], work[2 * (b + n_rows) + rank :]
+    for j in range(rank):
+        for p in range(width):
+            lam[j, p] = 0.0
+    for t in range(km.shape[0] - 1, -1, -1):
+        for j in range(n_in):
             for p in range(width):
-                n[p] = keep * old[p]
-        for group in range(s.shape[0]):
+                k[j, p] = km[t, j, first + p]
+        for j in range(rank):
+            for p in range(width):
+                k[n_in + j, p] = ku[t * rank + j, p]
+                q[j, p] = a * lam[j, p]
+                lam[j, p] *= keep
+        for o in range(n_out):
+            for p in range(width):
+                q[rank + o, p] = e[t * n_out + o, p]
+        for group in range(n_groups):
+            row = t * n_groups + group
+            top = group * dim
             share = fractions[group]
-            g_t = g[t, group, :width]
-            for o in range(rank + n_out):
-                if o < rank:
-                    old = lam[o, :width]
-                    for p in range(width):
-                        q[p] = a * old[p]
-                else:
-                    old = e[t, o - rank, :width]
-                    for p in range(width):
-                        q[p] = old[p]
-                for p in range(width):
-                    gq[p] = g_t[p] * q[p]
-                for j in range(b):
-                    x = km[t, j, first : first + width] if j < n_in else ku[t, j - n_in, :width]
-                    w = s[group, b + o, j]
-                    total = 0.0
-                    if o + j == 0:
-                        for p in range(width):
-                            total += gq[p] * x[p]
-                            dot[p] = w * x[p] * q[p]
-                    else:
-                        for p in range(width):
-                            total += gq[p] * x[p]
-                            dot[p] += w * x[p] * q[p]
-                    grad[group, b + o, j] += total
-                    if j >= n_in:
-                        n = new[j - n_in, :width]
-                        w *= share
-                        for p in range(width):
-                            n[p] += w * gq[p]
-            # 2 s_t = 2 g'(Delta) (q . c)
+            # back_j = (W' q)_j, so that q . W k is the sum of k_j back_j
+            mix(weights, group * b, q, n_rows, width, back, 0, b)
+            row_products(k, back, b, width, dot, 0)
             if gain.size == 1:
                 for p in range(width):
-                    dot[p] *= -_HALF_PI * g_t[p] * g_t[p] * g_t[p]
+                    dot[0, p] *= -_HALF_PI * g[row, p] * g[row, p] * g[row, p]
             else:
-                h_t = slope[t, group, :width]
                 for p in range(width):
-                    dot[p] *= h_t[p]
+                    dot[0, p] *= slope[row, p]
+            # dot is now 2 s_t = 2 g'(Delta) (q . W k)
+            for o in range(n_rows):
+                for p in range(width):
+                    gq[o, p] = q[o, p] * g[row, p]
+            add_products(gq, 0, k, b, width, grad, top + b, n_rows)
+            for j in range(rank):
+                for p in range(width):
+                    lam[j, p] += share * g[row, p] * back[n_in + j, p]
+            # rows of B k, then of s k, in the place of W' q
+            mix(s, top + n_in, k, b, width, back, n_in, rank)
+            for j in range(rank):
+                for p in range(width):
+                    lam[j, p] += share * dot[0, p] * back[n_in + j, p]
             for i in range(b):
-                x = km[t, i, first : first + width] if i < n_in else ku[t, i - n_in, :width]
                 for p in range(width):
-                    dx[p] = dot[p] * x[p]
-                for j in range(i + 1):
-                    z = km[t, j, first : first + width] if j < n_in else ku[t, j - n_in, :width]
-                    total = 0.0
-                    for p in range(width):
-                        total += dx[p] * z[p]
-                    grad[group, i, j] += total
-                for r in range(rank):
-                    w = share * s[group, n_in + r, i]
-                    n = new[r, :width]
-                    for p in range(width):
-                        n[p] += w * dx[p]
-        lam, new = new, lam
-
-
-@njit(cache=True)
-def _total(s: np.ndarray, fractions: np.ndarray) -> np.ndarray:
-    """Return the overlaps of all neurons together, (D, D)."""
-    whole = fractions[0] * s[0]
-    for group in range(1, s.shape[0]):
-        whole += fractions[group] * s[group]
-    return whole
+                    back[i, p] = dot[0, p] * k[i, p]
+            for i in range(0, b, 2):
+                # row i of the lower triangle takes one column that the symmetry fills anyway
+                pair = min(2, b - i)
+                add_products(back, i, k, i + pair, width, grad, top + i, pair)
 
 
 @njit(cache=True)
@@ -258,15 +227,23 @@ def population_rollout_kernel(
     gain: np.ndarray,
     km: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return k_u, g and y of all trials: (time, rank, populations or n_out, trials)."""
+    """Return k_u, g and y of all trials, (time, rank or populations or n_out, trials)."""
     n_steps, _, n_trials = km.shape
-    ku = np.zeros((n_steps, rank, n_trials))
-    g = np.ones((n_steps, s.shape[0], n_trials))
-    y = np.zeros((n_steps, n_out, n_trials))
-    slope = np.empty((n_steps, s.shape[0], n_trials if gain.size > 1 else 0))
-    work = np.zeros((4 + 2 * rank, n_trials))
-    _forward(s, fractions, n_in, rank, n_out, a, gain, km, 0, n_trials, ku, g, slope, y, work)
-    return ku, g, y
+    n_groups, dim, _ = s.shape
+    ku = np.empty((n_steps * rank, n_trials))
+    g = np.empty((n_steps * n_groups, n_trials))
+    y = np.empty((n_steps * n_out, n_trials))
+    slope = np.empty((n_steps * n_groups if gain.size > 1 else 0, n_trials))
+    work = np.empty((_work_rows(n_in, rank, n_out), n_trials))
+    _forward(
+        s.reshape((n_groups * dim, dim)), fractions, n_in, rank, n_out, a, gain, km, np.uintp(0),
+        np.uintp(n_trials), ku, g, slope, y, work,
+    )  # fmt: skip
+    return (
+        ku.reshape((n_steps, rank, n_trials)),
+        g.reshape((n_steps, n_groups, n_trials)),
+        y.reshape((n_steps, n_out, n_trials)),
+    )
 
 
 @njit(cache=True)
@@ -290,58 +267,140 @@ def population_loss_and_derivative_kernel(
 ) -> float:
     """Return the loss and fill `grad`, (populations, D, D), with every A_p.
 
-    `s` has that shape too, `fractions` (populations,); `buffer` has at least
-    `population_buffer_size` numbers: scratch space, kept between epochs.
+    `s` has that shape too, `fractions` (populations,). `buffer` has at least as many numbers as
+    `population_buffer_size` and the buffer of one population: scratch space, kept between epochs.
     """
-    n_steps, _, n_trials = km.shape
-    n_groups = s.shape[0]
-    if gain.size == 0:
+    n_groups, dim, _ = s.shape
+    if gain.size == 0 or n_groups == 1:
         # a linear network sees only the overlaps of all neurons, and every A_p is theirs
+        whole = np.zeros((dim, dim))
+        for group in range(n_groups):
+            for i in range(dim):
+                for j in range(dim):
+                    whole[i, j] += fractions[group] * s[group, i, j]
         total = loss_and_derivative_kernel(
-            _total(s, fractions),
-            n_in,
-            rank,
-            n_out,
-            a,
-            gain,
-            km,
-            targets,
-            weights,
-            noise,
-            offset,
-            smoothing,
-            direct,
-            buffer,
-            grad[0],
-        )
-        for group in range(1, n_groups):
-            grad[group] = grad[0]
-        return total
-    width = min(BLOCK, n_trials)
-    size = n_steps * width
-    used = size * rank
-    ku = buffer[:used].reshape((n_steps, rank, width))
-    g = buffer[used : used + size * n_groups].reshape((n_steps, n_groups, width))
-    used += size * n_groups
-    slope = buffer[used : used + size * n_groups].reshape((n_steps, n_groups, width))
-    used += size * n_groups
-    y = buffer[used : used + size * n_out].reshape((n_steps, n_out, width))
-    used += size * n_out
-    rows = 4 + 2 * rank
-    work = buffer[used : used + rows * width].reshape((rows, width))
-    grad[:] = 0.0
-    total = 0.0
-    for first in range(0, n_trials, width):
-        here = min(width, n_trials - first)
-        _forward(
-            s, fractions, n_in, rank, n_out, a, gain, km, first, here, ku, g, slope, y, work
+            whole, n_in, rank, n_out, a, gain, km, targets, weights, noise, offset, smoothing,
+            direct, buffer, grad[0],
         )  # fmt: skip
-        total += judge(y, targets, weights, noise, offset, smoothing, direct, first, here)
+        for group in range(1, n_groups):
+            for i in range(dim):
+                for j in range(dim):
+                    grad[group, i, j] = grad[0, i, j]
+        return total
+    n_steps, _, n_trials = km.shape
+    block = min(BLOCK, n_trials)
+    rows = buffer[: (buffer.size // block) * block].reshape((-1, block))
+    used = n_steps * rank
+    ku, g = rows[:used], rows[used : used + n_steps * n_groups]
+    used += n_steps * n_groups
+    slope = rows[used : used + n_steps * n_groups]
+    used += n_steps * n_groups
+    y, work = rows[used : used + n_steps * n_out], rows[used + n_steps * n_out :]
+    outputs = y.reshape((n_steps, n_out, block))
+    stacked, slopes = s.reshape((n_groups * dim, dim)), grad.reshape((n_groups * dim, dim))
+    for i in range(slopes.shape[0]):
+        for j in range(dim):
+            slopes[i, j] = 0.0
+    total = 0.0
+    for start in range(0, n_trials, block):
+        first, width = np.uintp(start), np.uintp(min(block, n_trials - start))
+        _forward(
+            stacked, fractions, n_in, rank, n_out, a, gain, km, first, width, ku, g, slope, y, work
+        )
+        total += judge(outputs, targets, weights, noise, offset, smoothing, direct, first, width)
         _adjoint(
-            s, fractions, n_in, rank, n_out, a, gain, km, first, here, ku, g, slope, y, grad, work
+            stacked, fractions, n_in, rank, n_out, a, gain, km, first, width, ku, g, slope, y,
+            slopes, work,
         )  # fmt: skip
     for group in range(n_groups):
-        for i in range(grad.shape[1]):
+        for i in range(dim):
             for j in range(i):
                 grad[group, j, i] = grad[group, i, j]
     return total
+
+
+@njit(cache=True)
+def descend_populations(
+    joints: np.ndarray,
+    fractions: np.ndarray,
+    n_in: int,
+    rank: int,
+    n_out: int,
+    n_epochs: int,
+    every: int,
+    first_epoch: int,
+    rate: float,
+    multipliers: np.ndarray,
+    drop_factor: float,
+    drop_below: float,
+    dropped: bool,
+    columns: np.ndarray,
+    momentum: float,
+    decay: float,
+    synaptic: float,
+    target_noise: float,
+    rng: np.random.Generator,
+    limit: float,
+    goal: float,
+    a: float,
+    gain: np.ndarray,
+    km: np.ndarray,
+    targets: np.ndarray,
+    weights: np.ndarray,
+    noise: np.ndarray,
+    offset: np.ndarray,
+    smoothing: np.ndarray,
+    direct: bool,
+    buffer: np.ndarray,
+    losses: np.ndarray,
+    kept: np.ndarray,
+) -> tuple[int, int, bool]:
+    """Run epochs of descent; see `predictlearn.theory.steps.descend`, which does one population.
+
+    `joints` is (populations, 3, D, D), of each the joint overlaps of the loadings and their
+    velocity; `kept` is (rows, populations, D, D).
+    """
+    n_groups, _, n, _ = joints.shape
+    s = np.empty((n_groups, n, n))
+    grad = np.empty((n_groups, n, n))
+    step = np.empty((n, n))
+    scratch = np.empty((4, n, n))
+    for e in range(n_epochs):
+        epoch = first_epoch + e
+        for group in range(n_groups):
+            for i in range(n):
+                for j in range(n):
+                    s[group, i, j] = joints[group, 0, i, j]
+                    if epoch % every == 0:
+                        kept[epoch // every, group, i, j] = joints[group, 0, i, j]
+        if target_noise > 0.0:
+            for t in range(noise.shape[0]):
+                for o in range(noise.shape[1]):
+                    for p in range(noise.shape[2]):
+                        noise[t, o, p] = target_noise * rng.standard_normal()
+        value = population_loss_and_derivative_kernel(
+            s, fractions, n_in, rank, n_out, a, gain, km, targets, weights, noise, offset,
+            smoothing, direct, buffer, grad,
+        )  # fmt: skip
+        losses[epoch] = value
+        if not value <= limit:
+            return e, DIVERGED, dropped
+        if value <= goal:
+            return e, REACHED, dropped
+        eta = rate * multipliers[epoch]
+        if dropped:
+            eta /= drop_factor
+        elif value < drop_below:
+            # from the next update on
+            dropped = True
+        for group in range(n_groups):
+            for i in range(n):
+                for j in range(n):
+                    slope = grad[group, i, j] + (decay if i == j else 0.0)
+                    step[i, j] = -eta * slope * columns[j]
+            _congruence(joints[group], step, momentum, False, scratch)
+            if synaptic > 0.0:
+                for i in range(n):
+                    if columns[i] > 0.0:
+                        joints[group, 0, i, i] += synaptic * synaptic
+    return n_epochs, RUNNING, dropped

@@ -124,14 +124,21 @@ def velocity(s: np.ndarray, a: np.ndarray, columns: np.ndarray, decay: float) ->
     return -(moved + np.swapaxes(moved, -1, -2))
 
 
-def unbiased_weights(each: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Return A R A for the expected A from the A of batches, (batches, D, D).
+def unbiased_weights(
+    mean: np.ndarray, own: np.ndarray, batches: int, columns: np.ndarray
+) -> np.ndarray:
+    """Return A R A for the expected A, from the A of some batches.
 
     The mean over pairs of different batches: the square of a mean would add their variance.
+
+    Parameters
+    ----------
+    mean, own : numpy.ndarray, (D, D)
+        The mean of A, and the mean of A R A, over batches.
+    batches : int
+        How many.
+    columns : numpy.ndarray, (D,)
+        The diagonal of R.
     """
-    n = len(each)
-    whole = speed_weights(each.mean(axis=0), columns)
-    if n == 1:
-        return whole
-    own = np.mean([speed_weights(one, columns) for one in each], axis=0)
-    return (n * whole - own) / (n - 1)
+    whole = speed_weights(mean, columns)
+    return whole if batches == 1 else (batches * whole - own) / (batches - 1)
