@@ -136,7 +136,7 @@ def test_gauge_changes_learning_though_not_the_function():
         (lambda: random_overlaps(0).replace(mu=5.0), "positive semidefinite"),
         (lambda: random_overlaps(0).replace(mu="big"), "mu must be a numeric array"),
         (lambda: random_overlaps(0).loadings(3), "n_neurons must be a whole number of at least 4"),
-        (lambda: random_overlaps(0).visible("tanh"), "nonlinearity must be one of"),
+        (lambda: random_overlaps(0).visible("tahn"), "nonlinearity must be one of"),
         (lambda: random_overlaps(0).gauge(0.0), "invertible"),
         (lambda: random_overlaps(0, 1, 2, 1).gauge(np.eye(3)), r"shape \(2, 2\)"),
         (lambda: random_overlaps(0).block("v", "x"), "one of m, u, v, z; got 'x'"),

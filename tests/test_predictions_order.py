@@ -193,7 +193,7 @@ def test_failed_networks():
         ({"epochs": (1, 2, 3)}, "epochs must be one number or two"),
         ({"epochs": -1}, "epochs must be a positive"),
         ({"criterion": 2.0}, "criterion must be a number between 0 and 1"),
-        ({"nonlinearity": "tanh"}, "nonlinearity must be one of"),
+        ({"nonlinearity": "tahn"}, "nonlinearity must be one of"),
         ({"method": "ttest"}, "method must be one of"),
         ({"task_a": "filter"}, "task must have"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -34,6 +35,7 @@ from predictlearn.published.metric import structure
 from predictlearn.published.theory_and_network import filter_solution
 
 RUNNER = CliRunner()
+GALLERY = Path(__file__).resolve().parents[1] / "docs"
 OURS = ("theory-and-network", "equivalent-networks", "aba", "metric", "damped-oscillation")
 
 
@@ -136,6 +138,19 @@ def test_start_loadings_are_those_that_the_network_learned_from():
         again = pl.train_network(start, task, rule, 2)
         end = result.loadings("network", network)
         np.testing.assert_allclose(again.loadings.stacked, end.stacked, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_gallery_shows_every_result_with_small_pictures(name):
+    page = (GALLERY / "gallery.md").read_text(encoding="utf-8")
+    shown = page.partition(f"<!-- {name} -->")[2].partition(f"<!-- /{name} -->")[0]
+    pictures = re.findall(r"\]\((gallery/[\w-]+\.png)\)", shown)
+    assert pictures
+    for picture in pictures:
+        assert 10_000 < (GALLERY / picture).stat().st_size < 200_000
+    assert "| quantity | published | ours | verdict |" in shown
+    assert f"`predictlearn reproduce {name}`" in shown
+    assert published(name).takes in shown
 
 
 # -- what the results rest on -----------------------------------------------------------------

@@ -11,8 +11,10 @@ from sklearn.preprocessing import StandardScaler
 
 import predictlearn as pl
 from predictlearn.published import twin_history
+from predictlearn.published.courses import follow
 from predictlearn.published.history_decoding import decode_history, logistic
 from predictlearn.published.runs import load, run
+from predictlearn.published.twin_first_order import first_order_courses
 from predictlearn.published.twins import (
     TIMES,
     Twins,
@@ -274,7 +276,8 @@ def test_twin_history_is_rebuilt(tmp_path, monkeypatch):
     assert len(made.tables["first-order"]) == 4
     # the first-order update is close and not the same
     assert made.tables["first-order"]["largest"].between(1e-8, 0.3).all()
-    assert len(list(tmp_path.glob("*/networks/*.npz"))) == 7
+    assert len(list(tmp_path.glob("*/networks/*.npz"))) == 5
+    assert len(list(tmp_path.glob("*-first-order/*.npy"))) == 4
     assert len(stages) == 4
     # an interrupted run goes on from what is there: nothing is computed again
     monkeypatch.setattr("predictlearn.protocol.experiment.run_network", None)
@@ -282,6 +285,46 @@ def test_twin_history_is_rebuilt(tmp_path, monkeypatch):
     ends = made.tables["overlaps"].loc["after third"]
     for arm in again.arms:
         np.testing.assert_array_equal(ends.loc[arm], again.final_table(arm))
+
+
+def test_first_order_courses_are_those_of_the_rule_and_are_kept(tmp_path, monkeypatch, ran):
+    protocol, result = ran
+    courses = first_order_courses(protocol, result.starts[:2], seed=0, folder=tmp_path)
+    data = protocol.to_dict()
+    data["rule"] = {"type": "first-order-descent", "rate": 0.01}
+    rough = pl.Protocol.from_dict(data).run(seed=0)
+    for arm in rough.arms:
+        ends = rough.final_table(arm).loc[:1]
+        np.testing.assert_array_equal(courses.loc[arm, list(ends)], ends)
+    assert courses["left"].isna().all()
+    assert (courses["lowest"] > 0).all()
+    assert courses["diverged"].isna().all()
+    monkeypatch.setattr("predictlearn.published.twin_first_order.follow", None)  # nothing is run
+    again = first_order_courses(protocol, result.starts[:2], seed=0, folder=tmp_path)
+    pd.testing.assert_frame_equal(courses, again)
+
+
+def test_first_order_courses_that_leave_and_diverge_say_so(ran):
+    protocol, result = ran
+    data = protocol.to_dict()
+    for arm in data["arms"].values():
+        for phase in arm["phases"]:
+            phase["rule"] = {"rate": 0.25}  # far beyond a stable step of the third task
+    steep = pl.Protocol.from_dict({**data, "record_every": 1})
+    courses = first_order_courses(steep, result.starts[:1], seed=0)
+    assert courses["diverged"].between(301, 600).all()
+    assert (courses["left"] <= courses["diverged"]).all()
+    assert (courses["lowest"] < 0).all()
+    assert courses[list(result.overlap_names)].isna().all(axis=None)
+    said = twin_history._first_order_findings(twin_history._rough(result, courses))
+    assert len(said) == 1
+    assert "takes 2 of 2 courses" in said[0]
+    assert "diverge, at epochs" in said[0]
+    # where not even the first loss is finite, there is a start and nothing else
+    hopeless = pl.Overlaps(np.diag([-100.0, 1.0, 1.0, 100.0]), tolerance=1.0)
+    course = follow(steep.spec, hopeless, steep.tasks["teacher"], pl.DirectDescent(0.1), 9, 0)
+    assert course.epochs.tolist() == [0.0]
+    assert (course.diverged, course.left) == (0.0, 0.0)
 
 
 def test_twin_history_needs_a_criterion_and_a_teacher():

@@ -196,7 +196,9 @@ def _bands(axes: Axes, epochs: np.ndarray, values: Mapping[str, np.ndarray]) -> 
     for arm, curves in values.items():
         low, middle, high = (f(curves[:, :, 0], axis=0) for f in (np.min, np.median, np.max))
         axes.fill_between(epochs, low, high, color=_COLOURS[arm], alpha=0.18, linewidth=0)
-        axes.semilogy(epochs, middle, color=_COLOURS[arm], label=_LABELS[arm])
+        # two of the curves lie on each other
+        dashes = (0, (3, 1.5)) if arm == "hidden" else "-"
+        axes.semilogy(epochs, middle, color=_COLOURS[arm], linestyle=dashes, label=_LABELS[arm])
     axes.set_ylim(bottom=1e-6)
     axes.set_xlim(0, min(1000, epochs[-1]))
     axes.set_xlabel("Epoch")

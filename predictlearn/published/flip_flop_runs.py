@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from predictlearn.errors import DivergenceError
 from predictlearn.network.activity import run_network
 from predictlearn.protocol import Protocol, ProtocolResult
-from predictlearn.protocol.engine import PHASE, stream
+from predictlearn.published.courses import follow, phase_seed
 from predictlearn.published.gaussianity import (
     gaussian_bands,
     kurtosis_change,
@@ -19,7 +18,6 @@ from predictlearn.published.gaussianity import (
     upper_p,
 )
 from predictlearn.published.runs import along, start_loadings
-from predictlearn.theory.learning import learn
 from predictlearn.theory.loadings import Loadings
 from predictlearn.theory.names import PATHWAYS
 from predictlearn.theory.reduced import simulate
@@ -144,22 +142,16 @@ def direct_course(runs: Runs, network: int) -> tuple[pd.DataFrame, float]:
     """
     spec = runs.protocol.spec
     phase = spec.arms["direct"].phases[0]
+    name = str(phase.task)
     rule = DirectDescent(spec.rule_of("direct", phase).rate or 0.0)
-    task = runs.protocol.tasks[str(phase.task)]
-    order = list(runs.protocol.tasks).index(str(phase.task))
-    seed = int(stream(runs.result.seed, network, PHASE, order, 0).generate_state(1, np.uint64)[0])
-    epochs = int(phase.epochs or 0)
-    how = (spec.nonlinearity, spec.tau, seed, spec.record_every)
-    try:
-        course = learn(runs.result.starts[network], task, rule, epochs, *how)
-    except DivergenceError as error:
-        # up to there
-        course = learn(runs.result.starts[network], task, rule, max(1, error.epoch - 1), *how)
-    frame = course.overlaps.reset_index()
-    frame.insert(1, "loss", course.losses[course.epochs])
-    lowest = np.linalg.eigvalsh(course.array)[:, 0]
-    gone = np.flatnonzero(lowest < -1e-9)
-    return frame, float(course.epochs[gone[0]]) if len(gone) else float("nan")
+    seed = phase_seed(runs.result.seed, network, list(runs.protocol.tasks).index(name), 0)
+    start = runs.result.starts[network]
+    course = follow(spec, start, runs.protocol.tasks[name], rule, int(phase.epochs or 0), seed)
+    rows, columns = zip(*(start.index(overlap) for overlap in start.names), strict=True)
+    frame = pd.DataFrame(course.array[:, list(rows), list(columns)], columns=list(start.names))
+    frame.insert(0, "epoch", course.epochs)
+    frame.insert(1, "loss", course.losses)
+    return frame, course.left
 
 
 def _learned(loss: np.ndarray) -> bool:

@@ -9,16 +9,16 @@ import joblib
 import numpy as np
 import pandas as pd
 
+from predictlearn.errors import InputError
 from predictlearn.protocol import Protocol
-from predictlearn.protocol.engine import PHASE, stream
 from predictlearn.protocol.store import run_key, write_atomically
-from predictlearn.theory.learning import learn
+from predictlearn.published.courses import follow, phase_seed
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.rules import FirstOrderDescent, GradientDescent
 
 __all__ = ["first_order_courses"]
 
-_BELOW = -1e-9
+_FATE = ("lowest", "left", "diverged")
 
 
 def first_order_courses(
@@ -46,9 +46,11 @@ def first_order_courses(
     Returns
     -------
     pandas.DataFrame
-        By ``history`` and ``pair``: the final overlaps; ``lowest``, the smallest eigenvalue of the
-        overlap matrix at any recorded epoch; and ``left``, the first recorded epoch at which it is
-        negative, so that no network has the overlaps, NaN if it never is.
+        By ``history`` and ``pair``: the final overlaps, NaN if learning diverged; ``lowest``, the
+        smallest eigenvalue of the overlap matrix at any recorded epoch; ``left``, the first
+        recorded epoch at which it is negative, so that no network has the overlaps, NaN if it never
+        is; and ``diverged``, the epoch at which the loss was no longer finite, NaN if it always
+        was.
     """
     cases = [(arm, pair) for arm in protocol.arms for pair in range(len(starts))]
     rows = joblib.Parallel(n_jobs=jobs)(
@@ -56,7 +58,7 @@ def first_order_courses(
         for arm, pair in cases
     )
     index = pd.MultiIndex.from_tuples(cases, names=["history", "pair"])
-    return pd.DataFrame(rows, index=index, columns=[*starts[0].names, "lowest", "left"])
+    return pd.DataFrame(rows, index=index, columns=[*starts[0].names, *_FATE])
 
 
 def _kept(
@@ -80,28 +82,25 @@ def _kept(
 
 
 def _course(protocol: Protocol, start: Overlaps, arm: str, pair: int, seed: int) -> np.ndarray:
-    """Return final overlaps, smallest eigenvalue, and the epoch at which it became negative."""
+    """Return final overlaps and what became of them, in the order of the table."""
     spec, now = protocol.spec, start
     lowest, left, before = np.inf, np.nan, 0
     visits = dict.fromkeys(protocol.tasks, 0)
     for phase in spec.arms[arm].phases:
-        task = str(phase.task)
+        task, epochs = str(phase.task), int(phase.epochs or 0)
         exact = spec.rule_of(arm, phase).build()
         if not isinstance(exact, GradientDescent):
-            raise TypeError(f"arm {arm!r} does not learn by gradient descent.")
-        purpose = (PHASE, list(protocol.tasks).index(task), visits[task])
-        visits[task] += 1
-        whole = int(stream(seed, pair, *purpose).generate_state(1, np.uint64)[0])
+            raise InputError(f"arm {arm!r} must learn by gradient-descent; got {exact!r}.")
         rule = FirstOrderDescent(exact.rate, schedule=exact.schedule)
-        epochs = int(phase.epochs or 0)
-        how = (spec.nonlinearity, spec.tau, whole, spec.record_every)
-        course = learn(now, protocol.tasks[task], rule, epochs, *how)
-        smallest = np.linalg.eigvalsh(course.array)[:, 0]
-        lowest = min(lowest, float(smallest.min()))
-        gone = np.flatnonzero(smallest < _BELOW)
-        if np.isnan(left) and len(gone):
-            left = before + float(course.epochs[gone[0]])
+        trials = phase_seed(seed, pair, list(protocol.tasks).index(task), visits[task])
+        visits[task] += 1
+        course = follow(spec, now, protocol.tasks[task], rule, epochs, trials)
+        lowest = min(lowest, course.lowest)
+        left = before + course.left if np.isnan(left) else left
+        if np.isfinite(course.diverged):
+            nowhere = np.full(len(start.names), np.nan)
+            return np.array([*nowhere, lowest, left, before + course.diverged])
         before += epochs
         # the update does not care whether a network has the overlaps
         now = Overlaps(course.array[-1], *start.sizes, tolerance=1.0)
-    return np.array([*now.to_series(), lowest, left])
+    return np.array([*now.to_series(), lowest, left, np.nan])
