@@ -160,7 +160,7 @@ def test_trajectory_is_labelled_immutable_and_survives_pickling():
 
 
 def test_divergence_names_the_epoch():
-    with pytest.raises(pl.DivergenceError, match="the loss reached .* at epoch") as caught:
+    with pytest.raises(pl.DivergenceError, match=r"the loss reached .* at epoch") as caught:
         pl.learn(random_overlaps(0), TASK, pl.GradientDescent(100.0), 500)
     assert 0 < caught.value.epoch < 500
 

@@ -13,11 +13,11 @@ from predictlearn.network.kernels import network_loss_and_gradient
 from predictlearn.network.synapses import update_of
 from predictlearn.theory.learning import (
     check_memory,
-    stable_rates_said,
     describe,
     diverged,
     kept_epochs,
     loss_limit,
+    stable_rates_said,
 )
 from predictlearn.theory.names import PATHWAYS, pathway_slices
 from predictlearn.theory.nonlinearity import Nonlinearity, network_phi

@@ -112,6 +112,8 @@ def shipped_design(sizes: tuple[int, int, int]) -> Design:
     exposure = Protocol.load("perturbation-exposure")
     order = Protocol.load("training-order")
     rule = exposure.spec.rule.build()
+    if isinstance(rule, SynapticRule):
+        raise InputError("the shipped experiments need a rule of the overlaps, not of synapses.")
     arm = next(iter(exposure.spec.arms.values()))
     lengths = [phase.epochs for phase in arm.phases if phase.epochs is not None]
     return Design(

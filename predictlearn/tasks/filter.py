@@ -82,7 +82,8 @@ class Filter(Freezable):
         n_steps = bin_count(self.duration, self.dt)
         time = np.arange(n_steps) * self.dt
         targets = self.amplitude * np.exp(-self.decay * time)[None, :, None]
-        law = TargetLaw([[np.exp(-self.decay * self.dt)]], [[self.amplitude]], [[1.0]])
+        decayed = np.exp(-self.decay * self.dt)
+        law = TargetLaw(np.array([[decayed]]), np.array([[self.amplitude]]), np.ones((1, 1)))
         weights = np.full(targets.shape, self.dt)
         return Trials(impulse(n_steps, self.dt), targets, weights, self.dt, law=law)
 

@@ -79,7 +79,7 @@ class DampedOscillation(Freezable):
         angle = self.frequency * self.dt
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         step = np.exp(-self.decay * self.dt) * turn
-        law = TargetLaw(step, [[self.amplitude, 0.0]], [[1.0, 0.0]])
+        law = TargetLaw(step, np.array([[self.amplitude, 0.0]]), np.array([[1.0, 0.0]]))
         weights = np.full(targets.shape, self.dt)
         return Trials(impulse(n_steps, self.dt), targets, weights, self.dt, law=law)
 

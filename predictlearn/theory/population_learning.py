@@ -15,8 +15,8 @@ from predictlearn.errors import InputError
 from predictlearn.theory import population_kernels as kernels
 from predictlearn.theory import steps
 from predictlearn.theory.learning import (
-    check_memory,
     _projected,
+    check_memory,
     describe,
     diverged,
     kept_epochs,
