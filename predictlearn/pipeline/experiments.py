@@ -15,6 +15,7 @@ from predictlearn.predictions.perturbation import PerturbationExposure, perturba
 from predictlearn.protocol import Protocol
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.rules import GradientDescent, GradientFlow, Rule
+from predictlearn.theory.synaptic_rules import SynapticRule
 from predictlearn.theory.trials import Task
 
 __all__ = ["Design", "Experiments", "longer_selection", "run_experiments", "shipped_design"]
