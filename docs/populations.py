@@ -1,14 +1,15 @@
 """Measure what one and two populations do on the context task: the numbers of docs/populations.md.
 
-    python docs/populations.py starts one     one population, many starts and rates (10 min)
-    python docs/populations.py starts two     two populations (5 min)
-    python docs/populations.py networks       networks of N neurons from one and two populations
-    python docs/populations.py closure        theory against networks, two populations
-    python docs/populations.py figure         docs/populations.png
+python docs/populations.py starts one     one population, many starts and rates (10 min)
+python docs/populations.py starts two     two populations (5 min)
+python docs/populations.py networks       networks of N neurons from one and two populations
+python docs/populations.py closure        theory against networks, two populations
+python docs/populations.py figure         docs/populations.png
 """
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 import predictlearn as pl
+from predictlearn.reporting.style import COLOURS, INK, SOFT, new_figure, png, styled
 from predictlearn.theory.loadings import Loadings, particles_of
 from predictlearn.theory.populations import PopulationLoadings
 
@@ -31,8 +33,7 @@ def start_of(n_populations: int, seed: int) -> pl.Populations:
 
 def test_trials(n: int = 2000, task: pl.ContextDecision = TASK) -> pl.Trials:
     """Return trials with noise that no training saw."""
-    settings = {name: getattr(task, name) for name in task.__dataclass_fields__}
-    return pl.ContextDecision(**{**settings, "trials": n}).sample(np.random.default_rng(12345))
+    return dataclasses.replace(task, trials=n).sample(np.random.default_rng(12345))
 
 
 def along(trajectory, task: pl.ContextDecision = TASK) -> pd.DataFrame:
@@ -95,83 +96,222 @@ def starts_table(
                     "conflict, bound > 0.1": course.loc[held, "conflict"].max(),
                 }
             rows.append(row)
-            print(rows[-1], flush=True)  # noqa: T201
     return pd.DataFrame(rows)
 
 
+def first_below(losses: np.ndarray, level: float, window: int = 20) -> int | None:
+    """Return the epoch at which the mean loss of a window is first below a level."""
+    means = np.convolve(losses, np.full(window, 1 / window), "valid")
+    return int(np.argmax(means < level)) + window if np.any(means < level) else None
+
+
+def even_points(start: pl.Populations, n: int = 1024) -> PopulationLoadings:
+    """Return n Sobol points for each population, which stand for infinitely many neurons."""
+    children = np.random.SeedSequence(0).spawn(start.n_populations)
+    parts = [
+        particles_of(item.matrix, start.sizes, n, child).stacked
+        for item, child in zip(start.overlaps, children, strict=True)
+    ]
+    n_in, rank, _ = start.sizes
+    theta = np.split(np.concatenate(parts), np.cumsum([n_in, rank, rank]), axis=1)
+    return PopulationLoadings(Loadings(*theta), np.repeat(np.arange(start.n_populations) + 1, n))
+
+
 def network_row(
-    n_populations: int, seed: int, n_neurons: int, rate: float, epochs: int, trials: int = 32
+    n_populations: int,
+    seed: int,
+    n_neurons: int | None,
+    trials: int = 128,
+    rate: float = 0.05,
+    epochs: int = 1500,
 ) -> dict[str, object]:
-    """Return a network's course beside that of the theory from the same start."""
+    """Return a network's course beside that of the theory; without a size, Sobol points."""
     task = pl.ContextDecision(trials=trials)
     rule = pl.GradientDescent(rate, schedule=DROP)
-    network = start_of(n_populations, seed).loadings(n_neurons, seed=0)
+    start = start_of(n_populations, seed)
+    network = even_points(start, 2048) if n_neurons is None else start.loadings(n_neurons, seed=0)
     theory = pl.learn_populations(network.populations(), task, rule, epochs, every=20)
     trained = pl.train_population_network(network, task, rule, epochs, every=20)
     test = test_trials()
-    row: dict[str, object] = {"populations": n_populations, "start": seed, "N": n_neurons}
+    row: dict[str, object] = {
+        "populations": n_populations,
+        "start": seed,
+        "N": n_neurons or "2048 points",
+        "trials": trials,
+    }
     for name, outputs in {
         "theory": pl.simulate_populations(theory.final, test).outputs,
         "network": pl.run_network(trained.network.loadings, test, "erf").outputs,
     }.items():
         share = pl.decision_accuracy(test, outputs)
-        row[f"loss, {name}"] = test.loss(outputs)
+        row[f"loss, {name}"] = f"{test.loss(outputs):.6f}"
         row[f"accuracy, {name}"] = (
             f"{share['accuracy']:.4f} ({share['low']:.4f}, {share['high']:.4f})"
         )
-    fall = {k: int(np.argmax(t.losses < 0.1)) for k, t in (("t", theory), ("n", trained))}
-    row |= {"below 0.1, theory": fall["t"], "below 0.1, network": fall["n"]}
-    every = TASK.every_trial()
+    row |= {
+        "below 0.1, theory": first_below(theory.losses, 0.1),
+        "below 0.1, network": first_below(trained.losses, 0.1),
+    }
     for parts in (1, 2, 3, 4):
-        found = pl.fit_populations(trained.network, parts).populations
-        outputs = pl.simulate_populations(found, every).outputs
-        row[f"resampled from {parts}"] = (
-            f"{every.loss(outputs):.3f}, {pl.decision_accuracy(every, outputs)['accuracy']:.3f}"
-        )
+        loss, accuracy = of_mixture(trained.network, parts)
+        row[f"redrawn as {parts}"] = f"{loss:.3f}, {accuracy:.3f}"
     return row
 
 
+def of_mixture(network: PopulationLoadings, parts: int) -> tuple[float, float]:
+    """Return loss and accuracy, without noise, of so many populations fitted to a network."""
+    every = TASK.every_trial()
+    found = pl.fit_populations(network, parts, starts=16).populations
+    outputs = pl.simulate_populations(found, every).outputs
+    return every.loss(outputs), float(pl.decision_accuracy(every, outputs)["accuracy"])
+
+
 def closure_table(
-    sizes: tuple[int, ...] = (250, 1000, 4000), draws: int = 3, seed: int = 2, epochs: int = 1500
+    start: pl.Populations,
+    task: pl.ArrayTask,
+    rate: float,
+    epochs: int,
+    sizes: tuple[int, ...] = (250, 1000, 4000),
+    draws: int = 3,
 ) -> pd.DataFrame:
-    """Return the largest |S_network - S_theory| before and after the loss falls, by N."""
-    task = pl.ContextDecision(trials=16).freeze(0)
-    rule = pl.GradientDescent(0.02)
-    start = start_of(2, seed)
+    """Return the largest |S_network - S_theory| of any population at some epochs, by N."""
+    rule = pl.GradientDescent(rate)
     theory = pl.learn_populations(start, task, rule, epochs)
-    fall = int(np.argmax(theory.losses < 0.9))
-    parts = [
-        particles_of(item.matrix, start.sizes, 1024, child).stacked
-        for item, child in zip(start.overlaps, np.random.SeedSequence(0).spawn(2), strict=True)
-    ]
-    theta = np.concatenate(parts)
-    points = PopulationLoadings(
-        Loadings(theta[:, :4], theta[:, 4:5], theta[:, 5:6], theta[:, 6:]), np.repeat([1, 2], 1024)
-    )
-    cases = [("mean field", points)]
-    cases += [(f"N = {n}, draw {k + 1}", start.loadings(n, seed=k)) for n in sizes for k in range(draws)]
+    fall = int(np.argmax(theory.losses < 0.9 * theory.losses[0]))
+    cases = {"mean field": even_points(start)}
+    cases |= {
+        f"N = {n}, draw {k + 1}": start.loadings(n, seed=k) for n in sizes for k in range(draws)
+    }
     rows, field = [], None
-    for name, network in cases:
+    for name, network in cases.items():
         trained = pl.train_population_network(network, task, rule, epochs)
         field = trained if field is None else field
         gap = np.abs(trained.array - theory.array).max(axis=(1, 2, 3))
         away = np.abs(trained.array - field.array).max(axis=(1, 2, 3))
+        half = fall // 2
         rows.append(
             {
                 "network": name,
-                "before": gap[:fall].max(),
-                "after": gap[fall:].max(),
+                f"epoch {half}": gap[half],
+                "largest": gap.max(),
                 "end": gap[-1],
-                "from the mean field, before": away[:fall].max(),
                 "from the mean field, end": away[-1],
                 "loss, theory": theory.losses[-1],
                 "loss, network": trained.losses[-1],
                 "falls, theory": fall,
-                "falls, network": int(np.argmax(trained.losses < 0.9)),
+                "falls, network": int(np.argmax(trained.losses < 0.9 * trained.losses[0])),
             }
         )
-        print(rows[-1], flush=True)  # noqa: T201
     return pd.DataFrame(rows)
+
+
+def closure_cases() -> dict[str, pd.DataFrame]:
+    """Return the table for flip-flop, and for the context task."""
+    cross = pl.Overlaps(np.eye(4)).replace(zm=0.1, zu=0.1, vm=0.1, vu=0.1)
+    other = cross.replace(mm=2.0, uu=0.5, vu=0.3)
+    flip_flop = pl.Populations((0.5, 0.5), (cross, other))
+    return {
+        "flip-flop": closure_table(flip_flop, pl.FlipFlop(dt=0.05, trials=8).freeze(0), 0.05, 600),
+        "context": closure_table(
+            start_of(2, 2), pl.ContextDecision(trials=16).freeze(0), 0.02, 1500
+        ),
+    }
+
+
+@styled
+def figure():
+    """Return the figure of docs/populations.md."""
+    figure = new_figure(5.6)
+    axes = figure.subplots(2, 2)
+    one, two = COLOURS["vermillion"], COLOURS["blue"]
+    panel = axes[0, 0]
+    window = np.full(50, 1 / 50)
+
+    def curve(losses, **kwargs):
+        means = np.convolve(losses, window, "valid")
+        epochs = np.arange(means.size) + 50
+        shown = np.unique(np.geomspace(1, means.size, 400).astype(int)) - 1
+        panel.plot(epochs[shown], means[shown], **kwargs)
+
+    learned = {}
+    for count, colour in ((1, one), (2, two)):
+        for seed in range(6):
+            rule = pl.GradientDescent(0.05, schedule=DROP)
+            learned[count, seed] = pl.learn_populations(
+                start_of(count, seed), TASK, rule, 10000, every=100
+            )
+            word = {1: "one population", 2: "two populations"}[count]
+            label = f"{word}, equations" if seed == 0 else None
+            curve(learned[count, seed].losses, color=colour, linewidth=1.0, label=label)
+    network = start_of(1, 1).loadings(1000, seed=0)
+    trained = pl.train_population_network(
+        network, pl.ContextDecision(trials=64), pl.GradientDescent(0.05, schedule=DROP), 1500,
+        every=100,
+    )  # fmt: skip
+    curve(
+        trained.losses, color=INK, linewidth=1.6, linestyle=(0, (4, 1.5)),
+        label="N = 1000, from one population",
+    )  # fmt: skip
+    panel.axhline(1 / 8, color=SOFT, linewidth=1.0, linestyle=":", label="bound, one population")
+    panel.set(
+        xscale="log", yscale="log", xlabel="epoch", ylabel="loss, mean of 50 epochs",
+        title="A   Learning", ylim=(1e-5, 30),
+    )  # fmt: skip
+    panel.legend(loc="upper left", fontsize=7.5, handlelength=2.2, labelspacing=0.25)
+
+    every, conditions = TASK.every_trial(), TASK.conditions
+    time = (np.arange(every.n_steps) + 1) * TASK.dt
+    pair = conditions.query("coherence_1 == 16 and coherence_2 == -16").index
+    for count, colour in ((1, one), (2, two)):
+        outputs = pl.simulate_populations(learned[count, 3].final, every).outputs
+        for place, style in zip(pair, ("-", "--"), strict=True):
+            axes[0, 1].plot(
+                time, outputs[place, :, 0], color=colour, linestyle=style, linewidth=1.5,
+                label=f"{ {1: 'one', 2: 'two'}[count]}, context {conditions['context'][place]}",
+            )  # fmt: skip
+    panel = axes[0, 1]
+    respond = TASK.fixation + TASK.stimulus + TASK.delay
+    panel.axvspan(TASK.fixation, TASK.fixation + TASK.stimulus, color="#eceff2", zorder=0)
+    for height in (-1, 1):
+        panel.plot([respond, TASK.duration], [height, height], color=SOFT, linewidth=1.0, zorder=0)
+    panel.text(TASK.fixation + TASK.stimulus / 2, 2.05, "stimuli, cue", ha="center", fontsize=8)
+    panel.text((respond + TASK.duration) / 2, 1.35, "targets", ha="center", fontsize=8)
+    panel.set(
+        xlabel="time (s)", ylabel="output", ylim=(-2.4, 2.4),
+        title="B   Stimuli +16 and -16",
+    )  # fmt: skip
+    panel.legend(loc="lower left", fontsize=7.5, ncols=2, columnspacing=1.0, handlelength=1.8)
+
+    panel = axes[1, 0]
+    gain = pl.simulate_populations(learned[2, 3].final, every).gain
+    shown = (time > TASK.fixation) & (time <= TASK.fixation + TASK.stimulus)
+    for k, colour in enumerate((COLOURS["sky"], COLOURS["green"])):
+        means = [
+            gain[(conditions["context"] == context).to_numpy()][:, shown, k].mean()
+            for context in (1, 2)
+        ]
+        panel.bar(
+            np.arange(2) + 0.36 * (k - 0.5), means, 0.32, color=colour, label=f"population {k + 1}"
+        )
+    panel.set_xticks([0, 1], ["context 1", "context 2"])
+    panel.set(
+        ylabel="mean gain while stimuli are on", ylim=(0, 1), title="C   Two populations, learned"
+    )
+    panel.legend(loc="upper right", fontsize=8)
+
+    panel = axes[1, 1]
+    counts = np.arange(1, 6)
+    losses = [of_mixture(trained.network, parts)[0] for parts in counts]
+    panel.plot(counts, losses, "o-", color=INK, markersize=5)
+    itself = every.loss(pl.run_network(trained.network.loadings, every, "erf").outputs)
+    panel.axhline(itself, color=SOFT, linewidth=1.0, linestyle=(0, (4, 1.5)))
+    panel.text(1, itself * 1.35, "the network itself", fontsize=8, va="bottom")
+    panel.set(
+        yscale="log", xlabel="populations fitted to its loadings", ylabel="loss, equations",
+        title="D   The network of A, after learning", ylim=(1e-5, 3),
+    )  # fmt: skip
+    panel.set_xticks(counts)
+    return figure
 
 
 if __name__ == "__main__":
@@ -183,7 +323,13 @@ if __name__ == "__main__":
         table = starts_table(1 if one else 2, rates, 12, 40000 if one else 20000)
         print(table.to_string())  # noqa: T201
     elif what[:1] == ["closure"]:
-        print(closure_table().to_string())  # noqa: T201
+        for name, table in closure_cases().items():
+            print(name, table.to_string(), sep="\n")  # noqa: T201
     elif what[:1] == ["networks"]:
-        rows = [network_row(*case) for case in ((1, 1, 1000, 0.05, 1500), (2, 3, 1000, 0.05, 1500))]
+        cases = [(1, 0, 1000), (1, 1, 1000), (2, 2, 1000), (2, 3, 1000), (1, 1, None, 32)]
+        rows = [network_row(*case) for case in cases]
         print(pd.DataFrame(rows).T.to_string())  # noqa: T201
+    elif what[:1] == ["figure"]:
+        Path(__file__).with_name("populations.png").write_bytes(png(figure(), dpi=150))
+    else:
+        sys.exit(__doc__)

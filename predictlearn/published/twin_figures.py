@@ -207,7 +207,7 @@ def _legend() -> list[Any]:
         mark("invisible overlaps", "o", color=_SEEN["invisible"]),
         mark("no noise", "o", color=SOFT),
         mark("noise of sd 0.3", "D", color=SOFT),
-        mark("of 0.3 sd over networks", "^", color=SOFT),
+        mark("noise of 0.3 spreads", "^", color=SOFT),
         mark("filled: p < 0.05; open: not", "o", color=SOFT, fillstyle="left"),
         Patch(color=_BAND, label="95% of label exchanges"),
     ]
