@@ -1,10 +1,10 @@
 """Measure what one and two populations do on the context task: the numbers of docs/populations.md.
 
-python docs/populations.py starts one     one population, many starts and rates (10 min)
-python docs/populations.py starts two     two populations (5 min)
-python docs/populations.py networks       networks of N neurons from one and two populations
-python docs/populations.py closure        theory against networks, two populations
-python docs/populations.py figure         docs/populations.png
+python docs/populations.py starts one      one population, many starts and rates (15 min)
+python docs/populations.py starts two      two populations (10 min)
+python docs/populations.py networks        networks of N neurons from one and two populations
+python docs/populations.py closure         theory against networks, two populations
+python docs/populations.py figure          docs/populations.png
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def start_of(n_populations: int, seed: int) -> pl.Populations:
     return pl.Populations.random(n_populations, n_in=4, seed=seed)
 
 
-def test_trials(n: int = 2000, task: pl.ContextDecision = TASK) -> pl.Trials:
+def new_trials() -> pl.Trials:
     """Return trials with noise that no training saw."""
-    return dataclasses.replace(task, trials=n).sample(np.random.default_rng(12345))
+    return dataclasses.replace(TASK, trials=2000).sample(np.random.default_rng(12345))
 
 
 def along(trajectory, task: pl.ContextDecision = TASK) -> pd.DataFrame:
@@ -132,7 +132,7 @@ def network_row(
     network = even_points(start, 2048) if n_neurons is None else start.loadings(n_neurons, seed=0)
     theory = pl.learn_populations(network.populations(), task, rule, epochs, every=20)
     trained = pl.train_population_network(network, task, rule, epochs, every=20)
-    test = test_trials()
+    test = new_trials()
     row: dict[str, object] = {
         "populations": n_populations,
         "start": seed,
@@ -240,8 +240,7 @@ def figure():
             learned[count, seed] = pl.learn_populations(
                 start_of(count, seed), TASK, rule, 10000, every=100
             )
-            word = {1: "one population", 2: "two populations"}[count]
-            label = f"{word}, equations" if seed == 0 else None
+            label = {1: "one population", 2: "two populations"}[count] if seed == 0 else None
             curve(learned[count, seed].losses, color=colour, linewidth=1.0, label=label)
     network = start_of(1, 1).loadings(1000, seed=0)
     trained = pl.train_population_network(
@@ -250,14 +249,14 @@ def figure():
     )  # fmt: skip
     curve(
         trained.losses, color=INK, linewidth=1.6, linestyle=(0, (4, 1.5)),
-        label="N = 1000, from one population",
+        label="N = 1000, from one",
     )  # fmt: skip
-    panel.axhline(1 / 8, color=SOFT, linewidth=1.0, linestyle=":", label="bound, one population")
+    panel.axhline(1 / 8, color=SOFT, linewidth=1.0, linestyle=":", label="bound for one")
     panel.set(
         xscale="log", yscale="log", xlabel="epoch", ylabel="loss, mean of 50 epochs",
-        title="A   Learning", ylim=(1e-5, 30),
+        title="A   Learning", xlim=(12, 1.3e4), ylim=(1e-5, 3),
     )  # fmt: skip
-    panel.legend(loc="upper left", fontsize=7.5, handlelength=2.2, labelspacing=0.25)
+    panel.legend(loc="lower left", fontsize=8, handlelength=2.2)
 
     every, conditions = TASK.every_trial(), TASK.conditions
     time = (np.arange(every.n_steps) + 1) * TASK.dt
@@ -273,12 +272,14 @@ def figure():
     respond = TASK.fixation + TASK.stimulus + TASK.delay
     panel.axvspan(TASK.fixation, TASK.fixation + TASK.stimulus, color="#eceff2", zorder=0)
     for height in (-1, 1):
-        panel.plot([respond, TASK.duration], [height, height], color=SOFT, linewidth=1.0, zorder=0)
+        panel.plot(
+            [respond, TASK.duration], [height, height], color="#c9d0d8", linewidth=6, zorder=0
+        )
     panel.text(TASK.fixation + TASK.stimulus / 2, 2.05, "stimuli, cue", ha="center", fontsize=8)
     panel.text((respond + TASK.duration) / 2, 1.35, "targets", ha="center", fontsize=8)
     panel.set(
         xlabel="time (s)", ylabel="output", ylim=(-2.4, 2.4),
-        title="B   Stimuli +16 and -16",
+        title="B   Stimulus 1 is +16, stimulus 2 is -16",
     )  # fmt: skip
     panel.legend(loc="lower left", fontsize=7.5, ncols=2, columnspacing=1.0, handlelength=1.8)
 
@@ -295,7 +296,9 @@ def figure():
         )
     panel.set_xticks([0, 1], ["context 1", "context 2"])
     panel.set(
-        ylabel="mean gain while stimuli are on", ylim=(0, 1), title="C   Two populations, learned"
+        ylabel="mean gain while stimuli are on",
+        ylim=(0, 1),
+        title="C   Two populations after learning",
     )
     panel.legend(loc="upper right", fontsize=8)
 
