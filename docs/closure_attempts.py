@@ -34,6 +34,13 @@ HALF_PI = math.pi / 2
 
 
 @njit(error_model="numpy")
+def gain(s, k):
+    """Return g at the current of k."""
+    delta = s[0, 0] * k[0] * k[0] + 2 * s[0, 1] * k[0] * k[1] + s[1, 1] * k[1] * k[1]
+    return 1.0 / math.sqrt(1.0 + HALF_PI * delta)
+
+
+@njit(error_model="numpy")
 def full_first_order(s, kappa, a, km, targets, weights, first, move, force):
     """Fill the derivative by S, dS/dt without its linear part, and dkappa/dt without it."""
     n_steps, _, n_trials = km.shape
@@ -46,7 +53,7 @@ def full_first_order(s, kappa, a, km, targets, weights, first, move, force):
         ku[0] = 0.0
         for t in range(n_steps):
             k[0], k[1] = km[t, 0, p], ku[t]
-            g = 1.0 / math.sqrt(1.0 + HALF_PI * (k[:2] @ (s[:2, :2] @ k[:2])))
+            g = gain(s, k)
             g3 = -HALF_PI * g**3
             g5 = 3.0 * HALF_PI**2 * g**5
             for i in range(4):
@@ -54,32 +61,38 @@ def full_first_order(s, kappa, a, km, targets, weights, first, move, force):
                 for b, c, d in np.ndindex((2, 2, 2)):
                     k3[t, i] += kappa[i, b, c, d] * k[b] * k[c] * k[d]
             k4 = k3[t, 0] * k[0] + k3[t, 1] * k[1]
-            r = (s[2:, :2] @ k[:2]) * (g + g5 * k4 / 24) + k3[t, 2:] * g3 / 6
+            straight = g + g5 * k4 / 24
+            r_v = (s[2, 0] * k[0] + s[2, 1] * k[1]) * straight + k3[t, 2] * g3 / 6
+            r_z = (s[3, 0] * k[0] + s[3, 1] * k[1]) * straight + k3[t, 3] * g3 / 6
             if t < n_steps - 1:
-                ku[t + 1] = (1 - a) * ku[t] + a * r[0]
-            error = r[1] - targets[t, 0, p]
+                ku[t + 1] = (1 - a) * ku[t] + a * r_v
+            error = r_z - targets[t, 0, p]
             total += weights[t, 0, p] * error**2
             e[t] = 2 * weights[t, 0, p] * error
         lam = 0.0
         for t in range(n_steps - 1, -1, -1):
             k[0], k[1], q[2], q[3] = km[t, 0, p], ku[t], a * lam, e[t]
-            g = 1.0 / math.sqrt(1.0 + HALF_PI * (k[:2] @ (s[:2, :2] @ k[:2])))
+            g = gain(s, k)
             ratio = -HALF_PI * g * g
             g3 = ratio * g
             g5 = 3 * ratio * g3
             g7 = 5 * ratio * g5
             g9 = 7 * ratio * g7
-            sk[:], sq[:] = s[:, :2] @ k[:2], s[:, 2:] @ q[2:]
-            x = q @ sk
+            for i in range(4):
+                sk[i] = s[i, 0] * k[0] + s[i, 1] * k[1]
+                sq[i] = s[i, 2] * q[2] + s[i, 3] * q[3]
+            x = q[2] * sk[2] + q[3] * sk[3]
             third = k3[t]
-            k4, k3q = third @ k, third @ q
+            k4 = third[0] * k[0] + third[1] * k[1]
+            k3q = third[2] * q[2] + third[3] * q[3]
             for i, j in np.ndindex((4, 4)):
                 k2[i, j] = kq2[i, j] = 0.0
                 for c in range(2):
                     for d in range(4):
                         k2[i, j] += kappa[i, j, c, d] * k[c] * k[d]
                         kq2[i, j] += kappa[i, j, c, d] * k[c] * q[d]
-            kq[:] = k2 @ q
+            for i in range(4):
+                kq[i] = k2[i, 2] * q[2] + k2[i, 3] * q[3]
             lam = (1 - a) * lam + (
                 sq[1] * (g + g5 * k4 / 24)
                 + x * ((g3 + g7 * k4 / 24) * sk[1] + g5 * third[1] / 6)

@@ -24,7 +24,7 @@ from scipy import stats
 import predictlearn as pl
 from predictlearn.network.closure import _compared
 from predictlearn.network.kernels import network_loss_and_gradient
-from predictlearn.reporting.style import COLOURS, new_figure, png, styled
+from predictlearn.reporting.style import COLOURS, FAINT, new_figure, png, styled
 from predictlearn.theory.loadings import particles_of
 from predictlearn.theory.nonlinearity import network_phi
 from predictlearn.theory.reduced import NO_NOISE, Prepared
@@ -203,6 +203,19 @@ def levels_compared(courses: Courses) -> pd.DataFrame:
     return table
 
 
+def at_equal_loss(level: SimpleNamespace, field: SimpleNamespace) -> np.ndarray:
+    """Return the largest difference of any overlap at the same loss; NaN where there is none.
+
+    Losses fall all the time here: the trials are fixed and the steps small.
+    """
+    order = slice(None, None, -1)
+    flat = field.array.reshape(len(field.array), -1)
+    there = np.array([np.interp(level.losses, field.losses[order], x[order]) for x in flat.T]).T
+    gap = np.abs(level.array.reshape(len(there), -1) - there).max(axis=1)
+    outside = (level.losses < field.losses[-1]) | (level.losses > field.losses[0])
+    return np.where(outside, np.nan, gap)
+
+
 def stages(courses: Courses) -> pd.DataFrame:
     """Return the largest errors before, while and after the loss falls."""
     rows = []
@@ -211,7 +224,9 @@ def stages(courses: Courses) -> pd.DataFrame:
         drop = field.losses[0] - field.losses.min()
         fall = [int(np.argmax(field.losses < field.losses.min() + s * drop)) for s in (0.9, 0.1)]
         for level in ("closure", "fourth order", "product 6"):
-            table, _ = _compared(courses.level(case, level), field)
+            course = courses.level(case, level)
+            table, _ = _compared(course, field)
+            table["equal loss"] = at_equal_loss(course, field)
             for stage, (low, high) in {
                 "before": (0, fall[0]),
                 "while": (fall[0], fall[1] + 1),
@@ -225,6 +240,7 @@ def stages(courses: Courses) -> pd.DataFrame:
                         "stage": stage,
                         "to epoch": high - 1,
                         "equal epoch": part["overlaps"].max(),
+                        "equal loss": part["equal loss"].max(),
                         "nearest moment": part["path"].max(),
                     }
                 )
@@ -411,8 +427,9 @@ def draw_courses(courses: Courses) -> object:
         lower.set(yscale="log", xlabel="epoch", xlim=(0, epochs), ylim=(1e-6, 1))
     axes[0, 0].set_ylabel("loss, share\nof the first")
     axes[1, 0].set_ylabel("largest error of an overlap")
+    axes[1, 0].plot([], [], ":", color="black", lw=1.2, label="at the nearest moment")
     handles, labels = axes[1, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    figure.legend(handles, labels, loc="outside lower center", ncols=4)
     return figure
 
 
@@ -423,7 +440,10 @@ def draw_cost(table: pd.DataFrame) -> object:
     axes = figure.subplots(1, 1)
     marks = dict(zip(CASES, ("o", "s", "^", "D"), strict=True))
     shades = {"closure": "blue", "fourth order": "vermillion"}
-    for (case, level), row in table.dropna(subset="cost").groupby(["case", "level"]):
+    shown = table.dropna(subset="cost")
+    for _, rows in shown.groupby("case"):
+        axes.plot(rows["cost"], rows["largest"] / rows["moved"], color=FAINT, lw=1.0, zorder=0)
+    for (case, level), row in shown.groupby(["case", "level"]):
         colour = COLOURS[shades.get(level, "green")]
         axes.plot(row["cost"], row["largest"] / row["moved"], marks[case], color=colour, ms=6)
     for case, mark in marks.items():

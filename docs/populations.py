@@ -2,6 +2,7 @@
 
 python docs/populations.py starts one      one population, many starts and rates (15 min)
 python docs/populations.py starts two      two populations (10 min)
+python docs/populations.py throughout      one and two, the cue on throughout the trial
 python docs/populations.py networks        networks of N neurons from one and two populations
 python docs/populations.py closure         theory against networks, two populations
 python docs/populations.py figure          docs/populations.png
@@ -325,6 +326,10 @@ if __name__ == "__main__":
         rates = tuple(float(x) for x in what[2:]) or (0.01, 0.02, 0.05, 0.1)
         table = starts_table(1 if one else 2, rates, 12, 40000 if one else 20000)
         print(table.to_string())  # noqa: T201
+    elif what[:1] == ["throughout"]:
+        task = dataclasses.replace(TASK, cue="trial", cue_amplitude=1.0)
+        for count in (1, 2):
+            print(starts_table(count, (0.005, 0.02), 6, 20000, task).to_string())  # noqa: T201
     elif what[:1] == ["closure"]:
         for name, table in closure_cases().items():
             print(name, table.to_string(), sep="\n")  # noqa: T201

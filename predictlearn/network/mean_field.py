@@ -252,7 +252,7 @@ def learn_mean_field(
     >>> import predictlearn as pl
     >>> start = pl.Overlaps(np.eye(4)).replace(zm=0.1, zu=0.1, vm=0.1, vu=0.1)
     >>> task, rule = pl.Filter(duration=5.0, dt=0.1), pl.GradientDescent(5e-3)
-    >>> fine, coarse = (pl.learn_mean_field(start, task, rule, 200, points=p) for p in (8, 6))
+    >>> fine, coarse = (pl.learn_mean_field(start, task, rule, 200, points=p) for p in (10, 8))
     >>> gaussian = pl.learn(start, task, rule, 200, "erf")
     >>> errors = [abs(x.array - fine.array).max() for x in (coarse, gaussian)]
     >>> bool(errors[0] < errors[1] / 5)

@@ -68,7 +68,7 @@ class Nonlinearity:
     >>> import numpy as np
     >>> import predictlearn as pl
     >>> soft = pl.Nonlinearity("soft", lambda x: x / np.sqrt(1 + x**2))
-    >>> soft.gain_error < 1e-9
+    >>> soft.gain_error < 1e-7
     True
     """
 

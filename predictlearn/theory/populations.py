@@ -274,7 +274,8 @@ class Populations:
     def __getitem__(self, name: str) -> float:
         values = self.to_series()
         if name not in values.index:
-            close = nearest(name, self.names)
+            reverse = next((n for n in self.names if sorted(n) == sorted(str(name))), None)
+            close = reverse or nearest(name, self.names)
             hint = f" Did you mean {close!r}?" if close else ""
             raise InputError(
                 f"there is no overlap {name!r}; names are like {self.names[0]!r}, for populations "
