@@ -1,4 +1,4 @@
-"""Closures that were tried and not taken up: the table of docs/closure.md on them.
+"""Closures that were tried and not taken up: the last section of docs/closure.md.
 
     python docs/closure_attempts.py --cache /tmp/closure-levels
 
@@ -9,6 +9,7 @@ one output, erf. About 5 minutes on one core.
   cumulants add to the force that makes them.
 - A mixture of Gaussians, each with a mean and overlaps of its own that follow the same equations.
 - Particles on the vertices of the 600-cell, a spherical rule of degree 11.
+- Loadings held to polynomials of their first values.
 """
 
 from __future__ import annotations
@@ -16,19 +17,20 @@ from __future__ import annotations
 import argparse
 import itertools
 import math
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
-from closure_levels import CASES, REFERENCE, START, Courses, summary
+from closure_levels import CASES, REFERENCE, START, Courses, say, summary
 from numba import njit
 from scipy import special
 
 import predictlearn as pl
+from predictlearn.network.kernels import network_loss_and_gradient
+from predictlearn.theory.nonlinearity import network_phi
 from predictlearn.theory.overlaps import Loadings
-from predictlearn.theory.reduced import Prepared
+from predictlearn.theory.reduced import NO_NOISE, Prepared
 
 HALF_PI = math.pi / 2
 
@@ -277,6 +279,60 @@ def learn_spherical(case: str, radii: int) -> pl.Trajectory:
     return pl.learn_mean_field(particles, task, pl.GradientDescent(rate), epochs)
 
 
+def hermite_basis(white: np.ndarray, degree: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the odd Hermite polynomials of white variables, (n, polynomials), and degrees."""
+    powers = [np.ones_like(white), white]
+    for n in range(2, degree + 1):
+        powers.append(white * powers[-1] - (n - 1) * powers[-2])
+    columns, degrees = [], []
+    for index in itertools.product(range(degree + 1), repeat=white.shape[1]):
+        if sum(index) <= degree and sum(index) % 2 == 1:
+            scale = math.prod(math.sqrt(math.factorial(i)) for i in index)
+            columns.append(np.prod([powers[i][:, j] for j, i in enumerate(index)], 0) / scale)
+            degrees.append(sum(index))
+    return np.array(columns).T, np.array(degrees)
+
+
+def projected(case: str, degree: int, points: int = 8) -> pl.Trajectory:
+    """Learn with loadings held to polynomials of that degree in their first values."""
+    task, rate, epochs = CASES[case]
+    particles = pl.gaussian_particles(START, points)
+    w = particles.weights
+    root = np.linalg.cholesky(START.matrix)
+    theta = np.ascontiguousarray(particles.loadings.stacked.T)
+    basis, _ = hermite_basis(np.linalg.solve(root, theta).T, degree)
+    q, _ = np.linalg.qr(np.sqrt(w)[:, None] * basis)
+    ready = Prepared(task.sample(np.random.default_rng(0)), "erf", 1.0)
+    gradient, scratch = np.empty_like(theta), np.empty((2, ready.k_m.shape[0], len(w)))
+    scales = np.ones_like(theta)
+    scales[2:] = len(w) * w
+    kept, losses = np.empty((epochs + 1, 4, 4)), np.empty(epochs + 1)
+    for epoch in range(epochs + 1):
+        kept[epoch] = (theta * w) @ theta.T
+        losses[epoch] = network_loss_and_gradient(
+            theta * scales, 1, 1, 1, ready.a, *network_phi("erf"), ready.k_m,
+            *ready.judging(NO_NOISE), scratch, gradient,
+        )  # fmt: skip
+        gradient[:2] /= len(w) * w
+        theta -= rate * (((gradient * np.sqrt(w)) @ q) @ q.T) / np.sqrt(w)
+    rows = np.arange(epochs + 1)
+    return pl.Trajectory(kept, rows, losses, rows, (1, 1, 1), 0, {})
+
+
+def polynomials(courses: Courses) -> pd.DataFrame:
+    """Return the error of loadings that are polynomials of their first values, by degree."""
+    rows = []
+    for case in CASES:
+        field = courses.level(case, f"product {REFERENCE}")
+        for degree in (1, 3, 5):
+            course = courses(f"{case} degree {degree}", lambda c=case, d=degree: projected(c, d))
+            rows.append({"case": case, "degree": degree, **summary(course, field)})
+    table = pd.DataFrame(rows)
+    say("\nLoadings as polynomials of their first values")
+    say(table.round(5).to_string(index=False))
+    return table
+
+
 def course(kept: np.ndarray, losses: np.ndarray) -> SimpleNamespace:
     """Return what is used of a trajectory."""
     return SimpleNamespace(array=kept, losses=losses, epochs=np.arange(len(kept)))
@@ -307,7 +363,8 @@ def main() -> None:
         for name, level in attempts.items():
             rows.append({"case": case, "level": name, "error": summary(level, field)["largest"]})
     table = pd.DataFrame(rows).pivot(index="level", columns="case", values="error")[list(CASES)]
-    sys.stdout.write(table.round(5).to_string() + "\n")
+    say(table.round(5).to_string())
+    polynomials(courses)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ __all__ = ["ClosureError", "closure_error", "distance_to_course"]
 # Sobol particles where a product rule does not serve.
 _SOBOL = 1024
 # Directions up to which a product rule serves.
-_FEW_DIRECTIONS = 6
+_FEW_DIRECTIONS = 5
 # A stretch between two rows is searched for its nearest point in so many rounds of so many parts.
 _ROUNDS, _PARTS = 6, 8
 # Shares of what learning moves: below the first the equations can be trusted, below the second
@@ -206,7 +206,7 @@ def _compared(level: Trajectory, field: Trajectory) -> tuple[pd.DataFrame, dict[
         "at the end": float(gap[-1]),
         "loss, share of the first": float(np.abs(losses).max() / field.losses[0]),
         "path": float(path.max()),
-        "later": _half_way(level.losses, half) - _half_way(field.losses, half),
+        "later": float(_half_way(level.losses, half) - _half_way(field.losses, half)),
     }
 
 
@@ -269,7 +269,7 @@ def closure_error(
         Time constant in seconds.
     n_particles : int, optional
         Sobol particles of the mean field; a power of two. If not given the mean field is that of
-        `learn_mean_field`, which is nearer for fewer particles; for networks of more than six
+        `learn_mean_field`, which is nearer for fewer particles; for networks of more than five
         directions or with noise on synapses it is 1024 Sobol particles.
     n_neurons : sequence of int, optional
         Sizes of finite networks to compare as well; a size given twice gets two draws.

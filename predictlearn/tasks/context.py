@@ -8,11 +8,16 @@ from typing import ClassVar
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from predictlearn.checks import as_float_array, non_negative, positive_int
 from predictlearn.errors import InputError, choice
-from predictlearn.tasks._common import Freezable, bin_count, check_number, check_times, time_major
+from predictlearn.tasks._common import (
+    Freezable,
+    bin_count,
+    check_number,
+    check_times,
+    trials_from_loops,
+)
 from predictlearn.tasks.random import fill_normal
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.reduced import simulate
@@ -55,6 +60,9 @@ def decision_accuracy(trials: Trials, outputs: np.ndarray, level: float = 0.95) 
     >>> float(decision_accuracy(trials, trials.targets)["accuracy"])
     1.0
     """
+    # slow to import, and needed here alone
+    from scipy.stats import binomtest
+
     if trials.n_out != 1:
         raise InputError(f"trials must have one output; got {trials.n_out}.")
     outputs = as_float_array(
@@ -70,7 +78,7 @@ def decision_accuracy(trials: Trials, outputs: np.ndarray, level: float = 0.95) 
         )
     given = np.sign(np.sum(weights * trials.observe(outputs)[..., 0], axis=1))
     correct = int(np.sum(given == asked))
-    interval = stats.binomtest(correct, trials.n_trials).proportion_ci(level, method="wilson")
+    interval = binomtest(correct, trials.n_trials).proportion_ci(level, method="wilson")
     return pd.Series(
         {
             "accuracy": correct / trials.n_trials,
@@ -212,20 +220,20 @@ class ContextDecision(Freezable):
         n_trials = context.size
         n_steps = bin_count(self.duration, self.dt)
         on, off, respond = self._edges()
-        inputs = time_major(n_trials, n_steps, 4)
-        targets, weights = (time_major(n_trials, n_steps, 1) for _ in range(2))
-        stimuli = np.zeros((off - on, 2, n_trials))
-        if rng is not None:
-            fill_normal(rng, stimuli, self.noise)
-        stimuli += self.gain * levels
-        inputs[:, on:off, :2] = np.moveaxis(stimuli, 2, 0)
+        inputs = np.zeros((n_steps, 4, n_trials))
+        targets, weights = np.zeros((2, n_steps, 1, n_trials))
+        if rng is not None and self.noise > 0:
+            noise = np.empty((off - on, 2, n_trials))
+            fill_normal(rng, noise, self.noise)
+            inputs[on:off, :2] = noise
+        inputs[on:off, :2] += self.gain * levels
         cued = slice(on, off) if self.cue == "stimulus" else slice(None)
         for which in range(2):
-            inputs[:, cued, 2 + which] = (self.cue_amplitude * (context == which))[:, None]
-        asked = np.take_along_axis(levels, context[None], axis=0)[0]
-        targets[:, respond:, 0] = (self.target_amplitude * np.sign(asked))[:, None]
-        weights[:, respond:, 0] = 1.0 / (n_trials * (n_steps - respond))
-        return Trials(inputs, targets, weights, self.dt)
+            inputs[cued, 2 + which] = self.cue_amplitude * (context == which)
+        asked = np.where(context == 0, levels[0], levels[1])
+        targets[respond:, 0] = self.target_amplitude * np.sign(asked)
+        weights[respond:, 0] = 1.0 / (n_trials * (n_steps - respond))
+        return trials_from_loops(inputs, targets, weights, self.dt)
 
     @property
     def conditions(self) -> pd.DataFrame:
