@@ -152,23 +152,23 @@ def particles_converge(courses: Courses) -> pd.DataFrame:
 
 
 def seconds_an_epoch(case: str) -> dict[str, float]:
-    """Return the shortest time of an epoch by level, in seconds."""
+    """Return the time of an epoch by level, in seconds: what more epochs take, at the least."""
     task, rate, _ = CASES[case]
-    rule, epochs = pl.GradientDescent(rate), 20
+    rule, few, many = pl.GradientDescent(rate), 10, 110
     levels = {
-        "closure": lambda: pl.learn(START, task, rule, epochs, "erf"),
-        "fourth order": lambda: pl.learn_fourth_order(START, task, rule, epochs),
+        "closure": lambda n: pl.learn(START, task, rule, n, "erf"),
+        "fourth order": lambda n: pl.learn_fourth_order(START, task, rule, n),
     }
     for points in (4, 6, 8):
-        levels[f"product {points}"] = lambda p=points: pl.learn_mean_field(
-            START, task, rule, epochs, points=p
+        levels[f"product {points}"] = lambda n, p=points: pl.learn_mean_field(
+            START, task, rule, n, points=p
         )
-    least = dict.fromkeys(levels, np.inf)
-    for _, (level, run) in itertools.product(range(6), levels.items()):
+    least = {(level, n): np.inf for level in levels for n in (few, many)}
+    for _, (level, n) in itertools.product(range(5), least):
         began = time.perf_counter()
-        run()
-        least[level] = min(least[level], (time.perf_counter() - began) / epochs)
-    return least
+        levels[level](n)
+        least[level, n] = min(least[level, n], time.perf_counter() - began)
+    return {level: (least[level, many] - least[level, few]) / (many - few) for level in levels}
 
 
 def levels_compared(courses: Courses) -> pd.DataFrame:
