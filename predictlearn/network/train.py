@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,7 +32,7 @@ from predictlearn.theory.synaptic_rules import SynapticRule
 from predictlearn.theory.trajectory import Trajectory
 from predictlearn.theory.trials import Task
 
-__all__ = ["NetworkTrajectory", "train_network"]
+__all__ = ["Course", "NetworkTrajectory", "follow", "train_network"]
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,54 @@ def train_network(
     >>> bool(abs(network.overlaps - theory.overlaps).max().max() < 1e-12)
     True
     """
+    run = follow(
+        loadings, task, rule, epochs, nonlinearity, tau, seed, every, stop_at, _whole_overlaps
+    )
+    settings = {**describe(task, rule, nonlinearity, tau), "n_neurons": loadings.n_neurons}
+    return NetworkTrajectory(
+        run.kept,
+        run.rows,
+        run.losses,
+        np.arange(len(run.losses)),
+        run.sizes,
+        seed,
+        settings,
+        run.loadings,
+    )
+
+
+def _whole_overlaps(theta: np.ndarray) -> np.ndarray:
+    """Return S of loadings (D, N)."""
+    return theta @ theta.T / theta.shape[1]
+
+
+class Course(NamedTuple):
+    """What `follow` measured, and the loadings at the end."""
+
+    kept: np.ndarray
+    rows: np.ndarray
+    losses: np.ndarray
+    sizes: tuple[int, int, int]
+    loadings: Loadings
+
+
+def follow(
+    loadings: Loadings,
+    task: Task,
+    rule: GradientDescent | SynapticRule,
+    epochs: int,
+    nonlinearity: str | Nonlinearity,
+    tau: float,
+    seed: int,
+    every: int,
+    stop_at: float | None,
+    measure: Callable[[np.ndarray], np.ndarray],
+) -> Course:
+    """Train a network and keep what `measure` makes of its loadings, (D, N), along the way.
+
+    The one loop over epochs behind `train_network` and `train_population_network`; arguments and
+    errors are theirs.
+    """
     if not isinstance(rule, GradientDescent | SynapticRule):
         raise InputError(
             "rule must be a GradientDescent, Adam, RMSProp or SignDescent to train a network; "
@@ -119,15 +169,16 @@ def train_network(
     sizes = network_sizes(loadings, task.n_in, task.n_out)
     n_epochs, every = positive_int("epochs", epochs), positive_int("every", every)
     goal = -np.inf if stop_at is None else positive("stop_at", stop_at)
-    check_memory(n_epochs, every, sum(sizes) + sizes[1])
     theta = np.ascontiguousarray(loadings.stacked.T)
-    dim, n_neurons = theta.shape
+    n_neurons = theta.shape[1]
+    first = measure(theta)
+    check_memory(n_epochs, every, first.size)
     update = update_of(rule, sizes, stream.synapse_rng)
     rates_now = rule.rate * multipliers(rule.schedule, n_epochs)
     factor, below = drop_of(rule.schedule)
     gradient = np.empty_like(theta)
     rows = kept_epochs(n_epochs, every)
-    kept = np.empty((len(rows), dim, dim))
+    kept = np.empty((len(rows), *first.shape))
     losses = np.empty(n_epochs + 1)
     limit = np.inf
     scratch = np.empty((2, 0, n_neurons))
@@ -138,7 +189,7 @@ def train_network(
         if epoch < n_epochs and epoch % every == 0:
             # numbers that overflow are caught below, as a loss beyond the limit
             with np.errstate(over="ignore", invalid="ignore"):
-                kept[epoch // every] = theta @ theta.T / n_neurons
+                kept[epoch // every] = measure(theta)
         noise = NO_NOISE
         if rule.target_noise > 0 and epoch < n_epochs:
             noise = rule.target_noise * stream.target_rng.standard_normal(ready.noise_shape)
@@ -170,15 +221,7 @@ def train_network(
         if losses[epoch] < below:
             rates_now[epoch + 1 :] /= factor
             below = -np.inf  # once
-    kept[-1] = theta @ theta.T / n_neurons
+    kept[-1] = measure(theta)
     where = pathway_slices(*sizes)
-    return NetworkTrajectory(
-        kept,
-        rows,
-        losses,
-        np.arange(len(losses)),
-        sizes,
-        seed,
-        {**describe(task, rule, nonlinearity, tau), "n_neurons": n_neurons},
-        Loadings(*(theta[where[p]].T for p in PATHWAYS)),
-    )
+    final = Loadings(*(theta[where[p]].T for p in PATHWAYS))
+    return Course(kept, rows, losses, sizes, final)

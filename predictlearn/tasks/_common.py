@@ -76,6 +76,35 @@ def trials_from_loops(
     )
 
 
+class Windows:
+    """A trial of fixation, stimulus, delay and response, each in seconds; the response ends it."""
+
+    fixation: float
+    stimulus: float
+    delay: float
+    duration: float
+    dt: float
+
+    def _check_windows(self) -> None:
+        """Raise InputError unless stimulus and response last at least one bin."""
+        n_steps = bin_count(self.duration, self.dt)
+        on, off, respond = self._edges()
+        if off == on:
+            raise InputError(f"stimulus must last at least one bin; got {self.stimulus:g} s.")
+        if respond >= n_steps:
+            raise InputError(
+                "duration must exceed fixation + stimulus + delay = "
+                f"{self.fixation + self.stimulus + self.delay:g} s to leave time for the response; "
+                f"got {self.duration:g}."
+            )
+
+    def _edges(self) -> tuple[int, int, int]:
+        """Return the bins where the stimulus starts and ends, and where the response starts."""
+        times = np.cumsum([self.fixation, self.stimulus, self.delay])
+        on, off, respond = (round(float(time) / self.dt) for time in times)
+        return on, off, respond
+
+
 class Freezable:
     """A task that can be frozen to the trials of one draw (all there are, if none is random)."""
 

@@ -13,6 +13,7 @@ from predictlearn.checks import as_float_array, non_negative, positive_int
 from predictlearn.errors import InputError, choice
 from predictlearn.tasks._common import (
     Freezable,
+    Windows,
     bin_count,
     check_number,
     check_times,
@@ -92,7 +93,7 @@ def decision_accuracy(trials: Trials, outputs: np.ndarray, level: float = 0.95) 
 
 
 @dataclass(frozen=True)
-class ContextDecision(Freezable):
+class ContextDecision(Freezable, Windows):
     """Fixation, two noisy stimuli with a cue, delay, response.
 
     Inputs 1 and 2 carry the stimuli: ``coherence * gain`` plus independent noise in every bin,
@@ -178,22 +179,7 @@ class ContextDecision(Freezable):
             )
         object.__setattr__(self, "coherences", tuple(levels.tolist()))
         check_times(self, "target_amplitude")
-        n_steps = bin_count(self.duration, self.dt)
-        on, off, respond = self._edges()
-        if off == on:
-            raise InputError(f"stimulus must last at least one bin; got {self.stimulus:g} s.")
-        if respond >= n_steps:
-            raise InputError(
-                "duration must exceed fixation + stimulus + delay = "
-                f"{self.fixation + self.stimulus + self.delay:g} s to leave time for the response; "
-                f"got {self.duration:g}."
-            )
-
-    def _edges(self) -> tuple[int, int, int]:
-        """Return the bins where the stimuli start and end, and where the response starts."""
-        times = np.cumsum([self.fixation, self.stimulus, self.delay])
-        on, off, respond = (round(float(time) / self.dt) for time in times)
-        return on, off, respond
+        self._check_windows()
 
     def sample(self, rng: np.random.Generator) -> Trials:
         """Draw the trials of one epoch.

@@ -13,6 +13,7 @@ from predictlearn.checks import as_float_array, non_negative, positive_int
 from predictlearn.errors import InputError
 from predictlearn.tasks._common import (
     Freezable,
+    Windows,
     bin_count,
     check_number,
     check_times,
@@ -58,7 +59,7 @@ def _complete(
 
 
 @dataclass(frozen=True)
-class DecisionMaking(Freezable):
+class DecisionMaking(Freezable, Windows):
     """Fixation, noisy stimulus, delay, response.
 
     During the stimulus the input is ``coherence * gain`` plus independent noise in every bin;
@@ -127,22 +128,7 @@ class DecisionMaking(Freezable):
             raise InputError(f"coherences must hold a value other than 0; got {self.coherences!r}.")
         object.__setattr__(self, "coherences", tuple(levels.tolist()))
         check_times(self, "scale")
-        n_steps = bin_count(self.duration, self.dt)
-        on, off, respond = self._edges()
-        if off == on:
-            raise InputError(f"stimulus must last at least one bin; got {self.stimulus:g} s.")
-        if respond >= n_steps:
-            raise InputError(
-                "duration must exceed fixation + stimulus + delay = "
-                f"{self.fixation + self.stimulus + self.delay:g} s to leave time for the response; "
-                f"got {self.duration:g}."
-            )
-
-    def _edges(self) -> tuple[int, int, int]:
-        """Return the bins where the stimulus starts and ends, and where the response starts."""
-        times = np.cumsum([self.fixation, self.stimulus, self.delay])
-        on, off, respond = (round(float(time) / self.dt) for time in times)
-        return on, off, respond
+        self._check_windows()
 
     def sample(self, rng: np.random.Generator) -> Trials:
         """Draw the trials of one epoch.

@@ -28,7 +28,17 @@ from predictlearn.theory.synaptic_rules import Adam, RMSProp, SignDescent
 from predictlearn.theory.trajectory import Trajectory
 from predictlearn.theory.trials import Task
 
-__all__ = ["TrialStream", "learn", "loss_limit"]
+__all__ = [
+    "TrialStream",
+    "check_memory",
+    "describe",
+    "diverged",
+    "kept_epochs",
+    "learn",
+    "loss_limit",
+    "projected",
+    "stable_rates_said",
+]
 
 # Epochs between two returns to Python, so that a run can be interrupted.
 _CHUNK = 512
@@ -99,7 +109,7 @@ def stable_rates_said(start: Overlaps, ready: Prepared, rule: GradientDescent) -
     )
 
 
-def _projected(s: np.ndarray, epoch: int) -> int:
+def projected(s: np.ndarray, epoch: int) -> int:
     """Project S onto the cone of realisable overlaps in place; return 1 if it had left it.
 
     The congruence keeps S in the cone, so only rounding can take it out.
@@ -118,11 +128,11 @@ def _projected(s: np.ndarray, epoch: int) -> int:
     return 1
 
 
-def check_memory(n_epochs: int, every: int, dim: int) -> None:
-    """Raise if the overlaps kept would take too much memory."""
-    size = (n_epochs // every + 2) * dim * dim * 8
+def check_memory(n_epochs: int, every: int, numbers: int) -> None:
+    """Raise InputError if the overlaps kept, so many numbers an epoch, would take too much."""
+    size = (n_epochs // every + 2) * numbers * 8
     if size > _MOST_KEPT:
-        enough = -(-n_epochs * dim * dim * 8 // _MOST_KEPT) + 1
+        enough = -(-n_epochs * numbers * 8 // _MOST_KEPT) + 1
         raise InputError(
             f"every must be at least {enough} for {n_epochs} epochs: keeping the overlaps of every "
             f"{every} would take {size / 2**30:.1f} GiB; got {every}."
@@ -220,7 +230,7 @@ def learn(
         )
     n_epochs = positive_int("epochs", epochs)
     every = positive_int("every", every)
-    check_memory(n_epochs, every, overlaps.dim)
+    check_memory(n_epochs, every, overlaps.matrix.size)
     return _descend(overlaps, stream, rule, n_epochs, every, goal, seed, settings)
 
 
@@ -297,7 +307,7 @@ def _descend(
         if why == steps.REACHED:
             break
         if kind == steps.CONGRUENCE and (done % _CHUNK == 0 or done == n_epochs):
-            projections += _projected(joint[0], done)
+            projections += projected(joint[0], done)
     if why == steps.REACHED:
         rows = np.append(rows[rows < done], done)
         kept, losses = kept[: len(rows)].copy(), losses[: done + 1].copy()

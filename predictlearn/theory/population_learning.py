@@ -15,12 +15,12 @@ from predictlearn.errors import InputError
 from predictlearn.theory import population_kernels as kernels
 from predictlearn.theory import steps
 from predictlearn.theory.learning import (
-    _projected,
     check_memory,
     describe,
     diverged,
     kept_epochs,
     loss_limit,
+    projected,
 )
 from predictlearn.theory.names import overlap_names, table_pairs
 from predictlearn.theory.nonlinearity import Nonlinearity
@@ -33,7 +33,7 @@ from predictlearn.theory.stream import TrialStream
 from predictlearn.theory.trajectory import Trajectory
 from predictlearn.theory.trials import Task
 
-__all__ = ["PopulationTrajectory", "check_population_memory", "learn_populations"]
+__all__ = ["PopulationTrajectory", "learn_populations"]
 
 # Epochs between two returns to Python, so that a run can be interrupted.
 _CHUNK = 512
@@ -137,11 +137,6 @@ class PopulationTrajectory:
         object.__setattr__(self, "settings", MappingProxyType(self.settings))
 
 
-def check_population_memory(n_epochs: int, every: int, n_populations: int, dim: int) -> None:
-    """Raise InputError if the overlaps kept would take too much memory."""
-    check_memory(n_epochs, every, int(np.ceil(dim * np.sqrt(n_populations))))
-
-
 def learn_populations(
     populations: Populations,
     task: Task,
@@ -214,7 +209,7 @@ def learn_populations(
     n_epochs, every = positive_int("epochs", epochs), positive_int("every", every)
     goal = -np.inf if stop_at is None else positive("stop_at", stop_at)
     n_groups, dim, sizes = populations.n_populations, populations.dim, populations.sizes
-    check_population_memory(n_epochs, every, n_groups, dim)
+    check_memory(n_epochs, every, n_groups * dim * dim)
     fractions = np.asarray(populations.fractions)
     rows = kept_epochs(n_epochs, every)
     kept = np.empty((len(rows), n_groups, dim, dim))
@@ -271,7 +266,7 @@ def learn_populations(
         if why == steps.REACHED:
             break
         if done % _CHUNK == 0 or done == n_epochs:
-            projections += sum(_projected(joint[0], done) for joint in joints)
+            projections += sum(projected(joint[0], done) for joint in joints)
     if why == steps.REACHED:
         rows = np.append(rows[rows < done], done)
         kept, losses = kept[: len(rows)].copy(), losses[: done + 1].copy()
