@@ -29,7 +29,7 @@ from predictlearn.theory.compiled import forget_stale
 from predictlearn.theory.gain_kernels import judge, tabulated_gain
 from predictlearn.theory.kernels import BLOCK, loss_and_derivative_kernel
 from predictlearn.theory.row_kernels import add_products, mix, row_products
-from predictlearn.theory.steps import DIVERGED, REACHED, RUNNING, _congruence
+from predictlearn.theory.steps import DIVERGED, REACHED, RUNNING, congruence, draw_noise
 
 __all__ = [
     "descend_populations",
@@ -374,10 +374,7 @@ def descend_populations(
                     if epoch % every == 0:
                         kept[epoch // every, group, i, j] = joints[group, 0, i, j]
         if target_noise > 0.0:
-            for t in range(noise.shape[0]):
-                for o in range(noise.shape[1]):
-                    for p in range(noise.shape[2]):
-                        noise[t, o, p] = target_noise * rng.standard_normal()
+            draw_noise(noise, target_noise, rng)
         value = population_loss_and_derivative_kernel(
             s, fractions, n_in, rank, n_out, a, gain, km, targets, weights, noise, offset,
             smoothing, direct, buffer, grad,
@@ -398,7 +395,7 @@ def descend_populations(
                 for j in range(n):
                     slope = grad[group, i, j] + (decay if i == j else 0.0)
                     step[i, j] = -eta * slope * columns[j]
-            _congruence(joints[group], step, momentum, False, scratch)
+            congruence(joints[group], step, momentum, False, scratch)
             if synaptic > 0.0:
                 for i in range(n):
                     if columns[i] > 0.0:

@@ -10,7 +10,17 @@ from predictlearn.theory.compiled import forget_stale
 from predictlearn.theory.impulse import impulse_loss_and_derivative, impulse_work
 from predictlearn.theory.kernels import loss_and_derivative_kernel
 
-__all__ = ["CONGRUENCE", "DIRECT", "DIVERGED", "FIRST_ORDER", "REACHED", "RUNNING", "descend"]
+__all__ = [
+    "CONGRUENCE",
+    "DIRECT",
+    "DIVERGED",
+    "FIRST_ORDER",
+    "REACHED",
+    "RUNNING",
+    "congruence",
+    "descend",
+    "draw_noise",
+]
 
 forget_stale(__file__, kernels.__file__, impulse.__file__)
 
@@ -33,7 +43,16 @@ def _product(left: np.ndarray, right: np.ndarray, transpose: bool, out: np.ndarr
 
 
 @njit(cache=True)
-def _congruence(
+def draw_noise(noise: np.ndarray, sd: float, rng: np.random.Generator) -> None:
+    """Fill noise, (time, n_out, trials), with normal numbers."""
+    for t in range(noise.shape[0]):
+        for o in range(noise.shape[1]):
+            for p in range(noise.shape[2]):
+                noise[t, o, p] = sd * rng.standard_normal()
+
+
+@njit(cache=True)
+def congruence(
     joint: np.ndarray, step: np.ndarray, momentum: float, first_order: bool, scratch: np.ndarray
 ) -> None:
     """Move the joint overlaps of (Theta, V) by one step; `step` is B - 1.
@@ -144,10 +163,7 @@ def descend(
                 for j in range(n):
                     kept[epoch // every, i, j] = joint[0, i, j]
         if target_noise > 0.0:
-            for t in range(noise.shape[0]):
-                for o in range(noise.shape[1]):
-                    for p in range(noise.shape[2]):
-                        noise[t, o, p] = target_noise * rng.standard_normal()
+            draw_noise(noise, target_noise, rng)
         if closed:
             value = impulse_loss_and_derivative(
                 joint[0], n_in, rank, n_out, a, impulse_first, impulse_step, impulse_read,
@@ -178,7 +194,7 @@ def descend(
         for i in range(n):
             for j in range(n):
                 step[i, j] = -eta * (grad[i, j] + (decay if i == j else 0.0)) * columns[j]
-        _congruence(joint, step, momentum, kind == FIRST_ORDER, scratch)
+        congruence(joint, step, momentum, kind == FIRST_ORDER, scratch)
         if synaptic > 0.0:
             for i in range(n):
                 if columns[i] > 0.0:
