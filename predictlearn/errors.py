@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["ConvergenceWarning", "DivergenceError", "InputError", "choice", "nearest"]
+__all__ = ["ConvergenceWarning", "DivergenceError", "InputError", "SilentNeuronsWarning", "choice", "nearest"]
 
 
 class InputError(ValueError):
@@ -43,6 +43,10 @@ class DivergenceError(RuntimeError):
 
 class ConvergenceWarning(UserWarning):
     """A fit stopped before it converged; the message says what to try."""
+
+
+class SilentNeuronsWarning(UserWarning):
+    """Neurons that never change, or hardly spike, were set aside; the message says which."""
 
 
 def nearest(value: object, allowed: Iterable[str]) -> str | None:

@@ -16,14 +16,14 @@ from predictlearn.published.flip_flop_runs import (
     direct_course,
     gaussianity_table,
 )
-from predictlearn.published.gaussianity import (
+from predictlearn.published.runs import load, run
+from predictlearn.theory.gaussianity import (
     gaussian_bands,
     kurtosis_change,
     measures,
     two_sided_p,
     upper_p,
 )
-from predictlearn.published.runs import load, run
 
 # -- Gaussianity --------------------------------------------------------------------------------
 

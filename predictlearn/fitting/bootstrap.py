@@ -128,6 +128,9 @@ def linearise(problem: Problem, solution: Solution) -> Linearised:
         noise = np.einsum("pij,jk,pik->", own, inverse, own, optimize=True)
         total = np.einsum("ij,jk,ik->", by_neuron, inverse, by_neuron)
         shrink = float(np.sqrt(max(0.0, 1 - noise / total))) if total > 0 else 0.0
+    if data.count is not None:
+        # the information of a mean bin, in the place of the inverse noise variance
+        weights = at.inner[:, 0, 0] / data.counts
     by_trial = _unshrunk(data, k, dk, at.phi[:, lead:], weights, free, by_trial)
     return Linearised(
         theta=theta,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from predictlearn.checks import as_float_array, non_negative, positive, positive_int
-from predictlearn.errors import InputError, choice
+from predictlearn.errors import InputError, SilentNeuronsWarning, choice
+from predictlearn.fitting.trials import lengths, padded, quiet_neurons
 from predictlearn.recordings.entry import check_activity, check_leading_axes
 
-__all__ = ["check_data", "check_outputs", "check_settings", "fits_gain", "known_gain"]
+__all__ = ["check_counts", "check_data", "check_outputs", "check_settings", "counts", "fits_gain", "known_gain"]
 
 Array = npt.NDArray[np.float64]
 
@@ -24,6 +26,11 @@ def known_gain(model: Any) -> float:
 def fits_gain(model: Any) -> bool:
     """Tell whether every neuron has a gain of its own, to be fitted."""
     return isinstance(model.gain, bool | np.bool_) and bool(model.gain)
+
+
+def counts(model: Any) -> bool:
+    """Tell whether activity is spike counts."""
+    return bool(model.noise != "gaussian")
 
 
 def _saturating(model: Any) -> bool:
@@ -48,6 +55,7 @@ def check_settings(model: Any) -> None:
     choice("nonlinearity", model.nonlinearity, ("linear", "erf"))
     choice("observed", model.observed, ("rate", "current"))
     choice("neurons", model.neurons, ("sample", "all"))
+    _check_observation(model)
     positive("dt", model.dt)
     if isinstance(model.tau, str):
         choice("tau", model.tau, ("fit",))
@@ -77,8 +85,48 @@ def check_settings(model: Any) -> None:
     positive_int("n_jobs", model.n_jobs)
 
 
-def check_data(model: Any, activity: Any, inputs: Any) -> tuple[Array, Array]:
-    """Check settings, activity and inputs.
+def _check_observation(model: Any) -> None:
+    """Check noise, link and decay."""
+    choice("noise", model.noise, ("gaussian", "poisson", "negative-binomial"))
+    choice("link", model.link, ("exp", "softplus"))
+    if model.decay is None:
+        return
+    positive("decay", model.decay)
+    if counts(model):
+        raise InputError(
+            f"decay is for fluorescence, whose noise is 'gaussian'; got noise={model.noise!r}. "
+            "Leave decay=None for spike counts"
+        )
+
+
+def check_counts(y: Array) -> None:
+    """Refuse what cannot be spike counts.
+
+    Parameters
+    ----------
+    y : ndarray
+        Activity, NaN where missing.
+
+    Raises
+    ------
+    InputError
+        Negative or fractional values.
+    """
+    for plane in y:
+        seen = plane[~np.isnan(plane)]
+        wrong = (seen < 0) | (seen != np.floor(seen))
+        if wrong.any():
+            raise InputError(
+                "activity must be spike counts (whole numbers, 0 or more) for noise='poisson' or "
+                f"'negative-binomial'; got {seen[wrong][0]:g}. Give counts per bin, not rates or "
+                "smoothed counts, or use noise='gaussian'"
+            )
+
+
+def check_data(
+    model: Any, activity: Any, inputs: Any
+) -> tuple[Array, Array, npt.NDArray[np.bool_]]:
+    """Check settings, activity and inputs, and set aside neurons that say nothing.
 
     Parameters
     ----------
@@ -92,7 +140,7 @@ def check_data(model: Any, activity: Any, inputs: Any) -> tuple[Array, Array]:
     Returns
     -------
     tuple of ndarray
-        Activity and inputs as float arrays.
+        Activity of the neurons kept and inputs as float arrays; which neurons were kept.
 
     Raises
     ------
@@ -100,10 +148,16 @@ def check_data(model: Any, activity: Any, inputs: Any) -> tuple[Array, Array]:
         Settings or data that cannot be used.
     """
     check_settings(model)
+    bins = lengths(activity)
+    activity, inputs = padded("activity", activity), padded("inputs", inputs, bins)
     y = as_float_array("activity", activity, ndim=3, finite=False, axes="(trials, time, neurons)")
     x = as_float_array("inputs", inputs, ndim=3, axes="(trials, time, n_in)")
-    check_activity(y)
     check_leading_axes("inputs", x, y, "n_in")
+    needed = x.shape[2] + model.rank + int(model.offset or counts(model)) + int(fits_gain(model))
+    kept = _kept(y, needed + 1 if counts(model) else None)
+    if not kept.all():
+        y = y[:, :, kept]
+    check_activity(y)
     if model.rank > y.shape[2]:
         raise InputError(
             f"rank must be at most the number of neurons ({y.shape[2]}); got {model.rank}"
@@ -122,24 +176,51 @@ def check_data(model: Any, activity: Any, inputs: Any) -> tuple[Array, Array]:
             "inputs are constant over all trials and bins, which cannot tell the dynamics; "
             "give inputs that change (a constant go input may stand beside them)"
         )
-    needed = x.shape[2] + model.rank + int(model.offset) + int(fits_gain(model))
     fewest = int((~np.isnan(y)).sum(axis=(0, 1)).min())
     if fewest <= needed:
         raise InputError(
             f"activity: some neuron has {fewest} bins, and {needed} coefficients each need "
             "more; record longer, lower the rank, or drop neurons"
         )
-    spread = np.nanstd(y / known_gain(model), axis=(0, 1))
-    if _saturating(model) and not fits_gain(model) and np.median(spread) > 3:
+    if counts(model):
+        check_counts(y)
+        return y, x, kept
+    free = model.decay is not None or not _saturating(model) or fits_gain(model)
+    spread = np.zeros(1) if free else np.nanstd(y / known_gain(model), axis=(0, 1))
+    if np.median(spread) > 3:
         raise InputError(
             "activity must be rates phi(h) within -1..1 (up to noise, gain and offset); got a "
             f"median sd of {np.median(spread):.3g}; give gain= (such as spikes per bin at "
             "phi = 1), or gain=True and offset=True"
         )
-    return y, x
+    return y, x, kept
 
 
-def check_outputs(outputs: Any, readout: Any, y: Array) -> tuple[Array | None, Array | None]:
+def _kept(y: Array, fewest_spikes: int | None) -> npt.NDArray[np.bool_]:
+    """Return which neurons to keep, and warn of the others."""
+    quiet = quiet_neurons(y, fewest_spikes)
+    if quiet.any():
+        which = np.flatnonzero(quiet)
+        why = "never change"
+        if fewest_spikes is not None:
+            why = f"never change or have fewer than {fewest_spikes} spikes"
+        warnings.warn(
+            f"{len(which)} of {len(quiet)} neurons {why} and were set aside (silent_; "
+            f"{which.tolist()[:10]}{' ...' if len(which) > 10 else ''}). Overlaps are those of the "
+            "neurons that are left, which is no random sample of all",
+            SilentNeuronsWarning,
+            stacklevel=4,
+        )
+    return ~quiet
+
+
+def check_outputs(
+    outputs: Any,
+    readout: Any,
+    n_neurons: int,
+    y: Array,
+    bins: list[int] | None = None,
+) -> tuple[Array | None, Array | None]:
     """Check outputs and readout.
 
     Parameters
@@ -148,8 +229,12 @@ def check_outputs(outputs: Any, readout: Any, y: Array) -> tuple[Array | None, A
         Outputs.
     readout : array_like, shape (neurons, n_out), or None
         Readout.
+    n_neurons : int
+        Neurons, those set aside among them.
     y : ndarray, shape (trials, time, neurons)
         Activity.
+    bins : list of int, optional
+        Lengths of the trials, where they came as a list.
 
     Returns
     -------
@@ -164,11 +249,12 @@ def check_outputs(outputs: Any, readout: Any, y: Array) -> tuple[Array | None, A
     z = out = None
     if readout is not None:
         z = as_float_array("readout", readout, ndim=2, axes="(neurons, n_out)")
-        if z.shape[0] != y.shape[2]:
+        if z.shape[0] != n_neurons:
             raise InputError(
-                f"readout must have shape (neurons, n_out) with {y.shape[2]} neurons; got {z.shape}"
+                f"readout must have shape (neurons, n_out) with {n_neurons} neurons; got {z.shape}"
             )
     if outputs is not None:
+        outputs = padded("outputs", outputs, bins)
         out = as_float_array("outputs", outputs, ndim=3, finite=False)
         check_leading_axes("outputs", out, y, "n_out")
         if np.isinf(out).any():

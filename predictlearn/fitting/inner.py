@@ -13,7 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.signal import lfilter
+from scipy.special import erf
 
+from predictlearn.fitting.count_kernels import accumulate_counts
+from predictlearn.fitting.counts import CountNoise
 from predictlearn.fitting.dynamics import Layout
 from predictlearn.fitting.kernels import accumulate_erf
 
@@ -23,6 +27,10 @@ Array = npt.NDArray[np.float64]
 
 # Regressors more collinear than this are held by the automatic ridge.
 _WORST_CONDITION = 1e9
+# Bins that a kernel takes at once, where trials need not be told apart: they stay in fast memory.
+_PIECE = 512
+# Neurons copied at once.
+_COPIED = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +54,11 @@ class Data:
     ridge : float or None
         Relative ridge on the loadings; None: only as much as collinear regressors need.
     threads : int
-        Threads for the erf regression.
+        Threads for the erf regression and for counts.
+    count : CountNoise or None
+        How counts scatter; None for Gaussian activity. Counts have an offset.
+    fading : float
+        d of fluorescence c(t) = d c(t-1) + rate(t); 0 where activity is the rate itself.
     """
 
     activity: Array
@@ -58,6 +70,8 @@ class Data:
     saturating: bool
     ridge: float | None
     threads: int = 1
+    count: CountNoise | None = None
+    fading: float = 0.0
 
     @classmethod
     def from_activity(
@@ -69,16 +83,34 @@ class Data:
         saturating: bool,
         ridge: float | None,
         threads: int = 1,
+        count: CountNoise | None = None,
+        fading: float = 0.0,
+        unit: float = 1.0,
     ) -> Data:
-        """Lay out activity (trials, time, neurons) with NaN where missing."""
+        """Lay out activity (trials, time, neurons), NaN where missing, in some unit."""
         n_trials, n_bins, n_neurons = activity.shape
         flat = activity.reshape(-1, n_neurons)
-        seen = ~np.isnan(flat)
-        rows = np.flatnonzero(seen.any(axis=1))
-        seen = seen[rows]
+        # neuron by neuron: a large recording is to be copied once, not three times
+        missing = np.isnan(activity.sum(axis=2)).any()
+        seen = ~np.isnan(flat) if missing else None
+        rows = np.arange(len(flat))
+        if seen is not None and not fading:
+            # what fades passes through bins that nobody saw
+            rows = np.flatnonzero(seen.any(axis=1))
+            seen = seen[rows]
+        columns = np.empty((n_neurons, len(rows)))
+        for first in range(0, n_neurons, _COPIED):
+            some = slice(first, first + _COPIED)
+            columns[some] = (flat[:, some] if len(rows) == len(flat) else flat[rows, some]).T
+        if seen is not None:
+            seen = None if seen.all() else np.ascontiguousarray(seen.T)
+        if seen is not None:
+            columns[~seen] = 0.0
+        if unit != 1.0:
+            columns /= unit
         return cls(
-            activity=np.ascontiguousarray(np.where(seen, flat[rows], 0.0).T),
-            seen=None if seen.all() else np.ascontiguousarray(seen.T),
+            activity=columns,
+            seen=seen,
             rows=rows,
             trial_start=np.searchsorted(rows, np.arange(n_trials + 1) * n_bins),
             offset=offset,
@@ -86,6 +118,8 @@ class Data:
             saturating=saturating,
             ridge=ridge,
             threads=threads,
+            count=count,
+            fading=fading,
         )
 
     @property
@@ -97,6 +131,11 @@ class Data:
     def n_trials(self) -> int:
         """Number of trials."""
         return len(self.trial_start) - 1
+
+    @property
+    def iterated(self) -> bool:
+        """Whether the regression is nonlinear, so that it is solved step by step."""
+        return self.saturating or self.count is not None
 
     @property
     def n_lead(self) -> int:
@@ -130,7 +169,9 @@ class Data:
         return groups
 
     def flatten(self, k: Array) -> Array:
-        """Take the rows of (..., trials, time)."""
+        """Take the rows of (..., trials, time); what fades is filtered where that is linear."""
+        if self.fading and not self.saturating:
+            k = lfilter([1.0], [1.0, -self.fading], k, axis=-1)
         flat = k.reshape(*k.shape[:-2], -1)
         return np.ascontiguousarray(
             flat if len(self.rows) == flat.shape[-1] else flat[..., self.rows]
@@ -154,7 +195,7 @@ class Blocks:
     slope_phi, slope_theta : ndarray, shapes (neurons, p), (neurons, q)
         J^T r, less the ridge.
     squares : ndarray, shape (neurons,)
-        Sum of squared residuals.
+        Sum of squared residuals; for counts -2 log likelihood, less what theta and phi do not move.
     penalty : ndarray, shape (neurons,)
         What the ridge adds to it.
     tilt : ndarray, shape (q, n_base, n_base)
@@ -193,16 +234,20 @@ def blocks(data: Data, layout: Layout, k: Array, dk: Array, phi: Array | None) -
     Blocks
         At the coefficients given, or the best ones.
     """
-    return _saturating(data, layout, k, dk, phi) if data.saturating else _exact(data, layout, k, dk)
+    return _iterated(data, layout, k, dk, phi) if data.iterated else _exact(data, layout, k, dk)
 
 
 def _ridge(data: Data, k: Array) -> Array:
     """Return what the ridge adds to the diagonal of the loadings' normal matrix."""
     power = np.einsum("cr,cr->c", k, k)
     power = np.maximum(power, 1e-300)
+    if data.count is not None:
+        # the information of a bin of counts is about its rate
+        power = power * data.activity.sum() / data.counts.sum()
     if data.ridge is not None:
         return np.asarray(data.ridge * power)
-    corr = (k @ k.T) / np.sqrt(np.outer(power, power))
+    norm = np.sqrt(np.maximum(np.einsum("cr,cr->c", k, k), 1e-300))
+    corr = (k @ k.T) / np.outer(norm, norm)
     values = np.linalg.eigvalsh(corr)
     if values[0] > values[-1] / _WORST_CONDITION:
         return np.zeros_like(power)
@@ -288,10 +333,10 @@ def _exact(data: Data, layout: Layout, k: Array, dk: Array) -> Blocks:
     )
 
 
-def _saturating(data: Data, layout: Layout, k: Array, dk: Array, phi: Array | None) -> Blocks:
-    """Return the normal equations of the erf regression, at the coefficients given."""
+def _iterated(data: Data, layout: Layout, k: Array, dk: Array, phi: Array | None) -> Blocks:
+    """Return the normal equations of a nonlinear regression, at the coefficients given."""
     if phi is None:
-        raise ValueError("the erf regression needs coefficients to start from")
+        raise ValueError("a nonlinear regression needs coefficients to start from")
     ridge = np.zeros(phi.shape[1])
     ridge[data.n_lead :] = _ridge(data, k)
     normal, _, slope, squares = _run_kernel(data, layout, k, dk, phi, per_trial=False)
@@ -328,7 +373,7 @@ def trial_scores(data: Data, layout: Layout, k: Array, dk: Array, phi: Array) ->
     ndarray, shape (trials, neurons, p + q)
         First for phi, then for theta.
     """
-    if data.saturating:
+    if data.iterated:
         return _run_kernel(data, layout, k, dk, phi, per_trial=True)[1]
     n_base, q = dk.shape[:2]
     lead = data.n_lead
@@ -368,47 +413,46 @@ def predicted(data: Data, k: Array, phi: Array) -> Array:
     ndarray, shape (neurons, rows)
         Offset + gain phi(h).
     """
-    from scipy.special import erf
-
     h = phi[:, data.n_lead :] @ k
     if data.saturating:
         h = erf(0.5 * np.sqrt(np.pi) * h)
+        if data.fading:
+            for start, end in zip(data.trial_start[:-1], data.trial_start[1:], strict=True):
+                h[:, start:end] = lfilter([1.0], [1.0, -data.fading], h[:, start:end], axis=1)
     if data.gain:
         h = phi[:, int(data.offset), None] * h
+    if data.count is not None:
+        return data.count.mean(phi[:, :1] + (1.0 if data.gain else data.count.gain) * h)
     return np.asarray(phi[:, :1] + h if data.offset else h)
 
 
 def _run_kernel(
     data: Data, layout: Layout, k: Array, dk: Array, phi: Array, per_trial: bool
 ) -> tuple[Array, Array, Array, Array]:
-    """Run the erf kernel over neurons, split among threads; the result does not depend on them."""
+    """Run a kernel over neurons, split among threads; the result does not depend on them."""
     n, p, q = data.n_neurons, phi.shape[1], dk.shape[1]
     normal, slope, squares = np.zeros((n, p + q, p + q)), np.zeros((n, p + q)), np.zeros(n)
     scores = np.zeros((data.n_trials if per_trial else 1, n, p + q))
     seen = np.ones((1, 1), dtype=np.bool_) if data.seen is None else data.seen
     phi = np.ascontiguousarray(phi)
+    common = (data.activity, seen, data.seen is not None)
+    pieces = data.trial_start
+    if not (per_trial or data.fading):
+        pieces = np.append(np.arange(0, len(data.rows), _PIECE), len(data.rows))
+    sums = (normal, scores, slope, squares)
 
     def work(part: npt.NDArray[np.intp]) -> None:
-        accumulate_erf(
-            data.activity,
-            seen,
-            data.seen is not None,
-            data.trial_start,
-            k,
-            dk,
-            phi,
-            data.offset,
-            data.gain,
-            layout.n_in,
-            layout.at_time,
-            part[0],
-            part[-1] + 1,
-            per_trial,
-            normal,
-            scores,
-            slope,
-            squares,
-        )
+        split = (layout.n_in, layout.at_time, part[0], part[-1] + 1, per_trial)
+        if data.count is None:
+            accumulate_erf(
+                *common, pieces, k, dk, phi, data.offset, data.gain, data.fading, *split, *sums
+            )
+        else:
+            noise = data.count
+            accumulate_counts(
+                *common, pieces, k, dk, phi, data.gain, noise.gain, data.saturating,
+                noise.softplus, noise.dispersion, *split, *sums,
+            )  # fmt: skip
 
     parts = [x for x in np.array_split(np.arange(n), data.threads) if len(x)]
     if len(parts) == 1:

@@ -7,10 +7,16 @@ import math
 import numpy as np
 from numba import njit
 
+from predictlearn.fitting import vector_math
+from predictlearn.fitting.vector_math import fill_exp
+from predictlearn.theory.compiled import forget_stale
+
 __all__ = ["accumulate_erf"]
 
+forget_stale(__file__, vector_math.__file__)
 
-@njit(cache=True, nogil=True, fastmath=True)
+
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
 def accumulate_erf(  # type: ignore[no-untyped-def]
     y,
     seen,
@@ -21,6 +27,7 @@ def accumulate_erf(  # type: ignore[no-untyped-def]
     phi,
     offset,
     gain,
+    fading,
     n_in,
     at_time,
     first,
@@ -33,7 +40,8 @@ def accumulate_erf(  # type: ignore[no-untyped-def]
 ):
     """Accumulate J^T J, J^T r and r^T r of neurons first..last, one trial at a time.
 
-    Bins run innermost, over contiguous rows of the Jacobian, so that the loops vectorise.
+    Bins run innermost, over contiguous rows of the Jacobian, so that the loops vectorise. Rates
+    that fade, c(t) = fading c(t-1) + rate(t), are filtered in each trial with their derivatives.
     """
     n_base, q, _ = dk.shape
     p = phi.shape[1]
@@ -44,6 +52,8 @@ def accumulate_erf(  # type: ignore[no-untyped-def]
     jac = np.zeros((p + q, longest))
     res = np.zeros(longest)
     bend = np.zeros(longest)
+    scratch = np.zeros(longest)
+    bits = np.zeros(longest, np.int64)
     for i in range(first, last):
         c_gain = phi[i, 1 if offset else 0] if gain else 1.0
         base = phi[i, 0] if offset else 0.0
@@ -58,19 +68,20 @@ def accumulate_erf(  # type: ignore[no-untyped-def]
                 for t in range(m):
                     bend[t] += load * k[c, start + t]
             for t in range(m):
-                h = bend[t]
-                f = math.erf(0.886226925452758 * h)
-                s = math.exp(-0.7853981633974483 * h * h)
-                w = 1.0
-                if masked and not seen[i, start + t]:
-                    w = 0.0
-                res[t] = w * (y[i, start + t] - base - c_gain * f)
-                bend[t] = w * c_gain * s
+                scratch[t] = -0.7853981633974483 * bend[t] * bend[t]
+            for t in range(m):
+                res[t] = math.erf(0.886226925452758 * bend[t])
+            fill_exp(scratch, bend, bits, m)
+            if fading > 0.0:
+                for t in range(1, m):
+                    res[t] += fading * res[t - 1]
+            for t in range(m):
+                bend[t] *= c_gain
                 if offset:
-                    jac[0, t] = w
+                    jac[0, t] = 1.0
                 if gain:
-                    jac[lead - 1, t] = w * f
-                total += res[t] * res[t]
+                    jac[lead - 1, t] = res[t]
+                res[t] = y[i, start + t] - base - c_gain * res[t]
             for c in range(n_base):
                 for t in range(m):
                     jac[lead + c, t] = bend[t] * k[c, start + t]
@@ -83,6 +94,18 @@ def accumulate_erf(  # type: ignore[no-untyped-def]
                         jac[p + j, t] += load * dk[c, j, start + t]
                 for t in range(m):
                     jac[p + j, t] *= bend[t]
+            if fading > 0.0:
+                for a in range(lead, p + q):
+                    for t in range(1, m):
+                        jac[a, t] += fading * jac[a, t - 1]
+            if masked:
+                for t in range(m):
+                    if not seen[i, start + t]:
+                        res[t] = 0.0
+                        for a in range(p + q):
+                            jac[a, t] = 0.0
+            for t in range(m):
+                total += res[t] * res[t]
             for a in range(p + q):
                 dot = 0.0
                 for t in range(m):

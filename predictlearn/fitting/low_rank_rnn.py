@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,14 +14,16 @@ from sklearn.utils.validation import check_is_fitted
 
 from predictlearn.checks import as_float_array
 from predictlearn.errors import ConvergenceWarning, InputError
-from predictlearn.fitting import bootstrap
+from predictlearn.fitting import bootstrap, scoring
+from predictlearn.fitting.counts import CountNoise, log_likelihood_constant
 from predictlearn.fitting.dynamics import Dynamics, Layout
-from predictlearn.fitting.entry import check_data, check_outputs, fits_gain, known_gain
+from predictlearn.fitting.entry import check_counts, check_data, check_outputs, counts, fits_gain, known_gain
 from predictlearn.fitting.inner import Data, predicted
 from predictlearn.fitting.moments import noise_variance
 from predictlearn.fitting.solver import Problem, Solution
-from predictlearn.fitting.starts import find_best, part
+from predictlearn.fitting.starts import find_best, part, settle_dispersion, with_dispersion
 from predictlearn.fitting.summary import Raw, canonical, invariants, named, unseen_reasons
+from predictlearn.fitting.trials import lengths, padded, spread_out, trimmed
 from predictlearn.recordings.entry import check_leading_axes
 
 __all__ = ["LowRankRNN"]
@@ -39,7 +42,9 @@ class LowRankRNN(BaseEstimator):
         k_u(t+1)  = (1-a) k_u(t) + a g(Delta) [S_vm k_m(t) + S_vu k_u(t)],  Delta = k^T S_bb k
 
     Given S_vm, S_vu, tau, the latency and (erf) S_bb, the reduced activity k is known and every
-    neuron is a regression on it. The outer parameters are found by Levenberg-Marquardt with all
+    neuron is a regression on it: least squares for Gaussian noise, and for counts a Poisson or
+    negative binomial regression with rate per bin ``link(offset_i + gain x_i(t))``, x = h or
+    phi(h). The outer parameters are found by Levenberg-Marquardt with all
     neurons solved inside (variable projection), from several starts.
 
     Parameters
@@ -54,11 +59,20 @@ class LowRankRNN(BaseEstimator):
         Time constant, seconds. With ``"fit"``, a linear network and no more inputs than the rank,
         tau can trade places with a recurrent time constant: give it where it is known.
     observed : {"rate", "current"}
-        Whether activity is phi(h) or h.
+        Whether activity is phi(h) or h. For counts "current" is the usual generalised linear model.
     latency : float or "fit"
         Delay of the inputs, seconds; fractions of a bin by linear interpolation.
+    noise : {"gaussian", "poisson", "negative-binomial"}
+        Gaussian: one variance a neuron. Counts: whole numbers; variance lam, or lam + alpha lam^2
+        with one alpha a neuron, fitted.
+    link : {"exp", "softplus"}
+        From the argument to spikes per bin, for counts. Loadings, and so overlaps with m and u,
+        are in units of that argument: log spikes per bin for "exp".
+    decay : float, optional
+        Decay time of fluorescence, seconds: activity is offset + gain c(t), c(t) = d c(t-1) +
+        rate(t), d = exp(-dt/decay), c = 0 before the trial; Gaussian noise.
     offset : bool
-        Whether every neuron has an offset of its own.
+        Whether every neuron has an offset of its own. For counts it always has.
     gain : bool or float
         False: 1. A number: the known gain of all neurons (activity = offset + gain phi(h)), such
         as spikes per bin. True: one gain a neuron, fitted; for erf rates only, since only
@@ -104,7 +118,17 @@ class LowRankRNN(BaseEstimator):
     z_ : ndarray, shape (neurons, n_out), or None
         The readout: as given, or from outputs the shortest one in the span of m and u.
     offset_, gain_, noise_variance_ : ndarray, shape (neurons,)
-        Per neuron, in units of the activity.
+        Per neuron, in units of the activity; for counts in those of the link's argument, and the
+        noise variance is NaN, since it follows the rate.
+    dispersion_ : ndarray, shape (neurons,)
+        alpha of a negative binomial; 0 for Poisson, NaN for Gaussian noise.
+    silent_ : ndarray of bool, shape (neurons,)
+        Neurons set aside since they never change (or, for counts, have hardly more spikes than
+        coefficients). Their rows of all the above are NaN. The others are no random sample of the
+        population, so that overlaps of the population are biased, the more the more are silent.
+    log_likelihood_ : float
+        Of the training data. Gaussian: without constants; erf: less the term that ties S_bb to the
+        loadings.
     tau_, latency_ : float
         Seconds.
     vm_, vu_, bb_ : ndarray
@@ -156,6 +180,9 @@ class LowRankRNN(BaseEstimator):
         observed: str = "rate",
         latency: float | str = 0.0,
         *,
+        noise: str = "gaussian",
+        link: str = "exp",
+        decay: float | None = None,
         offset: bool = False,
         gain: bool | float = False,
         ridge: str | float = "auto",
@@ -173,6 +200,9 @@ class LowRankRNN(BaseEstimator):
         self.tau = tau
         self.observed = observed
         self.latency = latency
+        self.noise = noise
+        self.link = link
+        self.decay = decay
         self.offset = offset
         self.gain = gain
         self.ridge = ridge
@@ -195,8 +225,9 @@ class LowRankRNN(BaseEstimator):
 
         Parameters
         ----------
-        activity : array_like, shape (trials, time, neurons)
-            Recorded activity; NaN where a bin is missing.
+        activity : array_like, shape (trials, time, neurons), or list of (time, neurons)
+            Recorded activity; NaN where a bin is missing. A list holds trials of unequal length;
+            inputs and outputs are then lists too.
         inputs : array_like, shape (trials, time, n_in)
             Inputs.
         outputs : array_like, shape (trials, time, n_out), optional
@@ -215,13 +246,17 @@ class LowRankRNN(BaseEstimator):
         InputError
             Settings, shapes or data that cannot be used.
         """
-        y, x = check_data(self, activity, inputs)
-        z, out = check_outputs(outputs, readout, y)
+        bins = lengths(activity)
+        y, x, kept = check_data(self, activity, inputs)
+        z, out = check_outputs(outputs, readout, len(kept), y, bins)
         problem = self._problem(y, x)
-        trials, neurons = part(y)
+        trials, neurons = part(y, counts(self))
         some = self._problem(y[trials][:, :, neurons], x[trials])
         rng = np.random.default_rng(self.seed)
         solution = find_best(problem, some, self.n_starts, self.max_iter, self.tol, rng)
+        if solution is not None and self.noise == "negative-binomial":
+            solution = settle_dispersion(problem, solution, self.max_iter, self.tol)
+            problem = with_dispersion(problem, solution.dispersion)
         if solution is None:
             raise InputError(
                 "no start gave a finite fit; check dt and tau (dt/tau well below 2), the size of "
@@ -236,24 +271,26 @@ class LowRankRNN(BaseEstimator):
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        self._keep(problem, solution, y, x, out, z)
+        self.silent_ = ~kept
+        self._keep(problem, solution, x, out, z)
         return self
 
-    def predict(self, inputs: npt.ArrayLike) -> Array:
+    def predict(self, inputs: npt.ArrayLike) -> Any:
         """Predict activity for inputs.
 
         Parameters
         ----------
-        inputs : array_like, shape (trials, time, n_in)
+        inputs : array_like, shape (trials, time, n_in), or list of (time, n_in)
             Inputs.
 
         Returns
         -------
-        ndarray, shape (trials, time, neurons)
-            Predicted activity, in units of the training activity.
+        ndarray, shape (trials, time, neurons), or list of (time, neurons)
+            Expected activity, in units of the training activity (for counts, spikes per bin). NaN
+            for neurons that were set aside.
         """
         check_is_fitted(self, "overlaps_")
-        x = as_float_array("inputs", inputs, ndim=3)
+        x = as_float_array("inputs", padded("inputs", inputs), ndim=3)
         if x.shape[2] != self.n_in_:
             raise InputError(
                 f"inputs must have shape (trials, time, {self.n_in_}), as in fit; got {x.shape}"
@@ -262,36 +299,53 @@ class LowRankRNN(BaseEstimator):
         rolled = dynamics.roll(self._theta)
         if rolled is None:
             raise InputError("inputs drive the fitted network to infinity; are their units right?")
-        k = rolled[0].reshape(self._layout.n_base, -1)
-        flat = predicted(self._data, k, self._phi) * known_gain(self)
-        return np.ascontiguousarray(flat.T).reshape(*x.shape[:2], -1)
+        rows = np.arange(x.shape[0] * x.shape[1])
+        starts = np.arange(x.shape[0] + 1) * x.shape[1]
+        data = replace(self._data, rows=rows, trial_start=starts)
+        flat = predicted(data, data.flatten(rolled[0]), self._phi)
+        if not counts(self):
+            flat *= known_gain(self)
+        flat = spread_out(flat, ~self.silent_)
+        return trimmed(np.ascontiguousarray(flat.T).reshape(*x.shape[:2], -1), lengths(inputs))
 
-    def score(self, activity: npt.ArrayLike, inputs: npt.ArrayLike) -> float:
-        """Give the share of variance explained, R2, on held-out trials.
+    def score(self, activity: npt.ArrayLike, inputs: npt.ArrayLike, metric: str = "r2") -> float:
+        """Score predictions on held-out trials.
 
         Parameters
         ----------
-        activity : array_like, shape (trials, time, neurons)
+        activity : array_like, shape (trials, time, neurons), or list of (time, neurons)
             Activity; NaN where missing.
-        inputs : array_like, shape (trials, time, n_in)
+        inputs : array_like, shape (trials, time, n_in), or list of (time, n_in)
             Inputs.
+        metric : {"r2", "bits-per-spike", "log-likelihood"}
+            "r2": share of variance explained, 1 - SSE/SST, pooled over neurons, SST about the
+            training mean of each neuron. "bits-per-spike" (counts): log likelihood gained over
+            constant rates, those of the training data (with the same dispersion), over spikes
+            times log 2. "log-likelihood": mean over bins and neurons, nats.
 
         Returns
         -------
         float
-            1 - SSE/SST, pooled over neurons, SST about the training mean of each neuron.
+            The score, over the neurons that were not set aside.
+
+        Raises
+        ------
+        InputError
+            Shapes, counts or metric that cannot be used.
         """
         check_is_fitted(self, "overlaps_")
-        y = as_float_array("activity", activity, ndim=3, finite=False)
+        bins = lengths(activity)
+        y = as_float_array("activity", padded("activity", activity), ndim=3, finite=False)
         if y.shape[2] != len(self.offset_):
             raise InputError(
                 f"activity must have the {len(self.offset_)} neurons of fit on its last axis "
                 f"(trials, time, neurons); got {y.shape}"
             )
-        x = as_float_array("inputs", inputs, ndim=3)
+        x = as_float_array("inputs", padded("inputs", inputs, bins), ndim=3)
         check_leading_axes("inputs", x, y, "n_in")
-        error = np.nansum((y - self.predict(x)) ** 2)
-        return float(1 - error / np.nansum((y - self.activity_mean_) ** 2))
+        if counts(self):
+            check_counts(y)
+        return scoring.score(self, y, self.predict(x), metric)
 
     def _problem(self, y: Array, x: Array) -> Problem:
         """Lay out the fit."""
@@ -309,13 +363,20 @@ class LowRankRNN(BaseEstimator):
             3 * float(self.dt) if isinstance(self.tau, str) else float(self.tau),
             0.0 if isinstance(self.latency, str) else float(self.latency),
         )
+        count = None
+        if counts(self):
+            gain = known_gain(self)
+            count = CountNoise(self.link == "softplus", np.zeros(y.shape[2]), gain)
         data = Data.from_activity(
-            y / known_gain(self),
-            offset=bool(self.offset),
+            y,
+            offset=bool(self.offset) or counts(self),
             gain=fits_gain(self),
             saturating=self.nonlinearity == "erf" and self.observed == "rate",
             ridge=None if isinstance(self.ridge, str) else float(self.ridge),
             threads=self.n_jobs,
+            count=count,
+            fading=0.0 if self.decay is None else float(np.exp(-self.dt / self.decay)),
+            unit=1.0 if counts(self) else known_gain(self),
         )
         return Problem(data, dynamics, self.neurons == "sample")
 
@@ -323,7 +384,6 @@ class LowRankRNN(BaseEstimator):
         self,
         problem: Problem,
         solution: Solution,
-        y: Array,
         x: Array,
         outputs: Array | None,
         readout: Array | None,
@@ -334,7 +394,10 @@ class LowRankRNN(BaseEstimator):
         zb = np.full((1, problem.layout.n_base), np.nan)
         zz = np.full((1, 1), np.nan)
         loadings = linear.phi[:, problem.data.n_lead :]
+        kept = ~self.silent_
+        whole = readout
         if readout is not None:
+            readout = readout[kept]
             zb, zz = readout.T @ loadings / len(loadings), readout.T @ readout / len(loadings)
         elif outputs is not None:
             output_fit = bootstrap.fit_outputs(problem, solution.theta, outputs)
@@ -350,8 +413,8 @@ class LowRankRNN(BaseEstimator):
             )
         ]
         self._set_tables(best, draws, problem, outputs is not None, readout is not None)
-        self._set_fit(problem, solution, best, q, y, x)
-        self.z_ = readout
+        self._set_fit(problem, solution, best, q, x)
+        self.z_ = whole
         if readout is None and outputs is not None:
             base = np.concatenate([self.m_, self.u_], axis=1)
             self.z_ = base @ np.linalg.lstsq(best.bb, best.zb.T, rcond=1e-12)[0]
@@ -392,7 +455,7 @@ class LowRankRNN(BaseEstimator):
         )
 
     def _set_fit(
-        self, problem: Problem, solution: Solution, best: Raw, q: Array, y: Array, x: Array
+        self, problem: Problem, solution: Solution, best: Raw, q: Array, x: Array
     ) -> None:
         """Set loadings, noise and what `predict` needs."""
         data, layout = problem.data, problem.layout
@@ -410,17 +473,27 @@ class LowRankRNN(BaseEstimator):
         self._phi, self._layout = phi, layout
         self._theta = layout.regauge(solution.theta, q)
         self.n_in_ = n_in
-        self.m_, self.u_ = phi[:, lead : lead + n_in], phi[:, lead + n_in :]
-        ones = np.ones(data.n_neurons)
-        self.offset_ = phi[:, 0] * known_gain(self) if data.offset else 0.0 * ones
-        self.gain_ = phi[:, int(data.offset)] if data.gain else known_gain(self) * ones
-        self.noise_variance_ = noise_variance(data, solution.at) * known_gain(self) ** 2
+        unit = 1.0 if counts(self) else known_gain(self)
+        ones, kept = np.ones(data.n_neurons), ~self.silent_
+        loadings = spread_out(phi[:, lead:], kept)
+        self.m_, self.u_ = loadings[:, :n_in], loadings[:, n_in:]
+        gain = phi[:, int(data.offset)] if data.gain else known_gain(self) * ones
+        variance = noise_variance(data, solution.at) * unit**2
+        dispersion = np.nan * ones
+        self.log_likelihood_ = -solution.objective
+        if data.count is not None:
+            variance, dispersion = np.nan * ones, data.count.dispersion
+            constant = log_likelihood_constant(data.activity, dispersion)
+            self.log_likelihood_ = float(constant.sum() - 0.5 * solution.at.squares.sum())
+        self.offset_ = spread_out(phi[:, 0] * unit if data.offset else 0.0 * ones, kept)
+        self.gain_ = spread_out(gain, kept)
+        self.noise_variance_ = spread_out(variance, kept)
+        self.dispersion_ = spread_out(dispersion, kept)
+        self.activity_mean_ = spread_out(data.activity.sum(axis=1) / data.counts * unit, kept)
         self.tau_, self.latency_ = problem.dynamics.times(solution.theta)
         self.vm_, self.vu_, self.bb_ = best.vm, best.vu, best.bb
         rolled = problem.dynamics.roll(self._theta)
         k = np.zeros((layout.n_base, *x.shape[:2])) if rolled is None else rolled[0]
         k = np.moveaxis(k, 0, 2)
         self.k_ = (k[:, :, :n_in], k[:, :, n_in:])
-        self.activity_mean_ = np.nanmean(y, axis=(0, 1))
         self.converged_, self.n_iter_ = solution.converged, solution.iterations
-        self.log_likelihood_ = -solution.objective

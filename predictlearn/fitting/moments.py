@@ -30,7 +30,12 @@ _NO_INFORMATION = 1e-40
 
 
 def noise_variance(data: Data, at: Blocks) -> Array:
-    """Return the noise variance of each neuron, for the coefficients spent on it."""
+    """Return the noise variance of each neuron, for the coefficients spent on it.
+
+    1 for counts, whose normal equations are Fisher information as they stand.
+    """
+    if data.count is not None:
+        return np.ones(data.n_neurons)
     spent = at.phi.shape[1]
     return np.asarray(at.squares / np.maximum(data.counts - spent, 1.0))
 

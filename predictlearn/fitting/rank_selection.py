@@ -1,4 +1,4 @@
-"""Choose the rank by cross-validation over trials."""
+"""Choose the rank by cross-validation: on held-out trials, on held-out neurons, or on both."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import numpy.typing as npt
 import pandas as pd
 from joblib import Parallel, delayed
 
-from predictlearn.checks import as_float_array, positive_int
+from predictlearn.checks import positive_int
 from predictlearn.errors import ConvergenceWarning, InputError, choice
 from predictlearn.fitting.ceiling import trial_folds
+from predictlearn.fitting.cosmoothing import cosmooth, needs_counts
 from predictlearn.fitting.low_rank_rnn import LowRankRNN
-from predictlearn.recordings.entry import check_activity, check_leading_axes
+from predictlearn.fitting.rollout import paired_trials
+from predictlearn.recordings.entry import check_activity
 
 __all__ = ["RankSelection", "select_rank"]
 
@@ -28,17 +30,20 @@ class RankSelection:
     Parameters
     ----------
     rank : int
-        The rank chosen by the rule.
+        The rank chosen by the rule. With held-out trials and neurons both: the smallest that
+        suffices for each of the two.
     best_rank : int
-        The rank of the highest mean held-out R2.
+        The rank of the highest mean held-out score; the higher of the two where there are two.
     summary : DataFrame
-        One row a rank: rank, mean and standard_error of R2 over folds, converged (share), and
-        short and short_error, by how much it falls short of the best rank on the same folds and
-        the standard error of that difference.
+        One row a rank: rank, mean and standard_error of the score over folds, converged (share),
+        and short and short_error, by how much it falls short of the best rank on the same folds
+        and the standard error of that difference. With both, a first column hold_out, and one row
+        for each of the two.
     table : DataFrame
-        One row a fit: rank, fold, r2, converged.
+        One row a fit: rank, fold, the score (r2 or bits_per_spike), converged. With both, a first
+        column hold_out.
     settings : dict
-        Settings of the fits, cv and seed.
+        Settings of the fits, cv and seed, hold_out, metric and rule.
     """
 
     rank: int
@@ -49,32 +54,41 @@ class RankSelection:
 
 
 def select_rank(
-    activity: npt.ArrayLike,
-    inputs: npt.ArrayLike,
+    activity: Any,
+    inputs: Any,
     ranks: Sequence[int] = (1, 2, 3),
     cv: int = 5,
     seed: int = 0,
     groups: npt.ArrayLike | None = None,
     n_jobs: int = 1,
     rule: str = "one-se",
+    hold_out: str = "trials",
+    metric: str = "r2",
     **settings: Any,
 ) -> RankSelection:
-    """Choose the rank by held-out R2 with the one-standard-error rule.
+    """Choose the rank by held-out score with the one-standard-error rule.
 
-    The rule takes the smallest rank whose mean R2 is within one standard error of the best. Folds
-    differ in how much there is to explain, which all ranks share; the paired rule looks at the
-    differences on the same folds instead, and so keeps smaller gains.
+    The rule takes the smallest rank whose mean score is within one standard error of the best.
+    Folds differ in how much there is to explain, which all ranks share; the paired rule looks at
+    the differences on the same folds instead, and so keeps smaller gains.
+
+    Held-out trials ask whether a rank predicts the recorded neurons on new trials. Held-out
+    neurons (co-smoothing) ask whether it predicts neurons that had no say in the dynamics: these
+    are fitted to the other neurons on the training trials, held-out neurons are regressed on their
+    reduced activity k there, and predicted on the test trials. With known inputs k needs no neuron
+    on the test trials.
 
     Parameters
     ----------
-    activity : array_like, shape (trials, time, neurons)
+    activity : array_like, shape (trials, time, neurons), or list of (time, neurons)
         Activity; NaN where missing.
-    inputs : array_like, shape (trials, time, n_in)
+    inputs : array_like, shape (trials, time, n_in), or list of (time, n_in)
         Inputs.
     ranks : sequence of int
         Ranks to compare.
     cv : int
-        Folds over trials.
+        Folds over trials; with held-out neurons, fold f leaves out the f-th part of the trials and
+        the f-th part of the neurons.
     seed : int
         Seed of the split and the fits.
     groups : array_like, shape (trials,), optional
@@ -83,6 +97,10 @@ def select_rank(
         Processes.
     rule : {"one-se", "paired"}
         Standard error of the best rank's mean, or of the difference from the best rank.
+    hold_out : {"trials", "neurons", "both"}
+        What is held out. Both: the rank is the smallest that the rule accepts on each.
+    metric : {"r2", "bits-per-spike"}
+        The score; bits per spike for counts only (noise="poisson" or "negative-binomial").
     **settings : object
         Further settings of `LowRankRNN` (nonlinearity, dt, tau, observed, latency, offset, ...).
 
@@ -104,62 +122,101 @@ def select_rank(
     >>> y = x * rng.normal(size=8) + rng.normal(size=(12, 15, 8))
     >>> select_rank(y, x, ranks=(1, 2), cv=3, dt=0.05, tau=0.06).rank
     1
+    >>> found = select_rank(y, x, ranks=(1, 2), cv=3, hold_out="both", dt=0.05, tau=0.06)
+    >>> found.rank, found.summary["hold_out"].unique().tolist()
+    (1, ['trials', 'neurons'])
     """
     choice("rule", rule, ("one-se", "paired"))
-    y = as_float_array("activity", activity, ndim=3, finite=False)
-    x = as_float_array("inputs", inputs, ndim=3)
+    choice("hold_out", hold_out, ("trials", "neurons", "both"))
+    needs_counts(metric, str(settings.get("noise", "gaussian")))
+    y, x = paired_trials(activity, inputs)
     check_activity(y)
-    check_leading_axes("inputs", x, y, "n_in")
     chosen = sorted({positive_int("ranks", r) for r in ranks})
     if not chosen:
         raise InputError("ranks must name at least one rank; got none")
-    if chosen[-1] > y.shape[2]:
-        raise InputError(
-            f"ranks must be at most the number of neurons ({y.shape[2]}); got {chosen}"
-        )
     folds = trial_folds(len(y), cv, seed, groups)
+    ways = ("trials", "neurons") if hold_out == "both" else (hold_out,)
+    parts = np.zeros(y.shape[2], dtype=np.intp)
+    fitted = y.shape[2]
+    if "neurons" in ways:
+        if y.shape[2] < cv:
+            raise InputError(
+                f"cv must be at most the number of neurons ({y.shape[2]}) where neurons are held "
+                f"out; got {cv}"
+            )
+        parts = trial_folds(y.shape[2], cv, seed + 1)
+        fitted -= int(np.bincount(parts).max())
+    if chosen[-1] > fitted:
+        held = "" if fitted == y.shape[2] else "without those held out "
+        raise InputError(
+            f"ranks must be at most the number of neurons {held}({fitted}); got {chosen}"
+        )
     settings = {**settings, "n_bootstrap": 0, "seed": seed}
-    jobs = [(rank, fold) for rank in chosen for fold in range(cv)]
+    jobs = [(way, rank, fold) for way in ways for rank in chosen for fold in range(cv)]
     rows = Parallel(n_jobs=n_jobs)(
-        delayed(_one)(rank, fold, y, x, folds, settings) for rank, fold in jobs
+        delayed(_one)(way, rank, fold, y, x, folds, parts, metric, settings)
+        for way, rank, fold in jobs
     )
-    table = pd.DataFrame(rows, columns=["rank", "fold", "r2", "converged"])
+    score = metric.replace("-", "_")
+    table = pd.DataFrame(rows, columns=["hold_out", "rank", "fold", score, "converged"])
+    verdicts = [_verdict(table[table["hold_out"] == way], score, cv, rule) for way in ways]
+    summary = pd.concat([each[2] for each in verdicts], keys=ways, names=["hold_out"])
+    summary = summary.reset_index(level=0).reset_index(drop=True)
+    if hold_out != "both":
+        table, summary = table.drop(columns="hold_out"), summary.drop(columns="hold_out")
+    return RankSelection(
+        rank=max(each[0] for each in verdicts),
+        best_rank=max(each[1] for each in verdicts),
+        summary=summary,
+        table=table,
+        settings={**settings, "cv": cv, "rule": rule, "hold_out": hold_out, "metric": metric},
+    )
+
+
+def _verdict(table: pd.DataFrame, score: str, cv: int, rule: str) -> tuple[int, int, pd.DataFrame]:
+    """Return the rank chosen, the best one and the summary of one way of holding out."""
     grouped = table.groupby("rank")
     summary = pd.DataFrame(
         {
-            "mean": grouped["r2"].mean(),
-            "standard_error": grouped["r2"].std(ddof=1) / np.sqrt(cv),
+            "mean": grouped[score].mean(),
+            "standard_error": grouped[score].std(ddof=1) / np.sqrt(cv),
             "converged": grouped["converged"].mean(),
         }
     ).reset_index()
     best = int(summary["mean"].to_numpy().argmax())
-    by_fold = table.pivot(index="fold", columns="rank", values="r2")[summary["rank"]]
+    by_fold = table.pivot(index="fold", columns="rank", values=score)[summary["rank"]]
     short = by_fold.iloc[:, [best]].to_numpy() - by_fold.to_numpy()
     summary["short"] = short.mean(axis=0)
     summary["short_error"] = short.std(axis=0, ddof=1) / np.sqrt(cv)
     error = summary["standard_error"].iloc[best] if rule == "one-se" else summary["short_error"]
     within = summary.loc[summary["short"] <= error, "rank"]
-    return RankSelection(
-        rank=int(within.min()),
-        best_rank=int(summary["rank"].iloc[best]),
-        summary=summary,
-        table=table,
-        settings={**settings, "cv": cv, "rule": rule},
-    )
+    return int(within.min()), int(summary["rank"].iloc[best]), summary
 
 
 def _one(
+    way: str,
     rank: int,
     fold: int,
     y: npt.NDArray[np.float64],
     x: npt.NDArray[np.float64],
     folds: npt.NDArray[np.intp],
+    parts: npt.NDArray[np.intp],
+    metric: str,
     settings: dict[str, Any],
-) -> tuple[int, int, float, bool]:
+) -> tuple[str, int, int, float, bool]:
     """Fit one rank without one fold; score on it."""
     train, test = folds != fold, folds == fold
+    kept = parts != fold if way == "neurons" else np.ones(len(parts), dtype=bool)
     with warnings.catch_warnings():
         # Reported in the table instead, one row a fit.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        fit = LowRankRNN(rank=rank, **settings).fit(y[train], x[train])
-    return rank, fold, fit.score(y[test], x[test]), bool(fit.converged_)
+        fit = LowRankRNN(rank=rank, **settings).fit(y[train][:, :, kept], x[train])
+    if way == "neurons":
+        score = cosmooth(
+            fit, y[train][:, :, ~kept], x[train], y[test][:, :, ~kept], x[test], metric
+        )
+    elif metric == "r2":
+        score = fit.score(y[test], x[test])
+    else:
+        score = fit.score(y[test], x[test], metric=metric)
+    return way, rank, fold, float(score), bool(fit.converged_)

@@ -4,7 +4,8 @@ The objective is the Gaussian likelihood with one noise variance a neuron, profi
 
     f = 1/2 sum_i n_i log(SSE_i / n_i) + N/2 [tr(C^-1 C_load) - log det(C^-1 C_load) - dim].
 
-The second term is there for erf only. The gain depends on S_bb of the whole population, of which
+Counts have their own negative log likelihood as the first term, the normal equations being Fisher
+information and score. The second term is there for erf only. The gain depends on S_bb of the whole population, of which
 the recorded neurons are a sample: N Gaussian loadings of covariance C = S_bb + E, E their mean
 estimation error, whose second moments are C_load. So the loadings know S_bb to within sampling,
 and the dynamics know the rest. The gap C - C_load has sampling precision Omega in a Newton step.
@@ -93,6 +94,8 @@ class Solution:
         Whether that is negligible.
     iterations : int
         Steps tried.
+    dispersion : ndarray, shape (neurons,), or None
+        Dispersion of a negative binomial that was fitted along.
     """
 
     theta: Array
@@ -101,6 +104,7 @@ class Solution:
     decrement: float
     converged: bool
     iterations: int
+    dispersion: Array | None = None
 
 
 def _evaluate(problem: Problem, theta: Array, phi: Array | None) -> Blocks | None:
@@ -119,12 +123,16 @@ def _evaluate(problem: Problem, theta: Array, phi: Array | None) -> Blocks | Non
 
 
 def _weights(data: Data, at: Blocks, floor: Array) -> Array:
-    """Return the weight of each neuron, the inverse of its noise variance."""
+    """Return the weight of each neuron, the inverse of its noise variance; 1 for counts."""
+    if data.count is not None:
+        return np.ones(data.n_neurons)
     return np.asarray(data.counts / (at.squares + at.penalty + floor))
 
 
 def _likelihood(data: Data, at: Blocks, floor: Array) -> float:
     """Return the first term of f."""
+    if data.count is not None:
+        return float(0.5 * np.sum(at.squares + at.penalty))
     variance = (at.squares + at.penalty + floor) / data.counts
     return float(0.5 * np.sum(data.counts * np.log(variance)))
 
@@ -178,7 +186,7 @@ def solve(
     theta : ndarray, shape (q,)
         Start.
     phi : ndarray, shape (neurons, p), or None
-        Start of the coefficients (erf rates only).
+        Start of the coefficients (erf rates and counts only).
     max_iter : int
         Largest number of steps tried.
     tol : float
@@ -342,7 +350,7 @@ def _moment_system(problem: Problem, theta: Array, at: Blocks, back: Array) -> t
 
 
 def solve_inner(problem: Problem, theta: Array, phi: Array, steps: int) -> Array:
-    """Improve the coefficients of erf rates at fixed dynamics, each neuron by itself.
+    """Improve nonlinear coefficients at fixed dynamics, each neuron by itself.
 
     Parameters
     ----------

@@ -1,8 +1,9 @@
 """Where the fit starts, and the way from there to the best fit.
 
 Linear dynamics are searched first, from several random starts, on a few principal components of
-the activity, which is fast. For erf the best of them are turned into starts that allow for
-saturation, compared on a part of the data, and the best is followed on all of it.
+the activity (for counts of their square roots), which is fast. For erf and for counts the best of
+them are turned into starts that allow for saturation and for the link, compared on a part of the
+data, and the best is followed on all of it.
 """
 
 from __future__ import annotations
@@ -12,17 +13,26 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from predictlearn.fitting.counts import fit_dispersion, inverse_link, log_likelihood_constant
 from predictlearn.fitting.dynamics import Dynamics, Layout
-from predictlearn.fitting.inner import Data, blocks
+from predictlearn.fitting.inner import Data, blocks, predicted
 from predictlearn.fitting.moments import positive_part
 from predictlearn.fitting.solver import Problem, Solution, solve, solve_inner, whiten
 
-__all__ = ["find_best", "part"]
+__all__ = ["find_best", "part", "settle_dispersion", "with_dispersion"]
 
 Array = npt.NDArray[np.float64]
 
 # Enough to tell good starts from bad ones.
 _SOME_TRIALS, _SOME_NEURONS, _SOME_STEPS = 30, 60, 25
+# Counts say less.
+_COUNT_TRIALS = 60
+# Rounds in which dispersion and everything else are fitted in turn; they hardly depend on each other.
+_DISPERSION_ROUNDS = 6
+# Above this number of neurons their covariance is not worth its cost; rounds of the alternative.
+_MANY_NEURONS, _ROUNDS = 400, 5
+# Steps of the regression of counts, from no loadings at all.
+_COUNT_STEPS = 8
 
 
 # What overflows on the way is refused as a step, so there is nothing to warn of.
@@ -42,7 +52,7 @@ def find_best(
     problem : Problem
         The fit.
     some : Problem
-        The same on a part of the data, see `part`; for erf only.
+        The same on a part of the data, see `part`; for erf and counts.
     n_starts : int
         Number of starts.
     max_iter : int
@@ -58,29 +68,87 @@ def find_best(
         The best fit; None where every start ran away.
     """
     linear = _search_linear(problem, n_starts, max_iter, tol, rng)
-    if not problem.layout.erf:
+    if not (problem.layout.erf or problem.data.count):
         ends = [solve(problem, whiten(problem, s.theta)[0], None, max_iter, tol) for s in linear]
         return _best(ends)
     ends = []
     for start in linear[:2]:
-        for weaken in (True, False):
+        for weaken in (True, False) if problem.layout.erf else (False,):
             theta, phi = _saturate(some, start.theta, weaken)
             ends.append(solve(some, theta, phi, min(_SOME_STEPS, max_iter), tol))
     best = _best(ends)
     if best is None:
         return None
     theta = whiten(problem, best.theta)[0]
-    phi = _coefficients(problem, theta) if problem.data.saturating else None
-    return _best([solve(problem, theta, phi, max_iter, tol)])
+    phi = _coefficients(problem, theta) if problem.data.iterated else None
+    return solve(problem, theta, phi, max_iter, tol)
 
 
-def part(activity: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+def with_dispersion(problem: Problem, dispersion: Array) -> Problem:
+    """Return the same fit with other dispersions."""
+    if problem.data.count is None:
+        return problem
+    count = replace(problem.data.count, dispersion=dispersion)
+    return replace(problem, data=replace(problem.data, count=count))
+
+
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
+def settle_dispersion(problem: Problem, solution: Solution, max_iter: int, tol: float) -> Solution:
+    """Fit the dispersions of a negative binomial and all else in turn, from a Poisson fit.
+
+    Parameters
+    ----------
+    problem : Problem
+        The fit.
+    solution : Solution
+        Its solution without dispersion.
+    max_iter : int
+        Steps in each round.
+    tol : float
+        Stop when a round raises the log likelihood by less.
+
+    Returns
+    -------
+    Solution
+        With the dispersions.
+    """
+    data = problem.data
+    if data.count is None:
+        return solution
+    dispersion, before = data.count.dispersion, np.inf
+    for _ in range(_DISPERSION_ROUNDS):
+        rolled = problem.dynamics.roll(solution.theta)
+        if rolled is None:
+            break
+        rate = predicted(data, data.flatten(rolled[0]), solution.at.phi)
+        dispersion = fit_dispersion(data.activity, data.seen, rate, dispersion)
+        again = solve(
+            with_dispersion(problem, dispersion), solution.theta, solution.at.phi, max_iter, tol
+        )
+        if again is None:
+            break
+        solution = replace(
+            again,
+            dispersion=dispersion,
+            objective=again.objective
+            - float(log_likelihood_constant(data.activity, dispersion).sum()),
+            iterations=solution.iterations + again.iterations,
+        )
+        if before - solution.objective < tol:
+            break
+        before = solution.objective
+    return solution
+
+
+def part(activity: Array, counts: bool = False) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Choose trials and neurons, evenly spaced, on which to compare starts.
 
     Parameters
     ----------
     activity : ndarray, shape (trials, time, neurons)
         Activity.
+    counts : bool
+        Whether it is counts: then neurons are taken from the busier half, which fill their bins.
 
     Returns
     -------
@@ -88,11 +156,14 @@ def part(activity: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
         Trials and neurons.
     """
     n_trials, _, n_neurons = activity.shape
-    trials = np.unique(np.linspace(0, n_trials - 1, min(n_trials, _SOME_TRIALS)).astype(np.intp))
-    neurons = np.unique(
-        np.linspace(0, n_neurons - 1, min(n_neurons, _SOME_NEURONS)).astype(np.intp)
-    )
-    return trials, neurons
+    some = _COUNT_TRIALS if counts else _SOME_TRIALS
+    trials = np.unique(np.linspace(0, n_trials - 1, min(n_trials, some)).astype(np.intp))
+    among = np.arange(n_neurons)
+    if counts and n_neurons > _SOME_NEURONS:
+        total = np.nansum(activity[trials], axis=(0, 1))
+        among = np.argsort(-total, kind="stable")[: max(n_neurons // 2, _SOME_NEURONS)]
+    chosen = np.linspace(0, len(among) - 1, min(len(among), _SOME_NEURONS)).astype(np.intp)
+    return trials, np.unique(among[chosen])
 
 
 def _best(ends: list[Solution | None]) -> Solution | None:
@@ -141,25 +212,72 @@ def _search_linear(
     return kept[:3]
 
 
+def _plain(data: Data) -> Data:
+    """Return the data of a linear Gaussian fit; of counts the roots, whose noise is even."""
+    if data.count is None:
+        return replace(data, saturating=False, gain=False)
+    roots = np.sqrt(data.activity + 0.375)
+    if data.seen is not None:
+        roots *= data.seen
+    return replace(data, activity=roots, saturating=False, gain=False, count=None)
+
+
 def _components(data: Data, layout: Layout) -> Data:
-    """Replace the neurons by their leading principal components, which hold all the signal."""
+    """Replace the neurons by their leading principal components, which hold all the signal.
+
+    What is missing is filled with the neuron's mean: good enough for a start.
+    """
     keep = layout.n_base + layout.rank + 3
-    plain = replace(data, saturating=False, gain=False)
-    if data.seen is not None or data.n_neurons <= keep:
+    plain = _plain(data)
+    if data.n_neurons <= keep:
         return plain
-    scale = np.sqrt(np.maximum(data.total_squares() / data.counts, 1e-300))
-    scaled = data.activity / scale[:, None]
-    centred = scaled - scaled.mean(axis=1, keepdims=True) if data.offset else scaled
-    values, vectors = np.linalg.eigh(centred @ centred.T)
-    vectors = vectors[:, -keep:][:, values[-keep:] > 1e-10 * values[-1]]
-    return replace(plain, activity=np.ascontiguousarray(vectors.T @ scaled))
+    y, mean = plain.activity, plain.activity.sum(axis=1) / plain.counts
+    if plain.seen is not None:
+        y = np.where(plain.seen, y, mean[:, None])
+    weight = 1 / np.sqrt(np.maximum(plain.total_squares() / plain.counts, 1e-300))
+    shift = mean if data.offset else np.zeros_like(mean)
+    vectors = _leading(y, weight, shift, keep)
+    activity = np.ascontiguousarray((vectors * weight[:, None]).T @ y)
+    return replace(plain, activity=activity, seen=None)
 
 
-def _regressed(problem: Problem, k: Array) -> Array:
-    """Return the coefficients of a linear regression of the activity on k."""
-    plain = replace(problem.data, saturating=False, gain=False)
-    none = np.zeros((len(k), 0, k.shape[1]))
-    return blocks(plain, replace(problem.layout, erf=False), k, none, None).phi
+def _leading(y: Array, weight: Array, shift: Array, keep: int) -> Array:
+    """Return leading principal axes of weight (y - shift), (neurons, at most keep).
+
+    By subspace iteration where the covariance of all neurons would cost more.
+    """
+    n = len(y)
+    if n <= _MANY_NEURONS:
+        gram = y @ y.T - y.shape[1] * np.outer(shift, shift)
+        values, vectors = np.linalg.eigh(gram * np.outer(weight, weight))
+        return np.asarray(vectors[:, -keep:][:, values[-keep:] > 1e-10 * values[-1]])
+    axes = np.random.default_rng(0).normal(size=(n, keep + 6))
+    for _ in range(_ROUNDS):
+        axes, _ = np.linalg.qr(axes)
+        scaled = axes * weight[:, None]
+        along = scaled.T @ y - (shift @ scaled)[:, None]
+        axes = weight[:, None] * (y @ along.T - np.outer(shift, along.sum(axis=1)))
+    return np.asarray(np.linalg.svd(axes, full_matrices=False)[0][:, :keep])
+
+
+def _regressed(problem: Problem, theta: Array) -> Array:
+    """Return offset and loadings of a regression of every neuron on k, saturation left out.
+
+    Of counts they are those of the link's argument.
+    """
+    data, layout = problem.data, replace(problem.layout, erf=False)
+    plain = replace(data, saturating=False, gain=False)
+    rolled = problem.dynamics.roll(theta)
+    if rolled is None:
+        return np.zeros((data.n_neurons, plain.n_lead + layout.n_base))
+    k = plain.flatten(rolled[0])
+    if data.count is None:
+        none = np.zeros((len(k), 0, k.shape[1]))
+        return blocks(plain, layout, k, none, None).phi
+    rate = data.activity.sum(axis=1) / data.counts
+    phi = np.zeros((data.n_neurons, plain.n_lead + layout.n_base))
+    phi[:, 0] = inverse_link(rate, data.count.softplus)
+    return solve_inner(replace(problem, data=plain), theta, phi, _COUNT_STEPS)
 
 
 def _unsaturated(loadings: Array, k: Array, saturating: bool) -> tuple[Array, float]:
@@ -174,45 +292,50 @@ def _unsaturated(loadings: Array, k: Array, saturating: bool) -> tuple[Array, fl
 
 
 def _coefficients(problem: Problem, theta: Array) -> Array:
-    """Return starting coefficients of erf rates for given dynamics."""
+    """Return starting coefficients of erf rates or counts for given dynamics."""
     data = problem.data
+    regressed = _regressed(problem, theta)
     rolled = problem.dynamics.roll(theta)
     if rolled is None:
         return np.zeros((data.n_neurons, data.n_lead + problem.layout.n_base))
-    k = data.flatten(rolled[0])
-    regressed = _regressed(problem, k)
+    if not data.saturating:
+        return regressed
     at = int(data.offset)
-    loadings, _ = _unsaturated(regressed[:, at:], k, True)
+    loadings, k = regressed[:, at:], data.flatten(rolled[0])
     parts = [regressed[:, :at]]
     if data.gain:
-        parts.append(np.ones((data.n_neurons, 1)))
-    phi = np.concatenate([*parts, loadings], axis=1)
-    return solve_inner(problem, theta, phi, 6)
+        gain = np.ones((data.n_neurons, 1))
+        if data.count is not None:
+            # so large that what is seen does not saturate it
+            gain = np.maximum(1.0, 1.5 * (loadings @ k).std(axis=1, keepdims=True))
+        parts.append(gain)
+        loadings = loadings / gain
+    loadings, _ = _unsaturated(loadings, k, True)
+    return solve_inner(problem, theta, np.concatenate([*parts, loadings], axis=1), 6)
 
 
 def _saturate(problem: Problem, linear_theta: Array, weaken: bool) -> tuple[Array, Array | None]:
-    """Turn linear dynamics into a start for erf; ``weaken`` allows for the mean gain."""
-    layout = problem.layout
-    plain = Problem(
-        problem.data,
-        replace(problem.dynamics, layout=replace(layout, erf=False)),
-        problem.sampled,
+    """Turn linear dynamics into a start for erf or counts; ``weaken`` allows for the mean gain."""
+    layout, data = problem.layout, problem.data
+    plain = replace(
+        problem, dynamics=replace(problem.dynamics, layout=replace(layout, erf=False))
     )
     theta = whiten(plain, linear_theta)[0]
+    regressed = _regressed(plain, theta)
+    if not layout.erf:
+        return theta, regressed
     vm, vu, _ = plain.layout.unpack(theta)
     tau, latency = plain.dynamics.times(theta)
     rolled = plain.dynamics.roll(theta)
     if rolled is None:
         rolled = (np.zeros((layout.n_base, *problem.dynamics.inputs.shape[:2])), np.zeros(0))
-    k = problem.data.flatten(rolled[0])
-    regressed = _regressed(problem, k)[:, int(problem.data.offset) :]
-    loadings, gain = _unsaturated(regressed, k, problem.data.saturating)
+    k = rolled[0].reshape(layout.n_base, -1)
+    loadings, gain = _unsaturated(regressed[:, int(data.offset) :], k, data.saturating)
     bb = positive_part(loadings.T @ loadings / len(loadings))
     lift = 1 / gain if weaken else 1.0
     start = layout.pack(vm * lift, vu * lift, bb, tau, latency)
-    if not problem.data.saturating:
+    if not data.iterated:
         return start, None
     phi = _coefficients(problem, start)
-    lead = problem.data.n_lead
-    bb = positive_part(phi[:, lead:].T @ phi[:, lead:] / len(phi))
+    bb = positive_part(phi[:, data.n_lead :].T @ phi[:, data.n_lead :] / len(phi))
     return layout.pack(vm * lift, vu * lift, bb, tau, latency), phi

@@ -23,8 +23,8 @@ from predictlearn.published.flip_flop_runs import (
     direct_course,
     gaussianity_table,
 )
-from predictlearn.published.gaussianity import gaussian_bands
 from predictlearn.published.runs import announce, load, run, spread
+from predictlearn.theory.gaussianity import gaussian_bands
 from predictlearn.theory.names import PATHWAYS
 
 __all__ = ["RESULT"]

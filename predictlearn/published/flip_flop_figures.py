@@ -10,8 +10,8 @@ from scipy import special
 
 from predictlearn.published.drawing import Line, overlap_panels
 from predictlearn.published.flip_flop_runs import BEFORE, COURSES, Runs
-from predictlearn.published.gaussianity import gaussian_bands, standardised
 from predictlearn.reporting.style import COLOURS, FAINT, INK, SOFT, new_figure, row_axis, styled
+from predictlearn.theory.gaussianity import gaussian_bands, standardised
 from predictlearn.theory.names import PATHWAYS
 
 if TYPE_CHECKING:

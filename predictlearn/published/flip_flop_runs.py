@@ -10,14 +10,14 @@ import pandas as pd
 from predictlearn.network.activity import run_network
 from predictlearn.protocol import Protocol, ProtocolResult
 from predictlearn.published.courses import follow, phase_seed
-from predictlearn.published.gaussianity import (
+from predictlearn.published.runs import along, start_loadings
+from predictlearn.theory.gaussianity import (
     gaussian_bands,
     kurtosis_change,
     measures,
     two_sided_p,
     upper_p,
 )
-from predictlearn.published.runs import along, start_loadings
 from predictlearn.theory.loadings import Loadings
 from predictlearn.theory.names import PATHWAYS
 from predictlearn.theory.reduced import simulate

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
+from scipy.signal import lfilter
 
 from predictlearn.checks import as_float_array, positive, positive_int
 from predictlearn.errors import InputError, choice
@@ -59,6 +62,12 @@ def simulate_recording(
     n_neurons: int = 200,
     r2: float = 0.7,
     network_size: int | None = None,
+    noise: str = "gaussian",
+    link: str = "exp",
+    rate: float = 1.0,
+    gain: float = 1.0,
+    dispersion: float = 0.3,
+    decay: float | None = None,
     seed: int = 0,
 ) -> Recording:
     """Simulate a noisy recording from a network of known overlaps.
@@ -85,13 +94,26 @@ def simulate_recording(
     network_size : int, optional
         Neurons of the network, of which ``n_neurons`` are recorded. Default: infinitely many, so
         that loadings are independent Gaussian draws and the reduced equations exact.
+    noise : {"gaussian", "poisson", "negative-binomial"}
+        Gaussian noise, or spike counts of mean link(offset + gain x), x what is observed.
+    link : {"exp", "softplus"}
+        For counts.
+    rate : float
+        Spikes per bin at x = 0, geometric mean over neurons, which differ by a factor of e^(1/2).
+    gain : float
+        Of all neurons, for counts and fluorescence.
+    dispersion : float
+        alpha of the negative binomial, Var = lam + alpha lam^2.
+    decay : float, optional
+        Decay time of fluorescence, seconds: c(t) = exp(-dt/decay) c(t-1) + x(t) before the noise.
     seed : int
         Seed.
 
     Returns
     -------
     Recording
-        Activity, inputs and noise-free outputs; metadata hold the true overlaps (``truth``).
+        Activity, inputs and noise-free outputs; metadata hold the true overlaps (``truth``) and, for
+        counts, the ``offset`` of each neuron.
 
     Raises
     ------
@@ -108,6 +130,16 @@ def simulate_recording(
     """
     x = as_float_array("inputs", inputs, ndim=3)
     choice("observed", observed, ("rate", "current"))
+    choice("noise", noise, ("gaussian", "poisson", "negative-binomial"))
+    choice("link", link, ("exp", "softplus"))
+    positive("rate", rate)
+    positive("gain", gain)
+    if noise == "negative-binomial":
+        positive("dispersion", dispersion)
+    if decay is not None:
+        positive("decay", decay)
+        if noise != "gaussian":
+            raise InputError(f"decay needs noise='gaussian'; got noise={noise!r}")
     positive_int("n_neurons", n_neurons, minimum=2)
     if not 0 < positive("r2", r2) <= 1:
         raise InputError(f"r2 must lie in (0, 1]; got {r2}")
@@ -133,10 +165,24 @@ def simulate_recording(
         kept = rng.permutation(network_size)[:n_neurons]
         signal = (run.h if observed == "current" else run.rates)[:, :, kept]
         outputs = run.outputs
-    variance = float(np.mean(np.var(signal, axis=(0, 1))))
-    noise = np.sqrt(variance * (1 - r2) / r2) * rng.normal(size=signal.shape)
+    extra: dict[str, Any] = {}
+    signal = gain * signal
+    if noise == "gaussian":
+        if decay is not None:
+            signal = lfilter([1.0], [1.0, -np.exp(-dt / decay)], signal, axis=1)
+        variance = float(np.mean(np.var(signal, axis=(0, 1))))
+        measured = signal + np.sqrt(variance * (1 - r2) / r2) * rng.normal(size=signal.shape)
+    else:
+        rest = rate * np.exp(0.5 * rng.normal(size=n_neurons))
+        offset = np.log(rest) if link == "exp" else rest + np.log(-np.expm1(-rest))
+        eta = offset + signal
+        mean = np.exp(eta) if link == "exp" else np.logaddexp(0.0, eta)
+        if noise == "negative-binomial":
+            mean = mean * rng.gamma(1 / dispersion, dispersion, size=mean.shape)
+        measured = rng.poisson(mean).astype(float)
+        extra = {"offset": offset.tolist()}
     return Recording.from_arrays(
-        signal + noise,
+        measured,
         x,
         dt=dt,
         outputs=outputs,
@@ -144,5 +190,6 @@ def simulate_recording(
         name="simulated",
         simulated=True,
         seed=seed,
+        **extra,
         truth={name: float(value) for name, value in overlaps.to_series().items()},
     )

@@ -17,7 +17,13 @@ __all__ = ["add_products", "mix", "row_products"]
 _FAST = {"contract", "reassoc", "nsz"}
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy")
+@njit(cache=True)
+def first_rows(n: int) -> int:
+    """Return how many of n rows the first loop takes: so many that fours are left."""
+    return n if n <= 5 else (n % 4 if n % 4 else 4)
+
+
+@njit(cache=True, fastmath=_FAST, error_model="numpy", forceinline=True)
 def mix(
     weights: np.ndarray,
     i: int,
@@ -37,14 +43,13 @@ def mix(
         _mix_one(weights, i + c, rows, n, width, out, o + c)
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy")
+@njit(cache=True, fastmath=_FAST, error_model="numpy", forceinline=True)
 def _mix_two(
     weights: np.ndarray, i: int, rows: np.ndarray, n: int, width: np.uintp, out: np.ndarray, o: int
 ) -> None:
     """Fill out[o] and out[o + 1]; see `mix`."""
-    j = n % 4
-    if j == 0:
-        j = 4
+    j = first_rows(n)
+    if j == 4:
         w0, w1, w2, w3 = weights[i, 0], weights[i, 1], weights[i, 2], weights[i, 3]
         x0, x1, x2, x3 = weights[i + 1, 0], weights[i + 1, 1], weights[i + 1, 2], weights[i + 1, 3]
         for p in range(width):
@@ -54,6 +59,22 @@ def _mix_two(
             r3 = rows[3, p]
             out[o, p] = w0 * r0 + w1 * r1 + w2 * r2 + w3 * r3
             out[o + 1, p] = x0 * r0 + x1 * r1 + x2 * r2 + x3 * r3
+    elif j == 5:
+        w0, w1, w2, w3, w4 = (
+            weights[i, 0], weights[i, 1], weights[i, 2], weights[i, 3], weights[i, 4],
+        )  # fmt: skip
+        x0, x1, x2, x3, x4 = (
+            weights[i + 1, 0], weights[i + 1, 1], weights[i + 1, 2], weights[i + 1, 3],
+            weights[i + 1, 4],
+        )  # fmt: skip
+        for p in range(width):
+            r0 = rows[0, p]
+            r1 = rows[1, p]
+            r2 = rows[2, p]
+            r3 = rows[3, p]
+            r4 = rows[4, p]
+            out[o, p] = w0 * r0 + w1 * r1 + w2 * r2 + w3 * r3 + w4 * r4
+            out[o + 1, p] = x0 * r0 + x1 * r1 + x2 * r2 + x3 * r3 + x4 * r4
     elif j == 1:
         w0 = weights[i, 0]
         x0 = weights[i + 1, 0]
@@ -96,17 +117,25 @@ def _mix_two(
         j += 4
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy")
+@njit(cache=True, fastmath=_FAST, error_model="numpy", forceinline=True)
 def _mix_one(
     weights: np.ndarray, i: int, rows: np.ndarray, n: int, width: np.uintp, out: np.ndarray, o: int
 ) -> None:
     """Fill out[o]; see `mix`."""
-    j = n % 4
-    if j == 0:
-        j = 4
+    j = first_rows(n)
+    if j == 4:
         w0, w1, w2, w3 = weights[i, 0], weights[i, 1], weights[i, 2], weights[i, 3]
         for p in range(width):
             out[o, p] = w0 * rows[0, p] + w1 * rows[1, p] + w2 * rows[2, p] + w3 * rows[3, p]
+    elif j == 5:
+        w0, w1, w2, w3, w4 = (
+            weights[i, 0], weights[i, 1], weights[i, 2], weights[i, 3], weights[i, 4],
+        )  # fmt: skip
+        for p in range(width):
+            out[o, p] = (
+                w0 * rows[0, p] + w1 * rows[1, p] + w2 * rows[2, p] + w3 * rows[3, p]
+                + w4 * rows[4, p]
+            )  # fmt: skip
     elif j == 1:
         w0 = weights[i, 0]
         for p in range(width):
@@ -128,13 +157,23 @@ def _mix_one(
         j += 4
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy")
+@njit(cache=True, fastmath=_FAST, error_model="numpy", forceinline=True)
 def row_products(
     left: np.ndarray, right: np.ndarray, n: int, width: np.uintp, out: np.ndarray, o: int
 ) -> None:
     """Fill out[o] with the sum over rows j < n of left[j] right[j], trial by trial."""
     j = n % 2
-    if j == 1:
+    if n == 5:
+        j = 5
+        for p in range(width):
+            out[o, p] = (
+                left[0, p] * right[0, p]
+                + left[1, p] * right[1, p]
+                + left[2, p] * right[2, p]
+                + left[3, p] * right[3, p]
+                + left[4, p] * right[4, p]
+            )
+    elif j == 1:
         for p in range(width):
             out[o, p] = left[0, p] * right[0, p]
     else:
@@ -147,7 +186,7 @@ def row_products(
         j += 2
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy")
+@njit(cache=True, fastmath=_FAST, error_model="numpy", forceinline=True)
 def add_products(
     x: np.ndarray,
     i: int,

@@ -1,0 +1,347 @@
+"""Diagnostics of a fit: what is left in the residuals, the loadings, the trajectories."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from statsmodels.stats.multitest import multipletests
+
+from predictlearn.checks import as_float_array, positive_int
+from predictlearn.errors import InputError
+from predictlearn.fitting.fixed_points import fitted_fixed_points
+from predictlearn.fitting.latent_plane import latent_trajectories
+from predictlearn.fitting.loading_shape import LoadingShape, loading_shape
+from predictlearn.fitting.observation import Observation, loading_errors, neuron_coefficients
+from predictlearn.fitting.residuals import (
+    Found,
+    Residuals,
+    autocorrelation,
+    noise_with_level,
+    residual_means,
+    shared_directions,
+)
+from predictlearn.fitting.rollout import paired_trials, reduced_activity
+from predictlearn.recordings.entry import check_leading_axes
+
+__all__ = ["Diagnostics", "diagnose"]
+
+Array = npt.NDArray[np.float64]
+
+_LEVEL = 0.05
+
+_SAYS = {
+    "autocorrelation": "residuals of successive bins of a trial are correlated: slow noise. If "
+    "neurons also share it, the network itself is noisy (try StochasticLowRankRNN) or an input "
+    "that differs between trials is missing; intervals over trials allow for it",
+    "single neurons": "some neurons have residuals correlated in time; see the table of neurons",
+    "shared directions": "residuals of different neurons vary together: process noise (try "
+    "StochasticLowRankRNN), an input that is missing, or too low a rank; intervals that take "
+    "neurons as independent are too narrow",
+    "means by bin": "something locked to the time in the trial is not explained: an input is "
+    "missing (a go cue is cheap), the rank is too low, or the nonlinearity is wrong",
+    "means by condition": "something that depends on the condition is not explained: an input is "
+    "missing, the rank is too low, or the nonlinearity is wrong",
+    "noise with level": "noise grows or shrinks with the predicted level: one variance a neuron is "
+    "wrong; for counts try noise='poisson' or 'negative-binomial'",
+    "Gaussian loadings": "the loadings are not jointly Gaussian with mean zero: overlaps of a "
+    "linear network stand, the equations of an erf network are approximate; populations may fit",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnostics:
+    """What is wrong with a fit, if anything.
+
+    Parameters
+    ----------
+    tests : DataFrame
+        Index test; columns statistic, p, p_holm (Holm over the tests), effect, measure (what the
+        effect is), says (a sentence on what it suggests, or that nothing was found).
+    neurons : DataFrame
+        One row a neuron: lag1, ljung_box, p and p_holm of it, noise_with_level (correlation) and
+        p and p_holm of that. NaN for neurons that were not fitted.
+    lags : DataFrame
+        By lag (bins) the mean residual correlation, low, high.
+    eigenvalues : DataFrame
+        Of the residual correlation between neurons, the largest first: eigenvalue, null_median,
+        null_high.
+    edge : float
+        Upper edge of Marchenko & Pastur's law for them.
+    means : DataFrame
+        Root mean square over neurons of the residual mean, by condition and bin, in standard
+        deviations of a bin: condition, bin, rms, expected (from noise alone).
+    loadings : LoadingShape
+        Tests and Q-Q data of the loadings.
+    trajectories : DataFrame
+        Predicted and recorded k_u, see `latent_trajectories`.
+    explained : Series
+        By coordinate, the share of variance of the recorded means that the prediction explains.
+    fixed_points : DataFrame
+        See `fitted_fixed_points`.
+    outputs : Series
+        By output the share of variance explained (R2 about the mean); empty where none were given.
+    settings : dict
+        lags, draws, seed, whether conditions were given or found, and dt.
+    """
+
+    tests: pd.DataFrame
+    neurons: pd.DataFrame
+    lags: pd.DataFrame
+    eigenvalues: pd.DataFrame
+    edge: float
+    means: pd.DataFrame
+    loadings: LoadingShape
+    trajectories: pd.DataFrame
+    explained: pd.Series
+    fixed_points: pd.DataFrame
+    outputs: pd.Series
+    settings: dict[str, Any]
+
+    def report(self) -> str:
+        """Return the tests as text, one paragraph each."""
+        lines = []
+        for name, row in self.tests.iterrows():
+            text = (
+                f"{name}: p {row['p']:.2g} (Holm {row['p_holm']:.2g}), {row['measure']} "
+                f"{row['effect']:.3g}. {row['says'][0].upper()}{row['says'][1:]}."
+            )
+            lines.append(textwrap.fill(text, 100, subsequent_indent="    "))
+        return "\n".join(lines)
+
+
+def diagnose(
+    fit: Any,
+    activity: Any,
+    inputs: Any,
+    outputs: npt.ArrayLike | None = None,
+    *,
+    conditions: npt.ArrayLike | None = None,
+    constant_inputs: npt.ArrayLike | None = None,
+    lags: int = 5,
+    draws: int = 199,
+    seed: int = 0,
+) -> Diagnostics:
+    """Diagnose a fit on the trials it was fitted to.
+
+    Parameters
+    ----------
+    fit : LowRankRNN
+        Fitted; Gaussian or counts (residuals are Pearson's).
+    activity : array_like, shape (trials, time, neurons), or list of (time, neurons)
+        The activity it was fitted to; NaN where missing.
+    inputs : array_like, shape (trials, time, n_in), or list of (time, n_in)
+        Its inputs.
+    outputs : array_like, shape (trials, time, n_out), optional
+        Outputs, as given to `fit`.
+    conditions : array_like, shape (trials,), optional
+        Condition of each trial. Default: trials with the same inputs, if at most half as many
+        kinds as trials; otherwise one condition for the tests, and trials one by one in the plane.
+    constant_inputs : array_like, shape (points, n_in), optional
+        Inputs for the fixed points. Default: none, and the mean input of the last bin by condition
+        (up to eight).
+    lags : int
+        Lags of the autocorrelation, bins.
+    draws : int
+        Draws of the null distributions.
+    seed : int
+        Seed of the draws.
+
+    Returns
+    -------
+    Diagnostics
+        Tests with effect sizes, and the tables behind them.
+
+    Raises
+    ------
+    InputError
+        Data that do not fit the model, or too few trials.
+
+    Examples
+    --------
+    >>> from predictlearn.fitting import LowRankRNN
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(20, 20, 1)).cumsum(axis=1)
+    >>> y = x * rng.normal(size=30) + rng.normal(size=(20, 20, 30))
+    >>> fit = LowRankRNN(dt=0.05, tau=0.06, n_bootstrap=0).fit(y, x)
+    >>> found = diagnose(fit, y, x, draws=39)
+    >>> found.tests.index.tolist()[:3]
+    ['autocorrelation', 'single neurons', 'shared directions']
+    """
+    y, x = paired_trials(activity, inputs)
+    k = reduced_activity(fit, x)
+    y = as_float_array("activity", y, shape=(None, None, len(fit.m_)), finite=False)
+    if len(y) < 4:
+        raise InputError(f"activity must have at least 4 trials to diagnose a fit; got {len(y)}")
+    if not positive_int("lags", lags) < y.shape[1]:
+        raise InputError(f"lags must be below the number of bins ({y.shape[1]}); got {lags}")
+    positive_int("draws", draws, minimum=19)
+    labels, known = _conditions(x, conditions)
+    kept = np.isfinite(fit.m_).all(axis=1)
+    residuals = _residuals(fit, y, x, k, kept)
+    rng = np.random.default_rng(seed)
+
+    pooled, table, curve = autocorrelation(residuals, lags)
+    level, level_table = noise_with_level(residuals)
+    shared, eigenvalues, edge = shared_directions(residuals, draws, rng)
+    whole = np.zeros(len(y), dtype=np.intp)
+    found = {
+        "autocorrelation": pooled,
+        "single neurons": _single(table),
+        "shared directions": shared,
+        "means by bin": residual_means(residuals, whole, draws, rng)[0],
+    }
+    test, means = residual_means(residuals, labels if known else whole, draws, rng)
+    if known:
+        found["means by condition"] = test
+    found["noise with level"] = level
+    shape = _shape(fit, y, k, draws, seed)
+    found["Gaussian loadings"] = _joint(shape)
+
+    neurons = table.join(level_table, rsuffix="_level").rename(
+        columns={"correlation": "noise_with_level"}
+    )
+    neurons.index = pd.Index(np.flatnonzero(kept), name="neuron")
+    trajectories, explained = latent_trajectories(
+        fit, y, k, labels if known else np.arange(len(y), dtype=np.intp)
+    )
+    if constant_inputs is None:
+        ends = [x[labels == c, -1].mean(axis=0) for c in np.unique(labels)[:8]] if known else []
+        constant_inputs = np.unique(np.array([np.zeros(x.shape[2]), *ends]), axis=0)
+    return Diagnostics(
+        tests=_table(found),
+        neurons=neurons.reindex(pd.RangeIndex(len(kept), name="neuron")),
+        lags=curve,
+        eigenvalues=eigenvalues,
+        edge=edge,
+        means=_mean_sizes(means, labels if known else whole),
+        loadings=shape,
+        trajectories=trajectories,
+        explained=explained,
+        fixed_points=fitted_fixed_points(fit, constant_inputs),
+        outputs=_outputs(fit, outputs, y, k),
+        settings={
+            "lags": lags,
+            "draws": draws,
+            "seed": seed,
+            "conditions": known,
+            "dt": float(fit.dt),
+        },
+    )
+
+
+def _conditions(x: Array, conditions: npt.ArrayLike | None) -> tuple[npt.NDArray[np.intp], bool]:
+    """Return the condition of each trial as a number, and whether there are conditions."""
+    if conditions is not None:
+        labels = np.asarray(conditions)
+        if labels.shape != (len(x),):
+            raise InputError(
+                f"conditions must have one label a trial ({len(x)}); got {labels.shape}"
+            )
+        return np.unique(labels, return_inverse=True)[1].ravel(), True
+    kinds = np.unique(x.reshape(len(x), -1), axis=0, return_inverse=True)[1].ravel()
+    return kinds, int(kinds.max()) + 1 <= len(x) / 2
+
+
+def _residuals(fit: Any, y: Array, x: Array, k: Array, kept: npt.NDArray[np.bool_]) -> Residuals:
+    """Return Pearson residuals of the fitted neurons."""
+    observation = Observation.of(fit)
+    _, spread = neuron_coefficients(fit)
+    mean = np.asarray(fit.predict(x))[:, :, kept]
+    variance = np.stack(
+        [
+            observation.variance(mean[:, :, j], spread[i])
+            for j, i in enumerate(np.flatnonzero(kept))
+        ],
+        axis=2,
+    )
+    part = y[:, :, kept]
+    seen = ~np.isnan(part)
+    values = np.where(seen, (part - mean) / np.sqrt(np.maximum(variance, 1e-300)), 0.0)
+    lead = [np.ones((*k.shape[:2], 1))] if observation.offset else []
+    return Residuals(values, seen, mean, np.concatenate([*lead, k], axis=2))
+
+
+def _single(table: pd.DataFrame) -> Found:
+    """Return the test that no neuron's residuals are correlated in time."""
+    share = float((table["p_holm"] < _LEVEL).mean())
+    return Found(
+        float(table["ljung_box"].max()),
+        float(table["p_holm"].min()),
+        share,
+        "share of neurons with p_holm < 0.05",
+    )
+
+
+def _shape(fit: Any, y: Array, k: Array, draws: int, seed: int) -> LoadingShape:
+    """Return the shape of the loadings."""
+    errors = loading_errors(fit, k.reshape(-1, k.shape[2]), ~np.isnan(y).reshape(-1, y.shape[2]))
+    names = tuple(
+        f"{letter}{c + 1}" if width > 1 else letter
+        for letter, width in (("m", fit.n_in_), ("u", fit.rank))
+        for c in range(width)
+    )
+    return loading_shape(np.concatenate([fit.m_, fit.u_], axis=1), errors, names, draws, seed)
+
+
+def _joint(shape: LoadingShape) -> Found:
+    """Return the smallest p of the shape tests, corrected, with its effect."""
+    name = str(shape.tests.sort_values(["p_family", "p"], kind="stable").index[0])
+    row = shape.tests.loc[name]
+    return Found(float(row["statistic"]), float(row["p_family"]), float(row["effect"]), name)
+
+
+def _table(found: dict[str, Found]) -> pd.DataFrame:
+    """Return the tests in one table, with what each suggests."""
+    p = [each.p for each in found.values()]
+    holm = multipletests(p, method="holm")[1]
+    rows = [
+        {
+            "statistic": each.statistic,
+            "p": each.p,
+            "p_holm": float(corrected),
+            "effect": each.effect,
+            "measure": each.measure,
+            "says": _SAYS[name] if corrected < _LEVEL else "nothing found",
+        }
+        for (name, each), corrected in zip(found.items(), holm, strict=True)
+    ]
+    return pd.DataFrame(rows, index=pd.Index(list(found), name="test"))
+
+
+def _mean_sizes(means: Array, labels: npt.NDArray[np.intp]) -> pd.DataFrame:
+    """Return the size of the residual means by condition and bin."""
+    groups, bins, _ = means.shape
+    return pd.DataFrame(
+        {
+            "condition": np.repeat(np.arange(groups), bins),
+            "bin": np.tile(np.arange(bins), groups),
+            "rms": np.sqrt(np.mean(means**2, axis=2)).ravel(),
+            "expected": np.repeat(1 / np.sqrt(np.bincount(labels)), bins),
+        }
+    )
+
+
+def _outputs(fit: Any, outputs: npt.ArrayLike | None, y: Array, k: Array) -> pd.Series:
+    """Return R2 of the outputs, regressed on g k as in the fit."""
+    if outputs is None:
+        return pd.Series(dtype=float, name="r2")
+    target = as_float_array("outputs", outputs, ndim=3, finite=False)
+    check_leading_axes("outputs", target, y, "n_out")
+    gain = fit._layout.unpack(fit._theta)[2]
+    g = 1 / np.sqrt(1 + np.pi / 2 * np.maximum(np.einsum("ptc,cd,ptd->pt", k, gain, k), 0.0))
+    base = (g[:, :, None] * k).reshape(-1, k.shape[2])
+    scores = []
+    for o in range(target.shape[2]):
+        column = target[:, :, o].ravel()
+        seen = ~np.isnan(column)
+        fitted = base[seen] @ np.linalg.lstsq(base[seen], column[seen], rcond=1e-12)[0]
+        total = np.sum((column[seen] - column[seen].mean()) ** 2)
+        scores.append(
+            float(1 - np.sum((column[seen] - fitted) ** 2) / total) if total > 0 else np.nan
+        )
+    return pd.Series(scores, index=[f"y{o + 1}" for o in range(len(scores))], name="r2")

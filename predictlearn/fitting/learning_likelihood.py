@@ -1,0 +1,240 @@
+"""Maximum likelihood of a start and its rates, from several starts, by least squares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from joblib import Parallel, delayed
+from scipy.optimize import least_squares
+
+from predictlearn.fitting.learning_model import Model, Run
+from predictlearn.fitting.learning_parameters import draw_factor
+from predictlearn.fitting.learning_sessions import start_values
+from predictlearn.theory.names import pathway_slices
+
+__all__ = ["Fitted", "Problem", "search"]
+
+Array = npt.NDArray[np.float64]
+# Evaluations of a start before it is judged, and how many starts go on.
+_SCREENING, _KEPT = 12, 2
+# How closely a convention (a pin) is held, relative to the size of the overlaps.
+_PIN = 1e-4
+# Rounds in which noise and parameters are estimated in turn.
+_ROUNDS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A maximum of the likelihood.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        Parameters.
+    group_sd : numpy.ndarray, (2,)
+        Noise of overlaps and of losses, of most likelihood.
+    cost : float
+        Minus the log likelihood.
+    converged : bool
+        Whether the search ended by its tolerances.
+    """
+
+    x: Array
+    group_sd: Array
+    cost: float
+    converged: bool
+
+
+@dataclass(eq=False)
+class Problem:
+    """Whitened residuals of a model, and their slopes.
+
+    Parameters
+    ----------
+    model : Model
+        Predictions.
+    pins : bool
+        Whether rotations of u and v change nothing that was measured: v_k m_j = 0 for k > j is then
+        the convention.
+    scale : float
+        Size of the overlaps.
+    fixed : (numpy.ndarray, float), optional
+        A combination of the natural parameters, (P,), held at a value: for profiles.
+    """
+
+    model: Model
+    pins: bool
+    scale: float
+    fixed: tuple[Array, float] | None = None
+    _last: tuple[bytes, Run | None] = field(default=(b"", None), repr=False)
+
+    def run(self, x: Array) -> Run | None:
+        """Return the model's run at x; the last one is kept."""
+        key = np.asarray(x).tobytes()
+        if self._last[0] != key:
+            self._last = (key, self.model.run(np.asarray(x)))
+        return self._last[1]
+
+    def residuals(self, x: Array, group_sd: Array) -> Array:
+        """Return the residuals in units of noise, conventions last; infinite on divergence."""
+        run = self.run(x)
+        data = self.model.data
+        conventions = self._pins()
+        extra = len(conventions) + (self.fixed is not None)
+        if run is None:
+            return np.full(data.n + extra, np.inf)
+        white = data.noise.whiten(data.values - run.values, group_sd)
+        natural = self.model.layout.natural(x)
+        more = [-natural[p] / (_PIN * self.scale) for p in conventions]
+        if self.fixed is not None:
+            along, value = self.fixed
+            more.append((value - along @ natural) / _PIN)
+        return np.concatenate([white, more])
+
+    def natural_slopes(self, x: Array, group_sd: Array) -> Array:
+        """Return minus the slopes of the residuals in the natural parameters."""
+        run = self.run(x)
+        if run is None:
+            raise FloatingPointError("slopes asked for where learning diverges")
+        white = self.model.data.noise.whiten(run.slopes, group_sd)
+        more = np.zeros((len(self._pins()), white.shape[1]))
+        more[np.arange(len(more)), self._pins()] = 1 / (_PIN * self.scale)
+        if self.fixed is not None:
+            more = np.concatenate([more, self.fixed[0][None] / _PIN])
+        return np.concatenate([white, more])
+
+    def slopes(self, x: Array, group_sd: Array) -> Array:
+        """Return the slopes of the residuals in x."""
+        return -self.natural_slopes(x, group_sd) @ self.model.layout.slopes(x)
+
+    def _pins(self) -> list[int]:
+        """Return which overlaps are zero by convention."""
+        if not self.pins:
+            return []
+        layout = self.model.layout
+        where = pathway_slices(*layout.sizes)
+        rows, columns = layout.pairs
+        v, m = where["v"], where["m"]
+        return [
+            p
+            for p, (i, j) in enumerate(zip(rows, columns, strict=True))
+            if v.start <= i < v.stop and j < m.stop and i - v.start > j
+        ]
+
+    # -- likelihood ---------------------------------------------------------------------------
+
+    def first_noise(self) -> Array:
+        """Return a first guess of the noise: from differences of neighbouring sessions."""
+        data = self.model.data
+        out = np.ones(2)
+        for g in (0, 1):
+            parts = [
+                np.diff(data.values[(data.column == c) & (data.noise.group == g)])
+                for c in range(len(data.columns))
+            ]
+            steps = np.concatenate(parts)
+            if steps.size:
+                out[g] = max(float(np.median(np.abs(steps))), self.floor(g))
+        return out
+
+    def floor(self, g: int) -> float:
+        """Return the least noise of a group that is distinguished from none."""
+        values = self.model.data.values[self.model.data.noise.group == g]
+        return 1e-9 * max(float(np.abs(values).max(initial=0.0)), 1e-12)
+
+    def noise_at(self, x: Array, group_sd: Array) -> Array:
+        """Return the noise of most likelihood for the residuals at x."""
+        data, run = self.model.data, self.run(x)
+        if data.noise.known or run is None:
+            return group_sd
+        out = group_sd.copy()
+        for g in (0, 1):
+            left = (data.values - run.values)[data.noise.group == g]
+            if left.size:
+                out[g] = max(float(np.sqrt(np.mean(left**2))), self.floor(g))
+        return out
+
+    def log_likelihood(self, x: Array, group_sd: Array) -> float:
+        """Return the Gaussian log likelihood of the measurements."""
+        data = self.model.data
+        white = self.residuals(x, group_sd)[: data.n]
+        normal = data.n * np.log(2 * np.pi) + data.noise.log_determinant(group_sd)
+        return float(-0.5 * (np.sum(white**2) + normal))
+
+    def improve(self, x: Array, group_sd: Array, most: int) -> Fitted | None:
+        """Search from x; None where learning diverges at once."""
+        if self.run(x) is None:
+            return None
+        two_groups = not self.model.data.noise.known and len(set(self.model.data.noise.group)) > 1
+        converged = False
+        for _ in range(_ROUNDS if two_groups and most > _SCREENING else 1):
+            result = least_squares(
+                self.residuals,
+                x,
+                jac=self.slopes,
+                method="trf",
+                x_scale=1.0,
+                ftol=1e-10,
+                xtol=1e-9,
+                gtol=1e-9,
+                max_nfev=most,
+                args=(group_sd,),
+            )
+            x, converged = result.x, bool(result.status > 0)
+            new = self.noise_at(x, group_sd)
+            settled = np.all(np.abs(np.log(new / group_sd)) < 1e-3)
+            group_sd = new
+            if settled:
+                break
+        return Fitted(x, group_sd, -self.log_likelihood(x, group_sd), converged)
+
+
+def _start(problem: Problem, rng: np.random.Generator, plain: bool) -> Array:
+    """Draw a realisable start that agrees with what the first session saw."""
+    layout = problem.model.layout
+    seen = start_values(problem.model.data)
+    lower = draw_factor(layout.dim, np.sqrt(problem.scale), rng)
+    if plain:
+        lower = np.sqrt(problem.scale) * np.eye(layout.dim)
+    x = np.concatenate([lower[np.tril_indices(layout.dim)], np.zeros(len(layout.rate_names))])
+    if seen:
+        rows, columns = np.array(list(seen)).T
+        values = np.array(list(seen.values()))
+        wide = np.zeros(len(x))
+
+        def left(w: Array) -> Array:
+            wide[: layout.n_overlaps] = w
+            s = layout.matrix(wide)
+            return np.asarray(s[rows, columns] - values)
+
+        x[: layout.n_overlaps] = least_squares(left, x[: layout.n_overlaps], max_nfev=50).x
+    s = layout.matrix(x)
+    # into the interior, where every direction can be tried
+    s = 0.97 * s + 0.03 * np.diag(np.maximum(np.diag(s), 0.1 * problem.scale))
+    return layout.pack(s, x[layout.n_overlaps :])
+
+
+def search(
+    problem: Problem, n_starts: int, max_iter: int, seed: int, n_jobs: int
+) -> Fitted | None:
+    """Return the best maximum from several starts, or None if every start diverges.
+
+    The first start fills unseen overlaps with the identity, the others from the prior. All are
+    improved for a few steps; the best two go on.
+    """
+    noise = problem.first_noise()
+    children = np.random.SeedSequence(seed).spawn(n_starts)
+    starts = [
+        _start(problem, np.random.default_rng(child), plain=k == 0)
+        for k, child in enumerate(children)
+    ]
+    tried = Parallel(n_jobs=n_jobs)(
+        delayed(problem.improve)(x, noise, _SCREENING) for x in starts
+    )
+    found = sorted((f for f in tried if f is not None), key=lambda f: f.cost)
+    if not found:
+        return None
+    ended = [problem.improve(f.x, f.group_sd, max_iter) for f in found[:_KEPT]]
+    return min((f for f in ended if f is not None), key=lambda f: f.cost)

@@ -1,0 +1,215 @@
+"""What a start and its rates predict for every measurement, and how that depends on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from predictlearn.errors import DivergenceError
+from predictlearn.fitting.learning_parameters import Layout
+from predictlearn.fitting.learning_sessions import LOSS, Sessions
+from predictlearn.theory.gauge import canonical_transform, column_transform
+from predictlearn.theory.names import pathway_slices, table_pairs
+from predictlearn.theory.overlaps import Overlaps
+from predictlearn.theory.rules import GradientDescent
+from predictlearn.theory.sensitivity import Leg, learn_with_sensitivities
+from predictlearn.theory.trials import Task
+
+__all__ = ["Model", "Run", "canonical_matrices", "legs_of"]
+
+Array = npt.NDArray[np.float64]
+# The step of the differences that carry slopes through the map to the canonical gauge.
+_STEP = 1e-6
+
+
+def legs_of(
+    tasks: Sequence[Task], epochs: npt.NDArray[np.intp], rule: GradientDescent
+) -> list[Leg]:
+    """Return the legs of learning; intervals of one task in a row are one leg.
+
+    What a rule carries from update to update, momentum and its schedule, so runs on across the
+    sessions of a task.
+    """
+    legs: list[tuple[Task, int]] = []
+    for task, n in zip(tasks, np.diff(epochs), strict=True):
+        if legs and legs[-1][0] == task:
+            legs[-1] = (task, legs[-1][1] + int(n))
+        else:
+            legs.append((task, int(n)))
+    return [Leg(task, n, rule) for task, n in legs]
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Predictions and their slopes.
+
+    Parameters
+    ----------
+    values : numpy.ndarray, (n,)
+        One a measurement.
+    slopes : numpy.ndarray, (n, P)
+        Derivative in the natural parameters (overlaps, log rates).
+    matrices : numpy.ndarray, (sessions, D, D)
+        Overlaps at the sessions, in the gauge of the measurements.
+    losses : numpy.ndarray, (sessions,)
+        Losses.
+    """
+
+    values: Array
+    slopes: Array
+    matrices: Array
+    losses: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """From parameters to predictions of the measurements.
+
+    Parameters
+    ----------
+    data : Sessions
+        What was measured, and when.
+    layout : Layout
+        The parameters.
+    nonlinearity, tau, seed
+        Of the theory; the seed draws trials and noise.
+    canonical : bool
+        Whether the measurements are in the canonical gauge of every session.
+    """
+
+    data: Sessions
+    layout: Layout
+    nonlinearity: str
+    tau: float
+    seed: int
+    canonical: bool
+
+    def run(self, x: Array) -> Run | None:
+        """Return predictions at x, or None where learning diverges or no gauge exists."""
+        layout, data = self.layout, self.data
+        with np.errstate(over="ignore", invalid="ignore"):
+            matrix = layout.matrix(x)
+            log_rates = x[layout.n_overlaps :]
+            if not np.all(np.isfinite(matrix)) or np.any(np.abs(log_rates) > 20):
+                return None
+            rule = layout.rule_at(log_rates)
+            try:
+                found = learn_with_sensitivities(
+                    Overlaps(matrix, *layout.sizes),
+                    legs_of(data.tasks, data.epochs, rule),
+                    data.epochs,
+                    nonlinearity=self.nonlinearity,
+                    tau=self.tau,
+                    seed=self.seed,
+                )
+            except DivergenceError:
+                return None
+        slopes, loss_slopes = self._chosen(found.slopes), self._chosen(found.loss_slopes)
+        matrices = found.matrices
+        if self.canonical:
+            if min(m[self._u, self._u].min() for m in matrices) <= 0 and layout.sizes[1] == 1:
+                return None
+            matrices, slopes = canonical_matrices(matrices, slopes, layout.sizes)
+        values, out = self._select(matrices, found.losses, slopes, loss_slopes)
+        if not (np.all(np.isfinite(values)) and np.all(np.isfinite(out))):
+            return None
+        return Run(values, out, matrices, np.asarray(found.losses))
+
+    @property
+    def _u(self) -> slice:
+        """Where u stands."""
+        return pathway_slices(*self.layout.sizes)["u"]
+
+    def _chosen(self, slopes: Array) -> Array:
+        """Return slopes in the natural parameters: overlaps and the rates that are fitted."""
+        n = self.layout.n_overlaps
+        parts = [slopes[..., :n]]
+        if self.layout.rate == "fit":
+            parts.append(slopes[..., n:].sum(axis=-1, keepdims=True))
+        elif self.layout.rate == "pathways":
+            parts.append(slopes[..., [n + "muvz".index(p) for p in self.layout.pathways]])
+        return np.concatenate(parts, axis=-1)
+
+    def _select(
+        self, matrices: Array, losses: Array, slopes: Array, loss_slopes: Array
+    ) -> tuple[Array, Array]:
+        """Return the predictions of the measurements and their slopes, in the order of the data."""
+        pairs = table_pairs(*self.layout.sizes)
+        data = self.data
+        values = np.empty(data.n)
+        out = np.empty((data.n, slopes.shape[-1]))
+        for c, name in enumerate(data.columns):
+            rows = data.column == c
+            k = data.session[rows]
+            if name == LOSS:
+                values[rows], out[rows] = np.asarray(losses)[k], loss_slopes[k]
+            else:
+                i, j = pairs[name]
+                values[rows], out[rows] = matrices[k, i, j], slopes[k, i, j]
+        return values, out
+
+
+def canonical_matrices(
+    matrices: Array, slopes: Array, sizes: tuple[int, int, int]
+) -> tuple[Array, Array]:
+    """Return overlaps in the canonical gauge of each, and their slopes.
+
+    Parameters
+    ----------
+    matrices : numpy.ndarray, (K, D, D)
+        Overlaps.
+    slopes : numpy.ndarray, (K, D, D, P)
+        Their slopes.
+    sizes : tuple of int
+        (n_in, rank, n_out).
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        Shapes as given.
+
+    Notes
+    -----
+    For rank one the factor is q = +-uu^(-1/2) and its slope exact; for higher rank slopes go through
+    the map by central differences of it along every parameter.
+
+    Examples
+    --------
+    >>> s = np.diag([1.0, 4.0, 1.0, 1.0])[None]
+    >>> canonical_matrices(s, np.zeros((1, 4, 4, 2)), (1, 1, 1))[0][0].diagonal().tolist()
+    [1.0, 1.0, 4.0, 1.0]
+    """
+    where = pathway_slices(*sizes)
+    if sizes[1] == 1:
+        u, v = where["u"].start, where["v"].start
+        sign = np.where(matrices[:, v, 0] < 0, -1.0, 1.0)
+        uu = matrices[:, u, u]
+        power = np.zeros(matrices.shape[1])
+        power[u], power[v] = 1.0, -1.0
+        total = power[:, None] + power
+        odd = (np.abs(power)[:, None] + np.abs(power)) % 2 == 1
+        factor = uu[:, None, None] ** (-0.5 * total) * np.where(odd, sign[:, None, None], 1.0)
+        moved = factor * matrices
+        drift = -0.5 * total[..., None] * (slopes[:, u, u] / uu[:, None])[:, None, None, :]
+        return moved, factor[..., None] * slopes + moved[..., None] * drift
+    moved = np.array([_canonical(s, sizes) for s in matrices])
+    out = np.empty_like(slopes)
+    for k, s in enumerate(matrices):
+        for p in range(slopes.shape[-1]):
+            along = slopes[k, :, :, p]
+            size = float(np.abs(along).max())
+            h = _STEP * float(np.abs(s).max()) / size if size > 0 else 1.0
+            up, down = _canonical(s + h * along, sizes), _canonical(s - h * along, sizes)
+            out[k, :, :, p] = (up - down) / (2 * h)
+    return moved, out
+
+
+def _canonical(s: Array, sizes: tuple[int, int, int]) -> Array:
+    """Return S in its canonical gauge."""
+    where = pathway_slices(*sizes)
+    u, v, m = where["u"], where["v"], where["m"]
+    b = column_transform(canonical_transform(s[u, u], s[v, m], s[v, u]), sizes[0], sizes[2])
+    return b.T @ s @ b

@@ -1,0 +1,174 @@
+"""Simulated sessions along learning, from the theory or from a network of N neurons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from predictlearn.checks import non_negative, positive_int
+from predictlearn.errors import InputError, choice
+from predictlearn.fitting.learning_model import canonical_matrices
+from predictlearn.fitting.learning_sessions import LOSS, cumulative_epochs, interval_tasks
+from predictlearn.network.train import follow
+from predictlearn.theory.learning import learn
+from predictlearn.theory.loadings import Loadings
+from predictlearn.theory.names import pathway_slices, recordable_names, table_pairs, unknown_name
+from predictlearn.theory.overlaps import Overlaps
+from predictlearn.theory.trials import Task
+
+__all__ = ["simulate_sessions"]
+
+Array = npt.NDArray[np.float64]
+
+
+def simulate_sessions(
+    start: Overlaps,
+    tasks: Task | Sequence[Task],
+    epochs: int | Sequence[int],
+    rule: Any,
+    noise: float | Mapping[str, float] = 0.02,
+    *,
+    n_sessions: int | None = None,
+    columns: Sequence[str] | None = None,
+    n_neurons: int | None = None,
+    recorded: int | None = None,
+    gauge: str = "given",
+    nonlinearity: str = "linear",
+    tau: float = 1.0,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Simulate what sessions along learning measure.
+
+    Parameters
+    ----------
+    start : Overlaps
+        The network before learning.
+    tasks : Task, or one an interval between sessions
+        What is learned.
+    epochs : int or sequence of int
+        Updates between any two sessions (with `n_sessions`), or between each two.
+    rule : learning rule
+        As for `learn`, or with `n_neurons` any rule that `train_network` takes.
+    noise : float or mapping, default 0.02
+        Standard deviation of the error of every measurement, or by column.
+    n_sessions : int, optional
+        Number of sessions where `epochs` is one number.
+    columns : sequence of str, optional
+        What is measured: overlaps, and "loss". Default: all that a recording can see.
+    n_neurons : int, optional
+        Train a network of so many neurons, whose overlaps at the start are exactly `start`; without
+        it the theory is used.
+    recorded : int, optional
+        Neurons recorded, the same in all sessions: mm, mu and uu are then those of this sample, the
+        others of the whole network, since dynamics and outputs show them.
+    gauge : {"given", "canonical"}
+        Gauge of the overlaps returned.
+    nonlinearity, tau, seed
+        As for `learn`; the seed also draws loadings and errors.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a session, indexed by the updates made before it ("epoch").
+
+    Raises
+    ------
+    InputError
+        If an argument cannot be used.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import predictlearn as pl
+    >>> o = pl.Overlaps(np.eye(4)).replace(zu=0.1, vm=0.1)
+    >>> rule = pl.GradientDescent(5e-3)
+    >>> simulate_sessions(o, pl.Filter(), 100, rule, n_sessions=3, columns=["zm", "loss"]).shape
+    (3, 2)
+    """
+    choice("gauge", gauge, ("given", "canonical"))
+    if n_sessions is None:
+        if np.ndim(epochs) == 0:
+            raise InputError("n_sessions must be given where epochs is one number.")
+        n_sessions = len(np.asarray(epochs)) + 1
+    n_sessions = positive_int("n_sessions", n_sessions, minimum=2)
+    when = cumulative_epochs(epochs, n_sessions)
+    given = interval_tasks(tasks, n_sessions - 1)
+    pairs = table_pairs(*start.sizes)
+    names = tuple(recordable_names(*start.sizes) if columns is None else columns)
+    for name in names:
+        if name != LOSS and name not in pairs:
+            raise InputError(unknown_name(name, start.names))
+    if not isinstance(noise, Mapping):
+        noise = dict.fromkeys(names, non_negative("noise", noise))
+    missing = [name for name in names if name not in noise]
+    if missing:
+        raise InputError(f"noise must name every column; missing: {', '.join(missing)}.")
+    sds = np.array([non_negative(f"noise[{name!r}]", noise[name]) for name in names])
+    if recorded is not None and (n_neurons is None or recorded > n_neurons):
+        raise InputError(f"recorded must be at most n_neurons ({n_neurons}); got {recorded}.")
+    matrices, losses = _course(
+        start, given, when, rule, n_neurons, recorded, nonlinearity, tau, seed
+    )
+    if gauge == "canonical":
+        matrices, _ = canonical_matrices(
+            matrices, np.zeros((*matrices.shape, 0)), start.sizes
+        )
+    table = np.stack(
+        [losses if name == LOSS else matrices[:, *pairs[name]] for name in names], axis=1
+    )
+    rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(6)[5])
+    table = table + sds * rng.standard_normal(table.shape)
+    return pd.DataFrame(table, index=pd.Index(when, name="epoch"), columns=list(names))
+
+
+def _course(
+    start: Overlaps,
+    tasks: Sequence[Task],
+    when: npt.NDArray[np.intp],
+    rule: Any,
+    n_neurons: int | None,
+    recorded: int | None,
+    nonlinearity: str,
+    tau: float,
+    seed: int,
+) -> tuple[Array, Array]:
+    """Return the overlaps (sessions, D, D) and losses at the sessions."""
+    where = pathway_slices(*start.sizes)
+    span = slice(0, where["u"].stop)
+
+    def measured(theta: Array) -> Array:
+        s = theta @ theta.T / theta.shape[1]
+        if recorded is not None:
+            part = theta[span, :recorded]
+            s[span, span] = part @ part.T / recorded
+        return s
+
+    state: Overlaps | Loadings = start
+    if n_neurons is not None:
+        state = start.loadings(positive_int("n_neurons", n_neurons), seed=seed)
+    matrices = np.empty((len(when), start.dim, start.dim))
+    losses = np.empty(len(when))
+    k = 0
+    while k < len(tasks):
+        last = k
+        while last + 1 < len(tasks) and tasks[last + 1] == tasks[k]:
+            last += 1
+        inside = when[k : last + 2] - when[k]
+        every = int(np.gcd.reduce(inside))
+        if isinstance(state, Overlaps):
+            t = learn(state, tasks[k], rule, int(inside[-1]), nonlinearity, tau, seed, every)
+            kept, loss, state = t.array, t.losses, t.final
+        else:
+            course = follow(
+                state, tasks[k], rule, int(inside[-1]), nonlinearity, tau, seed, every, None,
+                measured,
+            )  # fmt: skip
+            kept, loss, state = course.kept, course.losses, course.loadings
+        matrices[k : last + 2] = kept[inside // every]
+        losses[k : last + 2] = loss[inside]
+        k = last + 1
+    return matrices, losses

@@ -1,0 +1,289 @@
+"""What is left in the residuals of a fit: tests whose null hypothesis is independent noise.
+
+Trials are the units throughout: a statistic is compared over trials (a t test), or with residuals
+whose trials were shuffled or flipped in sign. Nothing is assumed of the shape of the noise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+__all__ = [
+    "Found",
+    "Residuals",
+    "autocorrelation",
+    "noise_with_level",
+    "residual_means",
+    "shared_directions",
+]
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Residuals:
+    """Pearson residuals, and what they were regressed on.
+
+    Parameters
+    ----------
+    values : ndarray, shape (trials, time, neurons)
+        (activity - mean) / standard deviation; 0 where missing.
+    seen : ndarray of bool, same shape
+        Where there was activity.
+    mean : ndarray, same shape
+        The model's mean.
+    base : ndarray, shape (trials, time, p)
+        Regressors: the reduced activity, and a column of ones where neurons have an offset.
+    """
+
+    values: Array
+    seen: npt.NDArray[np.bool_]
+    mean: Array
+    base: Array
+
+    @property
+    def inverse(self) -> Array:
+        """The inverse of base^T base, (p, p)."""
+        flat = self.base.reshape(-1, self.base.shape[2])
+        return np.asarray(np.linalg.pinv(flat.T @ flat, rcond=1e-12, hermitian=True))
+
+
+@dataclass(frozen=True)
+class Found:
+    """The result of one test.
+
+    Parameters
+    ----------
+    statistic, p, effect : float
+        Test statistic, p-value, effect size.
+    measure : str
+        What the effect size is.
+    """
+
+    statistic: float
+    p: float
+    effect: float
+    measure: str
+
+
+def _over_trials(by_trial: Array) -> tuple[float, float]:
+    """Return t and two-sided p of a mean over trials."""
+    n = len(by_trial)
+    error = float(by_trial.std(ddof=1)) / np.sqrt(n)
+    if error == 0:
+        return 0.0, 1.0
+    t = float(by_trial.mean()) / error
+    return t, float(2 * stats.t.sf(abs(t), n - 1))
+
+
+def autocorrelation(residuals: Residuals, lags: int) -> tuple[Found, pd.DataFrame, pd.DataFrame]:
+    """Test for correlation between the residuals of nearby bins of a trial.
+
+    Parameters
+    ----------
+    residuals : Residuals
+        Residuals.
+    lags : int
+        Largest lag, bins.
+
+    Returns
+    -------
+    tuple of Found and two DataFrame
+        The lag-one correlation pooled over neurons, its t over trials; by neuron lag1, ljung_box
+        (sum over lags of squared, studentised correlations, chi-square of as many degrees of
+        freedom), p and p_holm; and by lag the mean over neurons with low and high (95%, over
+        trials).
+
+    Notes
+    -----
+    Regression makes residuals of white noise correlate by -tr(H S_l) / (n - p), H the hat matrix
+    and S_l the shift by l bins. It is added back.
+
+    References
+    ----------
+    Ljung & Box (1978), Biometrika 65, 297; Lobato, Nankervis & Savin (2001), Int. Econ. Rev. 42,
+    187 (studentised products).
+    """
+    r, z = residuals.values, residuals.base
+    n_trials, _, n_neurons = r.shape
+    count = residuals.seen.sum(axis=(0, 1)).astype(float)
+    power = np.einsum("ptn,ptn->n", r, r)
+    per_degree = power / np.maximum(count - z.shape[2], 1.0)
+    inverse = residuals.inverse
+    studentised = np.zeros((lags, n_neurons))
+    first = np.zeros(n_neurons)
+    curve = []
+    pooled = Found(0.0, 1.0, 0.0, "lag-one correlation")
+    for lag in range(1, lags + 1):
+        product = r[:, :-lag] * r[:, lag:]
+        both = residuals.seen[:, :-lag] & residuals.seen[:, lag:]
+        shifted = np.einsum("pta,ptb->ab", z[:, :-lag], z[:, lag:])
+        back = per_degree * float(np.sum(inverse * shifted.T))
+        back = back * both.sum(axis=(0, 1)) / max(n_trials * (r.shape[1] - lag), 1)
+        total = product.sum(axis=(0, 1)) + back
+        spread = np.sqrt(np.maximum(np.einsum("ptn,ptn->n", product, product), 1e-300))
+        studentised[lag - 1] = total / spread
+        scale = np.maximum(per_degree, 1e-300)
+        by_trial = (product.sum(axis=1) / scale).sum(axis=1) + np.sum(back / scale) / n_trials
+        pairs = float(both.sum())
+        rho = float(by_trial.sum()) / max(pairs, 1.0)
+        t, p = _over_trials(by_trial)
+        half = stats.t.ppf(0.975, n_trials - 1) * by_trial.std(ddof=1) * np.sqrt(n_trials)
+        curve.append((lag, rho, rho - half / max(pairs, 1.0), rho + half / max(pairs, 1.0)))
+        if lag == 1:
+            pooled = Found(t, p, rho, "lag-one correlation")
+            first = total / np.maximum(both.sum(axis=(0, 1)) * scale, 1e-300)
+    box = np.sum(studentised**2, axis=0)
+    table = pd.DataFrame({"lag1": first, "ljung_box": box, "p": stats.chi2.sf(box, lags)})
+    table["p_holm"] = multipletests(table["p"], method="holm")[1]
+    return pooled, table, pd.DataFrame(curve, columns=["lag", "mean", "low", "high"])
+
+
+def shared_directions(
+    residuals: Residuals, draws: int, rng: np.random.Generator
+) -> tuple[Found, pd.DataFrame, float]:
+    """Test whether residuals of different neurons vary together.
+
+    The largest eigenvalue of their correlation matrix, beside that after the trials of every
+    neuron were shuffled on their own. That keeps what each neuron does within a trial.
+
+    Parameters
+    ----------
+    residuals : Residuals
+        Residuals.
+    draws : int
+        Number of shuffles.
+    rng : numpy.random.Generator
+        Draws them.
+
+    Returns
+    -------
+    tuple of Found, DataFrame and float
+        The test; by rank of the eigenvalue the eigenvalue, null_median and null_high (95%), and
+        the upper edge of Marchenko & Pastur's law, (1 + sqrt(neurons / bins))^2.
+
+    References
+    ----------
+    Horn (1965), Psychometrika 30, 179; Marchenko & Pastur (1967), Math. USSR-Sb. 1, 457.
+    """
+    n_trials, n_bins, n_neurons = residuals.values.shape
+    # single precision is ample for correlations, and twice as fast
+    r = residuals.values.astype(np.float32)
+    own = [_eigenvalues(r)]
+    for _ in range(draws):
+        order = rng.permuted(np.tile(np.arange(n_trials)[:, None], n_neurons), axis=0)
+        own.append(_eigenvalues(np.take_along_axis(r, order[:, None, :], axis=0)))
+    values, null = own[0], np.array(own[1:])
+    p = (1 + int(np.sum(null[:, 0] >= values[0]))) / (draws + 1)
+    middle, high = np.median(null, axis=0), np.quantile(null, 0.95, axis=0)
+    edge = float((1 + np.sqrt(n_neurons / (n_trials * n_bins))) ** 2)
+    effect = float(max(values[0] - middle[0], 0.0) / n_neurons)
+    table = pd.DataFrame({"eigenvalue": values, "null_median": middle, "null_high": high})
+    measure = "share of residual variance in the largest direction, beyond chance"
+    return Found(float(values[0]), p, effect, measure), table, edge
+
+
+def _eigenvalues(r: npt.NDArray[np.float32]) -> Array:
+    """Return the eigenvalues of the correlation across neurons, the largest first."""
+    flat = r.reshape(-1, r.shape[2])
+    second = (flat.T @ flat).astype(float)
+    scale = 1 / np.sqrt(np.maximum(np.diag(second), 1e-300))
+    return np.asarray(np.linalg.eigvalsh(second * np.outer(scale, scale))[::-1])
+
+
+def residual_means(
+    residuals: Residuals,
+    groups: npt.NDArray[np.intp],
+    draws: int,
+    rng: np.random.Generator,
+    block: int = 256,
+) -> tuple[Found, Array]:
+    """Test whether residuals have a mean left in some bin of some group of trials.
+
+    The sum of squares of the means over trials, beside that with the signs of whole trials drawn
+    at random, projected off the regressors as the residuals themselves are.
+
+    Parameters
+    ----------
+    residuals : Residuals
+        Residuals.
+    groups : ndarray of int, shape (trials,)
+        Group of each trial, such as its condition; all zero for one group.
+    draws : int
+        Number of draws.
+    rng : numpy.random.Generator
+        Draws them.
+    block : int
+        Columns taken at once, to bound memory.
+
+    Returns
+    -------
+    tuple of Found and ndarray, shape (groups, time, neurons)
+        The test, and the means, in standard deviations of a bin.
+    """
+    n_trials, n_bins, n_neurons = residuals.values.shape
+    r, z = residuals.values, residuals.base
+    sign = np.concatenate([np.ones((1, n_trials)), rng.choice([-1.0, 1.0], (draws, n_trials))])
+    flat = z.reshape(-1, z.shape[2])
+    members = [np.flatnonzero(groups == g) for g in range(int(groups.max()) + 1)]
+    explained = np.zeros(draws + 1)
+    means = np.zeros((len(members), n_bins, n_neurons))
+    step = max(1, block // n_bins)
+    for low in range(0, n_neurons, step):
+        part = r[:, :, low : low + step]
+        width = part.shape[2]
+        inner = np.einsum("pta,ptn->pan", z, part).reshape(n_trials, -1)
+        coefficients = (sign @ inner).reshape(len(sign), flat.shape[1], width)
+        coefficients = np.einsum("ab,sbn->san", residuals.inverse, coefficients)
+        # the residuals themselves are left as they are
+        coefficients[0] = 0.0
+        for g, which in enumerate(members):
+            mean = sign[:, which] @ part[which].reshape(len(which), -1) / len(which)
+            mean = mean.reshape(len(sign), n_bins, width)
+            mean = mean - np.einsum("ta,san->stn", z[which].mean(axis=0), coefficients)
+            explained += len(which) * np.einsum("stn,stn->s", mean, mean)
+            means[g, :, low : low + width] = mean[0]
+    total = float(np.einsum("ptn,ptn->", r, r))
+    p = (1 + int(np.sum(explained[1:] >= explained[0] * (1 - 1e-12)))) / (draws + 1)
+    effect = float(max(explained[0] - explained[1:].mean(), 0.0) / total)
+    measure = "share of residual variance in the means, beyond chance"
+    return Found(float(explained[0] / explained[1:].mean()), p, effect, measure), means
+
+
+def noise_with_level(residuals: Residuals) -> tuple[Found, pd.DataFrame]:
+    """Test whether the size of the residuals follows the predicted level.
+
+    Parameters
+    ----------
+    residuals : Residuals
+        Residuals.
+
+    Returns
+    -------
+    tuple of Found and DataFrame
+        The correlation of the squared residual with the model's mean, pooled over neurons, its t
+        over trials; by neuron correlation, p and p_holm.
+    """
+    r, seen = residuals.values, residuals.seen
+    n_trials = len(r)
+    count = np.maximum(seen.sum(axis=(0, 1)), 1)
+    squared = np.where(seen, r**2, 0.0)
+    squared = np.where(seen, squared - squared.sum(axis=(0, 1)) / count, 0.0)
+    level = np.where(seen, residuals.mean, 0.0)
+    level = np.where(seen, level - level.sum(axis=(0, 1)) / count, 0.0)
+    scale = np.sqrt((squared**2).sum(axis=(0, 1)) * (level**2).sum(axis=(0, 1)))
+    products = (squared * level).sum(axis=1) / np.maximum(scale, 1e-300)
+    single = products.sum(axis=0)
+    error = np.sqrt(n_trials) * np.maximum(products.std(axis=0, ddof=1), 1e-300)
+    p = 2 * stats.t.sf(np.abs(single / error), n_trials - 1)
+    table = pd.DataFrame({"correlation": single, "p": p})
+    table["p_holm"] = multipletests(p, method="holm")[1]
+    t, pooled = _over_trials(products.sum(axis=1))
+    effect = float(single.mean())
+    return Found(t, pooled, effect, "correlation of squared residual and level"), table

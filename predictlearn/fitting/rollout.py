@@ -1,0 +1,136 @@
+"""The reduced activity of a fit for any inputs, and trials of unequal length as arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.utils.validation import check_is_fitted
+
+from predictlearn.checks import as_float_array
+from predictlearn.errors import InputError
+from predictlearn.fitting.dynamics import Dynamics
+from predictlearn.recordings.entry import check_leading_axes
+
+__all__ = ["fitted_dynamics", "paired_trials", "reduced_activity"]
+
+Array = npt.NDArray[np.float64]
+
+
+def paired_trials(activity: Any, inputs: Any) -> tuple[Array, Array]:
+    """Return activity and inputs as arrays, short trials filled up at their end.
+
+    Parameters
+    ----------
+    activity : array_like, shape (trials, time, neurons), or list of (time, neurons)
+        Activity; NaN where missing.
+    inputs : array_like, shape (trials, time, n_in), or list of (time, n_in)
+        Inputs of the same trials.
+
+    Returns
+    -------
+    tuple of ndarray
+        Activity (trials, time, neurons), NaN after the end of a short trial, and inputs (trials,
+        time, n_in), 0 there. What comes after the end cannot change what came before.
+
+    Raises
+    ------
+    InputError
+        Shapes that do not fit together.
+
+    Examples
+    --------
+    >>> y, x = paired_trials([np.ones((2, 4)), np.ones((3, 4))], [np.ones((2, 1)), np.ones((3, 1))])
+    >>> y.shape, float(x.sum())
+    ((2, 3, 4), 5.0)
+    """
+    if isinstance(activity, list | tuple) and isinstance(inputs, list | tuple):
+        y, x = _filled("activity", activity, np.nan), _filled("inputs", inputs, 0.0)
+        lengths = [[len(trial) for trial in trials] for trials in (activity, inputs)]
+        if lengths[0] != lengths[1]:
+            raise InputError(
+                f"inputs must have the trials and bins of activity; got lengths {lengths[1][:5]} "
+                f"and {lengths[0][:5]} (first five)"
+            )
+    else:
+        y = as_float_array("activity", activity, ndim=3, finite=False)
+        x = as_float_array("inputs", inputs, ndim=3)
+    check_leading_axes("inputs", x, y, "n_in")
+    return y, x
+
+
+def _filled(name: str, trials: Any, blank: float) -> Array:
+    """Stack trials of unequal length."""
+    parts = [as_float_array(name, trial, ndim=2, finite=name == "inputs") for trial in trials]
+    widths = {part.shape[1] for part in parts}
+    if len(widths) != 1:
+        raise InputError(
+            f"{name} must have the same last axis in every trial; got {sorted(widths)}"
+        )
+    out = np.full((len(parts), max(len(part) for part in parts), widths.pop()), blank)
+    for trial, part in enumerate(parts):
+        out[trial, : len(part)] = part
+    return out
+
+
+def fitted_dynamics(fit: Any) -> tuple[Array, Array, Array]:
+    """Return the S_vm, S_vu and S_bb that a fit's dynamics run on, canonical gauge.
+
+    Parameters
+    ----------
+    fit : LowRankRNN
+        Fitted.
+
+    Returns
+    -------
+    tuple of ndarray
+        For a linear network S_bb is that of the loadings; it does not act on the dynamics.
+    """
+    check_is_fitted(fit, "overlaps_")
+    vm, vu, bb = fit._layout.unpack(fit._theta)
+    return vm, vu, bb if fit._layout.erf else np.asarray(fit.bb_)
+
+
+def reduced_activity(fit: Any, inputs: npt.ArrayLike) -> Array:
+    """Return the reduced activity k of a fit for inputs; it needs no neuron.
+
+    Parameters
+    ----------
+    fit : LowRankRNN
+        Fitted.
+    inputs : array_like, shape (trials, time, n_in)
+        Inputs.
+
+    Returns
+    -------
+    ndarray, shape (trials, time, n_in + rank)
+        k_m, then k_u in the canonical gauge.
+
+    Raises
+    ------
+    InputError
+        Inputs that do not fit, or that drive the network to infinity.
+
+    Examples
+    --------
+    >>> from predictlearn.fitting import LowRankRNN
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(10, 20, 1)).cumsum(axis=1)
+    >>> y = x * rng.normal(size=6) + rng.normal(size=(10, 20, 6))
+    >>> fit = LowRankRNN(dt=0.05, tau=0.06, n_bootstrap=0).fit(y, x)
+    >>> k = reduced_activity(fit, x)
+    >>> np.allclose(k @ np.hstack([fit.m_, fit.u_]).T, fit.predict(x))
+    True
+    """
+    check_is_fitted(fit, "overlaps_")
+    x = as_float_array("inputs", inputs, ndim=3)
+    if x.shape[2] != fit.n_in_:
+        raise InputError(
+            f"inputs must have shape (trials, time, {fit.n_in_}), as in fit; got {x.shape}"
+        )
+    dynamics = Dynamics(x, float(fit.dt), fit._layout, fit.tau_, fit.latency_)
+    rolled = dynamics.roll(fit._theta)
+    if rolled is None:
+        raise InputError("inputs drive the fitted network to infinity; are their units right?")
+    return np.ascontiguousarray(np.moveaxis(rolled[0], 0, 2))

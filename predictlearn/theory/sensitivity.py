@@ -1,0 +1,429 @@
+"""Sensitivities of learning: how overlaps and loss depend on where learning began and how fast.
+
+Learning moves the overlaps by S' = B' S B. Its exact derivatives along learning::
+
+    dS' = dB' S B + B' dS B + B' S dB,      dB = -eta dA R - d(eta R) A
+
+with dA the Hessian of the loss, over the entries that the loss sees, times dS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from predictlearn.checks import positive_int
+from predictlearn.errors import DivergenceError, InputError
+from predictlearn.theory import names as _names
+from predictlearn.theory.hessian_kernels import hessian_kernel, hessian_work
+from predictlearn.theory.learning import learn, loss_limit, projected
+from predictlearn.theory.nonlinearity import Nonlinearity
+from predictlearn.theory.overlaps import Overlaps
+from predictlearn.theory.reduced import NO_NOISE, Prepared, _evaluate, check_fit
+from predictlearn.theory.rules import GradientDescent, column_rates
+from predictlearn.theory.schedules import drop_of, multipliers
+from predictlearn.theory.sensitivity_kernels import sensitive_epochs
+from predictlearn.theory.stream import TrialStream
+from predictlearn.theory.trials import Task, Trials
+
+__all__ = ["Leg", "SensitiveRun", "learn_with_sensitivities", "loss_derivative_hessian"]
+
+# Epochs between two returns to Python; the same as of `learn`, which then looks at rounding.
+_CHUNK = 512
+
+
+@dataclass(frozen=True)
+class Leg:
+    """A stretch of learning: one task by one rule for some epochs.
+
+    Parameters
+    ----------
+    task : Task
+        What is learned.
+    epochs : int
+        Number of updates.
+    rule : GradientDescent
+        How the loadings move. Velocity and schedule begin anew with every leg.
+
+    Raises
+    ------
+    InputError
+        If the task is not one, epochs is not a whole number of at least 1, or the rule is not a
+        `GradientDescent` without target noise and minibatches.
+
+    Examples
+    --------
+    >>> import predictlearn as pl
+    >>> Leg(pl.Filter(), 100, pl.GradientDescent(5e-3)).epochs
+    100
+    """
+
+    task: Task
+    epochs: int
+    rule: GradientDescent
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.task, Task):
+            raise InputError(
+                "task of a leg must have n_in, n_out, dt, fixed and sample(rng), as pl.Filter() "
+                f"has; got {type(self.task).__name__}."
+            )
+        object.__setattr__(self, "epochs", positive_int("epochs", self.epochs))
+        rule = self.rule
+        if not isinstance(rule, GradientDescent):
+            raise InputError(
+                "rule of a leg must be a GradientDescent, which at a small rate is gradient flow; "
+                f"got {type(rule).__name__}."
+            )
+        if rule.target_noise > 0 or rule.minibatch is not None:
+            name = "target_noise" if rule.target_noise > 0 else "minibatch"
+            raise InputError(
+                "rule of a leg must be without target_noise and minibatch, since derivatives of "
+                f"learning belong to a learner without chance; got {name}="
+                f"{getattr(rule, name)!r}. The nearest is the same GradientDescent without it."
+            )
+
+
+@dataclass(frozen=True)
+class SensitiveRun:
+    """Overlaps and loss at some epochs of learning, and their derivatives.
+
+    Parameters
+    ----------
+    epochs : numpy.ndarray, (K,)
+        Epochs recorded, counted over all legs; 0 is the start.
+    matrices : numpy.ndarray, (K, D, D)
+        Overlaps before the update of that epoch.
+    losses : numpy.ndarray, (K,)
+        Loss there, on the trials of that epoch; where two legs meet, of the leg that begins.
+    slopes : numpy.ndarray, (K, D, D, P)
+        Derivatives of the overlaps; P is 0 without slopes.
+    loss_slopes : numpy.ndarray, (K, P)
+        Derivatives of the loss.
+    parameters : tuple of str
+        By what: every overlap of the start, a pair (i, j) counted as one variable, then the
+        logarithm of the rate of each pathway, ``rate:m``, ``rate:u``, ``rate:v``, ``rate:z``, the
+        same in all legs. The derivative by the logarithm of a common rate is the sum of these four.
+    """
+
+    epochs: np.ndarray
+    matrices: np.ndarray
+    losses: np.ndarray
+    slopes: np.ndarray
+    loss_slopes: np.ndarray
+    parameters: tuple[str, ...]
+
+
+def _pairs(names: Sequence[str], sizes: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows and columns of named overlaps in S."""
+    where = _names.table_pairs(*sizes)
+    pairs = np.array([where[name] for name in names])
+    return pairs[:, 0].copy(), pairs[:, 1].copy()
+
+
+def loss_derivative_hessian(
+    overlaps: Overlaps,
+    trials: Trials,
+    nonlinearity: str | Nonlinearity = "linear",
+    tau: float = 1.0,
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Return the loss, its derivative matrix A and its Hessian over the overlaps.
+
+    Parameters
+    ----------
+    overlaps : Overlaps
+        The network.
+    trials : Trials
+        The batch.
+    nonlinearity : {"linear", "erf", "tanh"} or Nonlinearity
+        Which phi.
+    tau : float, default 1.0
+        Time constant in seconds.
+
+    Returns
+    -------
+    loss : float
+        Weighted squared error.
+    a : numpy.ndarray, (D, D)
+        As of `loss_and_derivative`.
+    hessian : numpy.ndarray, (n, n)
+        Second derivatives of the loss by the n = D (D + 1) / 2 overlaps in the order of
+        `overlap_names`, a pair (i, j) counted as one variable; exact, and zero for the
+        loss-invisible ones.
+
+    Raises
+    ------
+    InputError
+        If sizes disagree or an argument is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import predictlearn as pl
+    >>> _, _, h = loss_derivative_hessian(pl.Overlaps(np.eye(4)), pl.Filter().sample())
+    >>> h.shape, bool(h[0, 0] > 0), int(np.count_nonzero(h[4:]))
+    ((10, 10), True, 0)
+    """
+    check_fit(overlaps, trials.n_in, trials.n_out, "the batch of trials")
+    sizes = overlaps.sizes
+    ready = Prepared(trials, nonlinearity, tau)
+    value, a = _evaluate(overlaps.matrix, sizes, ready)
+    names = _names.overlap_names(*sizes)
+    seen = _names.visible_names(*sizes, nonlinearity=nonlinearity)
+    rows, cols = _pairs(seen, sizes)
+    visible = np.empty((len(seen), len(seen)))
+    n_steps, _, n_trials = ready.k_m.shape
+    hessian_kernel(
+        np.ascontiguousarray(overlaps.matrix),
+        *sizes,
+        ready.a,
+        ready.gain,
+        ready.k_m,
+        *ready.judging(NO_NOISE),
+        rows,
+        cols,
+        hessian_work(n_steps, n_trials, *sizes, len(seen)),
+        visible,
+    )
+    hessian = np.zeros((len(names), len(names)))
+    at = [names.index(name) for name in seen]
+    hessian[np.ix_(at, at)] = visible
+    return value, a, hessian
+
+
+def learn_with_sensitivities(
+    start: Overlaps | np.ndarray,
+    legs: Sequence[Leg],
+    record: Sequence[int],
+    *,
+    nonlinearity: str | Nonlinearity = "linear",
+    tau: float = 1.0,
+    seed: int = 0,
+    slopes: bool = True,
+    sizes: tuple[int, int, int] | None = None,
+) -> SensitiveRun:
+    """Learn, and differentiate overlaps and loss by the start and by the learning rates.
+
+    Parameters
+    ----------
+    start : Overlaps or array_like, (D, D)
+        The network before learning.
+    legs : sequence of Leg
+        What is learned, one leg after the other.
+    record : sequence of int
+        Epochs to record, counted over all legs, in order; 0 is the start. Repeats are allowed.
+    nonlinearity : {"linear", "erf", "tanh"} or Nonlinearity
+        Which phi.
+    tau : float, default 1.0
+        Time constant in seconds.
+    seed : int, default 0
+        Seed of the trials; every leg draws them as `learn` does with it.
+    slopes : bool, default True
+        Whether to carry derivatives along; overlaps and losses are the same without.
+    sizes : tuple of int, optional
+        n_in, rank and n_out of a start that is an array; (1, 1, 1) if not given.
+
+    Returns
+    -------
+    SensitiveRun
+        Overlaps, losses and their derivatives at the epochs recorded.
+
+    Raises
+    ------
+    InputError
+        If an argument is out of range or does not fit the others.
+    DivergenceError
+        If the loss runs away or is not finite; it carries the epoch, counted over all legs.
+
+    Notes
+    -----
+    The derivatives are those of the computed recursion, exact at any rate, for momentum, weight
+    decay, schedules and pathway rates; the synaptic noise is its large-N mean, which depends on
+    neither start nor rate. With a `RateDrop` they hold as long as the epoch of the drop stays. A
+    pathway whose rate is zero has zero derivatives by the logarithm of it. The trials drawn do not
+    depend on the parameters.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import predictlearn as pl
+    >>> start = pl.Overlaps(np.eye(4)).replace(zu=0.1, vm=0.1)
+    >>> leg = Leg(pl.Filter(), 200, pl.GradientDescent(5e-3))
+    >>> run = learn_with_sensitivities(start, [leg], [0, 100, 200])
+    >>> run.slopes.shape, len(run.parameters)
+    ((3, 4, 4, 14), 14)
+    >>> bool(run.loss_slopes[1, -4:].sum() < 0)  # faster learning, a lower loss
+    True
+    """
+    if not isinstance(start, Overlaps):
+        start = Overlaps(start, *((1, 1, 1) if sizes is None else sizes))
+    elif sizes is not None and tuple(sizes) != start.sizes:
+        raise InputError(f"sizes must be those of start, {start.sizes}; got {tuple(sizes)}.")
+    legs = list(legs)
+    if not legs or not all(isinstance(leg, Leg) for leg in legs):
+        raise InputError(f"legs must be one or more Leg(task, epochs, rule); got {legs!r}.")
+    for leg in legs:
+        check_fit(start, leg.task.n_in, leg.task.n_out, "the task of a leg")
+    total = sum(leg.epochs for leg in legs)
+    asked = [positive_int("an epoch of record", e, minimum=0) for e in record]
+    if not asked or asked != sorted(asked) or asked[-1] > total:
+        raise InputError(
+            f"record must hold epochs from 0 to {total}, in increasing order; got {asked}."
+        )
+    unique, back = np.unique(np.array(asked), return_inverse=True)
+    names = _names.overlap_names(*start.sizes)
+    parameters = names + tuple(f"rate:{p}" for p in _names.PATHWAYS) if slopes else ()
+    dim, n = start.dim, len(unique)
+    run = SensitiveRun(
+        unique,
+        np.empty((n, dim, dim)),
+        np.empty(n),
+        np.zeros((n, dim, dim, len(parameters))),
+        np.zeros((n, len(parameters))),
+        parameters,
+    )
+    moving = np.zeros((len(parameters), 3, dim, dim))
+    if slopes:
+        for p, (i, j) in enumerate(zip(*_pairs(names, start.sizes), strict=True)):
+            moving[p, 0, i, j] = moving[p, 0, j, i] = 1.0
+    matrix, first = start.matrix, 0
+    for k, leg in enumerate(legs):
+        row_of = np.full(leg.epochs + 1, -1)
+        last = first + leg.epochs
+        for row, epoch in enumerate(unique):
+            # where two legs meet, the one that begins
+            if first <= epoch < last or (k == len(legs) - 1 and epoch == last):
+                row_of[epoch - first] = row
+        try:
+            if slopes:
+                matrix = _leg(matrix, start, leg, moving, row_of, run, nonlinearity, tau, seed)
+            else:
+                matrix = _plain(matrix, start, leg, row_of, run, nonlinearity, tau, seed)
+        except DivergenceError as error:
+            # counted within the leg
+            raise DivergenceError(
+                f"in leg {k}, which begins at epoch {first}: {error.message}", first + error.epoch
+            ) from error
+        first = last
+    return SensitiveRun(
+        np.array(asked),
+        run.matrices[back],
+        run.losses[back],
+        run.slopes[back],
+        run.loss_slopes[back],
+        parameters,
+    )
+
+
+def _plain(
+    matrix: np.ndarray,
+    start: Overlaps,
+    leg: Leg,
+    row_of: np.ndarray,
+    run: SensitiveRun,
+    nonlinearity: str | Nonlinearity,
+    tau: float,
+    seed: int,
+) -> np.ndarray:
+    """Run one leg without slopes, fill its rows and return the overlaps at its end."""
+    learned = learn(
+        Overlaps(matrix, *start.sizes), leg.task, leg.rule, leg.epochs, nonlinearity, tau, seed
+    )
+    here = np.flatnonzero(row_of >= 0)
+    run.matrices[row_of[here]] = learned.array[here]
+    run.losses[row_of[here]] = learned.losses[here]
+    return learned.array[-1]
+
+
+def _leg(
+    matrix: np.ndarray,
+    start: Overlaps,
+    leg: Leg,
+    moving: np.ndarray,
+    row_of: np.ndarray,
+    run: SensitiveRun,
+    nonlinearity: str | Nonlinearity,
+    tau: float,
+    seed: int,
+) -> np.ndarray:
+    """Run one leg with slopes `moving` in place, fill its rows, return the overlaps at its end."""
+    rule, sizes, n_epochs = leg.rule, start.sizes, leg.epochs
+    stream = TrialStream(leg.task, nonlinearity, tau, seed)
+    rows, cols = _pairs(_names.visible_names(*sizes, nonlinearity=nonlinearity), sizes)
+    columns = column_rates(rule.pathway_rates, sizes)
+    pathway = np.empty(start.dim, dtype=int)
+    for k, where in enumerate(_names.pathway_slices(*sizes).values()):
+        pathway[where] = k
+    changes = multipliers(rule.schedule, n_epochs)
+    drop_factor, drop_below = drop_of(rule.schedule)
+    joint = np.zeros((3, start.dim, start.dim))
+    joint[0] = matrix
+    # every leg begins without velocity
+    moving[:, 1:] = 0.0
+    ready = stream.next()
+    limit = loss_limit(_evaluate(joint[0], sizes, ready)[0], ready)
+    scratch, impulse = ready.scratch(start.rank), ready.impulse(start.rank)
+    done, dropped = 0, False
+    while done < n_epochs:
+        if done > 0 and not stream.constant:
+            ready = stream.next()
+            scratch, impulse = ready.fitting_scratch(scratch, start.rank)
+        count = min(_CHUNK, n_epochs - done) if stream.constant else 1
+        ran, value, dropped = sensitive_epochs(
+            joint,
+            moving,
+            *sizes,
+            count,
+            done,
+            rule.rate,
+            changes,
+            drop_factor,
+            drop_below,
+            dropped,
+            columns,
+            pathway,
+            rule.momentum,
+            rule.weight_decay,
+            rule.synaptic_noise,
+            limit,
+            ready.a,
+            ready.gain,
+            ready.k_m,
+            *ready.judging(NO_NOISE),
+            *impulse,
+            scratch,
+            rows,
+            cols,
+            row_of,
+            run.matrices,
+            run.slopes,
+            run.losses,
+            run.loss_slopes,
+        )
+        done += ran
+        if ran < count:
+            raise _diverged(done, value, rule)
+        if done % _CHUNK == 0 or done == n_epochs:
+            projected(joint[0], done)
+    value, a = _evaluate(joint[0], sizes, stream.next())
+    if not (value <= limit and np.all(np.isfinite(joint[0]))):
+        raise _diverged(n_epochs, value, rule)
+    row = row_of[-1]
+    if row >= 0:
+        run.matrices[row], run.losses[row] = joint[0], value
+        run.slopes[row] = np.moveaxis(moving[:, 0], 0, -1)
+        # A_ii is twice the derivative by S_ii
+        weights = np.where(rows == cols, 0.5, 1.0) * a[rows, cols]
+        run.loss_slopes[row] = moving[:, 0][:, rows, cols] @ weights
+    return joint[0].copy()
+
+
+def _diverged(epoch: int, value: float, rule: GradientDescent) -> DivergenceError:
+    """Return the error for a loss that ran away, without the search for a stable rate."""
+    return DivergenceError(
+        f"learning diverged: the loss reached {value:.3g} at epoch {epoch}. "
+        f"Try a smaller rate than that of {rule!r}.",
+        epoch,
+    )

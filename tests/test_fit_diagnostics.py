@@ -1,0 +1,342 @@
+"""Diagnostics of a fit: size and power of the tests, fixed points, loadings, lost units."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import predictlearn as pl
+from predictlearn.fitting import (
+    LowRankRNN,
+    diagnose,
+    fallen_silent,
+    fitted_fixed_points,
+    fixed_points,
+    loading_shape,
+    mask_silent,
+)
+from predictlearn.recordings import random_inputs, simulate_recording
+from predictlearn.reporting.figures import fit_diagnostics
+from predictlearn.reporting.style import png
+
+RANK1 = pl.Overlaps(np.diag([1.2, 1.5, 1.3, 1.0])).replace(vm=0.7, vu=0.6, mu=0.5, zm=0.3, zu=0.5)
+TURNING = pl.Overlaps(np.diag([1, 1, 1, 2, 2, 1.0]), 1, 2, 1).replace(
+    v1m=0.7, v1u1=0.7, v1u2=-0.9, v2u1=0.9, v2u2=0.7
+)
+
+
+def recorded(seed, overlaps=RANK1, kinds=None, n_trials=24, n_neurons=40, **settings):
+    """Return a simulated recording, its trials of a few kinds of input if asked."""
+    x = random_inputs(kinds or n_trials, 25, 1, 0.1, seed=seed)
+    if kinds:
+        x = np.repeat(x, n_trials // kinds, axis=0)
+    return simulate_recording(
+        overlaps, x, dt=0.1, n_neurons=n_neurons, r2=0.6, seed=seed, **settings
+    )
+
+
+def fitted(activity, inputs, rank=1, **settings):
+    """Return a quick fit."""
+    settings = {"dt": 0.1, "tau": 1.0, "n_bootstrap": 0, "n_starts": 2} | settings
+    return LowRankRNN(rank, **settings).fit(activity, inputs)
+
+
+def p_values(seeds, change=None, kinds=4, rank=1, **settings):
+    """Return the p-values of all tests, one row a simulation."""
+    rows = []
+    for seed in seeds:
+        r = recorded(seed, kinds=kinds, **settings)
+        y = r.activity
+        if change is not None:
+            y = change(y, r, np.random.default_rng(seed + 1000))
+        how = {k: v for k, v in settings.items() if k == "nonlinearity"}
+        fit = fitted(y, r.inputs, rank, **how)
+        rows.append(diagnose(fit, y, r.inputs, draws=99, seed=seed).tests["p"])
+    return pd.DataFrame(rows).reset_index(drop=True)
+
+
+def test_nothing_is_found_where_nothing_is_wrong():
+    found = p_values(range(12))
+    # 99.9% limit of a count of p <= 0.05 among 12
+    assert (found <= 0.05).sum().max() <= stats.binom.ppf(0.999, 12, 0.05) + 1
+    assert found.mean().between(0.2, 0.95).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("nonlinearity", ["linear", "erf"])
+def test_size_over_200_simulations(nonlinearity):
+    found = p_values(range(200), nonlinearity=nonlinearity)
+    size = (found <= 0.05).mean()
+    print(nonlinearity, size.to_dict(), found.mean().to_dict())  # noqa: T201
+    # 5% and its 99.9% upper limit over 200; tests of a maximum over neurons may be careful
+    assert size.max() <= stats.binom.ppf(0.999, 200, 0.05) / 200
+    assert size[["autocorrelation", "noise with level"]].min() >= 0.01
+
+
+def slow_noise(y, r, rng):
+    """Replace white residuals by ones that follow an autoregression of 0.4."""
+    noise = np.zeros_like(y)
+    step = 0.3 * np.std(y) * rng.normal(size=y.shape)
+    for t in range(y.shape[1]):
+        noise[:, t] = step[:, t] + (0.4 * noise[:, t - 1] if t else 0.0)
+    return y + noise
+
+
+def test_slow_noise_is_found_and_not_taken_for_shared():
+    found = p_values(range(4), slow_noise)
+    assert (found["autocorrelation"] < 0.001).all()
+    assert (found["shared directions"] > 0.01).all()
+
+
+def test_a_missing_input_is_found():
+    def locked(y, r, rng):
+        cue = np.exp(-np.arange(y.shape[1]) / 5.0)
+        return y + 0.4 * np.std(y) * cue[:, None] * rng.normal(size=y.shape[2])
+
+    def unlocked(y, r, rng):
+        drive = random_inputs(len(y), y.shape[1], 1, 0.1, seed=int(rng.integers(1000)))
+        return y + 0.4 * np.std(y) * drive * rng.normal(size=y.shape[2])
+
+    found = p_values(range(3), locked)
+    assert (found["means by bin"] <= 0.01).all()
+    found = p_values(range(3), unlocked)
+    assert (found["shared directions"] <= 0.01).all()
+    assert (found["autocorrelation"] < 0.001).all()
+
+
+def test_too_low_a_rank_is_found():
+    low = p_values(range(3), overlaps=TURNING, rank=1)
+    right = p_values(range(3), overlaps=TURNING, rank=2)
+    assert (low["means by condition"] <= 0.01).all()
+    assert (right["means by condition"] > 0.01).all()
+
+
+def test_noise_that_follows_the_level_is_found():
+    def counts(y, r, rng):
+        return rng.poisson(np.exp(0.5 + 0.5 * (y / np.std(y)))).astype(float)
+
+    r = recorded(0)
+    y = counts(r.activity, r, np.random.default_rng(0))
+    fit = fitted(y, r.inputs, offset=True)
+    found = diagnose(fit, y, r.inputs, draws=99)
+    row = found.tests.loc["noise with level"]
+    assert row["p"] < 1e-4
+    assert row["effect"] > 0.05
+    assert "poisson" in row["says"]
+
+
+def test_residuals_of_counts_are_pearson_residuals():
+    if "noise" not in LowRankRNN().get_params():
+        pytest.fail("LowRankRNN has no models of counts")
+    r = recorded(0, n_trials=40)
+    signal = simulate_recording(RANK1, r.inputs, dt=0.1, n_neurons=40, r2=1.0, seed=0).activity
+    rng = np.random.default_rng(0)
+    y = rng.poisson(np.exp(0.3 + 0.8 * signal)).astype(float)
+    fit = fitted(y, r.inputs, noise="poisson", link="exp")
+    found = diagnose(fit, y, r.inputs, draws=99)
+    assert found.tests["p"].drop("Gaussian loadings").min() > 0.003
+    assert found.explained["u1"] > 0.5
+
+
+def test_missing_bins_and_outputs_and_unequal_trials():
+    r = recorded(3)
+    y = r.activity.copy()
+    y[np.random.default_rng(0).random(y.shape) < 0.1] = np.nan
+    y[5, 15:] = np.nan
+    fit = LowRankRNN(dt=0.1, n_bootstrap=0, n_starts=2).fit(y, r.inputs, outputs=r.outputs)
+    found = diagnose(fit, y, r.inputs, r.outputs, draws=99)
+    assert found.outputs["y1"] > 0.99
+    assert found.tests["p"].min() > 0.003
+    x = [trial[: 15 if i == 5 else 25] for i, trial in enumerate(r.inputs)]
+    lists = diagnose(fit, [trial[: len(d)] for trial, d in zip(y, x, strict=True)], x, draws=99)
+    assert (
+        lists.tests["p"]
+        .drop("Gaussian loadings")
+        .round(6)
+        .equals(found.tests["p"].drop("Gaussian loadings").round(6))
+    )
+
+
+def test_projection_of_a_noise_free_recording_is_the_prediction():
+    for nonlinearity in ("linear", "erf"):
+        x = random_inputs(20, 25, 1, 0.1, seed=1)
+        r = simulate_recording(
+            RANK1, x, dt=0.1, n_neurons=60, r2=0.999, seed=1, nonlinearity=nonlinearity
+        )
+        fit = fitted(r.activity, x, nonlinearity=nonlinearity)
+        found = diagnose(fit, r.activity, x, draws=19)
+        assert found.explained["u1"] > 0.98
+        # bands that hold 95% where the prediction is the truth
+        part = found.trajectories
+        inside = (part["low"] <= part["predicted"]) & (part["predicted"] <= part["high"])
+        assert 0.9 < inside.mean() < 0.99
+
+
+def test_shape_of_loadings_has_its_size_and_power():
+    rng = np.random.default_rng(0)
+    n, share = 150, np.exp(np.random.default_rng(1).normal(size=150))
+    errors = (0.4 * share / share.mean())[:, None, None] * np.eye(2)
+
+    def draws(kind):
+        true = kind(size=(n, 2))
+        return true + np.sqrt(errors[:, 0, 0])[:, None] * rng.normal(size=(n, 2))
+
+    null = [loading_shape(draws(rng.normal), errors, draws=59, seed=s).tests for s in range(60)]
+    first = np.array([t["p_family"].min() for t in null])
+    assert (first <= 0.05).sum() <= stats.binom.ppf(0.999, 60, 0.05)
+    # without the errors the mixture of good and bad neurons looks heavy-tailed
+    blind = [loading_shape(draws(rng.normal), draws=59, seed=s).tests for s in range(10)]
+    assert np.mean([t["p_family"].min() <= 0.05 for t in blind]) >= 0.3
+
+    def heavy(size):
+        return rng.standard_t(3, size=size) / np.sqrt(3)
+
+    def skewed(size):
+        return rng.exponential(size=size) - 1
+
+    for kind, test in ((heavy, "joint kurtosis"), (skewed, "joint skewness")):
+        found = [loading_shape(draws(kind), errors, draws=59).tests for _ in range(5)]
+        assert np.mean([t.loc[test, "p_family"] <= 0.05 for t in found]) >= 0.8
+    # the effect is that of the loadings, whatever the errors
+    many = np.random.default_rng(2)
+    true = many.exponential(size=(40000, 1)) - 1
+    wide = np.tile(errors, (267, 1, 1))[:40000, :1, :1]
+    seen = true + np.sqrt(wide[:, 0]) * many.normal(size=(40000, 1))
+    effect = loading_shape(seen[:2000], wide[:2000], draws=19).tests["effect"]
+    assert effect["skewness column 1"] == pytest.approx(2.0, abs=0.6)
+
+
+def test_shape_of_loadings_refuses():
+    with pytest.raises(pl.InputError, match="at least 8 neurons"):
+        loading_shape(np.ones((5, 2)))
+    with pytest.raises(pl.InputError, match="names must name the 2 columns"):
+        loading_shape(np.random.default_rng(0).normal(size=(20, 2)), names=("m",))
+
+
+def long_run(vm, vu, bb, x, k_u, tau=1.0, dt=0.01, bins=20000):
+    """Return where the reduced dynamics go."""
+    for _ in range(bins):
+        k = np.concatenate([x, k_u])
+        g = 1 / np.sqrt(1 + np.pi / 2 * k @ bb @ k)
+        k_u = k_u + dt / tau * (-k_u + g * (vm @ x + vu @ k_u))
+    return k_u
+
+
+@pytest.mark.parametrize("drive", [0.0, 0.15])
+def test_long_runs_end_in_the_stable_fixed_points(drive):
+    rng = np.random.default_rng(0)
+    vm, vu = np.array([[0.8], [0.3]]), np.array([[2.5, 0.2], [0.1, 1.8]])
+    bb = np.array([[1.0, 0.2, 0.1], [0.2, 1.0, 0.0], [0.1, 0.0, 1.0]])
+    x = np.array([drive])
+    points = fixed_points(vm, vu, bb, x, nonlinearity="erf")
+    stable = [p.k[1:] for p in points if p.stable]
+    ends = [long_run(vm, vu, bb, x, rng.normal(size=2) * 2) for _ in range(8)]
+    for end in ends:
+        assert min(np.linalg.norm(end - s) for s in stable) < 1e-8
+    assert len(stable) == 2
+    # Morse: the number of fixed points of index even less odd is one
+    odd = [np.sum(p.eigenvalues.real > 0) % 2 for p in points]
+    assert sum(1 if o == 0 else -1 for o in odd) == 1
+    for p in points:
+        k = p.k
+        g = 1 / np.sqrt(1 + np.pi / 2 * k @ bb @ k)
+        assert np.linalg.norm(-k[1:] + g * (vm @ x + vu @ k[1:])) < 1e-10
+
+
+def test_no_fixed_point_is_missed():
+    from scipy.optimize import root
+
+    rng = np.random.default_rng(3)
+    for case in range(25):
+        rank = 1 + case % 3
+        vm, vu = rng.normal(size=(rank, 1)), 2 * rng.normal(size=(rank, rank))
+        a = rng.normal(size=(rank + 1, rank + 3))
+        bb, x = a @ a.T / (rank + 3), rng.normal(size=1) * (0.3 if case % 2 else 0.0)
+
+        def field(k_u, vm=vm, vu=vu, bb=bb, x=x):
+            k = np.concatenate([x, k_u])
+            return -k_u + (vm @ x + vu @ k_u) / np.sqrt(1 + np.pi / 2 * k @ bb @ k)
+
+        points = fixed_points(vm, vu, bb, x, nonlinearity="erf")
+        odd = [np.sum(p.eigenvalues.real > 0) % 2 for p in points]
+        assert sum(1 if o == 0 else -1 for o in odd) == 1
+        for _ in range(30):
+            found = root(field, rng.normal(size=rank) * 3, tol=1e-12)
+            if found.success and np.linalg.norm(field(found.x)) < 1e-10:
+                assert min(np.linalg.norm(found.x - p.k[1:]) for p in points) < 1e-5
+
+
+def test_linear_fixed_point_and_its_times():
+    vu = np.array([[0.5, -1.0], [1.0, 0.5]])
+    (point,) = fixed_points([[1.0], [0.0]], vu, np.eye(3), [2.0], tau=0.1, dt=0.01)
+    assert np.allclose(point.k[1:], np.linalg.solve(np.eye(2) - vu, [2.0, 0.0]))
+    assert np.allclose(point.time_constants, 0.2)
+    assert np.allclose(point.frequencies, 10 / (2 * np.pi))
+    assert point.stable
+    assert point.stable_euler
+    fast = fixed_points([[1.0], [0.0]], 20 * vu - 15 * np.eye(2), np.eye(3), [0.0], dt=0.5)[0]
+    assert fast.stable
+    assert not fast.stable_euler
+    assert fixed_points([[1.0]], [[1.0]], np.eye(2), [1.0]) == []
+
+
+def test_fixed_points_of_a_fit_have_intervals():
+    r = recorded(0, n_trials=40, n_neurons=80)
+    fit = LowRankRNN(dt=0.1, n_bootstrap=60, n_starts=2).fit(r.activity, r.inputs)
+    table = fitted_fixed_points(fit, [[0.0], [1.0]])
+    assert table["found"].eq(1.0).all()
+    true = 1 / (1 - RANK1["vu"])
+    assert table["time_constant_low"].iloc[0] < true < table["time_constant_high"].iloc[0]
+    with pytest.raises(pl.InputError, match="inputs must have shape"):
+        fitted_fixed_points(fit, [[0.0, 1.0]])
+
+
+def test_lost_units_are_found_and_others_left():
+    rng = np.random.default_rng(0)
+    rate = rng.gamma(1.0, 2.0, size=(1, 1, 400))
+    # bursty: the rate of every trial is drawn anew
+    counts = rng.poisson(rate / 20 * rng.gamma(0.5, 2.0, size=(80, 1, 400)) * np.ones((1, 20, 1)))
+    assert not fallen_silent(counts, p=1e-6).any()
+    false = fallen_silent(counts, p=0.05).any(axis=(0, 1)).mean()
+    assert false <= stats.binom.ppf(0.999, 400, 0.05) / 400
+    lost = counts.astype(float)
+    lost[50:, :, :100] = 0
+    found = fallen_silent(lost)
+    busy = (counts[:50].sum(axis=1) > 0).mean(axis=0)[:100] > 0.5
+    assert busy.sum() > 20
+    assert found[55:, :, :100][:, :, busy].all(axis=(0, 1)).mean() > 0.9
+    assert not found[:, :, 100:].any()
+    assert not (found & (lost > 0)).any()
+    masked = mask_silent(lost)
+    assert np.array_equal(np.isnan(masked), found)
+    with pytest.raises(pl.InputError, match="not negative"):
+        fallen_silent(-np.ones((4, 3, 2)))
+    with pytest.raises(pl.InputError, match="p must lie"):
+        fallen_silent(np.ones((4, 3, 2)), p=2)
+
+
+def test_diagnose_refuses_what_does_not_fit():
+    r = recorded(0)
+    fit = fitted(r.activity, r.inputs)
+    with pytest.raises(pl.InputError, match="activity must have shape"):
+        diagnose(fit, r.activity[:, :, :-1], r.inputs)
+    with pytest.raises(pl.InputError, match="at least 4 trials"):
+        diagnose(fit, r.activity[:3], r.inputs[:3])
+    with pytest.raises(pl.InputError, match="one label a trial"):
+        diagnose(fit, r.activity, r.inputs, conditions=[1, 2])
+    with pytest.raises(pl.InputError, match="lags must be below"):
+        diagnose(fit, r.activity, r.inputs, lags=25)
+
+
+def test_figure_of_diagnostics():
+    r = recorded(0, overlaps=TURNING, kinds=4)
+    fit = fitted(r.activity, r.inputs, 2)
+    found = diagnose(fit, r.activity, r.inputs, draws=19)
+    figure = fit_diagnostics(found)
+    assert all(axes.get_xlabel() and axes.get_ylabel() for axes in figure.axes[:5])
+    assert png(figure)[1:4] == b"PNG"
+    assert "nothing found" in found.report().lower()
+    with pytest.raises(pl.InputError, match="what diagnose returns"):
+        fit_diagnostics(found.tests)
