@@ -55,6 +55,7 @@ _HOMES = {
     "recordings": ("Recording", "load_recording"),
     "fitting": (
         "LearningFit", "LowRankRNN",
+        "StochasticLowRankRNN",
         "diagnose",
         "fallen_silent",
         "mask_silent",

@@ -5,7 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["ConvergenceWarning", "DivergenceError", "InputError", "SilentNeuronsWarning", "choice", "nearest"]
+__all__ = [
+    "ConvergenceWarning",
+    "DivergenceError",
+    "InputError",
+    "SilentNeuronsWarning",
+    "choice",
+    "nearest",
+]
 
 
 class InputError(ValueError):

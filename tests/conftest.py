@@ -22,6 +22,12 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(autouse=True)
+def _own_cache(monkeypatch, tmp_path_factory):
+    """Keep the user's cache of downloads out of the tests."""
+    monkeypatch.setenv("PREDICTLEARN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(autouse=True)
 def _no_global_random_state():
     """Fail a test that draws from numpy's global random state."""
     before = np.random.get_state()[1].copy()  # noqa: NPY002

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy.special import erf
@@ -89,7 +91,10 @@ def test_score_and_information_against_brute_force(saturating, softplus, alpha, 
                 d_phi[:, a] = 1e-5
             else:
                 d_theta[a - p] = 1e-5
-            up, down = function(theta + d_theta, phi + d_phi), function(theta - d_theta, phi - d_phi)
+            up, down = (
+                function(theta + d_theta, phi + d_phi),
+                function(theta - d_theta, phi - d_phi),
+            )
             columns.append((up - down) / 2e-5)
         both.append(np.stack(columns, axis=1))
     slope, jac = both
@@ -111,9 +116,7 @@ def test_faded_erf_normal_equations_against_brute_force(observed, offset):
     y = rng.normal(size=(5, 30, 4))
     y[0, 3:7] = np.nan
     y[2, :, 1] = np.nan
-    data = Data.from_activity(
-        y, offset=offset, gain=True, saturating=True, ridge=None, fading=0.6
-    )
+    data = Data.from_activity(y, offset=offset, gain=True, saturating=True, ridge=None, fading=0.6)
     assert len(data.rows) == 150  # nothing dropped: what fades passes through
     phi = 0.5 * rng.normal(size=(4, data.n_lead + layout.n_base))
     k, dk = (data.flatten(a) for a in dynamics.roll(theta))
@@ -209,7 +212,10 @@ def test_known_gain_of_counts_and_offsets():
     assert fit.gain_ == pytest.approx(np.full(60, 1.5))
     assert fit.offset_ == pytest.approx(np.array(r.metadata["offset"]), abs=0.25)
     assert fit.overlaps_["vu"] == pytest.approx(0.6, abs=0.05)
-    free = model(gain=True, **settings).fit(r.activity, r.inputs)
+    with warnings.catch_warnings():
+        # far from saturation a gain is hardly told from a loading
+        warnings.simplefilter("ignore", pl.ConvergenceWarning)
+        free = model(gain=True, **settings).fit(r.activity, r.inputs)
     assert free.log_likelihood_ > fit.log_likelihood_
     assert np.median(free.gain_) == pytest.approx(1.5, rel=0.3)
 

@@ -196,8 +196,8 @@ def test_minimal_npz_of_a_user(tmp_path):
 
 
 def test_registry(monkeypatch, tmp_path):
-    assert {d.name for d in datasets()} == {"simulated-learning", "bci-learning"}
-    assert all(d.source and d.licence and d.place for d in datasets())
+    assert {"simulated-learning", "bci-learning", "bci-redundancy"} <= {d.name for d in datasets()}
+    assert all(d.source and d.licence and d.place and d.citation for d in datasets())
     with pytest.raises(InputError, match="Did you mean 'bci-learning'"):
         find_dataset("bci-learnin")
     monkeypatch.setenv("PREDICTLEARN_DATA", str(tmp_path))

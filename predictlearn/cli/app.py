@@ -28,7 +28,7 @@ app.command("run")(experiments.run)
 app.command("compare")(experiments.compare)
 app.command("reproduce")(published.reproduce)
 app.add_typer(data.protocols, name="protocols")
-app.command("datasets")(data.datasets)
+app.add_typer(data.datasets, name="datasets")
 
 
 def _version(asked: bool) -> None:

@@ -136,8 +136,9 @@ def _fit(
     from predictlearn.recordings.registry import datasets
 
     is_file = Path(name).exists() or Path(name).suffix or len(Path(name).parts) > 1
-    if not is_file and name not in [item.name for item in datasets()]:
-        known = ", ".join(item.name for item in datasets())
+    names = [item.name for item in datasets() if item.has_case]
+    if not is_file and name not in names:
+        known = ", ".join(names)
         raise InputError(f"RECORDING must be an .npz file or one of {known}; got {name!r}.")
     case = case_of(name, None, **settings) if is_file else case_of(None, name, **settings)
     many = f" of ranks {', '.join(map(str, ranks))}" if len(ranks) > 1 else ""

@@ -15,6 +15,7 @@ from predictlearn.fitting.learning_goodness import GoodnessOfFit
 from predictlearn.fitting.learning_simulation import simulate_sessions
 from predictlearn.fitting.low_rank_rnn import LowRankRNN
 from predictlearn.fitting.rank_selection import RankSelection, select_rank
+from predictlearn.fitting.state_space import Smoothed, StochasticLowRankRNN
 
 __all__ = [
     "Ceiling",
@@ -27,6 +28,8 @@ __all__ = [
     "LearningFit",
     "LowRankRNN",
     "RankSelection",
+    "Smoothed",
+    "StochasticLowRankRNN",
     "condition_mean_ceiling",
     "cosmooth",
     "diagnose",

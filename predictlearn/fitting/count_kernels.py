@@ -129,7 +129,9 @@ def accumulate_counts(  # type: ignore[no-untyped-def]
             _link(eta, softplus, rate, rise, scratch, bits, m)
             for t in range(m):
                 lam = max(rate[t], 1e-300)
-                ratio = rise[t] / lam / (1.0 + alpha * lam) if softplus else 1.0 / (1.0 + alpha * lam)
+                ratio = (
+                    rise[t] / lam / (1.0 + alpha * lam) if softplus else 1.0 / (1.0 + alpha * lam)
+                )
                 score[t] = (y[i, start + t] - lam) * ratio
                 info[t] = rise[t] * ratio
                 jac[0, t] = 1.0

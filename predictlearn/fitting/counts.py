@@ -14,9 +14,7 @@ Array = npt.NDArray[np.float64]
 
 # A dispersion below this is that of a Poisson.
 _LEAST, _MOST = 1e-6, 1e3
-_STEPS = 12
-# Neurons whose bins are looked at together, so that temporary arrays stay small.
-_CHUNK = 32
+_STEPS = 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,34 +95,34 @@ def fit_dispersion(
         has its maximum at the edge.
     """
     out = np.zeros(len(counts))
-    for first in range(0, len(counts), _CHUNK):
-        part = slice(first, first + _CHUNK)
-        y, lam = counts[part], rate[part]
-        w = np.ones_like(lam) if seen is None else seen[part].astype(float)
+    for i, (y, lam) in enumerate(zip(counts, rate, strict=True)):
+        if seen is not None:
+            y, lam = y[seen[i]], lam[seen[i]]
         # half the slope of the likelihood at alpha = 0
-        extra = np.einsum("ir,ir->i", w, (y - lam) ** 2 - y)
-        guess = extra / np.maximum(np.einsum("ir,ir,ir->i", w, lam, lam), 1e-300)
-        guess = np.where(before[part] > 0, before[part], guess)
-        s = np.log(np.clip(guess, _LEAST, _MOST))
-        largest = int(y.max())
-        steps = np.arange(max(largest, 1))
-        # how many bins have more than j spikes: sums over j < y become sums over j
-        above = np.stack([(y > j).sum(axis=1) for j in steps], axis=1)
-        for _ in range(_STEPS):
-            r = np.exp(-s)[:, None]
-            both = r + lam
-            gap = lam - y
-            each = np.log(r / both) + gap / both
-            first_slope = (above / (r + steps)).sum(axis=1) + np.einsum("ir,ir->i", w, each)
-            each = 1 / r - 1 / both - gap / both**2
-            second = np.einsum("ir,ir->i", w, each) - (above / (r + steps) ** 2).sum(axis=1)
-            r = r[:, 0]
-            slope, curve = -r * first_slope, r * first_slope + r**2 * second
-            newton = -slope / np.where(curve < 0, curve, -1.0)
-            move = np.where(curve < 0, np.clip(newton, -1.5, 1.5), 0.7 * np.sign(slope))
-            s = np.clip(s + move, np.log(_LEAST), np.log(_MOST))
-            if np.abs(move).max() < 1e-6:
-                break
-        alpha = np.exp(s)
-        out[part] = np.where((extra > 0) & (alpha > 1.5 * _LEAST), alpha, 0.0)
+        extra = float(np.sum((y - lam) ** 2 - y))
+        if extra > 0:
+            guess = before[i] if before[i] > 0 else extra / float(lam @ lam)
+            alpha = _climb(y, lam, float(np.clip(guess, _LEAST, _MOST)))
+            out[i] = alpha if alpha > 1.5 * _LEAST else 0.0
     return out
+
+
+def _climb(y: Array, lam: Array, alpha: float) -> float:
+    """Newton's method in log alpha, for one neuron."""
+    value, times = np.unique(y, return_counts=True)
+    gap, s = lam - y, -np.log(alpha)
+    low, high = -np.log(_MOST), -np.log(_LEAST)
+    for _ in range(_STEPS):
+        r = np.exp(s)
+        inverse = 1 / (r + lam)
+        slope = times @ (special.digamma(value + r) - special.digamma(r))
+        slope += float(np.sum(np.log(r * inverse) + gap * inverse))
+        curve = times @ (special.polygamma(1, value + r) - special.polygamma(1, r))
+        curve += float(np.sum(1 / r - inverse - gap * inverse**2))
+        # in s = log r
+        curve, slope = r * slope + r**2 * curve, r * slope
+        move = np.clip(-slope / curve, -1.5, 1.5) if curve < 0 else 0.7 * np.sign(slope)
+        s, last = float(np.clip(s + move, low, high)), s
+        if abs(s - last) < 1e-8:
+            break
+    return float(np.exp(-s))

@@ -11,7 +11,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 
 from predictlearn.checks import positive_int
-from predictlearn.errors import ConvergenceWarning
+from predictlearn.errors import ConvergenceWarning, SilentNeuronsWarning
 from predictlearn.fitting.low_rank_rnn import LowRankRNN
 from predictlearn.recordings.simulation import random_inputs, simulate_recording
 from predictlearn.theory.overlaps import Overlaps
@@ -55,6 +55,9 @@ def interval_coverage(
     n_simulations: int = 100,
     *,
     observed: str = "rate",
+    noise: str = "gaussian",
+    link: str = "exp",
+    rate: float = 1.0,
     n_neurons: int = 200,
     network_size: int | None = None,
     n_trials: int = 50,
@@ -78,6 +81,12 @@ def interval_coverage(
         Recordings to simulate and fit.
     observed : {"rate", "current"}
         What is recorded.
+    noise : {"gaussian", "poisson", "negative-binomial"}
+        Of the simulation and the fit.
+    link : {"exp", "softplus"}
+        For counts, of the simulation and the fit.
+    rate : float
+        For counts, spikes per bin at rest, see `simulate_recording`.
     n_neurons : int
         Recorded neurons.
     network_size : int, optional
@@ -89,7 +98,7 @@ def interval_coverage(
     dt, tau : float
         Bin and time constant, seconds.
     r2 : float
-        Share of a bin's variance that is signal.
+        Share of a bin's variance that is signal, for Gaussian noise.
     seed : int
         Seed.
     n_jobs : int
@@ -121,6 +130,9 @@ def interval_coverage(
         "tau": tau,
         "nonlinearity": nonlinearity,
         "observed": observed,
+        "noise": noise,
+        "link": link,
+        "rate": rate,
         "n_neurons": n_neurons,
         "network_size": network_size,
         "r2": r2,
@@ -168,12 +180,15 @@ def _one(
     with warnings.catch_warnings():
         # Counted in the result instead.
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", SilentNeuronsWarning)
         fit = LowRankRNN(
             rank=overlaps.rank,
             nonlinearity=simulation["nonlinearity"],
             dt=simulation["dt"],
             tau=simulation["tau"],
             observed=simulation["observed"],
+            noise=simulation["noise"],
+            link=simulation["link"],
             **{"seed": number, **settings},
         ).fit(recording.activity, recording.inputs, recording.outputs)
     true = overlaps.canonical()

@@ -63,8 +63,8 @@ class Diagnostics:
         Index test; columns statistic, p, p_holm (Holm over the tests), effect, measure (what the
         effect is), says (a sentence on what it suggests, or that nothing was found).
     neurons : DataFrame
-        One row a neuron: lag1, ljung_box, p and p_holm of it, noise_with_level (correlation) and
-        p and p_holm of that. NaN for neurons that were not fitted.
+        One row a neuron: lag1, ljung_box, p and p_holm of it, noise_with_level (correlation),
+        p_level and p_level_holm. NaN for neurons that were not fitted.
     lags : DataFrame
         By lag (bins) the mean residual correlation, low, high.
     eigenvalues : DataFrame
@@ -202,9 +202,8 @@ def diagnose(
     shape = _shape(fit, y, k, draws, seed)
     found["Gaussian loadings"] = _joint(shape)
 
-    neurons = table.join(level_table, rsuffix="_level").rename(
-        columns={"correlation": "noise_with_level"}
-    )
+    level_table = level_table.set_axis(["noise_with_level", "p_level", "p_level_holm"], axis=1)
+    neurons = pd.concat([table, level_table], axis=1)
     neurons.index = pd.Index(np.flatnonzero(kept), name="neuron")
     trajectories, explained = latent_trajectories(
         fit, y, k, labels if known else np.arange(len(y), dtype=np.intp)

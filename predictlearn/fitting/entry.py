@@ -13,7 +13,15 @@ from predictlearn.errors import InputError, SilentNeuronsWarning, choice
 from predictlearn.fitting.trials import lengths, padded, quiet_neurons
 from predictlearn.recordings.entry import check_activity, check_leading_axes
 
-__all__ = ["check_counts", "check_data", "check_outputs", "check_settings", "counts", "fits_gain", "known_gain"]
+__all__ = [
+    "check_counts",
+    "check_data",
+    "check_outputs",
+    "check_settings",
+    "counts",
+    "fits_gain",
+    "known_gain",
+]
 
 Array = npt.NDArray[np.float64]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,8 @@ Array = npt.NDArray[np.float64]
 _WORST_CONDITION = 1e9
 # Bins that a kernel takes at once, where trials need not be told apart: they stay in fast memory.
 _PIECE = 512
+# Below this share of the raw sum of squares a difference of sums has lost too many digits.
+_CANCELS = 1e-3
 # Neurons copied at once.
 _COPIED = 64
 
@@ -149,9 +152,14 @@ class Data:
             return np.full(self.n_neurons, float(len(self.rows)))
         return self.seen.sum(axis=1).astype(float)
 
+    @cached_property
+    def raw_squares(self) -> Array:
+        """Sum of squares of each neuron about 0."""
+        return np.asarray(np.einsum("ir,ir->i", self.activity, self.activity))
+
     def total_squares(self) -> Array:
         """Sum of squares of each neuron about its mean, or about 0 where there is no offset."""
-        squares = np.einsum("ir,ir->i", self.activity, self.activity)
+        squares = self.raw_squares.copy()
         if self.offset:
             squares -= self.activity.sum(axis=1) ** 2 / self.counts
         return np.asarray(squares)
@@ -295,7 +303,8 @@ def _exact(data: Data, layout: Layout, k: Array, dk: Array) -> Blocks:
     for seen, neurons in data.patterns():
         zs = z if seen is None else z * seen
         gram = zs @ zs.T
-        target = zs @ data.activity[neurons].T
+        # a copy of the activity only where neurons differ in what they miss
+        target = zs @ (data.activity if seen is None else data.activity[neurons]).T
         normal = gram[:p, :p] + np.diag(ridge)
         scale = 1 / np.sqrt(np.maximum(np.diag(normal), 1e-300))
         solved = np.linalg.lstsq(
@@ -305,10 +314,18 @@ def _exact(data: Data, layout: Layout, k: Array, dk: Array) -> Blocks:
         loadings = coefficients[:, lead:]
         phi[neurons] = coefficients
         inner[neurons] = normal
-        residual = data.activity[neurons] - coefficients @ zs[:p]
-        if seen is not None:
-            residual *= seen
-        squares[neurons] = np.einsum("ir,ir->i", residual, residual)
+        own = target[:p].T
+        left = data.raw_squares[neurons] - np.einsum(
+            "ia,ia->i", coefficients, 2 * own - coefficients @ gram[:p, :p]
+        )
+        # Sums of squares spare a pass over the data; where little is left they would cancel.
+        few = np.flatnonzero(left < _CANCELS * data.raw_squares[neurons])
+        if few.size:
+            residual = data.activity[neurons[few]] - coefficients[few] @ zs[:p]
+            if seen is not None:
+                residual *= seen
+            left[few] = np.einsum("ir,ir->i", residual, residual)
+        squares[neurons] = left
         if columns:
             first = np.zeros((p, n_base, q))
             first[:, columns[0], columns[1]] = gram[:p, p:]

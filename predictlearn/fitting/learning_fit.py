@@ -14,20 +14,18 @@ from sklearn.utils.validation import check_is_fitted
 
 from predictlearn.checks import positive, positive_int
 from predictlearn.errors import ConvergenceWarning, InputError, choice
+from predictlearn.fitting.learning_bayes import Posterior, checked_counts, sample_posterior
 from predictlearn.fitting.learning_forecast import Forecast, forecast
 from predictlearn.fitting.learning_goodness import GoodnessOfFit, chi_square, smooth_misfit
-from predictlearn.fitting.learning_identifiability import (
-    Identified,
-    centre,
-    draws,
-    identify,
-    reach,
-)
+from predictlearn.fitting.learning_identifiability import draws
+from predictlearn.fitting.learning_intervals import interval_table
 from predictlearn.fitting.learning_likelihood import Fitted, Problem, search
+from predictlearn.fitting.learning_middle import centred, corrected, signed
 from predictlearn.fitting.learning_model import Model
 from predictlearn.fitting.learning_parameters import Layout
+from predictlearn.fitting.learning_profile import profile_ends
 from predictlearn.fitting.learning_sessions import LOSS, Sessions, checked_sessions, start_values
-from predictlearn.theory.names import nonlinearity_name, pathway_slices
+from predictlearn.theory.names import nonlinearity_name
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.rules import GradientDescent
 
@@ -53,8 +51,8 @@ class LearningFit(BaseEstimator):
     rate : {"fit", "known", "pathways"}
         Fit one factor of the rule's rate, hold it, or fit one rate a pathway m, u, v, z.
     gauge : {"given", "canonical"}
-        "given": the overlaps of all sessions are in the one gauge in which the network learns, up to
-        rotations. "canonical": those of every session are in its own canonical gauge (uu the
+        "given": the overlaps of all sessions are in the one gauge in which the network learns, up
+        to rotations. "canonical": those of every session are in its own canonical gauge (uu the
         identity), as `LowRankRNN` returns them. `start_` is always in the gauge in which plain
         descent learns: the plasticity identifies it.
     rank : int, optional
@@ -197,8 +195,7 @@ class LearningFit(BaseEstimator):
                 "no start gave finite learning; check that rule has a rate that the task allows "
                 f"(got {rule.rate:g}) and that epochs counts updates."
             )
-        best = self._signed(problem, best)
-        best = self._centred(problem, best)
+        best = centred(problem, signed(problem, best), self.max_iter)
         if not best.converged:
             warnings.warn(
                 f"the fit did not converge in {self.max_iter} evaluations; try a larger max_iter, "
@@ -227,70 +224,21 @@ class LearningFit(BaseEstimator):
                 "rule must be a GradientDescent: only rules that act on overlaps can be fitted; "
                 f"got {type(rule).__name__}."
             )
+        if rule.target_noise > 0 or rule.minibatch is not None:
+            raise InputError(
+                "rule must be without target_noise and minibatch: no session tells which noise "
+                "the learner drew. Fit the rule without it; goodness_of_fit() says if that fails."
+            )
 
     def _rotates(self, data: Sessions) -> bool:
         """Whether a rotation of u and v (for rank one their sign) changes nothing measured."""
         seen = "".join(name for name in data.columns if name != LOSS)
         return self.gauge == "canonical" or not ("u" in seen or "v" in seen)
 
-    def _signed(self, problem: Problem, best: Fitted) -> Fitted:
-        """Return the fit with the first vm positive where nothing measured tells the sign."""
-        layout = problem.model.layout
-        if not problem.pins:
-            return best
-        where = pathway_slices(*layout.sizes)
-        signs = np.ones(layout.dim)
-        matrix = layout.matrix(best.x)
-        for k in range(layout.sizes[1]):
-            u, v = where["u"].start + k, where["v"].start + k
-            if matrix[v, min(k, layout.sizes[0] - 1)] < 0:
-                signs[[u, v]] = -1.0
-        x = layout.pack(matrix * signs * signs[:, None], best.x[layout.n_overlaps :])
-        return Fitted(x, best.group_sd, best.cost, best.converged)
-
-    def _sd(self, problem: Problem, best: Fitted) -> tuple[Array, Identified]:
-        """Return the noise corrected for the parameters, and what it lets one identify."""
-        data, layout = problem.model.data, problem.model.layout
-        scales = layout.scales(layout.matrix(best.x))
-        group_sd = best.group_sd
-        for _ in range(1 if data.noise.known else 3):
-            found = identify(problem.natural_slopes(best.x, group_sd), scales)
-            if data.noise.known:
-                break
-            group_sd = best.group_sd.copy()
-            for g in (0, 1):
-                rows = data.noise.group == g
-                left = rows.sum() - found.leverage[: data.n][rows].sum()
-                if rows.any() and left > 0.5:
-                    group_sd[g] *= np.sqrt(rows.sum() / left)
-        return group_sd, found
-
-    def _centred(self, problem: Problem, best: Fitted) -> Fitted:
-        """Move along unidentified directions to the middle of what is realisable."""
-        layout = problem.model.layout
-        for _ in range(3):
-            _, found = self._sd(problem, best)
-            natural = layout.natural(best.x)
-            move = centre(natural, found.free, layout) - natural
-            size = np.linalg.norm(move / layout.scales(layout.matrix(best.x)))
-            if size < 1e-3:
-                return best
-            for share in (1.0, 0.5, 0.25):
-                moved = natural + share * move
-                x = layout.pack(layout.full(moved), moved[layout.n_overlaps :])
-                polished = problem.improve(x, best.group_sd, self.max_iter)
-                # a straight direction costs nothing; a curved one may not be followed so far
-                if polished is not None and polished.cost < best.cost + 0.05:
-                    best = polished
-                    break
-            else:
-                return best
-        return best
-
     def _keep(self, problem: Problem, best: Fitted) -> None:
         """Store the results."""
         data, layout = problem.model.data, problem.model.layout
-        group_sd, found = self._sd(problem, best)
+        group_sd, found = corrected(problem, best)
         natural = layout.natural(best.x)
         run = problem.run(best.x)
         if run is None:
@@ -311,16 +259,14 @@ class LearningFit(BaseEstimator):
         self.identifiable_ = pd.Series(
             found.identifiable[: layout.n_overlaps], index=list(layout.overlap_names)
         )
-        self.intervals_ = self._intervals(natural, found, layout, data.noise.known)
+        degrees = np.inf if data.noise.known else max(self.n_residual_, 1)
+        self.intervals_ = interval_table(natural, found, layout, self.level, degrees, self.seed)
         log_rates = natural[layout.n_overlaps :]
         self.rates_ = pd.Series(layout.rates(log_rates), index=list(layout.rate_names), dtype=float)
         self.rate_ = float(layout.rule_at(log_rates).rate)
         groups = set(data.noise.group)
         self.noise_ = pd.Series(
-            [
-                group_sd[g] if g in groups and not data.noise.known else np.nan
-                for g in (0, 1)
-            ],
+            [group_sd[g] if g in groups and not data.noise.known else np.nan for g in (0, 1)],
             index=["overlaps", LOSS],
         )
         self.log_likelihood_ = problem.log_likelihood(best.x, best.group_sd)
@@ -332,47 +278,6 @@ class LearningFit(BaseEstimator):
         white = data.noise.whiten(data.values - run.values, group_sd)
         self.residuals_ = data.table(white)
         self.converged_ = best.converged
-
-    def _intervals(
-        self, natural: Array, found: Identified, layout: Layout, known: bool
-    ) -> pd.DataFrame:
-        """Return the table of intervals."""
-        sd = np.sqrt(np.clip(np.diag(found.covariance), 0.0, None))
-        upper = (1 + self.level) / 2
-        quantile = (
-            stats.norm.ppf(upper) if known else stats.t.ppf(upper, max(self.n_residual_, 1))
-        )
-        low, high = natural - quantile * sd, natural + quantile * sd
-        reached = self._reached(natural, found, layout)
-        low, high = low + reached[0], high + reached[1]
-        n = layout.n_overlaps
-        rows, columns = layout.pairs
-        # a squared norm is not negative
-        low[:n] = np.where(rows == columns, np.maximum(low[:n], 0.0), low[:n])
-        estimate = natural.copy()
-        estimate[n:] = layout.rates(natural[n:])
-        low[n:], high[n:] = layout.rates(low[n:]), layout.rates(high[n:])
-        sd[n:] *= estimate[n:]
-        return pd.DataFrame(
-            {"low": low, "high": high, "estimate": estimate, "sd": sd}, index=list(layout.names)
-        )
-
-    def _reached(
-        self, natural: Array, found: Identified, layout: Layout
-    ) -> tuple[Array, Array]:
-        """Return how far every natural parameter goes along the unidentified directions."""
-        zero = np.zeros(len(natural))
-        if found.free.shape[1] == 0:
-            return zero, zero
-        if found.free.shape[1] == 1:
-            along = found.free[:, 0]
-            ends = np.array(reach(layout.full(natural), layout.full(along)))
-            with np.errstate(invalid="ignore"):
-                both = np.where(along[:, None] == 0, 0.0, along[:, None] * ends)
-            return both.min(axis=1), both.max(axis=1)
-        still = Identified(np.zeros_like(found.covariance), found.free, found.share, found.sds, zero)
-        moved = draws(natural, still, layout, 300, np.random.default_rng(self.seed)) - natural
-        return moved.min(axis=0), moved.max(axis=0)
 
     # -- after fit ----------------------------------------------------------------------------
 
@@ -391,8 +296,8 @@ class LearningFit(BaseEstimator):
         Returns
         -------
         low, high : float
-            Where twice the log likelihood falls by the chi-square quantile; an end that is not found
-            within eight standard deviations is infinite (0 for a rate).
+            Where twice the log likelihood falls by the chi-square quantile; an end that is not
+            found within eight standard deviations is infinite (0 for a rate).
 
         Raises
         ------
@@ -405,39 +310,15 @@ class LearningFit(BaseEstimator):
         k = layout.names.index(name)
         if not self._found.identifiable[k]:
             raise InputError(f"{name} is unidentified; its realisable range is in intervals_.")
-        drop = stats.chi2.ppf(self.level if level is None else level, 1) / 2
-        sd = float(np.sqrt(self._found.covariance[k, k]))
-        unit = np.zeros(len(layout.names))
-        unit[k] = 1.0
-        ends = []
-        for side in (-1.0, 1.0):
-            x, inner, outer = best.x, 0.0, np.inf
-            step = np.sqrt(2 * drop)
-            for _ in range(12):
-                value = self._natural[k] + side * step * sd
-                held = Problem(
-                    self._problem.model, self._problem.pins, self._problem.scale, (unit, value)
-                )
-                found = held.improve(x, best.group_sd, self.max_iter)
-                fall = np.inf if found is None else found.cost - best.cost
-                if found is not None and abs(layout.natural(found.x)[k] - value) > 0.1 * sd:
-                    fall = np.inf  # no network has this value
-                if abs(fall - drop) < 0.01 * drop:
-                    inner = outer = step
-                    break
-                if fall < drop:
-                    inner = step
-                    x = best.x if found is None else found.x
-                else:
-                    outer = step
-                if np.isfinite(outer):
-                    step = 0.5 * (inner + outer)
-                else:
-                    step = min(inner * float(np.sqrt(drop / max(fall, 0.2 * drop))) * 1.05, 8.0)
-                    if inner >= 8.0:
-                        break
-            end = inner if np.isfinite(outer) else np.inf
-            ends.append(self._natural[k] + side * end * sd)
+        drop = float(stats.chi2.ppf(self.level if level is None else level, 1)) / 2
+        ends = profile_ends(
+            self._problem,
+            best,
+            k,
+            float(np.sqrt(self._found.covariance[k, k])),
+            drop,
+            self.max_iter,
+        )
         if k >= layout.n_overlaps:
             place = k - layout.n_overlaps
             both = np.zeros((2, len(layout.rate_names)))
@@ -451,9 +332,9 @@ class LearningFit(BaseEstimator):
         Parameters
         ----------
         test : {"auto", "chi-square", "smooth misfit"}
-            "chi-square" asks whether residuals are as large as the errors given say. "smooth misfit"
-            asks whether they drift over sessions in a way that no parameter could absorb; it needs
-            no errors and notices a wrong rule with more power. "auto": the first where errors were
+            "chi-square" asks whether residuals are as large as the errors given say. "smooth
+            misfit" asks whether they drift over sessions in a way that no parameter could absorb;
+            it needs no errors and notices a wrong rule with more power. "auto": the first where errors were
             given, the second where not.
 
         Returns
@@ -494,7 +375,7 @@ class LearningFit(BaseEstimator):
         return smooth_misfit(white, absorbed, data, order, known)
 
     def draw(self, n: int = 200, seed: int | None = None) -> pd.DataFrame:
-        """Draw starts and rates: normal where identified, uniform over what is realisable elsewhere.
+        """Draw starts and rates: normal where identified, else uniform over what is realisable.
 
         Parameters
         ----------
@@ -521,6 +402,41 @@ class LearningFit(BaseEstimator):
         """Return draws of the natural parameters."""
         rng = np.random.default_rng(self.seed if seed is None else seed)
         return draws(self._natural, self._found, self._problem.model.layout, n, rng)
+
+    def sample(
+        self, n_samples: int = 2000, burn_in: int = 200, seed: int | None = None
+    ) -> Posterior:
+        """Sample the posterior of start, rates and noise (package emcee, extra "bayes").
+
+        The prior is weak: correlations of the loading vectors uniform over all correlation
+        matrices, norms log-normal (log-sd 0.7) about the size seen in the first session (1 if none
+        was), log rates normal (sd 2) about the rule's, log noise normal (sd 1) about the fitted.
+
+        Parameters
+        ----------
+        n_samples : int, default 2000
+            Draws to keep, at least.
+        burn_in : int, default 200
+            Steps of every walker that are dropped first.
+        seed : int, optional
+            That of the fit if not given.
+
+        Returns
+        -------
+        Posterior
+            Draws, acceptance and autocorrelation time.
+
+        Raises
+        ------
+        InputError
+            If emcee is not installed, or a number is out of range.
+        """
+        check_is_fitted(self, "start_")
+        n_samples, burn_in = checked_counts(n_samples, burn_in)
+        seed = self.seed if seed is None else positive_int("seed", seed, minimum=0)
+        walkers = 2 * (len(self._natural) + 3)
+        begin = self._draws(walkers, seed)
+        return sample_posterior(self._problem, begin, self._group_sd, n_samples, burn_in, seed)
 
     def predict(
         self,

@@ -118,7 +118,7 @@ def forecast(
             run = learn_with_sensitivities(
                 Overlaps(layout.full(row), *layout.sizes, tolerance=1e-7),
                 legs,
-                past + stops,
+                (past + stops).tolist(),
                 nonlinearity=nonlinearity,
                 tau=tau,
                 seed=seed,
@@ -128,9 +128,7 @@ def forecast(
             continue
         matrices = run.matrices
         if canonical:
-            matrices, _ = canonical_matrices(
-                matrices, np.zeros((*matrices.shape, 0)), layout.sizes
-            )
+            matrices, _ = canonical_matrices(matrices, np.zeros((*matrices.shape, 0)), layout.sizes)
         rows, columns = layout.pairs
         kept.append(np.column_stack([matrices[:, rows, columns], run.losses]))
     if len(kept) < max(2, len(natural) // 2):

@@ -1,4 +1,4 @@
-"""Does the assumed rule of learning fit the sessions?"""
+"""Tests of the assumed rule of learning against the sessions."""
 
 from __future__ import annotations
 
@@ -102,6 +102,7 @@ def smooth_misfit(
     q, rest = left.shape[1], data.n - absorbed.shape[1] - left.shape[1]
     explained = float(np.sum((left.T @ residuals_left) ** 2))
     remaining = float(np.sum(residuals_left**2)) - explained
+    degrees: tuple[float, ...]
     if known:
         statistic, degrees = explained, (float(q),)
         p_value, variance = float(stats.chi2.sf(explained, q)), 1.0

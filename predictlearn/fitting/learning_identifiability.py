@@ -136,7 +136,7 @@ def centre(natural: Array, free: Array, layout: Layout) -> Array:
 def draws(
     natural: Array, found: Identified, layout: Layout, n: int, rng: np.random.Generator
 ) -> Array:
-    """Draw natural parameters: normal where identified, uniform over the realisable range elsewhere.
+    """Draw natural parameters: normal where identified, else uniform over what is realisable.
 
     Parameters
     ----------

@@ -23,6 +23,10 @@ _SCREENING, _KEPT = 12, 2
 _PIN = 1e-4
 # Rounds in which noise and parameters are estimated in turn.
 _ROUNDS = 8
+# Squared norms, relative to the size of the overlaps, beyond which no start is sought.
+_LARGEST = 1e3
+# Relative change of cost or parameters that ends a search: far below what noise can tell.
+_TOLERANCE = 1e-7
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +78,10 @@ class Problem:
         """Return the model's run at x; the last one is kept."""
         key = np.asarray(x).tobytes()
         if self._last[0] != key:
-            self._last = (key, self.model.run(np.asarray(x)))
+            # far outside there is nothing to find, only directions that nothing holds
+            norms = np.sum(self.model.layout.factor(np.asarray(x)) ** 2, axis=1)
+            inside = np.all(norms < _LARGEST * self.scale)
+            self._last = (key, self.model.run(np.asarray(x)) if inside else None)
         return self._last[1]
 
     def residuals(self, x: Array, group_sd: Array) -> Array:
@@ -170,18 +177,20 @@ class Problem:
         two_groups = not self.model.data.noise.known and len(set(self.model.data.noise.group)) > 1
         converged = False
         for _ in range(_ROUNDS if two_groups and most > _SCREENING else 1):
-            result = least_squares(
-                self.residuals,
-                x,
-                jac=self.slopes,
-                method="trf",
-                x_scale=1.0,
-                ftol=1e-10,
-                xtol=1e-9,
-                gtol=1e-9,
-                max_nfev=most,
-                args=(group_sd,),
-            )
+            # its trust region may divide by zero or overflow on the way to a step
+            with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+                result = least_squares(
+                    self.residuals,
+                    x,
+                    jac=self.slopes,
+                    method="trf",
+                    x_scale=1.0,
+                    ftol=_TOLERANCE,
+                    xtol=_TOLERANCE,
+                    gtol=_TOLERANCE,
+                    max_nfev=most,
+                    args=(group_sd,),
+                )
             x, converged = result.x, bool(result.status > 0)
             new = self.noise_at(x, group_sd)
             settled = np.all(np.abs(np.log(new / group_sd)) < 1e-3)
@@ -216,9 +225,7 @@ def _start(problem: Problem, rng: np.random.Generator, plain: bool) -> Array:
     return layout.pack(s, x[layout.n_overlaps :])
 
 
-def search(
-    problem: Problem, n_starts: int, max_iter: int, seed: int, n_jobs: int
-) -> Fitted | None:
+def search(problem: Problem, n_starts: int, max_iter: int, seed: int, n_jobs: int) -> Fitted | None:
     """Return the best maximum from several starts, or None if every start diverges.
 
     The first start fills unseen overlaps with the identity, the others from the prior. All are
@@ -230,9 +237,7 @@ def search(
         _start(problem, np.random.default_rng(child), plain=k == 0)
         for k, child in enumerate(children)
     ]
-    tried = Parallel(n_jobs=n_jobs)(
-        delayed(problem.improve)(x, noise, _SCREENING) for x in starts
-    )
+    tried = Parallel(n_jobs=n_jobs)(delayed(problem.improve)(x, noise, _SCREENING) for x in starts)
     found = sorted((f for f in tried if f is not None), key=lambda f: f.cost)
     if not found:
         return None

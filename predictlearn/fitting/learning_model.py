@@ -51,7 +51,7 @@ class Run:
     values : numpy.ndarray, (n,)
         One a measurement.
     slopes : numpy.ndarray, (n, P)
-        Derivative in the natural parameters (overlaps, log rates).
+        Derivative in the natural parameters (overlaps, log rates); P is 0 without slopes.
     matrices : numpy.ndarray, (sessions, D, D)
         Overlaps at the sessions, in the gauge of the measurements.
     losses : numpy.ndarray, (sessions,)
@@ -87,7 +87,7 @@ class Model:
     seed: int
     canonical: bool
 
-    def run(self, x: Array) -> Run | None:
+    def run(self, x: Array, slopes: bool = True) -> Run | None:
         """Return predictions at x, or None where learning diverges or no gauge exists."""
         layout, data = self.layout, self.data
         with np.errstate(over="ignore", invalid="ignore"):
@@ -100,20 +100,23 @@ class Model:
                 found = learn_with_sensitivities(
                     Overlaps(matrix, *layout.sizes),
                     legs_of(data.tasks, data.epochs, rule),
-                    data.epochs,
+                    data.epochs.tolist(),
                     nonlinearity=self.nonlinearity,
                     tau=self.tau,
                     seed=self.seed,
+                    slopes=slopes,
                 )
             except DivergenceError:
                 return None
-        slopes, loss_slopes = self._chosen(found.slopes), self._chosen(found.loss_slopes)
+        moves, loss_moves = found.slopes, found.loss_slopes
+        if slopes:
+            moves, loss_moves = self._chosen(moves), self._chosen(loss_moves)
         matrices = found.matrices
         if self.canonical:
             if min(m[self._u, self._u].min() for m in matrices) <= 0 and layout.sizes[1] == 1:
                 return None
-            matrices, slopes = canonical_matrices(matrices, slopes, layout.sizes)
-        values, out = self._select(matrices, found.losses, slopes, loss_slopes)
+            matrices, moves = canonical_matrices(matrices, moves, layout.sizes)
+        values, out = self._select(matrices, found.losses, moves, loss_moves)
         if not (np.all(np.isfinite(values)) and np.all(np.isfinite(out))):
             return None
         return Run(values, out, matrices, np.asarray(found.losses))
@@ -173,8 +176,8 @@ def canonical_matrices(
 
     Notes
     -----
-    For rank one the factor is q = +-uu^(-1/2) and its slope exact; for higher rank slopes go through
-    the map by central differences of it along every parameter.
+    For rank one the factor is q = +-uu^(-1/2) and its slope exact; for higher rank slopes go
+    through the map by central differences of it along every parameter.
 
     Examples
     --------

@@ -126,7 +126,7 @@ class Layout:
         values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
         floor = 1e-10 * max(float(values[-1]), 1e-300)
         root = vectors * np.sqrt(np.clip(values, floor, None))
-        lower = np.linalg.qr(root.T, mode="r").T
+        lower = np.asarray(np.linalg.qr(root.T, mode="r")).T
         lower = lower * np.where(np.diag(lower) < 0, -1.0, 1.0)
         return np.concatenate([lower[np.tril_indices(self.dim)], log_rates])
 

@@ -41,7 +41,7 @@ class Noise:
     sd : numpy.ndarray, (n,)
         Standard deviation of every measurement; ones where it is to be estimated.
     group : numpy.ndarray of int, (n,)
-        0 for overlaps, 1 for losses: measurements of a group share one estimated standard deviation.
+        0 for overlaps, 1 for losses: a group shares one estimated standard deviation.
     roots : list of (slice, numpy.ndarray), optional
         Lower Cholesky factor of the covariance of each session's measurements, where covariances
         were given.
@@ -158,7 +158,9 @@ def interval_tasks(tasks: Any, n: int, name: str = "tasks") -> tuple[Task, ...]:
     elif isinstance(tasks, Sequence) and not isinstance(tasks, str):
         given = tuple(tasks)
         if len(given) != n:
-            raise InputError(f"{name} must be one task, or one an interval ({n}); got {len(given)}.")
+            raise InputError(
+                f"{name} must be one task, or one an interval ({n}); got {len(given)}."
+            )
     else:
         given = (tasks,)
     for task in given:

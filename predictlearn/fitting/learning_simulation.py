@@ -114,9 +114,7 @@ def simulate_sessions(
         start, given, when, rule, n_neurons, recorded, nonlinearity, tau, seed
     )
     if gauge == "canonical":
-        matrices, _ = canonical_matrices(
-            matrices, np.zeros((*matrices.shape, 0)), start.sizes
-        )
+        matrices, _ = canonical_matrices(matrices, np.zeros((*matrices.shape, 0)), start.sizes)
     table = np.stack(
         [losses if name == LOSS else matrices[:, *pairs[name]] for name in names], axis=1
     )

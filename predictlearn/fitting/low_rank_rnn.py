@@ -17,7 +17,14 @@ from predictlearn.errors import ConvergenceWarning, InputError
 from predictlearn.fitting import bootstrap, scoring
 from predictlearn.fitting.counts import CountNoise, log_likelihood_constant
 from predictlearn.fitting.dynamics import Dynamics, Layout
-from predictlearn.fitting.entry import check_counts, check_data, check_outputs, counts, fits_gain, known_gain
+from predictlearn.fitting.entry import (
+    check_counts,
+    check_data,
+    check_outputs,
+    counts,
+    fits_gain,
+    known_gain,
+)
 from predictlearn.fitting.inner import Data, predicted
 from predictlearn.fitting.moments import noise_variance
 from predictlearn.fitting.solver import Problem, Solution
@@ -454,9 +461,7 @@ class LowRankRNN(BaseEstimator):
             free(best), [free(r) for r in draws], 0.95, degrees
         )
 
-    def _set_fit(
-        self, problem: Problem, solution: Solution, best: Raw, q: Array, x: Array
-    ) -> None:
+    def _set_fit(self, problem: Problem, solution: Solution, best: Raw, q: Array, x: Array) -> None:
         """Set loadings, noise and what `predict` needs."""
         data, layout = problem.data, problem.layout
         lead, n_in = data.n_lead, layout.n_in

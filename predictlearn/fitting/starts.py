@@ -140,7 +140,9 @@ def settle_dispersion(problem: Problem, solution: Solution, max_iter: int, tol: 
     return solution
 
 
-def part(activity: Array, counts: bool = False) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+def part(
+    activity: Array, counts: bool = False
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Choose trials and neurons, evenly spaced, on which to compare starts.
 
     Parameters
@@ -317,9 +319,7 @@ def _coefficients(problem: Problem, theta: Array) -> Array:
 def _saturate(problem: Problem, linear_theta: Array, weaken: bool) -> tuple[Array, Array | None]:
     """Turn linear dynamics into a start for erf or counts; ``weaken`` allows for the mean gain."""
     layout, data = problem.layout, problem.data
-    plain = replace(
-        problem, dynamics=replace(problem.dynamics, layout=replace(layout, erf=False))
-    )
+    plain = replace(problem, dynamics=replace(problem.dynamics, layout=replace(layout, erf=False)))
     theta = whiten(plain, linear_theta)[0]
     regressed = _regressed(plain, theta)
     if not layout.erf:

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from predictlearn.errors import InputError
+from predictlearn.errors import InputError, choice
 from predictlearn.pipeline.experiments import Design, flow_design, shipped_design
 from predictlearn.pipeline.fitted import FittedNetwork
 from predictlearn.recordings.bci import BCISession, load_bci_learning
 from predictlearn.recordings.recording import Recording, load_recording
-from predictlearn.recordings.registry import find_dataset
+from predictlearn.recordings.registry import datasets, find_dataset
 from predictlearn.tasks.reaching import ReachingReadout
 from predictlearn.theory.overlaps import Overlaps
 
@@ -97,6 +97,8 @@ def case_of(recording: str | Path | Recording | None, dataset: str | None, **set
         )
     if recording is not None:
         return _own(recording, settings)
+    if dataset is not None:
+        choice("dataset", dataset, [item.name for item in datasets() if item.has_case])
     path = find_dataset(dataset or "simulated-learning")
     return _bci(path, settings) if dataset == "bci-learning" else _simulated(path, settings)
 

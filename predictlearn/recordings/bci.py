@@ -18,15 +18,13 @@ import pandas as pd
 from predictlearn.checks import as_float_array, positive_int
 from predictlearn.errors import InputError
 from predictlearn.recordings.recording import Recording
+from predictlearn.recordings.registry import known_dataset
 
 __all__ = ["BCISession", "Readout", "command_progress", "load_bci_learning", "progress"]
 
 BIN_WIDTH = 0.045
-FILE_NAME = "20160728.mat"
-SOURCE = (
-    "public GitHub repository mobeets/neural-engagement, commit ab2f1ec3f425, "
-    "file data/preprocessed/20160728.mat (BSD 3-Clause)"
-)
+_DATASET = known_dataset("bci-learning")
+FILE_NAME, SOURCE = _DATASET.file.name, _DATASET.source
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from predictlearn.errors import InputError, choice
-from predictlearn.recordings.bci import FILE_NAME, SOURCE
 
-__all__ = ["Dataset", "data_folder", "datasets", "find_dataset"]
+__all__ = ["Dataset", "cache_folder", "data_folder", "datasets", "find_dataset"]
 
-
-_BCI_FOLDER = "bci-learning-hennig2021"
+_RAW = "https://raw.githubusercontent.com"
 
 
 @dataclass(frozen=True)
@@ -25,45 +23,161 @@ class Dataset:
         Name used on the command line.
     description : str
         One sentence.
-    source : str
-        Where it comes from.
+    kind : {"recording", "behaviour"}
+        Whether it holds neural activity.
     licence : str
         Its licence.
+    citation : str
+        The work to cite.
+    repository, commit, path : str
+        Public GitHub repository, commit and file there; empty where it ships.
+    folder : str
+        Folder of the file under a data folder.
+    sha256 : str
+        Checksum of the file; empty where it ships.
+    size : int
+        Bytes of the file; 0 where it ships.
     simulated : bool
         Whether the activity was simulated.
-    ships : bool
-        Whether it comes with predictlearn.
-    place : str
-        Where it is, or where to put it.
+    has_case : bool
+        Whether ``predictlearn fit`` and ``predict`` take it by name.
     """
 
     name: str
     description: str
-    source: str
+    kind: str
     licence: str
-    simulated: bool
-    ships: bool
-    place: str
+    citation: str
+    repository: str = ""
+    commit: str = ""
+    path: str = ""
+    folder: str = ""
+    sha256: str = ""
+    size: int = 0
+    simulated: bool = False
+    has_case: bool = False
+
+    @property
+    def ships(self) -> bool:
+        """Whether it comes with predictlearn."""
+        return not self.repository
+
+    @property
+    def url(self) -> str:
+        """Where the file is downloaded from; empty where it ships."""
+        return "" if self.ships else f"{_RAW}/{self.repository}/{self.commit}/{self.path}"
+
+    @property
+    def source(self) -> str:
+        """Where it comes from, in words."""
+        if self.ships:
+            return "datasets/make_simulated.py of predictlearn"
+        return (
+            f"public GitHub repository {self.repository}, commit {self.commit}, "
+            f"file {self.path} ({self.licence})"
+        )
+
+    @property
+    def file(self) -> Path:
+        """The file, relative to a data folder."""
+        return Path(self.folder) / Path(self.path).name
+
+    @property
+    def place(self) -> str:
+        """Where it is, or where to put it."""
+        if self.ships:
+            return "ships with predictlearn"
+        return f"{self.file.as_posix()} under the folder that PREDICTLEARN_DATA names"
 
 
 _DATASETS = (
     Dataset(
         name="simulated-learning",
         description="SIMULATED spike counts of a 300-neuron erf network that learns, 5 sessions",
-        source="datasets/make_simulated.py of predictlearn",
+        kind="recording",
         licence="MIT",
+        citation="predictlearn",
         simulated=True,
-        ships=True,
-        place="ships with predictlearn",
+        has_case=True,
     ),
     Dataset(
         name="bci-learning",
         description="Monkey N learns a perturbed brain-computer interface (Hennig et al. 2021)",
-        source=SOURCE,
+        kind="recording",
         licence="BSD 3-Clause",
-        simulated=False,
-        ships=False,
-        place=f"{_BCI_FOLDER}/{FILE_NAME} under the folder that PREDICTLEARN_DATA names",
+        citation="Hennig et al. (2021), eLife 10, e64812",
+        repository="mobeets/neural-engagement",
+        commit="ab2f1ec3f425",
+        path="data/preprocessed/20160728.mat",
+        folder="bci-learning-hennig2021",
+        sha256="b85acca4f49d6c60670b9c75ea3c25304abdd2294dc78743dcbddb7f24999d96",
+        size=2050360,
+        has_case=True,
+    ),
+    Dataset(
+        name="bci-redundancy",
+        description="Spike counts of 87 units under two brain-computer interface mappings",
+        kind="recording",
+        licence="MIT",
+        citation="Hennig et al. (2018), eLife 7, e36774",
+        repository="mobeets/neural-redundancy-elife2018",
+        commit="e130df7f0f9c",
+        path="data/sessions/20131218.mat",
+        folder="bci-redundancy-hennig2018",
+        sha256="9061414f759c53cc676db3964a9682ff09d4a08762876b7c57632e30a15180d3",
+        size=2344479,
+    ),
+    Dataset(
+        name="bci-golub",
+        description="Counts before and after a mapping was learned; sampled points of 8 directions",
+        kind="recording",
+        licence="BSD 3-Clause",
+        citation="Golub et al. (2018), Nature Neuroscience 21, 607",
+        repository="mattgolub/bci_learning",
+        commit="3e6f00c95909",
+        path="exampleData.mat",
+        folder="bci-golub2018",
+        sha256="f28fab9442dd0564aab00597796785665f1c3d4b4437e3802c4c99c9696512b1",
+        size=252829,
+    ),
+    Dataset(
+        name="nwb-spikes",
+        description="A small NWB file: 3 units, 1087 s, no trials table",
+        kind="recording",
+        licence="MIT",
+        citation="Viejo et al. (2023), eLife 12, RP85786 (pynapple)",
+        repository="pynapple-org/pynapple",
+        commit="7ac20f7a5232",
+        path="tests/nwbfilestest/phy/pynapplenwb/A8604-211122.nwb",
+        folder="nwb-real-spikes",
+        sha256="6c9913f1a36c43dc627a541f4e521eb17e305879eb4d9bce949f77970994ac22",
+        size=442304,
+    ),
+    Dataset(
+        name="archerfish",
+        description="Behaviour: 7 archerfish adapt to a perturbation, 2146 trials",
+        kind="behaviour",
+        licence="MIT",
+        citation="volotsky-s/motor-adaptation-archerfish",
+        repository="volotsky-s/motor-adaptation-archerfish",
+        commit="e9604651b8e8",
+        path="motor_adaptation_archerfish.csv",
+        folder="archerfish-motor-adaptation",
+        sha256="eacef15bed8efe1b0d7fb5cc3f75ca3171cae56b6ad5cfb4ac765f4d78e9b452",
+        size=93952,
+    ),
+    Dataset(
+        name="rat-choices",
+        description="Behaviour: one rat learns a two-alternative task, 80 sessions; pickled",
+        kind="behaviour",
+        licence="MIT",
+        citation="Roy et al. (2021), Neuron 109, 597 (psytrack)",
+        repository="nicholas-roy/psytrack",
+        commit="3278d6bcc3f7",
+        path="psytrack/examples/sampleRatData.npz",
+        folder="rat-learning-psytrack",
+        sha256="3e3ac83f24b873197515f6cedcb1776bdf0969c35457a027392016b6f21dc6ec",
+        size=117528,
     ),
 )
 
@@ -74,18 +188,26 @@ def datasets() -> tuple[Dataset, ...]:
     Returns
     -------
     tuple of Dataset
-        Name, source, licence, and where each is or is to be put.
+        Name, source, licence, checksum, and where each is or is to be put.
 
     Examples
     --------
-    >>> [d.name for d in datasets()]
+    >>> [d.name for d in datasets()][:2]
     ['simulated-learning', 'bci-learning']
+    >>> datasets()[1].url.split("/")[3:5]
+    ['mobeets', 'neural-engagement']
     """
     return _DATASETS
 
 
+def known_dataset(name: str) -> Dataset:
+    """Return the data set of a name, or raise InputError with the nearest one."""
+    choice("dataset", name, [d.name for d in _DATASETS])
+    return next(d for d in _DATASETS if d.name == name)
+
+
 def _candidates() -> tuple[Path, ...]:
-    """Return the folders in which data sets are looked for, in order."""
+    """Return the folders in which data sets are looked for before the cache, in order."""
     named = os.environ.get("PREDICTLEARN_DATA")
     if named:
         return (Path(named),)
@@ -96,7 +218,7 @@ def _candidates() -> tuple[Path, ...]:
 
 
 def data_folder() -> Path:
-    """Give the folder in which data sets that do not ship are looked for.
+    """Give the folder in which data sets that do not ship are looked for first.
 
     Returns
     -------
@@ -107,6 +229,23 @@ def data_folder() -> Path:
     """
     candidates = _candidates()
     return next((folder for folder in candidates if folder.is_dir()), candidates[0])
+
+
+def cache_folder() -> Path:
+    """Give the folder into which data sets are downloaded.
+
+    Returns
+    -------
+    Path
+        What the environment variable PREDICTLEARN_CACHE names; without it, the user's cache folder
+        of the operating system. It need not exist.
+    """
+    named = os.environ.get("PREDICTLEARN_CACHE")
+    if named:
+        return Path(named)
+    import pooch
+
+    return Path(pooch.os_cache("predictlearn"))
 
 
 def find_dataset(name: str) -> Path:
@@ -120,29 +259,32 @@ def find_dataset(name: str) -> Path:
     Returns
     -------
     Path
-        The file.
+        The file: in a data folder, see `data_folder`, or in the cache.
 
     Raises
     ------
     InputError
         An unknown name, or a data set that is not there: names where it was looked for, its public
-        source and where to put it.
+        source, how to download it and where to put it.
     """
-    choice("dataset", name, [d.name for d in _DATASETS])
-    if name == "simulated-learning":
+    item = known_dataset(name)
+    if item.ships:
         from predictlearn.resources import resource_folder
 
         file = resource_folder("datasets") / "simulated-learning.npz"
         if not file.is_file():
             raise InputError(f"{file} is missing; make it by running datasets/make_simulated.py")
         return file
-    place = Path(_BCI_FOLDER) / FILE_NAME
-    tried = [folder / place for folder in _candidates()]
+    tried = [folder / item.file for folder in _candidates()]
     found = next((file for file in tried if file.is_file()), None)
+    if found is None:
+        cached = cache_folder() / item.file
+        found = cached if cached.is_file() else None
     if found is None:
         looked = " nor ".join(map(str, tried))
         raise InputError(
-            f"data set {name} is not at {looked}. It is the {SOURCE}. Put that file there, or put "
-            f"it as {place} into any folder and set PREDICTLEARN_DATA to that folder."
+            f"data set {name} is not at {looked}. It is the {item.source}. Download it with "
+            f"`predictlearn datasets get {name}`, or put that file there, or put it as "
+            f"{item.file.as_posix()} into any folder and set PREDICTLEARN_DATA to that folder."
         )
     return found

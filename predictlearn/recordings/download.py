@@ -1,0 +1,109 @@
+"""Downloads of public data sets into the user's cache, checked by their checksums."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Protocol
+
+from predictlearn.errors import InputError
+from predictlearn.recordings.registry import cache_folder, find_dataset, known_dataset
+
+__all__ = ["ProgressBar", "download_dataset"]
+
+_TIMEOUT = 30.0
+
+
+class ProgressBar(Protocol):
+    """What is told how far a download is."""
+
+    total: int
+
+    def update(self, n: int) -> None:
+        """Add bytes that came."""
+        ...
+
+    def reset(self) -> None:
+        """Start again from nothing."""
+        ...
+
+    def close(self) -> None:
+        """End."""
+        ...
+
+
+def download_dataset(
+    name: str, *, again: bool = False, url: str | None = None, bar: ProgressBar | None = None
+) -> Path:
+    """Download a data set into the user's cache, unless it is found already.
+
+    Parameters
+    ----------
+    name : str
+        One of the names of `datasets`.
+    again : bool, default False
+        Download even where a copy is found; it goes into the cache.
+    url : str, optional
+        Another place to download the same file from, such as a mirror; the checksum stays.
+    bar : ProgressBar, optional
+        Told of the progress.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    InputError
+        An unknown name, no connection, an answer other than the file, or a file whose checksum is
+        not the registered one. Nothing is left in the cache then.
+    """
+    item = known_dataset(name)
+    if item.ships or not again:
+        try:
+            return find_dataset(name)
+        except InputError:
+            if item.ships:
+                raise
+    import pooch
+    import requests
+
+    target = cache_folder() / item.file
+    address = item.url if url is None else url
+    logger = pooch.get_logger()
+    level = logger.level
+    # what it would say is said by the caller
+    logger.setLevel(logging.ERROR)
+    try:
+        # an old copy whose checksum is wrong is replaced, one whose checksum is right is kept
+        pooch.retrieve(
+            address,
+            known_hash=f"sha256:{item.sha256}",
+            fname=target.name,
+            path=target.parent,
+            downloader=pooch.HTTPDownloader(progressbar=bar or False, timeout=_TIMEOUT),
+        )
+    except requests.exceptions.HTTPError as error:
+        code = error.response.status_code if error.response is not None else "an error"
+        raise InputError(f"{address} answered {code}. {_by_hand(name)}") from error
+    except (requests.exceptions.RequestException, OSError) as error:
+        kind = type(error).__name__
+        raise InputError(f"could not download {address} ({kind}). {_by_hand(name)}") from error
+    except ValueError as error:
+        raise InputError(
+            f"what {address} sent is not the registered file: its sha256 is not {item.sha256}. "
+            f"It was thrown away. {_by_hand(name)}"
+        ) from error
+    finally:
+        logger.setLevel(level)
+    return target
+
+
+def _by_hand(name: str) -> str:
+    """Return how to do without the download."""
+    item = known_dataset(name)
+    return (
+        f"To do it by hand, get the {item.source} and put it at {cache_folder() / item.file}, or "
+        f"as {item.file.as_posix()} into the folder that PREDICTLEARN_DATA names."
+    )
