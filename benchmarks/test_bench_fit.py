@@ -15,14 +15,14 @@ from predictlearn.recordings import random_inputs, simulate_recording
 GROUP = "fit of 200 neurons x 200 trials x 100 bins, rank 2, 200 bootstrap replicates"
 
 
-def _recording(nonlinearity):
+def _recording(nonlinearity, **more):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(6, 6))
     x /= np.linalg.norm(x, axis=0)
     overlaps = pl.Overlaps(0.3 * x.T @ x + 0.7 * np.eye(6), 1, 2, 1).replace(v1m=0.5, v2u1=0.4)
     inputs = 2.0 * random_inputs(200, 100, 1, dt=0.1, seed=1)
     return simulate_recording(
-        overlaps, inputs, dt=0.1, nonlinearity=nonlinearity, n_neurons=200, r2=0.6, seed=2
+        overlaps, inputs, dt=0.1, nonlinearity=nonlinearity, n_neurons=200, r2=0.6, seed=2, **more
     )
 
 
@@ -38,6 +38,30 @@ def test_fit(benchmark, nonlinearity):
     fit()
     model = benchmark.pedantic(fit, rounds=5)
     assert len(model.replicates_) == 200
+
+
+@pytest.mark.benchmark(group=GROUP)
+@pytest.mark.parametrize("noise", ["poisson", "negative-binomial"])
+def test_fit_of_counts(benchmark, noise):
+    r = _recording("linear", observed="current", noise=noise, gain=0.3)
+
+    def fit():
+        model = pl.LowRankRNN(rank=2, dt=0.1, tau=1.0, observed="current", noise=noise)
+        return model.fit(r.activity, r.inputs, outputs=r.outputs)
+
+    fit()
+    model = benchmark.pedantic(fit, rounds=3)
+    assert len(model.replicates_) == 200
+
+
+@pytest.mark.benchmark(group=GROUP)
+def test_fit_with_scattered_missing_bins(benchmark):
+    r = _recording("linear")
+    gone = np.random.default_rng(0).random(r.activity.shape) < 0.05
+    y = np.where(gone, np.nan, r.activity)
+    model = pl.LowRankRNN(rank=2, dt=0.1, tau=1.0)
+    benchmark.pedantic(model.fit, args=(y, r.inputs, r.outputs), rounds=3)
+    assert model.converged_
 
 
 @pytest.mark.benchmark(group=GROUP)

@@ -18,7 +18,7 @@ LONGEST = 6  # bins; the longest latency
 
 
 @lru_cache(maxsize=64)
-def _compiled(rank, n_in, n, erf, rate, gain, dt, tau, fit_tau, fit_latency, poisson, learning):
+def _compiled(rank, n_in, n, erf, rate, gain, dt, tau, fit_tau, fit_latency, poisson):
     """Return start, prediction and ``CHUNK`` compiled steps of Adam."""
     import jax
     import jax.numpy as jnp
@@ -65,14 +65,15 @@ def _compiled(rank, n_in, n, erf, rate, gain, dt, tau, fit_tau, fit_latency, poi
             return ((out - y * jnp.log(out + 1e-12)) * seen).mean()
         return ((out - y) ** 2 * seen).mean()
 
-    adam = optax.adam(learning)
+    adam = optax.scale_by_adam()
 
     @jax.jit
-    def chunk(free, state, y, x, seen):
+    def chunk(free, state, learning, y, x, seen):
         def one(carry, _):
             free, state = carry
             value, slope = jax.value_and_grad(loss)(free, y, x, seen)
             change, state = adam.update(slope, state)
+            change = jax.tree.map(lambda c: -learning * c, change)
             return (optax.apply_updates(free, change), state), value
 
         (free, state), values = jax.lax.scan(one, (free, state), None, length=CHUNK)
@@ -106,11 +107,11 @@ class BackpropRNN:
             fit_tau,
             s.get("latency") == "fit",
             self.poisson,
-            self.learning,
         )
 
-    def fit(self, y, x, held_out=None, patience=400, score=None, seed=0, limit=np.inf,
-            enough=np.inf):
+    def fit(
+        self, y, x, held_out=None, patience=400, score=None, seed=0, limit=np.inf, enough=np.inf
+    ):
         """Train; with ``held_out`` (y, x) keep the best step there and stop after ``patience``.
 
         ``score`` (activity, prediction) is what is followed on the held-out trials, in ``trace``
@@ -126,15 +127,18 @@ class BackpropRNN:
         data = now(np.where(seen, y, 0.0)), now(x), now(seen)
         free = start(seed, np.nanmean(y, axis=(0, 1)))
         state = init(free)
-        jax.block_until_ready(chunk(free, state, *data))  # compile before the clock starts
+        rate = now(self.learning)
+        began = time.process_time()
+        jax.block_until_ready(chunk(free, state, rate, *data))  # compile before the clock starts
+        self.compile_seconds = time.process_time() - began
         best, self.trace = (-np.inf, 0, free), []
         steps, spent = 0, 0.0
         most = self.max_steps if self.n_steps is None else self.n_steps
         while steps < most and spent < limit:
-            began = time.perf_counter()
-            free, state, value = chunk(free, state, *data)
+            began = time.process_time()
+            free, state, value = chunk(free, state, rate, *data)
             value.block_until_ready()
-            spent += time.perf_counter() - began
+            spent += time.process_time() - began
             steps += CHUNK
             if held_out is None:
                 continue

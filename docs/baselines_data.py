@@ -1,4 +1,4 @@
-"""The recordings of docs/baselines.md, each as activity, inputs, conditions and settings of fits."""
+"""The recordings of docs/baselines.md: activity, inputs, conditions and settings of fits."""
 
 from __future__ import annotations
 

@@ -41,11 +41,11 @@ class Ours:
 
     def fit(self, y: np.ndarray, x: np.ndarray) -> Ours:
         """Fit, timed."""
-        began = time.perf_counter()
+        began = time.process_time()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             self.model = pl.LowRankRNN(**self.settings).fit(y, x)
-        self.seconds = time.perf_counter() - began
+        self.seconds = time.process_time() - began
         rank, n_in, n = self.model.rank, x.shape[2], y.shape[2]
         searched = rank * (n_in + rank) + sum(
             self.settings.get(name) == "fit" for name in ("tau", "latency")
@@ -68,11 +68,11 @@ class Stochastic:
     def fit(self, y: np.ndarray, x: np.ndarray) -> Stochastic:
         """Fit, timed."""
         wide = lagged(x, self.lags)
-        began = time.perf_counter()
+        began = time.process_time()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             self.model = pl.StochasticLowRankRNN(**self.settings).fit(y, wide)
-        self.seconds = time.perf_counter() - began
+        self.seconds = time.process_time() - began
         rank, n_in, n = self.model.rank, wide.shape[2], y.shape[2]
         self.n_parameters = n * (n_in + rank + 2) + rank * (n_in + rank) + rank * (rank + 2)
         return self
@@ -113,9 +113,9 @@ class PoissonFilter:
     def fit(self, y: np.ndarray, x: np.ndarray) -> PoissonFilter:
         """Fit every neuron."""
         design, flat = self._design(x), y.reshape(-1, y.shape[2])
-        began = time.perf_counter()
+        began = time.process_time()
         self.models = [PoissonRegressor(alpha=0.01, max_iter=300).fit(design, n) for n in flat.T]
-        self.seconds = time.perf_counter() - began
+        self.seconds = time.process_time() - began
         self.n_parameters = flat.shape[1] * (design.shape[1] + 1)
         return self
 
@@ -220,13 +220,13 @@ def methods(data: Set) -> list[Method]:
             {
                 f"rank {r}, {d} components": (lambda r=r, d=d: ResidualRegression(ours(r), d))
                 for r in RANKS
-                for d in dims[1:]
+                for d in (2, dims[-1])
             },
             past=True,
         )
     )
     tau = data.settings["tau"]
-    taus = (data.dt * 1.5, data.dt * 3) if tau == "fit" else (tau,)
+    taus = (data.dt * 3,) if tau == "fit" else (tau,)
     out.append(
         Method(
             "stochastic low-rank network",

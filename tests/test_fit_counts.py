@@ -355,5 +355,4 @@ def test_intervals_hold(nonlinearity, noise):
         OVERLAPS, nonlinearity, 200, observed="current" if noise == "poisson" else "rate",
         noise=noise, n_neurons=100, n_trials=40, n_bins=50, seed=5, n_jobs=2, offset=True,
     )  # fmt: skip
-    print(noise, nonlinearity, coverage.share(), "\n", coverage.summary.round(3).to_string())
     assert 0.92 < coverage.share() < 0.98

@@ -8,11 +8,11 @@ from predictlearn.fitting.cosmoothing import cosmooth
 from predictlearn.fitting.coverage import Coverage, interval_coverage
 from predictlearn.fitting.diagnostics import Diagnostics, diagnose
 from predictlearn.fitting.fixed_points import FixedPoint, fitted_fixed_points, fixed_points
-from predictlearn.fitting.loading_shape import LoadingShape, loading_shape
 from predictlearn.fitting.learning_fit import LearningFit
 from predictlearn.fitting.learning_forecast import Forecast
 from predictlearn.fitting.learning_goodness import GoodnessOfFit
 from predictlearn.fitting.learning_simulation import simulate_sessions
+from predictlearn.fitting.loading_shape import LoadingShape, loading_shape
 from predictlearn.fitting.low_rank_rnn import LowRankRNN
 from predictlearn.fitting.rank_selection import RankSelection, select_rank
 from predictlearn.fitting.state_space import Smoothed, StochasticLowRankRNN
@@ -22,10 +22,10 @@ __all__ = [
     "Coverage",
     "Diagnostics",
     "FixedPoint",
-    "LoadingShape",
     "Forecast",
     "GoodnessOfFit",
     "LearningFit",
+    "LoadingShape",
     "LowRankRNN",
     "RankSelection",
     "Smoothed",

@@ -333,9 +333,9 @@ class LearningFit(BaseEstimator):
         ----------
         test : {"auto", "chi-square", "smooth misfit"}
             "chi-square" asks whether residuals are as large as the errors given say. "smooth
-            misfit" asks whether they drift over sessions in a way that no parameter could absorb;
-            it needs no errors and notices a wrong rule with more power. "auto": the first where errors were
-            given, the second where not.
+            misfit" asks whether they drift over sessions in a way that no parameter could absorb:
+            it needs no errors, and notices a wrong rule with more power. "auto": the first where
+            errors were given, the second where not.
 
         Returns
         -------

@@ -17,14 +17,7 @@ from predictlearn.errors import ConvergenceWarning, InputError
 from predictlearn.fitting import bootstrap, scoring
 from predictlearn.fitting.counts import CountNoise, log_likelihood_constant
 from predictlearn.fitting.dynamics import Dynamics, Layout
-from predictlearn.fitting.entry import (
-    check_counts,
-    check_data,
-    check_outputs,
-    counts,
-    fits_gain,
-    known_gain,
-)
+from predictlearn.fitting.entry import check_data, check_outputs, counts, fits_gain, known_gain
 from predictlearn.fitting.inner import Data, predicted
 from predictlearn.fitting.moments import noise_variance
 from predictlearn.fitting.solver import Problem, Solution
@@ -350,8 +343,6 @@ class LowRankRNN(BaseEstimator):
             )
         x = as_float_array("inputs", padded("inputs", inputs, bins), ndim=3)
         check_leading_axes("inputs", x, y, "n_in")
-        if counts(self):
-            check_counts(y)
         return scoring.score(self, y, self.predict(x), metric)
 
     def _problem(self, y: Array, x: Array) -> Problem:

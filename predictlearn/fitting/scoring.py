@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy import special
 
 from predictlearn.errors import InputError, choice
+from predictlearn.fitting.entry import check_counts
 
 __all__ = ["METRICS", "count_log_likelihood", "score"]
 
@@ -80,6 +81,8 @@ def score(fit: Any, y: Array, prediction: Array, metric: str) -> float:
     if not kept.all():
         y, prediction, centre = y[:, :, kept], prediction[:, :, kept], centre[kept]
     counts = fit.noise != "gaussian"
+    if counts:
+        check_counts(y)
     if metric == "bits-per-spike" and not counts:
         raise InputError(
             "metric='bits-per-spike' needs spike counts, that is a fit with noise='poisson' or "

@@ -5,10 +5,11 @@ The objective is the Gaussian likelihood with one noise variance a neuron, profi
     f = 1/2 sum_i n_i log(SSE_i / n_i) + N/2 [tr(C^-1 C_load) - log det(C^-1 C_load) - dim].
 
 Counts have their own negative log likelihood as the first term, the normal equations being Fisher
-information and score. The second term is there for erf only. The gain depends on S_bb of the whole population, of which
-the recorded neurons are a sample: N Gaussian loadings of covariance C = S_bb + E, E their mean
-estimation error, whose second moments are C_load. So the loadings know S_bb to within sampling,
-and the dynamics know the rest. The gap C - C_load has sampling precision Omega in a Newton step.
+information and score. The second term is there for erf only. The gain depends on S_bb of the whole
+population, of which the recorded neurons are a sample: N Gaussian loadings of covariance
+C = S_bb + E, E their mean estimation error, whose second moments are C_load. So the loadings know
+S_bb to within sampling, and the dynamics know the rest. The gap C - C_load has sampling precision
+Omega in a Newton step.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ Array = npt.NDArray[np.float64]
 _SOME_TRIALS, _SOME_NEURONS, _SOME_STEPS = 30, 60, 25
 # Counts say less.
 _COUNT_TRIALS = 60
-# Rounds in which dispersion and everything else are fitted in turn; they hardly depend on each other.
+# Rounds in which dispersion and all else are fitted in turn; they hardly depend on each other.
 _DISPERSION_ROUNDS = 6
 # Above this number of neurons their covariance is not worth its cost; rounds of the alternative.
 _MANY_NEURONS, _ROUNDS = 400, 5
@@ -84,9 +84,9 @@ def find_best(
     return solve(problem, theta, phi, max_iter, tol)
 
 
-def with_dispersion(problem: Problem, dispersion: Array) -> Problem:
+def with_dispersion(problem: Problem, dispersion: Array | None) -> Problem:
     """Return the same fit with other dispersions."""
-    if problem.data.count is None:
+    if problem.data.count is None or dispersion is None:
         return problem
     count = replace(problem.data.count, dispersion=dispersion)
     return replace(problem, data=replace(problem.data, count=count))

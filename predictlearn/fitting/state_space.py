@@ -228,7 +228,9 @@ class StochasticLowRankRNN(BaseEstimator):
         self._keep(best, draws, p.in_gauge(q), centre, z, len(y))
         return self
 
-    def _raw(self, p: Parameters, error: Array, z: Array | None, pick: Array | None) -> Raw:
+    def _raw(
+        self, p: Parameters, error: Array, z: Array | None, pick: npt.NDArray[np.int64] | None
+    ) -> Raw:
         """Return the overlaps of parameters; pick: the neurons that the moments are taken of."""
         loadings = np.concatenate([p.base[:, int(self.offset) :], p.u], axis=1)
         chosen = loadings if pick is None else loadings[pick]
@@ -255,7 +257,9 @@ class StochasticLowRankRNN(BaseEstimator):
         draws = []
         for _ in range(self.n_bootstrap):
             weights = rng.multinomial(trials, np.full(trials, 1 / trials)).astype(float)
-            pick = rng.integers(neurons, size=neurons) if self.neurons == "sample" else None
+            pick = None
+            if self.neurons == "sample":
+                pick = np.asarray(rng.integers(neurons, size=neurons))
             sums = Sums.of(data, f, weights)
             if sums.counts.min() <= f.shape[2] + self.rank:
                 continue  # a neuron hardly recorded in these trials

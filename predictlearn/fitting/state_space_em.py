@@ -23,8 +23,7 @@ def start_parameters(
     data: Activity, f: Array, n_in: int, condition: Whole, rank: int, a: float, sums: Sums
 ) -> Parameters:
     """Start from the principal components of what the inputs alone leave over."""
-    trials, time, neurons = data.y.shape
-    n_lead = f.shape[2]
+    neurons, n_lead = data.y.shape[2], f.shape[2]
     gram = sums.ff + 1e-9 * np.eye(n_lead) * np.trace(sums.ff, axis1=1, axis2=2).max()
     base = np.linalg.solve(np.broadcast_to(gram, (neurons, n_lead, n_lead)), sums.yf[:, :, None])
     base = base[:, :, 0]
@@ -42,8 +41,9 @@ def start_parameters(
     gram += np.eye(len(gram)) * 1e-6 * np.trace(gram)
     slope = np.linalg.solve(gram, before.T @ after).T
     largest = max(np.abs(np.linalg.eigvals(slope[:, :rank])).max() / 0.98, 1.0)
-    variance = np.maximum((flat**2).mean(axis=0) - (u**2) @ values[-rank:] / neurons, 0.0)
-    variance = np.maximum(variance, 0.1 * (flat**2).mean(axis=0) + 1e-12)
+    power_left = (flat**2).sum(axis=0) / sums.counts
+    variance = power_left - (u**2) @ values[-rank:] / neurons
+    variance = np.maximum(variance, 0.1 * power_left + 1e-12)
     power = np.diag(values[-rank:]) / neurons
     start = np.zeros((int(condition.max()) + 1, rank))
     return Parameters(
@@ -78,7 +78,7 @@ def maximise(
     n_lead, neurons = f.shape[2], data.y.shape[2]
     gram, right = _joint(data, f, at, sums)
     full = np.broadcast_to(gram, (neurons, *gram.shape[1:]))
-    loadings = np.linalg.solve(full, right[:, :, None])[:, :, 0]
+    loadings: Array = np.asarray(np.linalg.solve(full, right[:, :, None])[:, :, 0], dtype=float)
     left = sums.yy - np.einsum("ij,ij->i", right, loadings)
     variance = np.maximum(left, 1e-10 * sums.yy + 1e-300) / sums.counts
     w = sums.weights[:, None, None]

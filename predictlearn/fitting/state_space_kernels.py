@@ -20,7 +20,7 @@ _FAST = {"contract", "reassoc", "nsz"}
 
 
 @njit(cache=True, fastmath=_FAST, error_model="numpy")
-def _root(matrix, root):
+def _root(matrix, root):  # type: ignore[no-untyped-def]
     """Write the Cholesky factor of a semidefinite matrix; columns without variance are zero."""
     size = matrix.shape[0]
     for j in range(size):
@@ -40,7 +40,7 @@ def _root(matrix, root):
 
 
 @njit(cache=True, fastmath=_FAST, error_model="numpy")
-def _times(left, right, out):
+def _times(left, right, out):  # type: ignore[no-untyped-def]
     """Write left right."""
     size = left.shape[0]
     for i in range(size):
@@ -52,7 +52,7 @@ def _times(left, right, out):
 
 
 @njit(cache=True, fastmath=_FAST, error_model="numpy")
-def _update(prior, information, root, inner, inner_root, half, posterior):
+def _update(prior, information, root, inner, inner_root, half, posterior):  # type: ignore[no-untyped-def]
     """Write (prior^-1 + J)^-1 without inverting the prior; return log det(1 + prior J)."""
     size = prior.shape[0]
     _root(prior, root)
@@ -83,7 +83,7 @@ def _update(prior, information, root, inner, inner_root, half, posterior):
 
 
 @njit(cache=True, fastmath=_FAST, error_model="numpy")
-def covariances(
+def covariances(  # type: ignore[no-untyped-def]
     step, noise, start, information, lengths, predicted, filtered, smoothed, cross, log_det
 ):
     """Write the covariances of the state in every bin, for each pattern of missing bins.
@@ -161,7 +161,7 @@ def covariances(
 
 
 @njit(cache=True, fastmath=_FAST, error_model="numpy")
-def means(
+def means(  # type: ignore[no-untyped-def]
     step, starts, information, vectors, drive, pattern, lengths, predicted, filtered, log_det, out
 ):
     """Write the smoothed state of every trial; return the part of the log likelihood that has it.

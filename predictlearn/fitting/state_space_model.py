@@ -17,7 +17,9 @@ Whole = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Parameters:
-    """Parameters, with s = k_u::
+    """The parameters of the model.
+
+    With s = k_u::
 
         s(t+1) = step s(t) + drive k_m(t) + w,  w ~ N(0, noise),  s(0) ~ N(start, start_noise)
         y_i(t) = base_i . f(t) + u_i . s(t) + e_i,  e_i ~ N(0, variance_i),  f = (1, k_m)
@@ -101,8 +103,8 @@ class Activity:
     @classmethod
     def from_array(cls, activity: Array) -> Activity:
         """Read activity with NaN where missing."""
-        there = ~np.isnan(activity)
-        bins = there.any(axis=2)
+        there: npt.NDArray[np.bool_] = np.asarray(~np.isnan(activity), dtype=bool)
+        bins: npt.NDArray[np.bool_] = np.asarray(there.any(axis=2), dtype=bool)
         whole = np.array_equal(there.all(axis=2), bins)
         ids: dict[bytes, int] = {}
         first: list[int] = []

@@ -112,8 +112,8 @@ def simulate_recording(
     Returns
     -------
     Recording
-        Activity, inputs and noise-free outputs; metadata hold the true overlaps (``truth``) and, for
-        counts, the ``offset`` of each neuron.
+        Activity, inputs and noise-free outputs; metadata hold the true overlaps (``truth``) and,
+        for counts, the ``offset`` of each neuron.
 
     Raises
     ------

@@ -196,7 +196,7 @@ def loss_derivative_hessian(
 def learn_with_sensitivities(
     start: Overlaps | np.ndarray,
     legs: Sequence[Leg],
-    record: Sequence[int],
+    record: Sequence[int] | np.ndarray,
     *,
     nonlinearity: str | Nonlinearity = "linear",
     tau: float = 1.0,

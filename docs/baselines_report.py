@@ -1,0 +1,147 @@
+"""Tables and figure of docs/baselines.md, from the files that the runs wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from predictlearn.reporting.style import COLOURS, INK, SOFT, new_figure, png, styled
+
+HERE = Path(__file__).resolve().parent
+OURS = "low-rank network"
+KINDS = {
+    "low-rank network": "blue",
+    "low-rank network, Poisson": "blue",
+    "low-rank network + AR of residuals": "blue",
+    "stochastic low-rank network": "blue",
+    "backpropagation": "vermillion",
+    "backpropagation, Poisson": "vermillion",
+}
+
+
+def summary(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a set, task and method: means over folds, and differences from ours."""
+    rows = []
+    for (name, task), part in scores.groupby(["set", "task"], sort=False):
+        base = OURS if task == "open loop" else "low-rank network + AR of residuals"
+        ours = part[part["method"] == base].set_index("fold")
+        for method, own in part.groupby("method", sort=False):
+            own = own.set_index("fold")
+            row = {"set": name, "task": task, "method": method}
+            for metric in ("r2", "bits"):
+                difference = own[metric] - ours[metric]
+                row[metric] = own[metric].mean()
+                row[metric + " se"] = own[metric].sem()
+                row[metric + " minus ours"] = difference.mean()
+                row[metric + " minus ours se"] = difference.sem()
+            row["seconds"] = own["seconds"].median()
+            row["parameters"] = own["parameters"].median()
+            chosen = own["chosen"].str.replace(r"(, rate [\d.]+)?, \d+ steps", "", regex=True)
+            row["chosen"] = f"{chosen.mode()[0]} ({(chosen == chosen.mode()[0]).sum()})"
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _seconds(value: float) -> str:
+    """Word a time."""
+    return "" if np.isnan(value) else f"{value:.2g}" if value < 10 else f"{value:.0f}"
+
+
+def tables(scores: pd.DataFrame, race: pd.DataFrame) -> str:
+    """Return the tables in Markdown."""
+    out = []
+    for (name, task), part in summary(scores).groupby(["set", "task"], sort=False):
+        counts = bool(part["bits"].notna().any())
+        head = ["method", "R2", "minus ours"]
+        head += ["bits per spike", "minus ours"] if counts else []
+        head += ["chosen (folds of 5)", "parameters", "seconds"]
+        out += ["", f"### {name}, {task}", "", "| " + " | ".join(head) + " |"]
+        out.append("|" + "---|" * len(head))
+        for _, row in part.iterrows():
+            own = row["r2 minus ours"] == 0 and row["r2 minus ours se"] == 0
+            cells = [row["method"]]
+            for metric, digits in (("r2", 3), ("bits", 4)):
+                if metric == "bits" and not counts:
+                    continue
+                cells.append(f"{row[metric]:.{digits}f} ({row[metric + ' se']:.{digits}f})")
+                gap, error = row[f"{metric} minus ours"], row[f"{metric} minus ours se"]
+                cells.append("" if own else f"{gap:+.{digits + 1}f} ({error:.{digits + 1}f})")
+            cells += [row["chosen"], f"{row['parameters']:.0f}", _seconds(row["seconds"])]
+            out.append("| " + " | ".join(cells) + " |")
+    out += ["", "### race", ""]
+    out += [
+        "| set | rank | R2 ours | s ours | learning rate | R2 backprop | steps | s backprop "
+        "| ratio |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for _, row in race.iterrows():
+        note = "" if row["reached"] else " (not reached)"
+        out.append(
+            f"| {row['set']} | {row['rank']} | {row['r2 ours']:.4f} | {row['seconds ours']:.3f} "
+            f"| {row['learning rate']:g} | {row['r2 backpropagation']:.4f}{note} | {row['steps']} "
+            f"| {_seconds(row['seconds backpropagation'])} | {row['ratio']:.1f} |"
+        )
+    return "\n".join(out)
+
+
+@styled
+def figure(scores: pd.DataFrame, curves: pd.DataFrame, race: pd.DataFrame) -> None:
+    """Draw R2 minus ours by method and set, and R2 of backpropagation along its training."""
+    table = summary(scores)
+    sets = [
+        name
+        for name in ("simulated-learning", "bci-learning", "bci-redundancy")
+        if name in set(table["set"])
+    ]
+    fig = new_figure(height=5.6)
+    grid = fig.add_gridspec(2, len(sets), height_ratios=(1.35, 1), hspace=0.55, wspace=0.12)
+    part = table[table["task"] == "open loop"]
+    order = [m for m in part["method"].unique() if m != OURS][::-1]
+    for i, name in enumerate(sets):
+        ax = fig.add_subplot(grid[0, i])
+        own = part[part["set"] == name].set_index("method")
+        for j, method in enumerate(order):
+            if method not in own.index:
+                continue
+            row = own.loc[method]
+            colour = COLOURS[KINDS[method]] if method in KINDS else SOFT
+            colour = COLOURS["green"] if method == "condition means" else colour
+            ax.errorbar(
+                row["r2 minus ours"],
+                j,
+                xerr=2.776 * row["r2 minus ours se"],
+                fmt="o",
+                color=colour,
+                markersize=4,
+                capsize=2,
+            )
+        ax.axvline(0, color=INK, linewidth=0.8)
+        ax.set_yticks(range(len(order)), order if i == 0 else [""] * len(order))
+        ax.set_ylim(-0.6, len(order) - 0.4)
+        ours = own.loc[OURS, "r2"]
+        ax.set_title(f"{name}\nlow-rank network: {ours:.3f}")
+        ax.set_xlabel("held-out R2 minus that")
+    names = list(dict.fromkeys(race["set"]))
+    lower = grid[1, :].subgridspec(1, len(names), wspace=0.35)
+    for i, name in enumerate(names):
+        ax = fig.add_subplot(lower[0, i])
+        own = race[race["set"] == name]
+        for k, (rate, curve) in enumerate(curves[curves["set"] == name].groupby("learning rate")):
+            tone = ("orange", "vermillion", "purple", "sky")[k]
+            ax.plot(
+                curve["seconds"], curve["r2"], color=COLOURS[tone], linewidth=1.1, label=f"{rate:g}"
+            )
+        first = own.iloc[0]
+        ax.plot(first["seconds ours"], first["r2 ours"], "o", color=COLOURS["blue"], markersize=5)
+        ax.axhline(first["r2 ours"], color=COLOURS["blue"], linewidth=0.7, linestyle=":")
+        ax.set_xscale("log")
+        top = first["r2 ours"]
+        ax.set_ylim(-0.1 * top, 1.15 * top)
+        ax.set_title(name.replace("simulated, ", ""), fontsize=8.5)
+        ax.set_xlabel("CPU time (s)")
+        if i == 0:
+            ax.set_ylabel("held-out R2")
+            ax.legend(title="Adam, rate", fontsize=7, title_fontsize=7, loc="lower right")
+    (HERE / "baselines.png").write_bytes(png(fig))
