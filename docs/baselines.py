@@ -182,11 +182,12 @@ def run_race(names: list[str]) -> None:
     """Race on the first fold of the named sets, at the rank that most folds chose."""
     from baselines_race import race
 
-    scores = pd.read_csv(SCORES)
     for name in names or ["standard", "simulated", "learning", "redundancy"]:
-        data = standard() if name == "standard" else SETS[name]()
-        own = scores[(scores["set"] == data.name) & (scores["method"] == "low-rank network")]
-        rank = 2 if name == "standard" else int(own["chosen"].mode()[0].removeprefix("rank "))
+        data, rank = standard() if name == "standard" else SETS[name](), 2
+        if name != "standard":
+            scores = pd.read_csv(SCORES)
+            own = scores[(scores["set"] == data.name) & (scores["method"] == "low-rank network")]
+            rank = int(own["chosen"].mode()[0].removeprefix("rank "))
         train, test, _, _ = split(data, 0)
         rows, curves = race(data, rank, train, test, r2, limit=90.0)
         merge(RACE, pd.DataFrame(rows))
