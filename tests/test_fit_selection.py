@@ -38,6 +38,75 @@ def test_rank_is_found(rank):
     assert again.table.equals(chosen.table)
 
 
+def turning(rank):
+    """Return overlaps whose k_u is of a given rank and all of it strongly driven."""
+    if rank == 1:
+        return RANK1
+    spread = np.diag([1.0] + 2 * rank * [2.0] + [1.0])
+    o = pl.Overlaps(spread, 1, rank, 1)
+    if rank == 2:
+        return o.replace(v1m=0.9, v1u1=0.7, v1u2=-0.9, v2u1=0.9, v2u2=0.7)
+    return o.replace(
+        v1m=0.9, v1u1=0.7, v1u2=-0.9, v2u1=0.9, v2u2=0.7, v3u2=1.2, v3u3=0.4, v2u3=-0.5
+    )
+
+
+def chosen_ranks(rank, hold_out, rule, seeds=range(3)):
+    found = []
+    for seed in seeds:
+        x = random_inputs(40, 40, 1, 0.1, seed=seed)
+        r = simulate_recording(turning(rank), x, dt=0.1, n_neurons=60, r2=0.7, seed=seed)
+        found.append(
+            select_rank(
+                r.activity, x, (1, 2, 3, 4), 5, hold_out=hold_out, rule=rule, dt=0.1, n_starts=4
+            ).rank
+        )
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("hold_out", ["trials", "neurons"])
+@pytest.mark.parametrize("rule", ["one-se", "paired"])
+def test_ranks_of_three_recordings(rank, hold_out, rule):
+    found = chosen_ranks(rank, hold_out, rule)
+    print(rank, hold_out, rule, found)  # noqa: T201
+    assert max(found) <= rank
+    if rule == "paired":
+        assert found == [rank] * 3
+
+
+def test_noise_about_an_input_response_gets_the_smallest_rank():
+    # no recurrence at all: v is orthogonal to m and u
+    still = pl.Overlaps(np.eye(4))
+    for seed in range(3):
+        x = random_inputs(20, 25, 1, 0.1, seed=seed)
+        r = simulate_recording(still, x, dt=0.1, n_neurons=20, r2=0.5, seed=seed)
+        found = select_rank(
+            r.activity, x, (1, 2), 4, hold_out="both", rule="paired", dt=0.1, n_starts=2
+        )
+        assert found.rank == 1
+        assert found.table.shape == (16, 5)
+        assert found.summary["hold_out"].tolist() == ["trials"] * 2 + ["neurons"] * 2
+
+
+def test_counts_are_scored_in_bits_per_spike():
+    x = random_inputs(24, 25, 1, 0.1, seed=0)
+    h = simulate_recording(RANK1, x, dt=0.1, n_neurons=24, r2=1.0, seed=0).activity
+    y = np.random.default_rng(0).poisson(np.exp(0.3 + 0.6 * h)).astype(float)
+    settings = {"noise": "poisson", "link": "exp", "dt": 0.1, "n_starts": 2}
+    found = select_rank(y, x, (1,), 3, hold_out="both", metric="bits-per-spike", **settings)
+    by = found.table.groupby("hold_out")["bits_per_spike"].mean()
+    # what the true rates are worth, beyond each neuron's mean
+    rate, flat = np.exp(0.3 + 0.6 * h), y.mean(axis=(0, 1))
+    best = np.sum(y * np.log(rate / flat) - rate + flat) / y.sum() / np.log(2)
+    assert by.between(0.85 * best, 1.05 * best).all()
+    with pytest.raises(pl.InputError, match="needs a model of counts"):
+        select_rank(y, x, (1,), 3, metric="bits-per-spike", dt=0.1)
+    with pytest.raises(pl.InputError, match="hold_out must be one of"):
+        select_rank(y, x, (1,), 3, hold_out="neuron", dt=0.1)
+
+
 def test_rank_selection_refuses():
     x = random_inputs(6, 20, 1, 0.1, seed=0)
     r = simulate_recording(RANK1, x, dt=0.1, n_neurons=5, seed=0)

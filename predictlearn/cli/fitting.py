@@ -51,6 +51,16 @@ def fit(
         str | None,
         typer.Option(help="Gain of all neurons, or fit (erf rates).", show_default="1"),
     ] = None,
+    noise: Annotated[
+        str | None,
+        typer.Option(
+            help="gaussian, or for spike counts poisson or negative-binomial.",
+            show_default="gaussian",
+        ),
+    ] = None,
+    hold_out: Annotated[
+        str, typer.Option(help="What is held out to choose the rank: trials, neurons or both.")
+    ] = "trials",
     bootstrap: Annotated[int, typer.Option(help="Bootstrap replicates for the intervals.")] = 200,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     jobs: Annotated[
@@ -76,6 +86,10 @@ def fit(
     if gain is not None:
         value = _number_or_fit("--gain", gain)
         settings["gain"] = True if value == "fit" else value
+    if noise is not None:
+        settings["noise"] = noise
+        if noise != "gaussian" and observed is None:
+            settings["observed"] = "current"  # the logarithm of the rate is linear in k
     ranks = _ranks(rank)
     if folder is not None:
         from predictlearn.reporting.folder import check_folder
@@ -83,7 +97,7 @@ def fit(
         check_folder(folder, overwrite)
     with stages() as tell, interruptible("the fit was not finished; nothing was written."):
         tell("reading the recording")
-        fitted = _fit(recording, ranks, settings, seed, n_jobs, tell)
+        fitted = _fit(recording, ranks, settings, seed, n_jobs, tell, hold_out)
     tables = _tables(fitted)
     _show(fitted, tables["overlaps"])
     if folder is not None:
@@ -128,6 +142,7 @@ def _fit(
     seed: int,
     n_jobs: int,
     tell: Any,
+    hold_out: str,
 ) -> FittedNetwork:
     """Read a recording and fit it."""
     from predictlearn.errors import InputError
@@ -151,6 +166,7 @@ def _fit(
         ranks=ranks,
         seed=seed,
         n_jobs=n_jobs,
+        hold_out=hold_out,
     )
 
 
@@ -209,7 +225,9 @@ def _show(fitted: FittedNetwork, overlaps: pd.DataFrame) -> None:
     )
     ceiling = fitted.share_of_ceiling
     share = "" if ceiling is None else f", {ceiling:.2f} of the ceiling set by condition means"
-    console.print(f"Held-out R² {mean:.3f} (standard error {error:.3f}){share}.\n")
+    score = "R²" if fitted.ranks.settings["metric"] == "r2" else "bits per spike"
+    held = "neurons" if fitted.ranks.settings["hold_out"] == "neurons" else "trials"
+    console.print(f"Held-out {held}: {score} {mean:.3f} (standard error {error:.3f}){share}.\n")
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("overlap", no_wrap=True)
     for name in ("estimate", "95% interval"):

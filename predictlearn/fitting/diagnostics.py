@@ -262,7 +262,9 @@ def _residuals(fit: Any, y: Array, x: Array, k: Array, kept: npt.NDArray[np.bool
     seen = ~np.isnan(part)
     values = np.where(seen, (part - mean) / np.sqrt(np.maximum(variance, 1e-300)), 0.0)
     lead = [np.ones((*k.shape[:2], 1))] if observation.offset else []
-    return Residuals(values, seen, mean, np.concatenate([*lead, k], axis=2))
+    # bins in which nothing was recorded, such as the end of a short trial, take no part
+    base = np.concatenate([*lead, k], axis=2) * seen.any(axis=2, keepdims=True)
+    return Residuals(values, seen, mean, base)
 
 
 def _single(table: pd.DataFrame) -> Found:

@@ -30,7 +30,7 @@ class FittedNetwork:
     model : LowRankRNN
         The fit, with overlaps and intervals.
     ranks : RankSelection
-        Held-out R2 by rank.
+        Held-out R2 by rank, bits per spike for counts.
     ceiling : Ceiling or None
         Held-out R2 of the condition means, where trials repeat conditions.
     settings : dict
@@ -51,14 +51,23 @@ class FittedNetwork:
 
     @property
     def held_out(self) -> tuple[float, float]:
-        """Held-out R2 of the chosen rank: mean over folds and its standard error."""
-        row = self.ranks.summary.set_index("rank").loc[self.model.rank]
+        """Held-out score of the chosen rank: mean over folds and its standard error.
+
+        R2, or bits per spike for counts, on held-out trials (on held-out neurons where only those
+        were held out).
+        """
+        summary = self.ranks.summary
+        if "hold_out" in summary:
+            summary = summary[summary["hold_out"] == "trials"]
+        row = summary.set_index("rank").loc[self.model.rank]
         return float(row["mean"]), float(row["standard_error"])
 
     @property
     def share_of_ceiling(self) -> float | None:
         """Held-out R2 as a share of that of the condition means."""
-        return None if self.ceiling is None else self.held_out[0] / self.ceiling.mean
+        if self.ceiling is None or self.ranks.settings["metric"] != "r2":
+            return None
+        return self.held_out[0] / self.ceiling.mean
 
     @property
     def overlaps(self) -> pd.DataFrame:
@@ -88,6 +97,7 @@ def fit_recording(
     cv: int = 5,
     seed: int = 0,
     n_jobs: int = 1,
+    hold_out: str = "trials",
 ) -> FittedNetwork:
     """Choose the rank, fit, and compare with the ceiling.
 
@@ -109,6 +119,8 @@ def fit_recording(
         Seed of folds, starts and bootstrap.
     n_jobs : int
         Processes.
+    hold_out : {"trials", "neurons", "both"}
+        What is held out to choose the rank.
 
     Returns
     -------
@@ -130,8 +142,17 @@ def fit_recording(
         )
     common = {**settings, "dt": recording.dt}
     searching = {k: v for k, v in common.items() if k != "n_bootstrap"}
+    counted = searching.get("noise", "gaussian") != "gaussian"
     selection = select_rank(
-        activity, inputs, ranks=usable, cv=cv, seed=seed, n_jobs=n_jobs, **searching
+        activity,
+        inputs,
+        ranks=usable,
+        cv=cv,
+        seed=seed,
+        n_jobs=n_jobs,
+        hold_out=hold_out,
+        metric="bits-per-spike" if counted else "r2",
+        **searching,
     )
     model = LowRankRNN(rank=selection.rank, seed=seed, n_jobs=n_jobs, **common).fit(
         activity, inputs, outputs=recording.outputs, readout=readout

@@ -93,7 +93,7 @@ def check_leading_axes(
     raise InputError(message)
 
 
-def three_axes(name: str, values: Any, axes: str) -> npt.NDArray[np.float64]:
+def three_axes(name: str, values: Any, axes: str, least: int = 1) -> npt.NDArray[np.float64]:
     """Convert to a three-axis float array, or say which axes were expected."""
     try:
         array = np.array(values, dtype=np.float64)
@@ -101,6 +101,8 @@ def three_axes(name: str, values: Any, axes: str) -> npt.NDArray[np.float64]:
         raise InputError(f"{name} must be numbers of shape {axes}; {error}") from error
     if array.ndim != 3:
         raise InputError(f"{name} must have shape {axes}; got {array.ndim} axes {array.shape}")
-    if array.shape[2] < 1:
-        raise InputError(f"{name} must have shape {axes}, the last at least 1; got {array.shape}")
+    if array.shape[2] < least:
+        raise InputError(
+            f"{name} must have shape {axes}, the last at least {least}; got {array.shape}"
+        )
     return array

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,8 @@ class Recording:
     ----------
     activity : ndarray, shape (trials, time, neurons)
         Recorded activity; NaN marks missing bins.
-    inputs : ndarray, shape (trials, time, n_in)
-        What drove the network, finite in every bin.
+    inputs : ndarray, shape (trials, time, n_in), or None
+        What drove the network, finite in every bin. None, or no column: not known (``n_in`` is 0).
     dt : float
         Width of a bin, seconds.
     outputs : ndarray, shape (trials, time, n_out), optional
@@ -75,7 +76,8 @@ class Recording:
     def __post_init__(self) -> None:
         """Check everything once, and keep read-only copies."""
         activity = three_axes("activity", self.activity, "(trials, time, neurons)")
-        inputs = three_axes("inputs", self.inputs, "(trials, time, n_in)")
+        given = np.zeros((*activity.shape[:2], 0)) if self.inputs is None else self.inputs
+        inputs = three_axes("inputs", given, "(trials, time, n_in)", least=0)
         check_activity(activity)
         check_leading_axes("inputs", inputs, activity, "n_in")
         if not np.isfinite(inputs).all():
@@ -96,7 +98,7 @@ class Recording:
     def from_arrays(
         cls,
         activity: npt.ArrayLike,
-        inputs: npt.ArrayLike,
+        inputs: npt.ArrayLike | None,
         dt: float,
         outputs: npt.ArrayLike | None = None,
         trials: pd.DataFrame | None = None,
@@ -109,8 +111,8 @@ class Recording:
         ----------
         activity : array_like, shape (trials, time, neurons)
             Recorded activity, NaN where missing.
-        inputs : array_like, shape (trials, time, n_in)
-            Inputs.
+        inputs : array_like, shape (trials, time, n_in), or None
+            Inputs; None where they are not known.
         dt : float
             Bin width, seconds.
         outputs : array_like, shape (trials, time, n_out), optional
@@ -136,7 +138,7 @@ class Recording:
         """
         return cls(
             activity=np.asarray(activity),
-            inputs=np.asarray(inputs),
+            inputs=np.zeros((*np.shape(activity)[:2], 0)) if inputs is None else np.asarray(inputs),
             dt=dt,
             outputs=None if outputs is None else np.asarray(outputs),
             trials=pd.DataFrame() if trials is None else trials,
@@ -291,15 +293,19 @@ class Recording:
         return target
 
 
-def load_recording(path: str | os.PathLike[str]) -> Recording:
-    """Read a recording from an .npz file.
+def load_recording(path: str | os.PathLike[str], **options: Any) -> Recording:
+    """Read a recording from an .npz, .nwb or .mat file.
 
     Parameters
     ----------
     path : path
-        A file with the arrays ``activity`` (trials, time, neurons), ``inputs``
+        An .npz file with the arrays ``activity`` (trials, time, neurons), ``inputs``
         (trials, time, n_in) and ``dt`` (seconds); ``outputs`` (trials, time, n_out), ``observed``,
-        ``trials`` and ``metadata`` where known, as `Recording.save_npz` writes them.
+        ``trials`` and ``metadata`` where known, as `Recording.save_npz` writes them. Or an .nwb
+        file, or a .mat file.
+    **options : object
+        What to read: of an .nwb file the arguments of `read_nwb`, of a .mat file those of
+        `read_mat`, of an .npz file with other names or axes those of `read_arrays`.
 
     Returns
     -------
@@ -309,7 +315,8 @@ def load_recording(path: str | os.PathLike[str]) -> Recording:
     Raises
     ------
     InputError
-        No such file, not a readable .npz, or an array that is missing.
+        No such file, a file that cannot be read, an array that is missing, or an option that its
+        reader does not have.
 
     Examples
     --------
@@ -320,6 +327,9 @@ def load_recording(path: str | os.PathLike[str]) -> Recording:
     ...     load_recording(file).n_neurons
     2
     """
+    reader = _reader(Path(path).suffix.lower(), options)
+    if reader is not None:
+        return _checked_call(reader, path, options)
     arrays = read_npz(path, _REQUIRED_KEYS)
     trials = pd.DataFrame()
     metadata: dict[str, Any] = {}
@@ -344,6 +354,34 @@ def load_recording(path: str | os.PathLike[str]) -> Recording:
         observed=str(arrays.get("observed", "rate")),
         metadata=metadata,
     )
+
+
+def _reader(suffix: str, options: Mapping[str, Any]) -> Callable[..., Recording] | None:
+    """Return what reads a kind of file; None for an .npz file of a recording."""
+    # these readers make recordings, so they cannot be imported above
+    if suffix == ".nwb":
+        from predictlearn.recordings.nwb import read_nwb
+
+        return read_nwb
+    if suffix == ".mat":
+        from predictlearn.recordings.mat import read_mat
+
+        return read_mat
+    if options:
+        from predictlearn.recordings.arrays import read_arrays
+
+        return read_arrays
+    return None
+
+
+def _checked_call(
+    reader: Callable[..., Recording], path: str | os.PathLike[str], options: Mapping[str, Any]
+) -> Recording:
+    """Call a reader with options that it has."""
+    known = [name for name in inspect.signature(reader).parameters if name not in ("path", "source")]
+    for name in options:
+        choice("option", name, known)
+    return reader(path, **options)
 
 
 def _plain(value: Any) -> Any:
