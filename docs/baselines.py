@@ -3,7 +3,7 @@
 python docs/baselines.py run [SET ...]   fit; adds to docs/baselines.csv (one row a fold)
 python docs/baselines.py race [SET ...]  backpropagation against time; docs/baselines_race.csv
 python docs/baselines.py why             ranks, and why a baseline wins; docs/baselines_why.csv
-python docs/baselines.py tables          print the tables of the page from the two files
+python docs/baselines.py tables          put the tables of these files into docs/baselines.md
 python docs/baselines.py figure          docs/baselines.png
 
 Needs dynamax and optax (pip install "predictlearn[baselines]"). Everything runs on one thread.
@@ -188,8 +188,7 @@ def run_race(names: list[str]) -> None:
             scores = pd.read_csv(SCORES)
             own = scores[(scores["set"] == data.name) & (scores["method"] == "low-rank network")]
             rank = int(own["chosen"].mode()[0].removeprefix("rank "))
-        train, test, _, _ = split(data, 0)
-        rows, curves = race(data, rank, train, test, r2, limit=90.0)
+        rows, curves = race(data, rank, split(data, 0), r2, limit=90.0)
         merge(RACE, pd.DataFrame(rows))
         merge(CURVES, pd.DataFrame(curves))
 
@@ -222,7 +221,7 @@ def main() -> None:
     elif command == "tables":
         import baselines_report
 
-        print(baselines_report.tables(pd.read_csv(SCORES), pd.read_csv(RACE)))  # noqa: T201
+        baselines_report.write_tables()
     elif command == "figure":
         import baselines_report
 

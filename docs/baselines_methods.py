@@ -178,7 +178,9 @@ def methods(data: Set) -> list[Method]:
         model = Ours(rank, data.settings, data.dt)
         return Settled(model) if data.static else model
 
-    out = [Method("low-rank network", {f"rank {r}": (lambda r=r: ours(r)) for r in RANKS})]
+    # of a static set the rank cannot be told, and one is tried
+    ranks = RANKS[:1] if data.static else RANKS
+    out = [Method("low-rank network", {f"rank {r}": (lambda r=r: ours(r)) for r in ranks})]
     filters = {
         f"{d} components, {q} past inputs": (lambda d=d, q=q: PCARegression(d, 0, q))
         for d in dims

@@ -28,6 +28,9 @@ def summary(scores: pd.DataFrame) -> pd.DataFrame:
         base = OURS if task == "open loop" else "low-rank network + AR of residuals"
         ours = part[part["method"] == base].set_index("fold")
         for method, own in part.groupby("method", sort=False):
+            # open loop it is the network itself
+            if task == "open loop" and method.endswith("AR of residuals"):
+                continue
             own = own.set_index("fold")
             row = {"set": name, "task": task, "method": method}
             for metric in ("r2", "bits"):
@@ -49,8 +52,56 @@ def _seconds(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.2g}" if value < 10 else f"{value:.0f}"
 
 
-def tables(scores: pd.DataFrame, race: pd.DataFrame) -> str:
-    """Return the tables in Markdown."""
+def write_tables(page: Path = HERE / "baselines.md") -> None:
+    """Put the tables of the files into the page, between its markers."""
+    text = page.read_text()
+    parts = {
+        "scores": score_tables(pd.read_csv(HERE / "baselines.csv")),
+        "race": race_table(pd.read_csv(HERE / "baselines_race.csv")),
+        "why": why_table(pd.read_csv(HERE / "baselines_why.csv")),
+        "ranks": rank_table(pd.read_csv(HERE / "baselines_ranks.csv")),
+    }
+    for name, table in parts.items():
+        start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+        before, rest = text.split(start)
+        text = before + start + table + "\n" + end + rest.split(end)[1]
+    page.write_text(text)
+
+
+def _rows(head: list[str], rows: list[list[str]]) -> str:
+    """Return a table in Markdown."""
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def why_table(table: pd.DataFrame) -> str:
+    """Return means and standard errors over folds of the experiments."""
+    grouped = table.groupby(["set", "inputs", "model"], sort=False)
+    both = zip(grouped.mean(numeric_only=True).iterrows(), grouped.sem().iterrows(), strict=True)
+    rows = [
+        [*key, *(f"{mean[m]:.3f} ({error[m]:.3f})" for m in ("r2", "r2 one step"))]
+        for (key, mean), (_, error) in both
+    ]
+    return _rows(["set", "inputs", "model", "R2 open loop", "R2 one step"], rows)
+
+
+def rank_table(table: pd.DataFrame) -> str:
+    """Return what `select_rank` chose."""
+    rows = [
+        [
+            row["set"],
+            row["rule"],
+            str(row["rank"]),
+            f"{row['r2']:.3f} ({row['standard error']:.3f})",
+            f"{row['best rank']} ({row['best r2']:.3f})",
+        ]
+        for _, row in table.iterrows()
+    ]
+    return _rows(["set", "rule", "rank", "its held-out R2", "best of 1 to 3"], rows)
+
+
+def score_tables(scores: pd.DataFrame) -> str:
+    """Return the tables of scores in Markdown, one a set and task."""
     out = []
     for (name, task), part in summary(scores).groupby(["set", "task"], sort=False):
         counts = bool(part["bits"].notna().any())
@@ -70,20 +121,29 @@ def tables(scores: pd.DataFrame, race: pd.DataFrame) -> str:
                 cells.append("" if own else f"{gap:+.{digits + 1}f} ({error:.{digits + 1}f})")
             cells += [row["chosen"], f"{row['parameters']:.0f}", _seconds(row["seconds"])]
             out.append("| " + " | ".join(cells) + " |")
-    out += ["", "### race", ""]
-    out += [
-        "| set | rank | R2 ours | s ours | learning rate | R2 backprop | steps | s backprop "
-        "| ratio |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    return "\n".join(out[1:])
+
+
+def race_table(race: pd.DataFrame) -> str:
+    """Return the race in Markdown, one row a set and learning rate."""
+    rows = []
     for _, row in race.iterrows():
-        note = "" if row["reached"] else " (not reached)"
-        out.append(
-            f"| {row['set']} | {row['rank']} | {row['r2 ours']:.4f} | {row['seconds ours']:.3f} "
-            f"| {row['learning rate']:g} | {row['r2 backpropagation']:.4f}{note} | {row['steps']} "
-            f"| {_seconds(row['seconds backpropagation'])} | {row['ratio']:.1f} |"
+        missed = "" if row["reached"] else ", not reached"
+        rows.append(
+            [
+                f"{row['set']}, rank {row['rank']}",
+                f"{row['r2 ours']:.4f}, {_seconds(row['seconds ours'])} s",
+                f"{row['learning rate']:g}",
+                f"{row['r2 backpropagation']:.4f}{missed}",
+                f"{_seconds(row['seconds backpropagation'])} s",
+                f"{row['ratio']:.1f}",
+                f"{row['r2 stopped by validation']:.4f}",
+                f"{_seconds(row['seconds stopped by validation'])} s",
+                f"{row['ratio stopped by validation']:.1f}",
+            ]
         )
-    return "\n".join(out)
+    head = ["recording", "LowRankRNN", "Adam, rate", "R2", "time", "ratio"]
+    return _rows([*head, "R2, own stop", "time", "ratio"], rows)
 
 
 @styled
@@ -98,7 +158,9 @@ def figure(scores: pd.DataFrame, curves: pd.DataFrame, race: pd.DataFrame) -> No
     fig = new_figure(height=5.6)
     grid = fig.add_gridspec(2, len(sets), height_ratios=(1.35, 1), hspace=0.55, wspace=0.12)
     part = table[table["task"] == "open loop"]
+    part = part[part["set"].isin(sets)]
     order = [m for m in part["method"].unique() if m != OURS][::-1]
+    order = ["condition means", *(m for m in order if m != "condition means")]
     for i, name in enumerate(sets):
         ax = fig.add_subplot(grid[0, i])
         own = part[part["set"] == name].set_index("method")
@@ -121,8 +183,9 @@ def figure(scores: pd.DataFrame, curves: pd.DataFrame, race: pd.DataFrame) -> No
         ax.set_yticks(range(len(order)), order if i == 0 else [""] * len(order))
         ax.set_ylim(-0.6, len(order) - 0.4)
         ours = own.loc[OURS, "r2"]
-        ax.set_title(f"{name}\nlow-rank network: {ours:.3f}")
-        ax.set_xlabel("held-out R2 minus that")
+        ax.set_title(f"{name}\n(network: {ours:.3f})", fontsize=8.5)
+        ax.locator_params(axis="x", nbins=3)
+        ax.set_xlabel("R2 minus network's")
     names = list(dict.fromkeys(race["set"]))
     lower = grid[1, :].subgridspec(1, len(names), wspace=0.35)
     for i, name in enumerate(names):

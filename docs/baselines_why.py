@@ -58,7 +58,29 @@ def experiments(split, r2, folds: int) -> pd.DataFrame:
                     one_step = r2(y[test], model.one_step(y[test], x[test]), y[train])
                     row = {"set": data.name, "inputs": what, "model": label, "fold": fold}
                     rows.append(row | {"r2": open_loop, "r2 one step": one_step})
-    return pd.DataFrame(rows)
+    return pd.concat([pd.DataFrame(rows), residual_dimensions(split, r2, folds)])
+
+
+def residual_dimensions(split, r2, folds: int) -> pd.DataFrame:
+    """Return what the past adds by the number of dimensions in which it may, bci-learning."""
+    data, rows = SETS["learning"](), []
+    y, x = data.activity, data.inputs
+    for fold in range(folds):
+        train, test, _, _ = split(data, fold)
+        fitted = Ours(3, data.settings, data.dt)
+        for dim in (1, 2, 4, 6, 8):
+            model = ResidualRegression(fitted, dim).fit(y[train], x[train])
+            rows.append(
+                {
+                    "set": data.name,
+                    "inputs": "cosine and sine of the target",
+                    "model": f"low-rank network, rank 3, past of {dim} components of residuals",
+                    "fold": fold,
+                    "r2": r2(y[test], model.open_loop(x[test]), y[train]),
+                    "r2 one step": r2(y[test], model.one_step(y[test], x[test]), y[train]),
+                }
+            )
+    return pd.DataFrame(rows).sort_values("model", kind="stable")
 
 
 def ranks(seed: int = 0) -> pd.DataFrame:

@@ -114,11 +114,10 @@ def test_too_low_a_rank_is_found():
 
 
 def test_noise_that_follows_the_level_is_found():
-    def counts(y, r, rng):
-        return rng.poisson(np.exp(0.5 + 0.5 * (y / np.std(y)))).astype(float)
-
-    r = recorded(0, n_trials=72)
-    y = counts(r.activity, r, np.random.default_rng(0))
+    x = random_inputs(48, 25, 1, 0.1, seed=0)
+    r = simulate_recording(RANK1, x, dt=0.1, n_neurons=40, r2=1.0, seed=0)
+    # rates that the linear model can follow, so that only the noise is wrong
+    y = np.random.default_rng(0).poisson(np.maximum(2 + r.activity, 0.1)).astype(float)
     fit = fitted(y, r.inputs, offset=True)
     found = diagnose(fit, y, r.inputs, draws=99)
     row = found.tests.loc["noise with level"]

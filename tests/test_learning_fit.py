@@ -427,3 +427,83 @@ def test_coverage_and_size_over_simulated_learning():
     assert 0.91 <= share.mean() <= 0.98
     assert (share[["zv", "vv", "zz"]] > 0.88).all()
     assert 0.01 <= np.mean(np.array(p) < 0.05) <= 0.12
+
+
+# -- a sample of the neurons --------------------------------------------------------------------
+
+
+def _sampled_network(seed, recorded, n_neurons=300):
+    true = pl.Overlaps(np.eye(4)).replace(uu=2.05, mu=0.8)
+    task, rule = pl.Filter(), pl.GradientDescent(5e-3)
+    sessions = pl.simulate_sessions(
+        true,
+        task,
+        100,
+        rule,
+        0.01,
+        n_sessions=10,
+        n_neurons=n_neurons,
+        recorded=recorded,
+        seed=seed,
+    )
+    return true, sessions, task, rule
+
+
+def test_the_error_of_recorded_neurons_is_carried_along_exactly():
+    from predictlearn.fitting.learning_model import Model
+    from predictlearn.fitting.learning_parameters import Layout
+    from predictlearn.fitting.learning_sampling import transports
+    from predictlearn.fitting.learning_sessions import checked_sessions
+
+    true, sessions, task, rule = _sampled_network(0, 60)
+    rule = pl.GradientDescent(5e-3, pathway_rates={"m": 0.5}, weight_decay=0.01)
+    data = checked_sessions(sessions, task, 100, None, None)
+    model = Model(data, Layout(data.sizes, rule, "known"), "linear", 1.0, 0, False)
+    loadings = true.loadings(300, seed=0)
+    trained = pl.train_network(loadings, task, rule, 900)
+    p = transports(model, model.layout.pack(true.matrix))[-1]
+    start = np.concatenate([getattr(loadings, w) for w in "muvz"], axis=1)
+    end = np.concatenate([getattr(trained.loadings, w) for w in "muvz"], axis=1)
+    np.testing.assert_allclose(start[:60] @ p, end[:60], atol=1e-9)
+
+
+def test_a_sample_of_neurons_gives_wider_and_better_estimates():
+    for seed in range(2):
+        true, sessions, task, rule = _sampled_network(seed, 100)
+        settings = {"tasks": task, "epochs": 100, "rule": rule, "errors": 0.01}
+        fit = pl.LearningFit(n_starts=1).fit(sessions, **settings, recorded=100, network=300)
+        plain = pl.LearningFit(n_starts=1).fit(sessions, **settings)
+        assert fit.goodness_of_fit().p_value > 1e-3
+        assert plain.goodness_of_fit().p_value < 1e-3
+        for name in ("mu", "mm", "uu", "vv"):
+            sd = fit.intervals_.loc[name, "sd"]
+            assert sd > 1.5 * plain.intervals_.loc[name, "sd"]
+            assert abs(fit.start_[name] - true[name]) < 4 * sd
+
+
+def test_a_whole_network_has_no_sampling_error():
+    _, sessions, task, rule = _sampled_network(1, 300)
+    a = pl.LearningFit(n_starts=1).fit(sessions, task, 100, rule, recorded=300, network=300)
+    b = pl.LearningFit(n_starts=1).fit(sessions, task, 100, rule)
+    pd.testing.assert_frame_equal(a.intervals_, b.intervals_)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"network": 300}, "network needs recorded"),
+        ({"recorded": 1}, "recorded must be"),
+        ({"recorded": 100, "network": 50}, "network must be at least recorded"),
+    ],
+)
+def test_doors_of_a_sample(given, message):
+    _, sessions, task, rule = _sampled_network(0, 100)
+    with pytest.raises(pl.InputError, match=message):
+        pl.LearningFit().fit(sessions, task, 100, rule, **given)
+
+
+def test_a_sample_needs_plain_descent():
+    _, sessions, task, _ = _sampled_network(0, 100)
+    rule = pl.GradientDescent(5e-3, momentum=0.5)
+    with pytest.raises(pl.InputError, match="without momentum and schedule"):
+        pl.LearningFit().fit(sessions, task, 100, rule, recorded=100)

@@ -29,7 +29,10 @@ __all__ = ["fit"]
 @guarded
 def fit(
     recording: Annotated[
-        str, typer.Argument(help="An .npz recording, or a data set by name.", metavar="RECORDING")
+        str,
+        typer.Argument(
+            help="An .npz, .nwb or .mat recording, or a data set by name.", metavar="RECORDING"
+        ),
     ],
     rank: Annotated[
         str, typer.Option(help="Rank, or auto: by cross-validation of 1, 2 and 3.")
@@ -56,6 +59,15 @@ def fit(
         typer.Option(
             help="gaussian, or for spike counts poisson or negative-binomial.",
             show_default="gaussian",
+        ),
+    ] = None,
+    read: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What to read of the file, for example inputs=onset; may be repeated. The "
+            "arguments of read_nwb, read_mat, read_arrays.",
+            metavar="KEY=VALUE",
+            show_default=False,
         ),
     ] = None,
     hold_out: Annotated[
@@ -97,7 +109,7 @@ def fit(
         check_folder(folder, overwrite)
     with stages() as tell, interruptible("the fit was not finished; nothing was written."):
         tell("reading the recording")
-        fitted = _fit(recording, ranks, settings, seed, n_jobs, tell, hold_out)
+        fitted = _fit(recording, _options(read), ranks, settings, seed, n_jobs, tell, hold_out)
     tables = _tables(fitted)
     _show(fitted, tables["overlaps"])
     if folder is not None:
@@ -107,7 +119,7 @@ def fit(
             f"{name}.csv": table.to_csv(index=False, lineterminator="\n").encode()
             for name, table in tables.items()
         }
-        files["settings.json"] = _settings(fitted, recording, seed)
+        files["settings.json"] = _settings(fitted, recording, read, seed)
         place = write_files(folder, files, overwrite)
         output().print(f"\nTables: {place}", markup=False, soft_wrap=True)
 
@@ -135,8 +147,29 @@ def _ranks(text: str) -> tuple[int, ...]:
     return (int(text),)
 
 
+def _options(read: list[str] | None) -> dict[str, Any]:
+    """Return the options of a reader; values are numbers, lists and words as in YAML."""
+    import yaml
+
+    from predictlearn.errors import InputError
+
+    options: dict[str, Any] = {}
+    for text in read or ():
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip() or not value.strip():
+            raise InputError(f"--read must be KEY=VALUE, for example inputs=onset; got {text!r}.")
+        try:
+            parsed = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise InputError(f"--read {key}: {value!r} is not YAML: {error}") from error
+        # no reader takes true or false, and a column may be called "on"
+        options[key.strip()] = value.strip() if isinstance(parsed, bool) else parsed
+    return options
+
+
 def _fit(
     name: str,
+    options: Mapping[str, Any],
     ranks: tuple[int, ...],
     settings: Mapping[str, Any],
     seed: int,
@@ -148,14 +181,22 @@ def _fit(
     from predictlearn.errors import InputError
     from predictlearn.pipeline.cases import case_of
     from predictlearn.pipeline.fitted import fit_recording
+    from predictlearn.recordings.recording import load_recording
     from predictlearn.recordings.registry import datasets
 
     is_file = Path(name).exists() or Path(name).suffix or len(Path(name).parts) > 1
     names = [item.name for item in datasets() if item.has_case]
     if not is_file and name not in names:
         known = ", ".join(names)
-        raise InputError(f"RECORDING must be an .npz file or one of {known}; got {name!r}.")
-    case = case_of(name, None, **settings) if is_file else case_of(None, name, **settings)
+        raise InputError(
+            f"RECORDING must be an .npz, .nwb or .mat file or one of {known}; got {name!r}."
+        )
+    if is_file:
+        case = case_of(load_recording(name, **options), None, **settings)
+    elif options:
+        raise InputError(f"--read is for files; {name} is a data set that is read as a whole.")
+    else:
+        case = case_of(None, name, **settings)
     many = f" of ranks {', '.join(map(str, ranks))}" if len(ranks) > 1 else ""
     tell(f"fitting{many}, with cross-validation")
     return fit_recording(
@@ -191,13 +232,14 @@ def _tables(fitted: FittedNetwork) -> dict[str, pd.DataFrame]:
     }
 
 
-def _settings(fitted: FittedNetwork, recording: str, seed: int) -> bytes:
+def _settings(fitted: FittedNetwork, recording: str, read: list[str] | None, seed: int) -> bytes:
     """Return what the fit was made with, as JSON."""
     from predictlearn import __version__
 
     model = fitted.model
     content = {
         "recording": recording,
+        "read": read or [],
         "version": __version__,
         "seed": seed,
         "rank": int(model.rank),

@@ -161,6 +161,11 @@ def check_data(
     y = as_float_array("activity", activity, ndim=3, finite=False, axes="(trials, time, neurons)")
     x = as_float_array("inputs", inputs, ndim=3, axes="(trials, time, n_in)")
     check_leading_axes("inputs", x, y, "n_in")
+    if x.shape[2] == 0:
+        raise InputError(
+            "inputs must have at least one column, since LowRankRNN fits what inputs drive; got "
+            f"{x.shape}. Without known inputs use StochasticLowRankRNN."
+        )
     needed = x.shape[2] + model.rank + int(model.offset or counts(model)) + int(fits_gain(model))
     kept = _kept(y, needed + 1 if counts(model) else None)
     if not kept.all():

@@ -157,14 +157,14 @@ def _candidates(x: Array, push: Array, vu: Array, bb: Array) -> list[Array]:
         nodes, np.array(values) / scale, 2 * rank + 2, domain=[0.0, 1.0]
     )
     found = []
-    for root in polynomial.roots():
+    for root in (complex(each) for each in polynomial.roots()):
         # a double root, at the birth of two fixed points, comes out as a close complex pair
         if abs(root.imag) > 1e-3 or not -1e-6 < root.real < 1 + 1e-6:
             continue
         g = float(np.clip(root.real, 1e-9, 1.0))
         solved = np.linalg.lstsq(np.eye(rank) - g * vu, g * push, rcond=None)[0]
         found.append(np.asarray(solved))
-    for value in np.linalg.eigvals(vu):
+    for value in (complex(each) for each in np.linalg.eigvals(vu)):
         if abs(value.imag) > 1e-9 * max(abs(value), 1.0) or value.real <= 1:
             continue
         g = 1 / float(value.real)
@@ -174,7 +174,7 @@ def _candidates(x: Array, push: Array, vu: Array, bb: Array) -> list[Array]:
         if rank == 1:
             null = np.array([True])
         if np.abs(left[:, null].T @ push).max(initial=0.0) > _SOLVED * max(
-            np.linalg.norm(push), 1e-6
+            float(np.linalg.norm(push)), 1e-6
         ):
             continue
         base = np.concatenate([x, np.linalg.pinv(system, rcond=1e-7) @ (g * push)])
@@ -203,7 +203,7 @@ def _adjugate(matrix: Array) -> Array:
 
 def _gain(k: Array, bb: Array) -> float:
     """Return g at k."""
-    return float(1 / np.sqrt(1 + np.pi / 2 * max(k @ bb @ k, 0.0)))
+    return float(1 / np.sqrt(1 + np.pi / 2 * max(float(k @ bb @ k), 0.0)))
 
 
 def _jacobian(k: Array, vm: Array, vu: Array, bb: Array) -> Array:
@@ -249,13 +249,13 @@ def _described(
 ) -> FixedPoint:
     """Return a fixed point with its stability."""
     jacobian = _jacobian(k, vm, vu, bb) if erf else vu - np.eye(len(vu))
-    values = np.linalg.eigvals(jacobian).astype(complex) / tau
+    values = np.asarray(np.linalg.eigvals(jacobian) / tau, dtype=np.complex128)
     values = values[np.argsort(-values.real, kind="stable")]
     with np.errstate(divide="ignore"):
         constants = np.where(values.real == 0, np.inf, -1 / values.real)
     return FixedPoint(
         k=k,
-        size=float(np.sqrt(max(k @ bb @ k, 0.0))),
+        size=float(np.sqrt(max(float(k @ bb @ k), 0.0))),
         eigenvalues=values,
         stable=bool((values.real < 0).all()),
         stable_euler=bool((np.abs(1 + dt * values) < 1).all()),

@@ -72,7 +72,7 @@ def latent_trajectories(
     inverse = inverse * scale[:, :, None] * scale[:, None, :]
     recorded = (flat + np.einsum("tab,tb->ta", inverse, slope)).reshape(k.shape)
     error = np.sqrt(np.einsum("taa->ta", inverse)).reshape(k.shape)
-    there = ~np.isnan(activity).all(axis=2)
+    there = np.asarray((~np.isnan(activity)).any(axis=2))
     n_in = n_base - fit.rank
     parts = []
     for condition in np.unique(conditions):

@@ -16,7 +16,7 @@ from predictlearn.checks import positive, positive_int
 from predictlearn.errors import ConvergenceWarning, InputError, choice
 from predictlearn.fitting.learning_bayes import Posterior, checked_counts, sample_posterior
 from predictlearn.fitting.learning_forecast import Forecast, forecast
-from predictlearn.fitting.learning_goodness import GoodnessOfFit, chi_square, smooth_misfit
+from predictlearn.fitting.learning_goodness import GoodnessOfFit, tested
 from predictlearn.fitting.learning_identifiability import draws
 from predictlearn.fitting.learning_intervals import interval_table
 from predictlearn.fitting.learning_likelihood import Fitted, Problem, search
@@ -24,6 +24,7 @@ from predictlearn.fitting.learning_middle import centred, corrected, signed
 from predictlearn.fitting.learning_model import Model
 from predictlearn.fitting.learning_parameters import Layout
 from predictlearn.fitting.learning_profile import profile_ends
+from predictlearn.fitting.learning_sampling import checked_sample, sampled
 from predictlearn.fitting.learning_sessions import LOSS, Sessions, checked_sessions, start_values
 from predictlearn.theory.names import nonlinearity_name
 from predictlearn.theory.overlaps import Overlaps
@@ -152,7 +153,15 @@ class LearningFit(BaseEstimator):
         self.n_jobs = n_jobs
 
     def fit(
-        self, sessions: pd.DataFrame, tasks: Any, epochs: Any, rule: Any, errors: Any = None
+        self,
+        sessions: pd.DataFrame,
+        tasks: Any,
+        epochs: Any,
+        rule: Any,
+        errors: Any = None,
+        *,
+        recorded: int | None = None,
+        network: int | None = None,
     ) -> LearningFit:
         """Fit the start and the rates.
 
@@ -171,6 +180,13 @@ class LearningFit(BaseEstimator):
             Standard deviations of the measurements: of all, by column, of each; or a covariance
             matrix a session over its columns. Not given: one is estimated for the overlaps and one
             for the losses.
+        recorded : int, optional
+            Number of recorded neurons, the same in all sessions, where mm, mu and uu are those of a
+            sample: their error is common to all sessions, carried along by learning, and enters
+            the likelihood as such (plain descent only). Not given: the overlaps of the sample
+            are taken for those of the network.
+        network : int, optional
+            Neurons of the network that they are a sample of. Not given: very many.
 
         Returns
         -------
@@ -183,6 +199,7 @@ class LearningFit(BaseEstimator):
             Arguments that cannot be used.
         """
         self._check(rule)
+        n_sample, size = checked_sample(recorded, network, rule)
         data = checked_sessions(sessions, tasks, epochs, errors, self.rank)
         layout = Layout(data.sizes, rule, self.rate)
         model = Model(
@@ -195,6 +212,8 @@ class LearningFit(BaseEstimator):
                 "no start gave finite learning; check that rule has a rate that the task allows "
                 f"(got {rule.rate:g}) and that epochs counts updates."
             )
+        if n_sample is not None:
+            problem, best = sampled(problem, best, n_sample, size, self.max_iter)
         best = centred(problem, signed(problem, best), self.max_iter)
         if not best.converged:
             warnings.warn(
@@ -349,30 +368,7 @@ class LearningFit(BaseEstimator):
         """
         check_is_fitted(self, "start_")
         choice("test", test, ("auto", "chi-square", "smooth misfit"))
-        data = self._problem.model.data
-        known = data.noise.known
-        if test == "chi-square" and not known:
-            raise InputError("test 'chi-square' needs errors=; without them use 'smooth misfit'.")
-        run = self._problem.run(self._best.x)
-        if run is None:
-            raise FloatingPointError("the best fit diverges")
-        white = data.noise.whiten(data.values - run.values, self._group_sd)
-        if test == "chi-square" or (test == "auto" and known):
-            if self.n_residual_ < 1:
-                raise InputError("sessions hold no more measurements than the fit has parameters.")
-            return chi_square(white, data.n - self.n_residual_, data)
-        order = min(4, (len(data.epochs) - 1) // 4)
-        slopes = data.noise.whiten(run.slopes, self._group_sd)
-        layout = self._problem.model.layout
-        scales = layout.scales(layout.matrix(self._best.x))
-        left, values, _ = np.linalg.svd(slopes * scales, full_matrices=False)
-        absorbed = left[:, values > 1e-8 * values[0]]
-        if data.n - absorbed.shape[1] - len(data.columns) * (order + 1) < 3:
-            raise InputError(
-                f"sessions hold too few measurements ({data.n}) to test for drifts beside "
-                f"{absorbed.shape[1]} parameters."
-            )
-        return smooth_misfit(white, absorbed, data, order, known)
+        return tested(self._problem, self._best.x, self._group_sd, self.n_residual_, test)
 
     def draw(self, n: int = 200, seed: int | None = None) -> pd.DataFrame:
         """Draw starts and rates: normal where identified, else uniform over what is realisable.

@@ -9,9 +9,11 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
+from predictlearn.errors import InputError
+from predictlearn.fitting.learning_likelihood import Problem
 from predictlearn.fitting.learning_sessions import Sessions
 
-__all__ = ["GoodnessOfFit", "chi_square", "smooth_misfit"]
+__all__ = ["GoodnessOfFit", "chi_square", "smooth_misfit", "tested"]
 
 Array = npt.NDArray[np.float64]
 
@@ -44,6 +46,59 @@ class GoodnessOfFit:
     p_value: float
     effect: float
     by_column: pd.Series
+
+
+def tested(
+    problem: Problem, x: Array, group_sd: Array, n_residual: int, test: str
+) -> GoodnessOfFit:
+    """Test a fit; see `LearningFit.goodness_of_fit`.
+
+    Parameters
+    ----------
+    problem : Problem
+        What was fitted.
+    x : numpy.ndarray
+        Parameters of the fit.
+    group_sd : numpy.ndarray, (2,)
+        Noise.
+    n_residual : int
+        Measurements beyond the parameters that are identified.
+    test : {"auto", "chi-square", "smooth misfit"}
+        Which test.
+
+    Returns
+    -------
+    GoodnessOfFit
+        The test.
+    """
+    data = problem.model.data
+    known = data.noise.known
+    if test == "chi-square" and not known:
+        raise InputError("test 'chi-square' needs errors=; without them use 'smooth misfit'.")
+    run = problem.run(x)
+    if run is None:
+        raise FloatingPointError("the best fit diverges")
+    left = data.values - run.values
+    white = data.noise.whiten(left, group_sd)
+    if test == "chi-square" or (test == "auto" and known):
+        if n_residual < 1:
+            raise InputError("sessions hold no more measurements than the fit has parameters.")
+        return chi_square(white, data.n - n_residual, data)
+    order = min(4, (len(data.epochs) - 1) // 4)
+    layout = problem.model.layout
+    moves = run.slopes * layout.scales(layout.matrix(x))
+    white = data.noise.own(left, group_sd)
+    if data.noise.shared is not None:
+        # what the neurons recorded have in common is no drift
+        moves = np.concatenate([moves, data.noise.shared], axis=1)
+    basis, values, _ = np.linalg.svd(data.noise.own(moves, group_sd), full_matrices=False)
+    absorbed = basis[:, values > 1e-8 * values[0]]
+    if data.n - absorbed.shape[1] - len(data.columns) * (order + 1) < 3:
+        raise InputError(
+            f"sessions hold too few measurements ({data.n}) to test for drifts beside "
+            f"{absorbed.shape[1]} parameters."
+        )
+    return smooth_misfit(white, absorbed, data, order, known)
 
 
 def chi_square(residuals: Array, rank: int, data: Sessions) -> GoodnessOfFit:

@@ -157,10 +157,19 @@ class Problem:
         if data.noise.known or run is None:
             return group_sd
         out = group_sd.copy()
+        left = data.values - run.values
+        squares = left**2
+        if data.noise.shared is not None:
+            # one step of EM: what is left beside the most likely shared error, and its variance
+            part = data.noise.own(data.noise.shared, group_sd)
+            inverse = np.linalg.inv(np.eye(part.shape[1]) + part.T @ part)
+            shared = data.noise.shared
+            most_likely = shared @ (inverse @ (part.T @ data.noise.own(left, group_sd)))
+            squares = (left - most_likely) ** 2 + np.einsum("ij,jk,ik->i", shared, inverse, shared)
         for g in (0, 1):
-            left = (data.values - run.values)[data.noise.group == g]
-            if left.size:
-                out[g] = max(float(np.sqrt(np.mean(left**2))), self.floor(g))
+            rows = data.noise.group == g
+            if rows.any():
+                out[g] = max(float(np.sqrt(np.mean(squares[rows]))), self.floor(g))
         return out
 
     def log_likelihood(self, x: Array, group_sd: Array) -> float:
@@ -174,9 +183,10 @@ class Problem:
         """Search from x; None where learning diverges at once."""
         if self.run(x) is None:
             return None
-        two_groups = not self.model.data.noise.known and len(set(self.model.data.noise.group)) > 1
+        noise = self.model.data.noise
+        in_turn = not noise.known and (len(set(noise.group)) > 1 or noise.shared is not None)
         converged = False
-        for _ in range(_ROUNDS if two_groups and most > _SCREENING else 1):
+        for _ in range(_ROUNDS if in_turn and most > _SCREENING else 1):
             # its trust region may divide by zero or overflow on the way to a step
             with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
                 result = least_squares(

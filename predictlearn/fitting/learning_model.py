@@ -116,7 +116,7 @@ class Model:
             if min(m[self._u, self._u].min() for m in matrices) <= 0 and layout.sizes[1] == 1:
                 return None
             matrices, moves = canonical_matrices(matrices, moves, layout.sizes)
-        values, out = self._select(matrices, found.losses, moves, loss_moves)
+        values, out = self.select(matrices, found.losses, moves, loss_moves)
         if not (np.all(np.isfinite(values)) and np.all(np.isfinite(out))):
             return None
         return Run(values, out, matrices, np.asarray(found.losses))
@@ -136,7 +136,7 @@ class Model:
             parts.append(slopes[..., [n + "muvz".index(p) for p in self.layout.pathways]])
         return np.concatenate(parts, axis=-1)
 
-    def _select(
+    def select(
         self, matrices: Array, losses: Array, slopes: Array, loss_slopes: Array
     ) -> tuple[Array, Array]:
         """Return the predictions of the measurements and their slopes, in the order of the data."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,15 +45,28 @@ class Noise:
     roots : list of (slice, numpy.ndarray), optional
         Lower Cholesky factor of the covariance of each session's measurements, where covariances
         were given.
+    shared : numpy.ndarray, (n, q), optional
+        Root of a covariance between all measurements that comes on top, such as that of the neurons
+        that were recorded in every session.
     """
 
     known: bool
     sd: Array
     group: npt.NDArray[np.intp]
     roots: list[tuple[slice, Array]] | None = None
+    shared: Array | None = None
 
     def whiten(self, values: Array, group_sd: Array) -> Array:
         """Return values, (n,) or (n, p), in units of the noise; `group_sd` is (2,)."""
+        own = self.own(values, group_sd)
+        if self.shared is None:
+            return own
+        part = self.own(self.shared, group_sd)
+        root = np.linalg.cholesky(np.eye(len(part)) + part @ part.T)
+        return np.asarray(linalg.solve_triangular(root, own, lower=True))
+
+    def own(self, values: Array, group_sd: Array) -> Array:
+        """Return values in units of the noise of each session alone."""
         if self.roots is not None:
             out = np.empty_like(values)
             for rows, root in self.roots:
@@ -64,6 +77,10 @@ class Noise:
 
     def log_determinant(self, group_sd: Array) -> float:
         """Return the log determinant of the covariance of all measurements."""
+        if self.shared is not None:
+            part = self.own(self.shared, group_sd)
+            joint = np.linalg.slogdet(np.eye(part.shape[1]) + part.T @ part)[1]
+            return replace(self, shared=None).log_determinant(group_sd) + float(joint)
         if self.roots is not None:
             return float(sum(2 * np.log(np.diag(root)).sum() for _, root in self.roots))
         sd = self.sd if self.known else group_sd[self.group]

@@ -117,9 +117,10 @@ def select_rows(
     if asked is None:
         rows = np.arange(len(table))
     elif isinstance(asked, str):
+        # a condition can fail in any way
         try:
             mask = table.reset_index(drop=True).eval(asked)
-        except Exception as error:  # noqa: BLE001 - a condition can fail in any way
+        except Exception as error:
             raise InputError(
                 f"{name}={asked!r} is not a condition on the columns {_listed(table.columns)}: "
                 f"{error}."
@@ -238,7 +239,7 @@ def assemble(
     outputs = None if outputs is None else np.where(exists[:, :, None], outputs, np.nan)
     table = table.reset_index(drop=True).assign(n_bins=exists.sum(axis=1))
     seen = ~np.isnan(activity)
-    kept = seen.any(axis=(1, 2))
+    kept = np.asarray(seen.any(axis=(1, 2)))
     if not kept.any():
         raise InputError(
             "no trial has a single bin with a value: the window lies outside of what was recorded."

@@ -17,6 +17,7 @@ import pandas as pd
 
 from predictlearn.checks import as_float_array, positive_int
 from predictlearn.errors import InputError
+from predictlearn.recordings.matlab import load_matlab
 from predictlearn.recordings.recording import Recording
 from predictlearn.recordings.registry import known_dataset
 
@@ -109,8 +110,9 @@ class BCISession:
     ----------
     intuitive, perturbed : Recording
         Block 1 under the intuitive and block 2 under the perturbed mapping. Activity: latents
-        (factors), NaN after the end of a trial. Inputs: cosine and sine of the target direction
-        and a constant go input of 1, from the first bin of the trial on.
+        (factors), or spike counts where `load_bci_redundancy` read them, NaN after the end of a
+        trial. Inputs: cosine and sine of the target direction and a constant go input of 1, from
+        the first bin of the trial on.
     intuitive_readout, perturbed_readout : Readout
         The mapping of each block.
     """
@@ -289,7 +291,14 @@ def load_bci_learning(folder: str | os.PathLike[str]) -> BCISession:
     InputError
         The file is missing, truncated, or not of the expected structure.
     """
-    content = _load_mat(Path(folder))
+    path = Path(folder)
+    content = load_matlab(
+        path / FILE_NAME if path.is_dir() else path,
+        f"Get it anew from the {SOURCE}, and put it in the folder bci-learning-hennig2021 under "
+        "the folder that PREDICTLEARN_DATA names.",
+        squeeze_me=True,
+        struct_as_record=False,
+    )
     try:
         decoders = {
             str(d.name): Readout(
@@ -309,36 +318,6 @@ def load_bci_learning(folder: str | os.PathLike[str]) -> BCISession:
             f"{folder}: the .mat file is not of the expected structure (two blocks in Bs, two "
             f"mappings in D.decoders): {error}. Get it anew from the {SOURCE}"
         ) from error
-
-
-def _load_mat(path: Path) -> dict[str, Any]:
-    """Open the .mat file, or say where it comes from."""
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    file = path / FILE_NAME if path.is_dir() else path
-    if not file.is_file():
-        raise InputError(
-            f"no such file: {file}. The data set is the {SOURCE}; put it in the folder "
-            f"bci-learning-hennig2021 under the folder that PREDICTLEARN_DATA names"
-        )
-    try:
-        return dict(loadmat(file, squeeze_me=True, struct_as_record=False))
-    # A damaged file fails deep inside the reader or zlib, in many ways.
-    except (MatReadError, ValueError, TypeError, OSError, EOFError, KeyError, IndexError) as error:
-        raise _damaged(file, error) from error
-    except Exception as error:
-        if type(error).__module__ in ("zlib", "struct"):
-            raise _damaged(file, error) from error
-        raise
-
-
-def _damaged(file: Path, error: Exception) -> InputError:
-    """Word the error for a damaged file."""
-    return InputError(
-        f"{file} is not a readable .mat file (truncated, or of another kind): {error}. Get it "
-        f"anew from the {SOURCE}"
-    )
 
 
 def _block(block: Any, number: int) -> Recording:

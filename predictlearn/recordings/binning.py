@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +50,9 @@ class Cut:
     @property
     def edges(self) -> npt.NDArray[np.float64]:
         """Edges of the bins, (trials, n_bins + 1), seconds."""
-        return (self.zero + self.start)[:, None] + self.bin * np.arange(self.n_bins + 1)
+        steps = self.bin * np.arange(self.n_bins + 1)
+        edges: npt.NDArray[np.float64] = np.add.outer(self.zero + self.start, steps)
+        return edges
 
     @property
     def times(self) -> npt.NDArray[np.float64]:
@@ -78,7 +81,7 @@ class Cut:
         """
         return np.diff(np.searchsorted(times, self.edges - _SLACK), axis=1).astype(float)
 
-    def average(self, times: npt.NDArray[np.float64], values: npt.ArrayLike) -> npt.NDArray:
+    def average(self, times: npt.NDArray[np.float64], values: Any) -> npt.NDArray:
         """Average the samples of every bin.
 
         Parameters
@@ -100,7 +103,7 @@ class Cut:
             full = np.flatnonzero(np.diff(edge))
             if not full.size:
                 continue
-            block = np.asarray(values[edge[0] : edge[-1]], dtype=float)  # type: ignore[index]
+            block = np.asarray(values[edge[0] : edge[-1]], dtype=float)
             seen = ~np.isnan(block)
             # sums from the first sample of one bin that has any to that of the next
             starts = edge[full] - edge[0]

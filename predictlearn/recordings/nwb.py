@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,10 @@ from predictlearn.checks import positive
 from predictlearn.errors import InputError, nearest
 from predictlearn.recordings.assembly import assemble, driven, select_rows, sorted_times
 from predictlearn.recordings.binning import Cut, cut_epochs, cut_whole
+from predictlearn.recordings.nwb_file import find_one, inventory, objects, opened, plain_table
 from predictlearn.recordings.recording import Recording
 
 __all__ = ["read_nwb"]
-
-_NEEDS = (
-    "reading NWB files needs pynwb, which is not installed; install it with "
-    "pip install 'predictlearn[nwb]'."
-)
 
 
 def read_nwb(
@@ -120,7 +115,7 @@ def read_nwb(
     if length is not None and not whole:
         raise InputError("length= is for window='whole' only; give window=(start, stop) instead.")
     positive("bin", bin)
-    with _opened(Path(path)) as file:
+    with opened(Path(path)) as file:
         source = _series(file, series) if series is not None else _Units(file, Path(path))
         rows = source.rows(units)
         if whole:
@@ -129,7 +124,7 @@ def read_nwb(
             cut, table = _trials(file, Path(path), intervals, trials, align, window, bin)
         activity = source.read(cut, rows)
         if file.invalid_times is not None:
-            bad = _table(file.invalid_times)[["start_time", "stop_time"]].to_numpy(dtype=float)
+            bad = plain_table(file.invalid_times)[["start_time", "stop_time"]].to_numpy(dtype=float)
             activity[cut.touched(bad)] = np.nan
 
         def lookup(name: object) -> npt.NDArray[np.float64]:
@@ -169,13 +164,13 @@ class _Units:
         table = file.units
         if table is None or len(table.id) == 0:
             raise InputError(
-                f"{path} has no units (spike times); it has {_inventory(file)}. A time series is "
+                f"{path} has no units (spike times); it has {inventory(file)}. A time series is "
                 "read with series='its name'."
             )
         if "spike_times" not in table.colnames:
             raise InputError(f"the units of {path} have no spike_times; columns: {table.colnames}.")
         self.units = table
-        self.table = _table(table)
+        self.table = plain_table(table)
         self.ids = np.asarray(table.id[:])
 
     def rows(self, asked: object) -> npt.NDArray[np.int64]:
@@ -281,109 +276,11 @@ class _Scaled:
         return raw.reshape(len(raw), self.shape[1]) * self.conversion + self.offset
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """Open an NWB file for reading, or say what is wrong with it."""
-    if not path.is_file():
-        raise InputError(f"no such file: {path}; expected an NWB file.")
-    try:
-        import h5py
-        from pynwb import NWBHDF5IO
-    except ImportError as error:
-        raise InputError(_NEEDS) from error
-    try:
-        with h5py.File(path, "r") as raw:
-            version = raw.attrs.get("nwb_version")
-    except OSError as error:
-        raise InputError(
-            f"{path} is not a readable NWB file: it is no HDF5 file, or it is truncated ({error})."
-        ) from error
-    if version is None:
-        raise InputError(
-            f"{path} is an HDF5 file but not an NWB file: it has no nwb_version. A MATLAB v7.3 file "
-            "is read with read_mat."
-        )
-    # It warns of versions of the format that a file was written with; they read all the same.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            stream = NWBHDF5IO(str(path), "r", load_namespaces=True)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path} cannot be opened by pynwb: {error}") from error
-    with stream:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                content = stream.read()
-            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-                raise InputError(
-                    f"{path} (NWB {version}) cannot be read by pynwb: {error}"
-                ) from error
-        yield content
-
-
-def _table(table: Any) -> pd.DataFrame:
-    """Return the plain columns of a table; lists, references and waveforms are left out."""
-    columns = {}
-    for name in table.colnames:
-        column = table[name]
-        # a column of lists, or of references to another table
-        if hasattr(column, "target") or hasattr(column, "table"):
-            continue
-        values = np.asarray(column[:])
-        if values.ndim == 1 and values.dtype.kind in "biufOSU":
-            columns[name] = values
-    return pd.DataFrame(columns, index=range(len(table.id)))
-
-
-def _objects(file: Any, kind: type) -> dict[str, Any]:
-    """Return the objects of a kind in a file by their path."""
-    found = {}
-    for item in file.objects.values():
-        if isinstance(item, kind):
-            names, parent = [str(item.name)], item.parent
-            while parent is not None and parent is not file:
-                names.append(str(parent.name))
-                parent = parent.parent
-            found["/".join(reversed(names))] = item
-    return found
-
-
-def _find(found: Mapping[str, Any], name: str, what: str, argument: str) -> tuple[str, Any]:
-    """Return the object of a name or path."""
-    hits = [path for path in found if path == name or path.endswith("/" + name)]
-    if len(hits) == 1:
-        return hits[0], found[hits[0]]
-    if hits:
-        raise InputError(f"{argument}: several {what} are called {name!r}: {', '.join(hits)}.")
-    close = nearest(name, {part for path in found for part in (path, path.rsplit("/", 1)[-1])})
-    hint = f" Did you mean {close!r}?" if close else ""
-    have = ", ".join(sorted(found)) or "none"
-    raise InputError(f"{argument}: there is no {what} {name!r}; the file has {have}.{hint}")
-
-
 def _series(file: Any, name: str) -> _Series:
     """Return the time series of a name."""
     from pynwb import TimeSeries
 
-    return _Series(*_find(_objects(file, TimeSeries), name, "time series", "series"))
-
-
-def _inventory(file: Any) -> str:
-    """Return what a file holds, in words."""
-    from pynwb import TimeSeries
-    from pynwb.epoch import TimeIntervals
-
-    parts = []
-    if file.units is not None:
-        parts.append(f"{len(file.units.id)} units")
-    for name, table in sorted(_objects(file, TimeIntervals).items()):
-        columns = ", ".join(table.colnames)
-        parts.append(f"the intervals {name.rsplit('/', 1)[-1]!r} ({len(table.id)} rows: {columns})")
-    series = sorted(_objects(file, TimeSeries))
-    if series:
-        parts.append("the time series " + ", ".join(map(repr, series)))
-    return "; ".join(parts) or "neither units, nor intervals, nor time series"
+    return _Series(*find_one(objects(file, TimeSeries), name, "time series", "series"))
 
 
 def _interval_table(file: Any, path: Path, name: str | None) -> Any:
@@ -393,12 +290,12 @@ def _interval_table(file: Any, path: Path, name: str | None) -> Any:
     if name is None or name == "trials":
         if file.trials is None or len(file.trials.id) == 0:
             raise InputError(
-                f"{path} has no trials table; it has {_inventory(file)}. Take other intervals as "
+                f"{path} has no trials table; it has {inventory(file)}. Take other intervals as "
                 "trials with intervals='their name', or all of the recording as pseudo-trials with "
                 "window='whole', length=2.0."
             )
         return file.trials
-    return _find(_objects(file, TimeIntervals), name, "intervals", "intervals")[1]
+    return find_one(objects(file, TimeIntervals), name, "intervals", "intervals")[1]
 
 
 def _trials(
@@ -413,7 +310,7 @@ def _trials(
     """Return the bins and the table of the trials that were asked for."""
     source = _interval_table(file, path, intervals)
     ids = np.asarray(source.id[:])
-    table = _table(source)
+    table = plain_table(source)
     table.insert(0, "trial", ids)
     table = table.iloc[select_rows("trials", asked, table, ids)].reset_index(drop=True)
     numbers = [c for c in table if c != "trial" and table[c].dtype.kind in "iuf"]
@@ -423,6 +320,11 @@ def _trials(
         raise InputError(
             f"align must be a column of times of the trials table: {', '.join(numbers)}; got "
             f"{align!r}.{hint}"
+        )
+    if len(table) < 2:
+        raise InputError(
+            f"{len(table)} trial is too few, two are needed; the table of intervals has {len(ids)} "
+            "rows. All of the recording is cut into pseudo-trials with window='whole', length=2.0."
         )
     times = table[align].to_numpy(dtype=float)
     known = np.isfinite(times)
@@ -452,7 +354,7 @@ def _whole(
     if intervals is None:
         spans = source.extent(rows, bin)
     else:
-        table = _table(_interval_table(file, Path(), intervals))
+        table = plain_table(_interval_table(file, Path(), intervals))
         spans = table[["start_time", "stop_time"]].to_numpy(dtype=float)
     cut = cut_whole(spans, length, bin)
     return cut, pd.DataFrame({"trial": np.arange(len(cut.zero)), "aligned_to": cut.zero})
@@ -478,7 +380,7 @@ def _named_values(
                 f"leave them out, for example with trials='{name} == {name}'."
             )
         return values
-    found = _objects(file, TimeSeries)
+    found = objects(file, TimeSeries)
     hits = [path for path in found if path == name or path.endswith("/" + name)]
     if not hits:
         short = [path.rsplit("/", 1)[-1] for path in found]
@@ -489,7 +391,7 @@ def _named_values(
             f"column of numbers of the trials table ({', '.join(columns)}), nor 'onset' or "
             f"'go'.{hint}"
         )
-    one = _Series(*_find(found, name, "time series", "inputs or outputs"))
+    one = _Series(*find_one(found, name, "time series", "inputs or outputs"))
     return cut.average(one.stamps, one.values)
 
 

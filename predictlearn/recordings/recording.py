@@ -378,7 +378,9 @@ def _checked_call(
     reader: Callable[..., Recording], path: str | os.PathLike[str], options: Mapping[str, Any]
 ) -> Recording:
     """Call a reader with options that it has."""
-    known = [name for name in inspect.signature(reader).parameters if name not in ("path", "source")]
+    known = [
+        name for name in inspect.signature(reader).parameters if name not in ("path", "source")
+    ]
     for name in options:
         choice("option", name, known)
     return reader(path, **options)

@@ -42,11 +42,6 @@ def read_npz(
     file = Path(path)
     if not file.is_file():
         raise InputError(f"no such file: {file}; expected an .npz recording")
-    if file.suffix.lower() == ".mat":
-        raise InputError(
-            f"{file} is a .mat file; recordings of your own are read from .npz (Recording.save_npz "
-            "writes them), and the BCI learning session by its name, --dataset bci-learning"
-        )
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}

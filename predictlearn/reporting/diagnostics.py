@@ -98,6 +98,7 @@ def _lags(axes: Axes, found: Any) -> None:
     )
     largest = float(np.abs(curve[["low", "high"]].to_numpy()).max())
     axes.set_ylim(-1.15 * max(largest, 0.02), 1.15 * max(largest, 0.02))
+    axes.locator_params(axis="x", nbins=5)
     axes.set_xlabel("Lag, s")
     axes.set_ylabel("Residual correlation")
     _title(axes, "Noise in time", found, "autocorrelation")
@@ -123,7 +124,7 @@ def _eigenvalues(axes: Axes, found: Any) -> None:
     axes.set_ylim(bottom - 0.06 * (top - bottom), top + 0.55 * (top - bottom))
     axes.set_xlabel("Eigenvalue, from the largest")
     axes.set_ylabel("Size")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_xticks(np.arange(1, len(table) + 1, 2 if len(table) > 5 else 1))
     axes.legend(loc="upper right")
     _title(axes, "Noise that neurons share", found, "shared directions")
 

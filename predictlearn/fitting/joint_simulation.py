@@ -1,0 +1,139 @@
+"""Simulated recordings of a network that learns, some of its neurons at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from predictlearn.checks import non_negative, positive_int
+from predictlearn.errors import InputError
+from predictlearn.fitting.learning_sessions import cumulative_epochs, interval_tasks
+from predictlearn.network.activity import run_network
+from predictlearn.network.train import follow
+from predictlearn.recordings.recording import Recording
+from predictlearn.recordings.simulation import random_inputs
+from predictlearn.theory.loadings import Loadings
+from predictlearn.theory.names import PATHWAYS, pathway_slices
+from predictlearn.theory.overlaps import Overlaps
+from predictlearn.theory.trials import Trials
+
+__all__ = ["simulate_learning"]
+
+
+def simulate_learning(
+    start: Overlaps,
+    tasks: Any,
+    epochs: Any,
+    rule: Any,
+    *,
+    n_sessions: int,
+    n_neurons: int = 300,
+    recorded: int = 100,
+    recurring: int | None = None,
+    noise: float = 0.3,
+    output_noise: float = 0.02,
+    n_trials: int = 20,
+    n_bins: int = 60,
+    dt: float = 0.1,
+    tau: float = 1.0,
+    seed: int = 0,
+) -> tuple[list[Recording], list[npt.NDArray[np.intp]]]:
+    """Train a linear network of N neurons and record some of them in sessions along the way.
+
+    Parameters
+    ----------
+    start : Overlaps
+        Those of the network before learning, exactly.
+    tasks, epochs, rule
+        As for `simulate_sessions`.
+    n_sessions : int
+        Sessions.
+    n_neurons : int, default 300
+        Neurons of the network.
+    recorded : int, default 100
+        Neurons recorded a session.
+    recurring : int, optional
+        How many of them are the same in all sessions; the others are drawn anew from the rest.
+        Default: all.
+    noise : float, default 0.3
+        Standard deviation of the noise of a neuron in a bin, in units of h.
+    output_noise : float, default 0.02
+        That of the outputs.
+    n_trials, n_bins : int
+        Size of a session; inputs hold random values, a second each.
+    dt, tau : float
+        Bin and time constant, seconds.
+    seed : int
+        Seed.
+
+    Returns
+    -------
+    tuple of list
+        A recording a session, and the ids of its neurons.
+
+    Raises
+    ------
+    InputError
+        Sizes that do not fit.
+
+    Examples
+    --------
+    >>> import predictlearn as pl
+    >>> recordings, ids = simulate_learning(
+    ...     pl.Overlaps(np.eye(4)), pl.Filter(), 20, pl.GradientDescent(5e-3), n_sessions=3,
+    ...     n_neurons=50, recorded=20, recurring=10)
+    >>> len(recordings), recordings[0].n_neurons, len(set(ids[0]) & set(ids[1])) >= 10
+    (3, 20, True)
+    """
+    n_sessions = positive_int("n_sessions", n_sessions, minimum=2)
+    recorded = positive_int("recorded", recorded)
+    recurring = recorded if recurring is None else positive_int("recurring", recurring, minimum=0)
+    if not recurring <= recorded <= n_neurons:
+        raise InputError(
+            "recurring must be at most recorded, and that at most n_neurons; got "
+            f"{recurring}, {recorded}, {n_neurons}."
+        )
+    non_negative("noise", noise)
+    non_negative("output_noise", output_noise)
+    when = cumulative_epochs(epochs, n_sessions)
+    given = interval_tasks(tasks, n_sessions - 1)
+    state = start.loadings(positive_int("n_neurons", n_neurons), seed=seed)
+    where = pathway_slices(*start.sizes)
+    courses = [state.stacked.T]
+    k = 0
+    while k < len(given):
+        last = k
+        while last + 1 < len(given) and given[last + 1] == given[k]:
+            last += 1
+        inside = when[k : last + 2] - when[k]
+        every = int(np.gcd.reduce(inside))
+        course = follow(
+            state, given[k], rule, int(inside[-1]), "linear", tau, seed, every, None, np.copy
+        )
+        courses += list(course.kept[inside[1:] // every])
+        state, k = course.loadings, last + 1
+    rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(8)[7])
+    order = rng.permutation(n_neurons)
+    recordings, ids = [], []
+    for s, theta in enumerate(courses):
+        rest = rng.permutation(order[recurring:])[: recorded - recurring]
+        chosen = np.concatenate([order[:recurring], rest])
+        now = Loadings(*(theta[where[p]].T for p in PATHWAYS))
+        inputs = random_inputs(n_trials, n_bins, start.n_in, dt, seed * n_sessions + s, 1.0)
+        blank = np.zeros((n_trials, n_bins, start.n_out))
+        ran = run_network(now, Trials(inputs, blank, blank, dt), tau=tau)
+        activity, outputs = ran.h[:, :, chosen], ran.outputs
+        recordings.append(
+            Recording(
+                activity=activity + noise * rng.standard_normal(activity.shape),
+                inputs=inputs,
+                outputs=outputs + output_noise * rng.standard_normal(outputs.shape),
+                dt=dt,
+                observed="current",
+                metadata={"simulated": True, "session": s, "epoch": int(when[s])},
+            )
+        )
+        ids.append(chosen)
+    return recordings, ids

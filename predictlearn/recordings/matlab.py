@@ -1,0 +1,282 @@
+"""MATLAB files: opening them, finding a variable in them, and what they hold in words."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from predictlearn.errors import InputError, nearest
+
+__all__ = ["MatFile", "load_matlab"]
+
+_PART = re.compile(r"^(\w+)(?:[({](\d+)[)}])?$")
+
+
+def load_matlab(file: Path, advice: str, names: list[str] | None = None, **how: Any) -> dict:
+    """Load variables of a .mat file of version 7 or older, or say what is wrong with it.
+
+    Parameters
+    ----------
+    file : Path
+        The file.
+    advice : str
+        What to do if it cannot be read.
+    names : list of str, optional
+        Variables to load. Default: all.
+    **how : object
+        Further arguments of `scipy.io.loadmat`.
+
+    Returns
+    -------
+    dict
+        Variables by name.
+
+    Raises
+    ------
+    InputError
+        A file that is missing, damaged, or of another kind.
+    """
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    if not file.is_file():
+        raise InputError(f"no such file: {file}. {advice}")
+    try:
+        return dict(loadmat(file, variable_names=names, **how))
+    # A damaged file fails deep inside the reader or zlib, in many ways.
+    except (
+        MatReadError,
+        ValueError,
+        TypeError,
+        OSError,
+        EOFError,
+        KeyError,
+        IndexError,
+        NotImplementedError,
+    ) as error:
+        raise _damaged(file, error, advice) from error
+    except Exception as error:
+        if type(error).__module__ in ("zlib", "struct"):
+            raise _damaged(file, error, advice) from error
+        raise
+
+
+def _damaged(file: Path, error: Exception, advice: str) -> InputError:
+    """Word the error for a damaged file."""
+    return InputError(
+        f"{file} is not a readable .mat file (truncated, or of another kind): {error}. {advice}"
+    )
+
+
+class MatFile:
+    """Variables of a .mat file of any version, by name; only those asked for are read.
+
+    Parameters
+    ----------
+    file : Path
+        The file.
+    advice : str
+        What to do if it cannot be read.
+
+    Raises
+    ------
+    InputError
+        A file that is missing, damaged, or of another kind.
+    """
+
+    def __init__(self, file: Path, advice: str = "") -> None:
+        if not file.is_file():
+            raise InputError(f"no such file: {file}; expected a .mat file. {advice}")
+        self.file, self.advice = file, advice
+        self._content: dict[str, Any] = {}
+        # files of version 7.3 are HDF5, after 512 bytes of text
+        with file.open("rb") as stream:
+            self.is_hdf5 = b"\x89HDF\r\n\x1a\n" in stream.read(520)
+        if self.is_hdf5:
+            with self._opened() as raw:
+                self.variables = {
+                    key: _words_of_hdf5(item)
+                    for key, item in raw.items()
+                    if key not in ("#refs#", "#subsystem#")
+                }
+        else:
+            self._content = load_matlab(file, advice)
+            self.variables = {
+                key: _words(value)
+                for key, value in self._content.items()
+                if not key.startswith("__")
+            }
+
+    def _opened(self) -> Any:
+        """Open a file of version 7.3."""
+        try:
+            import h5py
+        except ImportError as error:
+            raise InputError(
+                f"{self.file} is a MATLAB v7.3 file; reading it needs h5py, which is not "
+                "installed; install it with pip install 'predictlearn[nwb]'."
+            ) from error
+        try:
+            return h5py.File(self.file, "r")
+        except OSError as error:
+            raise _damaged(self.file, error, self.advice) from error
+
+    def listing(self) -> str:
+        """Return what the file holds, in words."""
+        return ", ".join(f"{key} ({what})" for key, what in self.variables.items()) or "nothing"
+
+    def get(self, key: str) -> npt.NDArray[Any] | list[npt.NDArray[Any]]:
+        """Read a variable.
+
+        Parameters
+        ----------
+        key : str
+            Its name, "name.field" for a field of a structure, "name(2).field" for one of several
+            structures or cells, counted from 1 as in MATLAB.
+
+        Returns
+        -------
+        ndarray or list of ndarray
+            The numbers, with axes in the order that MATLAB shows; a list for a cell array, and for
+            a field of several structures.
+
+        Raises
+        ------
+        InputError
+            A name or field that is not there, or something that does not hold numbers.
+        """
+        parts = [_PART.match(part) for part in key.split(".")]
+        if not all(parts):
+            raise InputError(
+                f"{key!r} is no name of a variable of {self.file}; write name, name.field or "
+                "name(2).field."
+            )
+        steps = [(part.group(1), part.group(2)) for part in parts if part]
+        name = steps[0][0]
+        if name not in self.variables:
+            close = nearest(name, self.variables)
+            hint = f" Did you mean {close!r}?" if close else ""
+            raise InputError(
+                f"{self.file} has no variable {name!r}; it has {self.listing()}.{hint}"
+            )
+        if not self.is_hdf5:
+            return _numbers(key, _walk(key, self._content[name], steps))
+        with self._opened() as raw:
+            return _numbers(key, _walk(key, raw[name], steps, raw))
+
+
+def _walk(key: str, node: Any, steps: list[tuple[str, str | None]], raw: Any = None) -> Any:
+    """Follow fields and numbers from a variable; a list stands for several of them."""
+    for position, (field, number) in enumerate(steps):
+        if position:
+            node = _field(key, node, field, raw)
+        if number is not None:
+            items = _items(node, raw)
+            if not 1 <= int(number) <= len(items):
+                raise InputError(f"{key!r}: {field} has {len(items)} items; got number {number}.")
+            node = items[int(number) - 1]
+    return _leaf(node, raw)
+
+
+def _field(key: str, node: Any, field: str, raw: Any) -> Any:
+    """Return a field of a structure, or of each of several."""
+    if raw is not None and hasattr(node, "keys"):
+        names: list[str] = list(node.keys())
+        found = [node[field]] if field in names else []
+    elif isinstance(node, np.ndarray) and node.dtype.names:
+        names = list(node.dtype.names)
+        found = list(node[field].ravel(order="F")) if field in names else []
+    else:
+        items = _items(node, raw)
+        if not items or items[0] is node:
+            raise InputError(f"{key!r}: what comes before {field!r} is no structure.")
+        found, names = [_field(key, item, field, raw) for item in items], [field]
+    if not found and field not in names:
+        close = nearest(field, names)
+        hint = f" Did you mean {close!r}?" if close else ""
+        raise InputError(f"{key!r}: there is no field {field!r}; fields: {', '.join(names)}.{hint}")
+    return found[0] if len(found) == 1 else found
+
+
+def _items(node: Any, raw: Any) -> list[Any]:
+    """Return the items of a cell array or of several structures, in the order of MATLAB."""
+    if isinstance(node, list):
+        return node
+    if raw is not None:
+        if getattr(node, "dtype", None) is not None and node.dtype.kind == "O":
+            # HDF5 holds them transposed, so that its rows are MATLAB's columns
+            return [raw[reference] for reference in node[()].ravel()]
+        if hasattr(node, "keys"):
+            several = [
+                getattr(getattr(item, "dtype", None), "kind", "") == "O"
+                and "MATLAB_class" not in item.attrs
+                for item in node.values()
+            ]
+            if several and all(several):
+                fields = {name: _items(item, raw) for name, item in node.items()}
+                count = len(next(iter(fields.values())))
+                return [{name: items[k] for name, items in fields.items()} for k in range(count)]
+        return [node]
+    if isinstance(node, np.ndarray) and (node.dtype == object or node.dtype.names):
+        flat = node.ravel(order="F")
+        if node.dtype.names:
+            return [flat[k : k + 1] for k in range(flat.size)]
+        return list(flat)
+    return [node]
+
+
+def _leaf(node: Any, raw: Any) -> Any:
+    """Return what was found, read from the file."""
+    if isinstance(node, list):
+        return [_leaf(item, raw) for item in node]
+    if raw is not None and getattr(node, "dtype", None) is not None:
+        if node.dtype.kind == "O":
+            return [_leaf(item, raw) for item in _items(node, raw)]
+        if "MATLAB_empty" in node.attrs:
+            return np.zeros(tuple(int(n) for n in node[()]))
+        if node.attrs.get("MATLAB_class") == b"char":
+            return "text"
+        return node[()].T
+    if isinstance(node, np.ndarray) and node.dtype == object:
+        return [_leaf(item, raw) for item in node.ravel(order="F")]
+    return node.toarray() if hasattr(node, "toarray") else node
+
+
+def _numbers(key: str, value: Any) -> npt.NDArray[Any] | list[npt.NDArray[Any]]:
+    """Return what holds numbers, or say what it is instead."""
+    for item in value if isinstance(value, list) else [value]:
+        kind = getattr(getattr(item, "dtype", None), "kind", "")
+        if kind not in "biuf" or not kind:
+            fields = getattr(getattr(item, "dtype", None), "names", None) or (
+                list(item.keys()) if hasattr(item, "keys") else ()
+            )
+            what = f"a structure with fields {', '.join(fields)}" if fields else "no numbers"
+            raise InputError(
+                f"{key!r} must hold numbers, or cells that do; it is {what}. A field is read as "
+                "name.field."
+            )
+    return value
+
+
+def _words(value: Any) -> str:
+    """Return what a variable is, in words."""
+    shape = " x ".join(map(str, np.shape(value)))
+    dtype = getattr(value, "dtype", None)
+    if dtype is not None and dtype.names:
+        return f"{shape} struct: {', '.join(dtype.names)}"
+    if dtype is not None and dtype.kind == "O":
+        return f"{shape} cell"
+    return f"{shape} {dtype.name if dtype is not None else type(value).__name__}"
+
+
+def _words_of_hdf5(item: Any) -> str:
+    """Return what a variable of a version 7.3 file is, in words."""
+    kind = item.attrs.get("MATLAB_class", b"")
+    word = kind.decode() if isinstance(kind, bytes) else str(kind)
+    if hasattr(item, "keys"):
+        return f"struct: {', '.join(item.keys())}"
+    return f"{' x '.join(map(str, item.shape[::-1]))} {word or item.dtype.name}"

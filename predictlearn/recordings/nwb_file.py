@@ -1,0 +1,120 @@
+"""NWB files: opening them, and finding tables and time series in them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from predictlearn.errors import InputError, nearest
+
+__all__ = ["find_one", "inventory", "objects", "opened", "plain_table"]
+
+_NEEDS = (
+    "reading NWB files needs pynwb, which is not installed; install it with "
+    "pip install 'predictlearn[nwb]'."
+)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """Open an NWB file for reading, or say what is wrong with it."""
+    if not path.is_file():
+        raise InputError(f"no such file: {path}; expected an NWB file.")
+    try:
+        import h5py
+        from pynwb import NWBHDF5IO
+    except ImportError as error:
+        raise InputError(_NEEDS) from error
+    try:
+        with h5py.File(path, "r") as raw:
+            version = raw.attrs.get("nwb_version")
+    except OSError as error:
+        raise InputError(
+            f"{path} is not a readable NWB file: it is no HDF5 file, or it is truncated ({error})."
+        ) from error
+    if version is None:
+        raise InputError(
+            f"{path} is an HDF5 file but not an NWB file: it has no nwb_version. A MATLAB v7.3 "
+            "file is read with read_mat."
+        )
+    # It warns of versions of the format that a file was written with; they read all the same.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            stream = NWBHDF5IO(str(path), "r", load_namespaces=True)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path} cannot be opened by pynwb: {error}") from error
+    with stream:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                content = stream.read()
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+                raise InputError(
+                    f"{path} (NWB {version}) cannot be read by pynwb: {error}"
+                ) from error
+        yield content
+
+
+def plain_table(table: Any) -> pd.DataFrame:
+    """Return the plain columns of a table; lists, references and waveforms are left out."""
+    columns = {}
+    for name in table.colnames:
+        column = table[name]
+        # a column of lists, or of references to another table
+        if hasattr(column, "target") or hasattr(column, "table"):
+            continue
+        values = np.asarray(column[:])
+        plain = values.dtype.kind in "biufSU" or all(isinstance(v, str | bool) for v in values)
+        if values.ndim == 1 and plain:
+            columns[name] = values
+    return pd.DataFrame(columns, index=range(len(table.id)))
+
+
+def objects(file: Any, kind: Any) -> dict[str, Any]:
+    """Return the objects of a kind in a file by their path."""
+    found = {}
+    for item in file.objects.values():
+        if isinstance(item, kind):
+            names, parent = [str(item.name)], item.parent
+            while parent is not None and parent is not file:
+                names.append(str(parent.name))
+                parent = parent.parent
+            found["/".join(reversed(names))] = item
+    return found
+
+
+def find_one(found: Mapping[str, Any], name: str, what: str, argument: str) -> tuple[str, Any]:
+    """Return the object of a name or path."""
+    hits = [path for path in found if path == name or path.endswith("/" + name)]
+    if len(hits) == 1:
+        return hits[0], found[hits[0]]
+    if hits:
+        raise InputError(f"{argument}: several {what} are called {name!r}: {', '.join(hits)}.")
+    close = nearest(name, {part for path in found for part in (path, path.rsplit("/", 1)[-1])})
+    hint = f" Did you mean {close!r}?" if close else ""
+    have = ", ".join(sorted(found)) or "none"
+    raise InputError(f"{argument}: there is no {what} {name!r}; the file has {have}.{hint}")
+
+
+def inventory(file: Any) -> str:
+    """Return what a file holds, in words."""
+    from pynwb import TimeSeries
+    from pynwb.epoch import TimeIntervals
+
+    parts = []
+    if file.units is not None:
+        parts.append(f"{len(file.units.id)} units")
+    for name, table in sorted(objects(file, TimeIntervals).items()):
+        columns = ", ".join(table.colnames)
+        parts.append(f"the intervals {name.rsplit('/', 1)[-1]!r} ({len(table.id)} rows: {columns})")
+    series = sorted(objects(file, TimeSeries))
+    if series:
+        parts.append("the time series " + ", ".join(map(repr, series)))
+    return "; ".join(parts) or "neither units, nor intervals, nor time series"
