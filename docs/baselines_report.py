@@ -206,5 +206,7 @@ def figure(scores: pd.DataFrame, curves: pd.DataFrame, race: pd.DataFrame) -> No
         ax.set_xlabel("CPU time (s)")
         if i == 0:
             ax.set_ylabel("held-out R2")
-            ax.legend(title="Adam, rate", fontsize=7, title_fontsize=7, loc="lower right")
+            lines = ax.get_lines()[: len(own)]
+    labels = [f"Adam, rate {line.get_label()}" for line in lines]
+    fig.legend(lines, labels, ncols=len(lines), loc="center", bbox_to_anchor=(0.5, 0.375))
     (HERE / "baselines.png").write_bytes(png(fig))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from joblib import Parallel, delayed
 
 import predictlearn as pl
 from predictlearn.fitting.low_rank_rnn import LowRankRNN
@@ -129,7 +130,7 @@ class Pieces:
         )
 
 
-def fit_piece(study, chosen, n_bootstrap=1000, n_starts=8, seed=0):
+def fit_piece(study, chosen, n_starts=8, seed=0):
     """Fit some trials of block 2, with tau, latency and offsets of block 1."""
     recording, first = study.session.perturbed, study.first
     return rank_one(
@@ -138,10 +139,31 @@ def fit_piece(study, chosen, n_bootstrap=1000, n_starts=8, seed=0):
         study.readout,
         first.tau_,
         first.latency_,
-        n_bootstrap=n_bootstrap,
+        n_bootstrap=0,
         n_starts=n_starts,
         seed=seed,
     )
+
+
+def refitted(study, chosen, seed):
+    """Fit trials drawn with replacement, and return the overlaps.
+
+    A piece has two optima nearly as good (a large vm with a small vu, or the reverse), and the
+    linearised bootstrap of the fit stays in one of them; fits anew go to either.
+    """
+    rng = np.random.default_rng(seed)
+    return fit_piece(study, rng.choice(chosen, len(chosen)), n_starts=2).overlaps_[SEEN].to_numpy()
+
+
+def shuffled(study, n_pieces, seed):
+    """Cut block 2 with its trials shuffled within targets, so that no learning is left."""
+    rng = np.random.default_rng(seed)
+    order = study.trials.copy()
+    for angle in study.angles:
+        own = np.flatnonzero(study.targets == angle)
+        order[own] = rng.permutation(own)
+    parts = np.array_split(order, n_pieces)
+    return np.array([fit_piece(study, p, n_starts=2).overlaps_[SEEN].to_numpy() for p in parts])
 
 
 def velocities(study, chosen):
@@ -162,9 +184,10 @@ def behaviour(study, chosen, seed=0, n_bootstrap=400):
     trials adds to the square of a mean.
     """
     velocity, targets = velocities(study, chosen), study.targets[chosen]
-    towards = velocity - np.array(
-        [[np.cos(np.deg2rad(a)), np.sin(np.deg2rad(a))] for a in targets]
-    )[:, None]
+    towards = (
+        velocity
+        - np.array([[np.cos(np.deg2rad(a)), np.sin(np.deg2rad(a))] for a in targets])[:, None]
+    )
     made = study.progress[chosen]
     rng = np.random.default_rng(seed)
 
@@ -193,15 +216,25 @@ def behaviour(study, chosen, seed=0, n_bootstrap=400):
     return value, pd.Series(sd, index=names)
 
 
-def cut(study, n_pieces, n_bootstrap=1000):
+def cut(study, n_pieces, n_bootstrap=150, n_jobs=2):
     """Cut block 2 into pieces of equal length, fit and measure each."""
     members = np.array_split(study.trials, n_pieces)
-    fits = [fit_piece(study, chosen, n_bootstrap) for chosen in members]
+    values = np.array([fit_piece(study, chosen).overlaps_[SEEN] for chosen in members])
+    draws = Parallel(n_jobs=n_jobs)(
+        delayed(refitted)(study, chosen, (k, b))
+        for k, chosen in enumerate(members)
+        for b in range(n_bootstrap)
+    )
+    draws = np.array(draws).reshape(n_pieces, n_bootstrap, -1)
+    covariances = np.array([np.cov(d.T) for d in draws])
+    # the inverse of a covariance from few draws is too large on average, by this much
+    covariances *= (n_bootstrap - 1) / (n_bootstrap - len(SEEN) - 2)
     acts = [behaviour(study, chosen) for chosen in members]
+    sds = np.array([d.std(axis=0, ddof=1) for d in draws])
     return Pieces(
-        values=pd.DataFrame([f.overlaps_[SEEN] for f in fits]).reset_index(drop=True),
-        sds=pd.DataFrame([f.intervals_["sd"][SEEN] for f in fits]).reset_index(drop=True),
-        covariances=np.array([f.replicates_[SEEN].cov().to_numpy() for f in fits]),
+        values=pd.DataFrame(values, columns=SEEN),
+        sds=pd.DataFrame(sds, columns=SEEN),
+        covariances=covariances,
         middle=np.array([int(round(chosen.mean())) for chosen in members]),
         behaviour=pd.DataFrame([a[0] for a in acts]),
         behaviour_sds=pd.DataFrame([a[1] for a in acts]),

@@ -51,8 +51,7 @@ class Cut:
     def edges(self) -> npt.NDArray[np.float64]:
         """Edges of the bins, (trials, n_bins + 1), seconds."""
         steps = self.bin * np.arange(self.n_bins + 1)
-        edges: npt.NDArray[np.float64] = np.add.outer(self.zero + self.start, steps)
-        return edges
+        return np.asarray(np.add.outer(self.zero + self.start, steps), dtype=np.float64)
 
     @property
     def times(self) -> npt.NDArray[np.float64]:

@@ -96,7 +96,9 @@ def find_one(found: Mapping[str, Any], name: str, what: str, argument: str) -> t
     if len(hits) == 1:
         return hits[0], found[hits[0]]
     if hits:
-        raise InputError(f"{argument}: several {what} are called {name!r}: {', '.join(hits)}.")
+        raise InputError(
+            f"{argument}: several {what} are called {name!r}: {', '.join(sorted(hits))}."
+        )
     close = nearest(name, {part for path in found for part in (path, path.rsplit("/", 1)[-1])})
     hint = f" Did you mean {close!r}?" if close else ""
     have = ", ".join(sorted(found)) or "none"
