@@ -31,7 +31,8 @@ RULE = pl.GradientDescent(4e-4, pathway_rates={"z": 0.0})
 
 def say(title, what):
     """Print one titled table or line."""
-    text = what.round(4).to_string() if hasattr(what, "round") else str(what)
+    table = isinstance(what, pd.DataFrame)
+    text = what.to_string(float_format="{:.4g}".format) if table else str(what)
     sys.stdout.write(f"\n## {title}\n{text}\n")
     sys.stdout.flush()
 

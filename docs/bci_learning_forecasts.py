@@ -53,7 +53,7 @@ def line(when, ahead, values, sds, rng):
 
 
 def exponential(when, ahead, values, sds, rng):
-    """a + b exp(-t/T): T from a grid, drawn by its likelihood."""
+    """Saturating growth, a + b exp(-t/T): T from a grid, drawn by its likelihood."""
     every, misfits = [], []
     for scale in SCALES * (when[-1] - when[0]):
 

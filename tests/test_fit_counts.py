@@ -198,7 +198,8 @@ def test_networks_are_recovered(nonlinearity, observed, more):
     assert fit.converged_
     truth = OVERLAPS.gauge_invariants()
     for name, row in fit.gauge_invariants_.iterrows():
-        assert abs(row["estimate"] - truth[name]) < 4.5 * row["sd"], name
+        # noise-free outputs of a linear network give zm to rounding
+        assert abs(row["estimate"] - truth[name]) < 4.5 * row["sd"] + 1e-12, name
     assert fit.gauge_invariants_.loc["vu", "sd"] < 0.06
     assert fit.predict(r.inputs).shape == r.activity.shape
     if more["noise"] == "negative-binomial":

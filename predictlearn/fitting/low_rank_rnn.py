@@ -85,7 +85,7 @@ class LowRankRNN(BaseEstimator):
         that intervals hold the sampling of neurons. "all": the neurons are the whole network (or
         latents, which are not a sample of anything), and overlaps are theirs.
     n_starts : int
-        Number of random starts.
+        Largest number of random starts; fewer where three have met in the best place.
     max_iter : int
         Levenberg-Marquardt steps from each of the best starts.
     tol : float

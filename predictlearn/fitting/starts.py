@@ -23,6 +23,9 @@ __all__ = ["find_best", "part", "settle_dispersion", "with_dispersion"]
 
 Array = npt.NDArray[np.float64]
 
+# Starts that must meet in the best place before no more are drawn, and how near they must come, in
+# units of the log likelihood.
+_AGREED, _MET = 3, 0.05
 # Enough to tell good starts from bad ones.
 _SOME_TRIALS, _SOME_NEURONS, _SOME_STEPS = 30, 60, 25
 # Counts say less.
@@ -200,11 +203,18 @@ def _search_linear(
     layout = replace(problem.layout, erf=False)
     dynamics = replace(problem.dynamics, layout=layout)
     small = Problem(_components(problem.data, layout), dynamics, problem.sampled)
-    found = []
+    found: list[Solution] = []
     for _ in range(n_starts):
         theta = whiten(small, dynamics.clip(_random_start(dynamics, rng)))[0]
-        found.append(solve(small, theta, None, min(15, max_iter), tol))
-    ranked = sorted((s for s in found if s is not None), key=lambda s: s.objective)
+        solution = solve(small, theta, None, min(15, max_iter), tol)
+        if solution is None:
+            continue
+        found.append(solution)
+        best = min(found, key=lambda s: s.objective)
+        met = sum(s.converged and s.objective < best.objective + _MET for s in found)
+        if best.converged and met >= _AGREED:
+            break
+    ranked = sorted(found, key=lambda s: s.objective)
     again = [solve(small, whiten(small, s.theta)[0], None, max_iter, tol) for s in ranked[:4]]
     kept: list[Solution] = []
     for solution in sorted((s for s in again if s is not None), key=lambda s: s.objective):
