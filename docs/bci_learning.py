@@ -264,6 +264,13 @@ def main():
 
     forecasts = {"LearningFit": columns_of(matrices), "hidden ignored": columns_of(blind)}
     acts = {"LearningFit": acted(study, matrices), "hidden ignored": acted(study, blind)}
+    # the draws are linear about the best fit, which the fit is not: so the best fit by itself too
+    best = learned(
+        study, [fit.start_.matrix], [fit.rate_], (test.middle - train.middle[0]).astype(int)
+    )
+    best = np.repeat(best, 200, axis=0)
+    forecasts["LearningFit, best fit alone"] = columns_of(best)
+    acts["LearningFit, best fit alone"] = acted(study, best)
     for name, f in BASELINES.items():
         forecasts[name] = f(when, then, train.values.to_numpy(), train.sds.to_numpy(), rng)
         acts[name] = f(when, then, train.behaviour.to_numpy(), train.behaviour_sds.to_numpy(), rng)

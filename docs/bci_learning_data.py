@@ -235,7 +235,7 @@ def cut(study, n_pieces, n_bootstrap=150, n_jobs=2):
         values=pd.DataFrame(values, columns=SEEN),
         sds=pd.DataFrame(sds, columns=SEEN),
         covariances=covariances,
-        middle=np.array([int(round(chosen.mean())) for chosen in members]),
+        middle=np.array([round(float(chosen.mean())) for chosen in members]),
         behaviour=pd.DataFrame([a[0] for a in acts]),
         behaviour_sds=pd.DataFrame([a[1] for a in acts]),
         members=members,

@@ -1,8 +1,8 @@
 """Forecasts of the last pieces of a block from the first ones, and their scores.
 
-Part of ``bci_learning.py``. Every quantity is a series over pieces with a known error. A forecast is
-a set of draws, (draws, pieces, quantities), without the error of the measurement to come, which the
-scores add.
+Part of ``bci_learning.py``. Every quantity is a series over pieces with a known error. A forecast
+is a set of draws, (draws, pieces, quantities), without the error of the measurement to come, which
+the scores add.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ def least_squares(design, ahead, values, sds, rng):
 
 
 def no_change(when, ahead, values, sds, rng):
-    """The last piece's value, with its error."""
+    """Return the last piece's value, with its error."""
     noise = rng.standard_normal((N_DRAWS, 1, values.shape[1]))
     return np.repeat(values[-1] + sds[-1] * noise, len(ahead), axis=1)
 
 
 def constant(when, ahead, values, sds, rng):
-    """The mean of the training pieces: no learning at all."""
+    """Return the mean of the training pieces: no learning at all."""
     return least_squares(np.ones((len(when), 1)), np.ones((len(ahead), 1)), values, sds, rng)[0]
 
 
 def line(when, ahead, values, sds, rng):
-    """Linear extrapolation."""
+    """Extrapolate a line."""
 
     def design(t):
         return np.stack([np.ones(len(t)), t / when[-1]], axis=1)

@@ -189,7 +189,7 @@ def _fit(
     if not is_file and name not in names:
         known = ", ".join(names)
         raise InputError(
-            f"RECORDING must be an .npz, .nwb or .mat file or one of {known}; got {name!r}."
+            f"RECORDING must be a file (.npz, .nwb, .mat) or one of {known}; got {name!r}."
         )
     if is_file:
         case = case_of(load_recording(name, **options), None, **settings)

@@ -3,14 +3,14 @@
 Session k measured y_k: vm, vu, S_bb of its neurons, and the outputs' zm and zu, up to a gauge
 Q_k. In the gauge of learning
 
-    y_k(Q_k) = S_k(x) + [B_k(x)^T d_k B_k(x)]_bb + noise_k,
+    y_k(Q_k) = S_k(x) + [R_k(x)^T W_k R_k(x)]_bb + noise_k,
 
-x the start and the rate, d_k the sampling error of the neurons (joint_neurons). The noise is that
-of the session's recording. Both d and the gauges are nuisances: d has a known covariance, a
+x the start and the rate, W_k the sampling error of the neurons (joint_neurons). The noise is that
+of the session's recording. Both W and the gauges are nuisances: W has a known covariance, a
 gauge step a very wide one, so both are part of the covariance of one long row of measurements, and
-x is found by least squares. B_k(x) also turns d_k, of which the best prediction is at hand: that
+x is found by least squares. R_k(x) also turns W_k, of which the best prediction is at hand: that
 adds to the slopes in x. Expanding about the new optimum until nothing moves gives a maximum of the
-likelihood over x, d and Q together.
+likelihood over x, W and Q together.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import linalg
 
-from predictlearn.fitting.joint_neurons import isserlis, moment_maps, transfers
+from predictlearn.fitting.joint_neurons import isserlis, moment_maps, roots
 from predictlearn.fitting.joint_sessions import Measured, RawSession
 from predictlearn.fitting.learning_fit import _scale
 from predictlearn.fitting.learning_likelihood import Fitted, Problem
@@ -193,7 +193,7 @@ class Stack:
         """Return how the measurements answer to the sampling errors, (sessions, columns, 10)."""
         layout = self.model.layout
         n_base = layout.sizes[0] + layout.sizes[1]
-        moved = moment_maps(transfers(self.model, x), n_base)
+        moved = moment_maps(roots(self.model, x), n_base)
         pairs = table_pairs(*layout.sizes)
         rows, cols = np.triu_indices(n_base)
         place = {(i, j): p for p, (i, j) in enumerate(zip(rows, cols, strict=True))}
@@ -223,7 +223,7 @@ class Stack:
         noise = linalg.block_diag(*(f[1] for f in found))
         tangents = linalg.block_diag(*(f[2] for f in found))
         maps = self._maps(x)
-        spread = maps @ isserlis(layout.matrix(x))
+        spread = maps @ isserlis(np.eye(layout.dim))
         n = len(values)
         shared = np.einsum("jk,jcd,ked->jcke", self.kernel, spread, maps).reshape(n, n)
         total = noise + shared + _GAUGE_SD**2 * tangents @ tangents.T

@@ -1,14 +1,15 @@
 """The error that recording some of the neurons brings to overlaps, within and across sessions.
 
-The moments S of the n_k neurons of session k, at the start of learning, differ from those of the
-network by an error d_k. For Gaussian loadings (Isserlis)
+A neuron has the loadings R^T xi, xi of unit covariance over the network and the same throughout
+learning, S = R^T R. Over the n_k neurons of session k the moments of xi differ from the identity
+by an error W_k; for Gaussian loadings (Isserlis)
 
-    Cov(d_j,ab, d_k,cd) = K_jk (S_ac S_bd + S_ad S_bc),     K_jk = n_jk / (n_j n_k) - 1 / N,
+    Cov(W_j,ab, W_k,cd) = K_jk (I_ac I_bd + I_ad I_bc),     K_jk = n_jk / (n_j n_k) - 1 / N,
 
 n_jk the neurons that were recorded in both, N those of the network (infinite where unknown).
-Learning moves loadings by Theta -> Theta B, those of a sample as those of the network, so that
-S_bb of the sample is off by the (m, u) block of B^T d_k B at the session: linear in d_k. B is
-that of a linear network of as many neurons as loading vectors, which learns exactly as S does.
+Learning moves the loadings of a sample by the same linear map as those of the network, so that
+S_bb of the sample is off by the (m, u) block of R^T W_k R: linear in W_k. R is found by training
+a linear network of as many neurons as loading vectors, which learns exactly as S does.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from predictlearn.network.train import follow
 from predictlearn.theory.loadings import Loadings
 from predictlearn.theory.names import PATHWAYS, pathway_slices
 
-__all__ = ["isserlis", "moment_maps", "neuron_kernel", "sampling_covariance", "transfers"]
+__all__ = ["isserlis", "moment_maps", "neuron_kernel", "roots", "sampling_covariance"]
 
 Array = npt.NDArray[np.float64]
 # Relative step of the differences through the map to the canonical gauge.
@@ -81,8 +82,8 @@ def neuron_kernel(
     return np.diag(np.diag(kernel)) if sampling == "independent" else kernel
 
 
-def transfers(model: Model, x: Array) -> Array:
-    """Return B of every session, (sessions, D, D): Theta = Theta_0 B there.
+def roots(model: Model, x: Array) -> Array:
+    """Return R of every session, (sessions, D, D): the loadings are R^T xi there, S = R^T R.
 
     Parameters
     ----------
@@ -94,18 +95,16 @@ def transfers(model: Model, x: Array) -> Array:
     Returns
     -------
     ndarray, shape (sessions, D, D)
-        B; S = B^T S_0 B.
+        R; at the start it is L^T.
     """
     layout, data = model.layout, model.data
     sizes, dim = layout.sizes, layout.dim
     where = pathway_slices(*sizes)
     rule = layout.rule_at(x[layout.n_overlaps :])
-    # away from the edge of the cone, where loadings would not tell B
-    lower = layout.factor(layout.pack(layout.matrix(x)))
-    theta = np.sqrt(dim) * lower
+    theta = np.sqrt(dim) * layout.factor(x)
     state = Loadings(*(theta[where[p]].T for p in PATHWAYS))
     when = data.epochs
-    courses = np.empty((len(when), dim, dim))
+    out = np.empty((len(when), dim, dim))
     first = 0
     for leg in legs_of(data.tasks, when, rule):
         inside = (when >= first) & (when <= first + leg.epochs)
@@ -114,10 +113,9 @@ def transfers(model: Model, x: Array) -> Array:
         course = follow(
             state, leg.task, rule, leg.epochs, "linear", model.tau, model.seed, every, None, np.copy
         )
-        courses[inside] = course.kept[rows // every]
+        out[inside] = course.kept[rows // every]
         state, first = course.loadings, first + leg.epochs
-    # courses[k] = B^T theta
-    return np.array([np.linalg.solve(theta.T, course.T) for course in courses])
+    return np.swapaxes(out, 1, 2) / np.sqrt(dim)
 
 
 def _pairs(n_base: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
@@ -191,24 +189,24 @@ def isserlis(matrix: Array) -> Array:
     return np.asarray(both + matrix[np.ix_(a, b)] * matrix[np.ix_(b, a)])
 
 
-def moment_maps(courses: Array, n_base: int) -> Array:
-    """Return how S_bb of a sample at every session answers to its S at the start.
+def moment_maps(roots: Array, n_base: int) -> Array:
+    """Return how S_bb of a sample at every session answers to the moments of its xi.
 
     Parameters
     ----------
-    courses : ndarray, shape (sessions, D, D)
-        B.
+    roots : ndarray, shape (sessions, D, D)
+        R.
     n_base : int
         n_in + rank.
 
     Returns
     -------
     ndarray, shape (sessions, n_bb, D (D + 1) / 2)
-        Upper triangles: the sample moves by the same B as the network.
+        Upper triangles.
     """
     rows, cols = _pairs(n_base)
-    i, j = np.triu_indices(courses.shape[1])
-    first = courses[:, i][:, :, rows] * courses[:, j][:, :, cols]
-    second = courses[:, j][:, :, rows] * courses[:, i][:, :, cols]
+    i, j = np.triu_indices(roots.shape[1])
+    first = roots[:, i][:, :, rows] * roots[:, j][:, :, cols]
+    second = roots[:, j][:, :, rows] * roots[:, i][:, :, cols]
     both = np.where((i == j)[:, None], first, first + second)
     return np.asarray(np.swapaxes(both, 1, 2))

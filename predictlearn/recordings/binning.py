@@ -56,7 +56,7 @@ class Cut:
     @property
     def times(self) -> npt.NDArray[np.float64]:
         """Left edges of the bins relative to the alignment, (n_bins,), seconds."""
-        return self.start + self.bin * np.arange(self.n_bins)
+        return np.asarray(self.start + self.bin * np.arange(self.n_bins), dtype=np.float64)
 
     @property
     def exists(self) -> npt.NDArray[np.bool_]:

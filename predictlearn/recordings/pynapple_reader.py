@@ -78,7 +78,7 @@ def from_pynapple(
     >>> import pytest
     >>> nap = pytest.importorskip("pynapple")
     >>> spikes = nap.TsGroup(
-    ...     {1: nap.Ts(np.arange(0.05, 10, 0.1)), 2: nap.Ts(np.arange(0.05, 10, 0.7))}
+    ...     {1: nap.Ts(np.arange(0.05, 10, 0.3)), 2: nap.Ts(np.arange(0.05, 10, 0.7))}
     ... )
     >>> trials = nap.IntervalSet(start=[1, 3, 5], end=[2, 4, 6])
     >>> r = from_pynapple(spikes, trials, bin=0.1, inputs="onset")
