@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from predictlearn.errors import InputError
 from predictlearn.recordings.registry import cache_folder, find_dataset, known_dataset
 
 __all__ = ["ProgressBar", "download_dataset"]
 
-_TIMEOUT = 30.0
+# Seconds without an answer, and bytes taken at a time.
+_TIMEOUT, _PIECE = 30.0, 1 << 15
 
 
 class ProgressBar(Protocol):
@@ -82,7 +83,7 @@ def download_dataset(
             known_hash=f"sha256:{item.sha256}",
             fname=target.name,
             path=target.parent,
-            downloader=pooch.HTTPDownloader(progressbar=bar or False, timeout=_TIMEOUT),
+            downloader=_Stream(bar),
         )
     except requests.exceptions.HTTPError as error:
         code = error.response.status_code if error.response is not None else "an error"
@@ -98,6 +99,32 @@ def download_dataset(
     finally:
         logger.setLevel(level)
     return target
+
+
+class _Stream:
+    """Writes what a server sends to a file, piece by piece; the connection ends with it."""
+
+    def __init__(self, bar: ProgressBar | None) -> None:
+        self._bar = bar
+
+    def __call__(self, url: str, file: str, pooch: Any) -> None:
+        import requests
+
+        with (
+            requests.Session() as session,
+            session.get(url, stream=True, timeout=_TIMEOUT) as response,
+            open(file, "wb") as out,
+        ):
+            response.raise_for_status()
+            if self._bar is not None:
+                self._bar.total = int(response.headers.get("content-length", 0))
+                self._bar.reset()
+            for piece in response.iter_content(_PIECE):
+                out.write(piece)
+                if self._bar is not None:
+                    self._bar.update(len(piece))
+        if self._bar is not None:
+            self._bar.close()
 
 
 def _by_hand(name: str) -> str:

@@ -82,7 +82,7 @@ def from_pynapple(
     ... )
     >>> trials = nap.IntervalSet(start=[1, 3, 5], end=[2, 4, 6])
     >>> r = from_pynapple(spikes, trials, bin=0.1, inputs="onset")
-    >>> r.activity.shape, r.inputs[0, 0, 0]
+    >>> r.activity.shape, float(r.inputs[0, 0, 0])
     ((3, 10, 2), 10.0)
     """
     try:
