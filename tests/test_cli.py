@@ -383,7 +383,7 @@ BROKEN = {
         ("fit no-such.npz", "no such file: no-such.npz"),
         ("fit folder", "no such file: folder"),
         ("fit noise.npz", "not a readable .npz"),
-        ("fit simulated", "RECORDING must be a file (.npz, .nwb, .mat) or one of simulated-learning"),
+        ("fit simulated", "RECORDING must be a file (.npz, .nwb, .mat) or one of simulated"),
         ("fit made.npz --rank 0", "--rank must be a whole number"),
         ("fit made.npz --rank two", "--rank must be a whole number"),
         ("fit made.npz --rank 15", "below the number of neurons, 15"),

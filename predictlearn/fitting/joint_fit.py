@@ -96,11 +96,11 @@ class JointLearningFit(LearningFit):
                 f"(got {rule.rate:g}) and that epochs counts updates."
             )
         stack = Stack.of(data, layout, float(self.tau), self.seed, kernel, measured, best.x)
-        problem, best, self.rounds_ = stack.settle(best, self.max_iter, None)
+        problem, best, self.rounds_ = stack.settle(best, None)
         self._keep(problem, best)
         self.two_stage_ = self.intervals_
         if raw is not None:
-            problem, best, more = stack.settle(best, self.max_iter, raw)
+            problem, best, more = stack.settle(best, raw)
             self.rounds_ += more
         best = centred(problem, signed(problem, best), self.max_iter)
         if not best.converged:

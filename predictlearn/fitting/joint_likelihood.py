@@ -37,8 +37,8 @@ from predictlearn.theory.names import pathway_slices, table_pairs
 __all__ = ["Stack"]
 
 Array = npt.NDArray[np.float64]
-# Rounds in which everything is expanded again, and what of a round's change counts as none.
-_ROUNDS, _SETTLED = 15, 0.05
+# Most Gauss-Newton steps, and the squared step, in standard deviations, that counts as none.
+_ROUNDS, _SETTLED = 30, 1e-2
 # Standard deviation of a relative step of the gauge: wide, so that it is free.
 _GAUGE_SD = 3.0
 # Step of differences.
@@ -105,7 +105,7 @@ class Stack:
         x: Array,
     ) -> Stack:
         """Lay out the sessions about a first fit x."""
-        columns = tuple(name for name in measured[0].finite)
+        columns = tuplemeasured[0].finite)
         n_sessions, n = len(measured), len(columns)
         blank = np.zeros(n_sessions * n)
         group = np.zeros(len(blank), dtype=np.intp)
@@ -243,61 +243,78 @@ class Stack:
         return Problem(model, True, _scale(model.data)), tangents, spread
 
     def settle(
-        self, best: Fitted, max_iter: int, raw: Sequence[RawSession] | None
+        self, best: Fitted, raw: Sequence[RawSession] | None
     ) -> tuple[Problem, Fitted, int]:
-        """Expand and fit until the fit settles.
+        """Run Gauss-Newton over x, sampling errors and gauges until nothing moves.
 
         Parameters
         ----------
         best : Fitted
             Where to begin.
-        max_iter : int
-            Evaluations a round.
         raw : sequence of RawSession or None
             Recordings to be expanded along; None to keep the sessions as they were measured.
 
         Returns
         -------
         tuple of Problem, Fitted and int
-            The problem about the fit, the fit, and the rounds.
+            The problem about the fit, the fit, and the steps taken.
         """
         layout = self.model.layout
-        rounds, settled = 0, False
-        while rounds < _ROUNDS and not settled:
-            rounds += 1
-            if raw is not None:
-                run = self.model.run(best.x, slopes=False)
-                if run is None:
-                    raise FloatingPointError("the best fit diverges")
-                blocks = [self._raw(s) for s in run.matrices]
-                self.measured = [r.expand(b.vm, b.vu) for r, b in zip(raw, blocks, strict=True)]
-            problem, tangents, spread = self._expand(best.x)
-            before = layout.natural(best.x)
-            found = problem.improve(best.x, best.group_sd, max_iter)
-            if found is None:
-                raise FloatingPointError("the best fit diverges")
-            best = found
-            slopes = problem.natural_slopes(best.x, best.group_sd)
-            moved = np.linalg.norm(slopes @ (layout.natural(best.x) - before))
-            gauge_moved = self._predict(problem, best, tangents, spread)
-            settled = bool(max(moved, gauge_moved) < _SETTLED)
-        return problem, replace(best, converged=best.converged and settled), rounds
+        x, sd = best.x, best.group_sd
+        problem, tangents, spread = self._renewed(x, raw)
+        steps, decrement = 0, np.inf
+        while steps < _ROUNDS:
+            steps += 1
+            white = problem.residuals(x, sd)
+            slopes = -problem.slopes(x, sd)
+            move = np.linalg.lstsq(slopes, white, rcond=1e-10)[0]
+            decrement = float(np.sum((slopes @ move) ** 2))
+            if decrement < _SETTLED:
+                break
+            # a step of the gauge is linear in this step of x: beyond it both are curved
+            kept, share = (self.gauges, self.delta, self.measured), 1.0
+            cost = float(white @ white)
+            while True:
+                left = white - share * (slopes @ move)
+                self._predict(problem, left, tangents, spread)
+                trial = x + share * move
+                if problem.run(trial) is not None:
+                    renewed = self._renewed(trial, raw)
+                    again = renewed[0].residuals(trial, sd)
+                    if float(again @ again) < cost + 1.0 or share < 0.1:
+                        break
+                elif share < 1e-3:
+                    raise FloatingPointError("no step of the joint fit gives finite learning")
+                self.gauges, self.delta, self.measured = kept
+                share /= 2
+            x, (problem, tangents, spread) = trial, renewed
+        cost = -problem.log_likelihood(x, sd)
+        return problem, Fitted(x, sd, cost, best.converged and decrement < 2 * _SETTLED), steps
 
-    def _predict(self, problem: Problem, best: Fitted, tangents: Array, spread: Array) -> float:
-        """Update sampling errors and gauges; return how far the gauges moved, in noise sds."""
-        run = problem.run(best.x)
-        if run is None:
-            raise FloatingPointError("the best fit diverges")
+    def _renewed(
+        self, x: Array, raw: Sequence[RawSession] | None
+    ) -> tuple[Problem, Array, Array]:
+        """Return the expansion about x, the recordings expanded first."""
+        if raw is not None:
+            run = self.model.run(x, slopes=False)
+            if run is None:
+                raise FloatingPointError("the joint fit diverges")
+            blocks = [self._raw(s) for s in run.matrices]
+            self.measured = [r.expand(b.vm, b.vu) for r, b in zip(raw, blocks, strict=True)]
+        return self._expand(x)
+
+    def _predict(self, problem: Problem, white: Array, tangents: Array, spread: Array) -> None:
+        """Update sampling errors and gauges from whitened residuals."""
         data = problem.model.data
-        noise = data.noise.roots
-        assert noise is not None
-        pull = linalg.cho_solve((noise[0][1], True), data.values - run.values)
+        if data.noise.roots is None:
+            raise ValueError("the sessions were not stacked")
+        root = data.noise.roots[0][1]
+        pull = linalg.solve_triangular(root, white[: data.n], lower=True, trans="T")
         by_session = pull.reshape(len(self.measured), -1)
         self.delta = np.einsum("jk,kcd,kc->jd", self.kernel, spread, by_session)
         rank = self.model.layout.sizes[1]
-        steps = -(_GAUGE_SD**2) * (tangents.T @ pull).reshape(-1, rank, rank)
-        steps = np.clip(steps, -0.5, 0.5)
+        moves = -(_GAUGE_SD**2) * (tangents.T @ pull).reshape(-1, rank, rank)
         self.gauges = [
-            q @ (np.eye(rank) + e) for q, e in zip(self.gauges, steps, strict=True)
+            q @ linalg.expm(np.clip(e, -0.5, 0.5))
+            for q, e in zip(self.gauges, moves, strict=True)
         ]
-        return float(np.abs(steps).max() / 0.02)
