@@ -5,7 +5,9 @@ import pytest
 from scipy import stats
 
 import predictlearn as pl
-from predictlearn.fitting.state_space_em import climb, start_parameters
+from predictlearn.fitting.state_space_climb import climb
+from predictlearn.fitting.state_space_em import start_parameters
+from predictlearn.fitting.state_space_inputs import Design
 from predictlearn.fitting.state_space_model import (
     Activity,
     Parameters,
@@ -129,7 +131,8 @@ def test_em_never_lowers_the_likelihood(scattered):
     f = np.concatenate([np.ones((10, 30, 1)), filtered_inputs(x, A)], axis=2)
     condition, sums = np.zeros(10, int), Sums.of(data, f, np.ones(10))
     p = start_parameters(data, f, 1, condition, 2, A, sums)
-    course = climb(p, data, f, condition, sums, 60, 1e-12)[2]
+    design = Design(x, condition, data.lengths.max(keepdims=True), 30, True)
+    course = climb(p, data, design, np.ones(10), 60, 1e-12)[1]
     assert np.diff(course).min() > -1e-8
     assert course[-1] > course[0] + 10
 
@@ -173,9 +176,158 @@ def test_padding_changes_nothing():
 
 @pytest.mark.parametrize(
     ("settings", "match"),
-    [({"tau": "fit"}, "tau must be a number"), ({"neurons": "al"}, "all"), ({"rank": 0}, "rank")],
+    [({"tau": "fits"}, "fit"), ({"neurons": "al"}, "all"), ({"rank": 0}, "rank")],
 )
 def test_refuses(settings, match):
     y, x = simulate(VM, VU, trials=3, time=10, neurons=4)
     with pytest.raises(pl.InputError, match=match):
         pl.StochasticLowRankRNN(dt=A, **settings).fit(y, x)
+
+
+def repeated(trials=25, seed=0, n_in=1):
+    """Activity of four conditions, each with inputs of its own; inputs; conditions; M."""
+    rng = np.random.default_rng(seed)
+    x = np.repeat(rng.normal(size=(4, 12, n_in)), 5, axis=1)
+    flat = x.reshape(-1, n_in)
+    x = x @ np.linalg.inv(np.linalg.cholesky(flat.T @ flat / len(flat))).T
+    m, u = rng.normal(size=(50, n_in)), rng.normal(size=(50, 1))
+    m += 0.3
+    u /= np.sqrt(np.mean(u**2))
+    condition = np.repeat(np.arange(4), trials)
+    k_m, k_u = np.zeros((len(condition), n_in)), 0.3 * rng.normal(size=(len(condition), 1))
+    y = np.zeros((len(condition), 60, 50))
+    for t in range(60):
+        if t:
+            k_u = (1 - A) * k_u + A * (0.8 * k_m[:, :1] + 0.5 * k_u)
+            k_u = k_u + 0.2 * rng.normal(size=k_u.shape)
+        k_m = (1 - A) * k_m + A * x[condition, t]
+        y[:, t] = 3 + k_m @ m.T + k_u @ u.T
+    return y + rng.normal(size=y.shape), x, condition, m
+
+
+def test_unknown_inputs_are_recovered():
+    y, x, condition, m = repeated(trials=50)
+    names = np.array(list("dacb"))[condition]
+    train = np.arange(200) % 2 == 0
+    fit = pl.StochasticLowRankRNN(1, dt=A, n_bootstrap=12)
+    fit.fit(y[train], inputs="estimate", conditions=names[train])
+    assert fit.conditions_.tolist() == list("abcd")
+    assert np.mean(fit.inputs_**2) == pytest.approx(1)
+    true = x[[1, 3, 2, 0]]
+    assert np.corrcoef(fit.inputs_.ravel(), true.ravel())[0, 1] > 0.95
+    z = (fit.inputs_ - true) / fit.inputs_sd_
+    assert 0.5 < np.sqrt(np.mean(z**2)) < 2.5
+    for name, truth in {"vm": 0.8, "vu": 0.5, "mm": np.mean(m**2)}.items():
+        low, high = fit.intervals_.loc[name, ["low", "high"]]
+        assert low < truth < high
+    assert np.diff(fit.log_likelihoods_).min() > 0
+    known = pl.StochasticLowRankRNN(1, dt=A, n_bootstrap=0).fit(y[train], x[condition[train]])
+    held = fit.score(y[~train], conditions=names[~train])
+    assert known.score(y[~train], x[condition[~train]]) == pytest.approx(held, abs=0.02)
+    guess = fit.predict(conditions=names[~train])
+    assert 1 - np.sum((y[~train] - guess) ** 2) / np.sum(
+        (y[~train] - fit.activity_mean_) ** 2
+    ) == pytest.approx(held)
+    with pytest.raises(pl.InputError, match="not in fit"):
+        fit.predict(conditions=["e"])
+
+
+def test_two_unknown_inputs():
+    y, x, condition, _ = repeated(n_in=2)
+    fit = pl.StochasticLowRankRNN(1, dt=A, n_bootstrap=0)
+    fit.fit(y, inputs="estimate", conditions=condition, n_in=2)
+    flat, true = fit.inputs_.reshape(-1, 2), x.reshape(-1, 2)
+    assert flat.T @ flat / len(flat) == pytest.approx(np.eye(2), abs=1e-9)
+    gram = fit.m_.T @ fit.m_
+    assert abs(gram[0, 1]) < 1e-8 * gram[0, 0]
+    assert gram[0, 0] > gram[1, 1]
+    # any mixture of the inputs will do: compare the spaces
+    rest = true - flat @ np.linalg.lstsq(flat, true, rcond=None)[0]
+    assert np.mean(rest**2) < 0.1
+    assert abs(fit.overlaps_["vu"] - 0.5) < 0.15
+
+
+def test_without_inputs():
+    rng = np.random.default_rng(0)
+    u = rng.normal(size=(40, 2))
+    u = u @ np.linalg.inv(np.linalg.cholesky(u.T @ u / 40)).T
+    means = np.array([[2.0, 0], [0, 1], [1, 1], [-1, 0.5]])
+    condition = np.repeat(np.arange(4), 20)
+    k = means[condition] + 0.3 * rng.normal(size=(80, 2))
+    y = np.zeros((80, 60, 40))
+    for t in range(60):
+        if t:
+            k = (1 - A) * k + A * k @ VU.T + 0.2 * rng.normal(size=k.shape)
+        y[:, t] = 1 + k @ u.T
+    y += rng.normal(size=y.shape)
+    fit = pl.StochasticLowRankRNN(2, dt=A, n_bootstrap=30).fit(y, conditions=condition)
+    # the first axis is along the mean initial state of the first condition
+    assert fit.initial_[0] == pytest.approx(means, abs=0.3)
+    assert fit.initial_[0][0, 1] == pytest.approx(0, abs=1e-9)
+    table = fit.gauge_invariants_.loc["vu"]
+    assert table["low"] < np.trace(VU) < table["high"]
+    assert np.abs(fit.vu_ - VU).max() < 0.3
+    assert np.abs(fit.process_noise_ - 0.04 * np.eye(2)).max() < 0.01
+    assert np.isnan(fit.overlaps_[["mm", "v1m", "mu2", "zm"]]).all()
+    assert fit.unseen_["mm"].startswith("no inputs")
+    assert set(fit.unseen_.index) == set(fit.overlaps_.index[fit.overlaps_.isna()])
+    outputs = (y - 1).mean(axis=2, keepdims=True)  # z = 1
+    fit.set_params(n_bootstrap=0).fit(y, outputs=outputs, conditions=condition)
+    expected = fit.u_.mean(axis=0)
+    assert fit.overlaps_[["zu1", "zu2"]].to_numpy() == pytest.approx(expected, abs=0.03)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_tau_is_fitted_where_inputs_are_known(seed):
+    y, x = simulate(np.array([[0.8]]), np.array([[0.5]]), seed=seed)
+    fit = pl.StochasticLowRankRNN(1, dt=A, tau="fit", n_bootstrap=20).fit(y, x)
+    low, high = fit.state_intervals_.loc["tau", ["low", "high"]]
+    assert low < 1.0 < high
+    assert high - low < 0.2
+    low, high = fit.intervals_.loc["vu", ["low", "high"]]
+    assert low < 0.5 < high
+    assert fit.tau_ == pytest.approx(1.0, abs=0.05)
+
+
+def test_lists_of_trials_and_conditions_of_unequal_length():
+    y, _, condition, _ = repeated(trials=8)
+    bins = np.where(condition == 2, 40, 60)
+    trials = [trial[:n] for trial, n in zip(y, bins, strict=True)]
+    fit = pl.StochasticLowRankRNN(1, dt=A, n_bootstrap=0)
+    fit.fit(trials, inputs="estimate", conditions=condition)
+    assert np.isnan(fit.inputs_[2, 40:]).all()
+    assert np.isfinite(fit.inputs_[2, :40]).all()
+    assert np.nanmean(fit.inputs_**2) == pytest.approx(1)
+    assert fit.score(trials, conditions=condition) > 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "inputs", "conditions", "match"),
+    [
+        ({"tau": "fit"}, "estimate", [0, 0, 0], "unless inputs are known"),
+        ({"tau": "fit"}, None, None, "unless inputs are known"),
+        ({}, "estimates", None, "estimate"),
+        ({}, "estimate", [0, 1, 2], "two trials"),
+        ({}, None, [0, 1], "one label a trial"),
+        ({"smoothness": -1.0}, None, None, "smoothness"),
+    ],
+)
+def test_refuses_inputs(settings, inputs, conditions, match):
+    y, _ = simulate(VM, VU, trials=3, time=10, neurons=6)
+    with pytest.raises(pl.InputError, match=match):
+        pl.StochasticLowRankRNN(dt=A, **settings).fit(y, inputs, conditions=conditions)
+
+
+@pytest.mark.slow
+def test_coverage():
+    held, estimates = {"vm": 0, "vu": 0}, []
+    for seed in range(100):
+        y, x = simulate(
+            np.array([[0.8]]), np.array([[0.4]]), trials=30, time=40, neurons=30, seed=seed
+        )
+        fit = pl.StochasticLowRankRNN(1, dt=A, n_bootstrap=50, seed=seed).fit(y, x)
+        estimates.append(fit.overlaps_["vu"])
+        for name, truth in {"vm": 0.8, "vu": 0.4}.items():
+            low, high = fit.intervals_.loc[name, ["low", "high"]]
+            held[name] += int(low < truth < high)
+    assert min(held.values()) >= 88, (held, np.mean(estimates))  # 95 less 3 standard errors

@@ -8,8 +8,6 @@ from predictlearn.fitting.cosmoothing import cosmooth
 from predictlearn.fitting.coverage import Coverage, interval_coverage
 from predictlearn.fitting.diagnostics import Diagnostics, diagnose
 from predictlearn.fitting.fixed_points import FixedPoint, fitted_fixed_points, fixed_points
-from predictlearn.fitting.joint_fit import JointLearningFit, fit_learning
-from predictlearn.fitting.joint_simulation import simulate_learning
 from predictlearn.fitting.learning_fit import LearningFit
 from predictlearn.fitting.learning_forecast import Forecast
 from predictlearn.fitting.learning_goodness import GoodnessOfFit
@@ -26,7 +24,6 @@ __all__ = [
     "FixedPoint",
     "Forecast",
     "GoodnessOfFit",
-    "JointLearningFit",
     "LearningFit",
     "LoadingShape",
     "LowRankRNN",
@@ -37,14 +34,12 @@ __all__ = [
     "cosmooth",
     "diagnose",
     "fallen_silent",
-    "fit_learning",
     "fitted_fixed_points",
     "fixed_points",
     "interval_coverage",
     "loading_shape",
     "mask_silent",
     "select_rank",
-    "simulate_learning",
     "simulate_sessions",
     "trial_folds",
 ]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from predictlearn.checks import positive, positive_int
-from predictlearn.errors import ConvergenceWarning, InputError, choice
+from predictlearn.errors import ConvergenceWarning, DivergenceError, InputError, choice
 from predictlearn.fitting.joint_likelihood import Stack
 from predictlearn.fitting.joint_neurons import neuron_kernel, sampling_covariance
 from predictlearn.fitting.joint_sessions import (
@@ -32,6 +32,8 @@ from predictlearn.theory.names import table_pairs
 __all__ = ["JointLearningFit", "fit_learning"]
 
 Array = npt.NDArray[np.float64]
+
+
 class JointLearningFit(LearningFit):
     """A `LearningFit` to the raw recordings of all sessions; see `fit_learning`.
 
@@ -83,30 +85,32 @@ class JointLearningFit(LearningFit):
         self.session_fits_, self.sessions_, self.neuron_kernel_ = models, table, kernel
         layout = Layout(data.sizes, rule, self.rate)
         model = Model(data, layout, "linear", self.tau, self.seed, True)
-        best = search(
-            self._alone(model, measured, columns, kernel),
-            self.n_starts,
-            self.max_iter,
-            self.seed,
-            self.n_jobs,
-        )
+        alone = self._alone(model, measured, columns, kernel)
+        best = search(alone, self.n_starts, self.max_iter, self.seed, self.n_jobs)
         if best is None:
             raise InputError(
                 "no start gave finite learning; check that rule has a rate that the task allows "
                 f"(got {rule.rate:g}) and that epochs counts updates."
             )
-        stack = Stack.of(data, layout, float(self.tau), self.seed, kernel, measured, best.x)
-        problem, best, self.rounds_ = stack.settle(best, None)
-        self._keep(problem, best)
-        self.two_stage_ = self.intervals_
-        if raw is not None:
-            problem, best, more = stack.settle(best, raw)
-            self.rounds_ += more
-        best = centred(problem, signed(problem, best), self.max_iter)
+        best = signed(alone, best)
+        try:
+            stack = Stack.of(data, layout, float(self.tau), self.seed, kernel, measured, best.x)
+            problem, best, self.rounds_ = stack.settle(best, None)
+            self._keep(problem, best)
+            self.two_stage_ = self.intervals_
+            if raw is not None:
+                problem, best, more = stack.settle(best, raw)
+                self.rounds_ += more
+        except (DivergenceError, FloatingPointError) as error:
+            raise InputError(
+                "the sessions together led to learning that diverges; give rule a closer first "
+                "rate, or learning_settings more n_starts."
+            ) from error
+        best = centred(problem, best, self.max_iter)
         if not best.converged:
             warnings.warn(
-                f"the fit did not converge in {self.max_iter} evaluations; try a larger max_iter, "
-                "more n_starts, or a better first rate in rule",
+                f"the fit did not settle in {self.rounds_} steps; try more n_starts, or a better "
+                "first rate in rule",
                 ConvergenceWarning,
                 stacklevel=3,
             )
@@ -203,6 +207,9 @@ def fit_learning(
 
     Notes
     -----
+    Under test: the intervals are not shown to hold the truth as often as they say; see
+    docs/learning_fit.md. Not exported by the package for that reason.
+
     For linear units, whose dynamics and outputs do not depend on which neurons are recorded. The
     loadings are taken as Gaussian over neurons in the size of the sampling error only.
 
@@ -210,14 +217,14 @@ def fit_learning(
     --------
     >>> import numpy as np
     >>> import predictlearn as pl
-    >>> from predictlearn.fitting import simulate_learning
+    >>> from predictlearn.fitting.joint_simulation import simulate_learning
     >>> task, rule = pl.Filter(duration=10.0), pl.GradientDescent(5e-3)
     >>> true = pl.Overlaps(np.eye(4)).replace(zu=0.2, vm=0.3, zv=0.2, vv=1.3)
     >>> recordings, ids = simulate_learning(
     ...     true, task, 100, rule, n_sessions=6, n_neurons=100, recorded=100, noise=0.1)
     >>> fit = fit_learning(recordings, task, 100, rule, neuron_ids=ids, population=100,
     ...     session_settings={"n_bootstrap": 200}, learning_settings={"n_starts": 2})
-    >>> abs(fit.start_["vv"] - 1.3) < 3 * fit.intervals_.loc["vv", "sd"]
+    >>> bool(abs(fit.start_["vv"] - 1.3) < 3 * fit.intervals_.loc["vv", "sd"])
     True
     """
     positive("tau", tau)

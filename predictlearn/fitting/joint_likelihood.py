@@ -105,7 +105,7 @@ class Stack:
         x: Array,
     ) -> Stack:
         """Lay out the sessions about a first fit x."""
-        columns = tuplemeasured[0].finite)
+        columns = tuple(measured[0].finite)
         n_sessions, n = len(measured), len(columns)
         blank = np.zeros(n_sessions * n)
         group = np.zeros(len(blank), dtype=np.intp)
@@ -137,7 +137,8 @@ class Stack:
         best, least = back, np.inf
         for signs in itertools.product((1.0, -1.0), repeat=len(back)):
             q = np.diag(signs) @ back
-            distance = float(np.sum((self._vector(self._observed(measured).in_gauge(q)) - target) ** 2))
+            there = self._vector(self._observed(measured).in_gauge(q))
+            distance = float(np.sum((there - target) ** 2))
             if distance < least:
                 best, least = q, distance
         return best
@@ -196,27 +197,45 @@ class Stack:
         moved = moment_maps(roots(self.model, x), n_base)
         pairs = table_pairs(*layout.sizes)
         rows, cols = np.triu_indices(n_base)
-        place = {(i, j): p for p, (i, j) in enumerate(zip(rows, cols, strict=True))}
+        place = {(int(i), int(j)): p for p, (i, j) in enumerate(zip(rows, cols, strict=True))}
         out = np.zeros((len(moved), len(self.model.data.columns), moved.shape[2]))
         for c, name in enumerate(self.model.data.columns):
-            i, j = sorted(pairs[name])
-            if (i, j) in place:
-                out[:, c] = moved[:, place[i, j]]
+            i, j = pairs[name]
+            p = place.get((min(i, j), max(i, j)))
+            if p is not None:
+                out[:, c] = moved[:, p]
         return out
 
     def _turn(self, x: Array) -> Array:
         """Return the slopes of the turned sampling errors in the natural parameters, (n, P)."""
+        here = self._maps(x)
         columns = []
         for p in range(len(x)):
             step = np.zeros(len(x))
             step[p] = _STEP
-            up, down = self._maps(x + step), self._maps(x - step)
-            columns.append(np.einsum("kcd,kd->kc", up - down, self.delta).ravel() / (2 * _STEP))
+            moved = self._maps(x + step) - here
+            columns.append(np.einsum("kcd,kd->kc", moved, self.delta).ravel() / _STEP)
         in_x = np.array(columns).T
         return np.asarray(in_x @ np.linalg.pinv(self.model.layout.slopes(x), rcond=1e-8))
 
+    def _turned(self, model: Model, x: Array) -> TurnedModel:
+        """Return the model whose predictions turn the sampling errors about x."""
+        return TurnedModel(
+            model.data,
+            model.layout,
+            model.nonlinearity,
+            model.tau,
+            model.seed,
+            False,
+            self._turn(x),
+            model.layout.natural(x),
+        )
+
     def _expand(self, x: Array) -> tuple[Problem, Array, Array]:
-        """Return the problem about x, and what predicts nuisances from C^-1 residuals."""
+        """Return the problem at x, and what predicts nuisances from C^-1 residuals.
+
+        The sampling errors are not turned yet: that is slow, and changes nothing at x itself.
+        """
         layout = self.model.layout
         found = [self._in_gauge(m, q) for m, q in zip(self.measured, self.gauges, strict=True)]
         values = np.concatenate([f[0] for f in found])
@@ -230,21 +249,10 @@ class Stack:
         root = np.linalg.cholesky((total + total.T) / 2)
         data = self.model.data
         known = replace(data.noise, roots=[(slice(0, n), root)])
-        model = TurnedModel(
-            replace(data, values=values, noise=known),
-            layout,
-            self.model.nonlinearity,
-            self.model.tau,
-            self.model.seed,
-            False,
-            self._turn(x) if np.any(self.delta) else np.zeros((n, len(x))),
-            layout.natural(x),
-        )
+        model = replace(self.model, data=replace(data, values=values, noise=known))
         return Problem(model, True, _scale(model.data)), tangents, spread
 
-    def settle(
-        self, best: Fitted, raw: Sequence[RawSession] | None
-    ) -> tuple[Problem, Fitted, int]:
+    def settle(self, best: Fitted, raw: Sequence[RawSession] | None) -> tuple[Problem, Fitted, int]:
         """Run Gauss-Newton over x, sampling errors and gauges until nothing moves.
 
         Parameters
@@ -259,12 +267,13 @@ class Stack:
         tuple of Problem, Fitted and int
             The problem about the fit, the fit, and the steps taken.
         """
-        layout = self.model.layout
         x, sd = best.x, best.group_sd
         problem, tangents, spread = self._renewed(x, raw)
         steps, decrement = 0, np.inf
         while steps < _ROUNDS:
             steps += 1
+            if self._samples:
+                problem = Problem(self._turned(problem.model, x), True, problem.scale)
             white = problem.residuals(x, sd)
             slopes = -problem.slopes(x, sd)
             move = np.linalg.lstsq(slopes, white, rcond=1e-10)[0]
@@ -291,9 +300,12 @@ class Stack:
         cost = -problem.log_likelihood(x, sd)
         return problem, Fitted(x, sd, cost, best.converged and decrement < 2 * _SETTLED), steps
 
-    def _renewed(
-        self, x: Array, raw: Sequence[RawSession] | None
-    ) -> tuple[Problem, Array, Array]:
+    @property
+    def _samples(self) -> bool:
+        """Whether any session recorded a sample of the neurons only."""
+        return bool(np.any(np.diag(self.kernel) > 1e-12))
+
+    def _renewed(self, x: Array, raw: Sequence[RawSession] | None) -> tuple[Problem, Array, Array]:
         """Return the expansion about x, the recordings expanded first."""
         if raw is not None:
             run = self.model.run(x, slopes=False)
@@ -315,6 +327,5 @@ class Stack:
         rank = self.model.layout.sizes[1]
         moves = -(_GAUGE_SD**2) * (tangents.T @ pull).reshape(-1, rank, rank)
         self.gauges = [
-            q @ linalg.expm(np.clip(e, -0.5, 0.5))
-            for q, e in zip(self.gauges, moves, strict=True)
+            q @ linalg.expm(np.clip(e, -0.5, 0.5)) for q, e in zip(self.gauges, moves, strict=True)
         ]

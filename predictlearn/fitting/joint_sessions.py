@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -277,9 +278,7 @@ def checked_ids(neuron_ids: Any, models: Sequence[LowRankRNN]) -> list[npt.NDArr
     """
     if neuron_ids is None:
         first = np.cumsum([0, *(len(m.silent_) for m in models)])
-        neuron_ids = [
-            np.arange(a, b) for a, b in zip(first[:-1], first[1:], strict=True)
-        ]
+        neuron_ids = [np.arange(a, b) for a, b in pairwise(first)]
     if not isinstance(neuron_ids, Sequence) or len(neuron_ids) != len(models):
         raise InputError(
             f"neuron_ids must be a list of {len(models)} arrays, one a session; got "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,20 +11,28 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from predictlearn.checks import as_float_array, positive, positive_int
+from predictlearn.checks import as_float_array, non_negative, positive, positive_int
 from predictlearn.errors import ConvergenceWarning, InputError, choice
-from predictlearn.fitting.bootstrap import interval_table
-from predictlearn.fitting.moments import positive_part
-from predictlearn.fitting.state_space_em import climb, loading_error, start_parameters
-from predictlearn.fitting.state_space_model import (
-    Activity,
-    Parameters,
-    Posterior,
-    Sums,
-    filtered_inputs,
-    posterior,
+from predictlearn.fitting.state_space_climb import Point, climb, evaluate
+from predictlearn.fitting.state_space_entry import (
+    Labels,
+    neurons_to_predict,
+    read_activity,
+    read_inputs,
 )
-from predictlearn.fitting.summary import Raw, canonical, invariants, named, unseen_reasons
+from predictlearn.fitting.state_space_inputs import Design
+from predictlearn.fitting.state_space_model import Activity
+from predictlearn.fitting.state_space_report import (
+    Outside,
+    Report,
+    reasons,
+    replicates,
+    report_of,
+    tables,
+)
+from predictlearn.fitting.state_space_starts import best_start
+from predictlearn.fitting.summary import named
+from predictlearn.fitting.trials import lengths, padded
 from predictlearn.recordings.entry import check_activity, check_leading_axes
 
 __all__ = ["Smoothed", "StochasticLowRankRNN"]
@@ -49,52 +57,82 @@ class StochasticLowRankRNN(BaseEstimator):
         k_u(t+1) = (1-a) k_u(t) + a [S_vm k_m(t) + S_vu k_u(t)] + w(t),   w ~ N(0, Q)
         y_i(t)   = offset_i + m_i . k_m(t) + u_i . k_u(t) + e_i(t),       e_i ~ N(0, r_i)
 
-    and k_u of the first bin N(mean, P0). Fitted by expectation maximisation, every step in closed
-    form.
+    with k_m zero before the first bin and k_u in it N(mu_c, P0), one mu_c a condition. Inputs x
+    are known, or absent, or one unknown time course a condition, which is then estimated. Fitted
+    by accelerated expectation maximisation, every step but that of tau in closed form.
 
     Parameters
     ----------
     rank : int
         Rank of the recurrent connectivity.
-    dt, tau : float
-        Bin and time constant, seconds. tau has to be given.
+    dt : float
+        Bin, seconds.
+    tau : float or "fit"
+        Time constant, seconds. Fitted only where inputs are known: k_m is then seen to follow
+        them at (1-a). Without known inputs the data do not hold tau, since any k_m is that of
+        some input and (1-a) + a vu is all that k_u shows.
     offset : bool
         Whether every neuron has an offset.
     neurons : {"sample", "all"}
         As in `LowRankRNN`.
+    smoothness : float
+        For estimated inputs: the log likelihood is penalised by smoothness / 2 times the sum of
+        squared second differences over bins and conditions, of inputs of unit mean square. The
+        default 1 is weak: it expects second differences as large as the inputs.
+    n_starts : int
+        Starts: one from principal components, the others random. The highest after ten steps is
+        followed. With tau "fit", as many for each of four values of tau.
     max_iter : int
         Steps of expectation maximisation.
     tol : float
         Stop when a step raises the log likelihood by less.
     n_bootstrap : int
-        Bootstrap replicates (trials, and for the moments of loadings neurons); 0 for none.
+        Bootstrap replicates (trials, within conditions where there are any, and for the moments of
+        loadings neurons); 0 for none.
     bootstrap_iter : int
         Most steps of a replicate, which starts from the fit.
     seed : int
-        Seed of the bootstrap.
+        Seed of starts and bootstrap.
 
     Attributes
     ----------
     overlaps_, unseen_, intervals_, gauge_invariants_
-        As in `LowRankRNN`, in the same canonical gauge.
+        As in `LowRankRNN`, in the same canonical gauge. Without inputs, overlaps with m are NaN,
+        and the axes of u are by the Krylov sequence of the mean initial states in place of vm:
+        uu = I, the first axis along the mean initial state of the first condition (sorted).
     m_, u_, offset_, noise_variance_, vm_, vu_, bb_, tau_, z_
-        As in `LowRankRNN`.
+        As in `LowRankRNN` (z_ only where the readout was given).
     process_noise_ : ndarray, shape (rank, rank)
         Q, per bin, canonical gauge.
     initial_ : tuple of ndarray
-        Mean (rank,) and covariance (rank, rank) of k_u in the first bin.
+        Mean, (rank,) or with conditions (conditions, rank), and covariance (rank, rank) of k_u in
+        the first bin.
+    state_intervals_ : DataFrame
+        95% intervals of process noise, initial means and fitted tau; columns as `intervals_`.
+    conditions_ : ndarray or None
+        Labels, sorted, in the order of initial means and inputs.
+    inputs_, inputs_sd_ : ndarray, shape (conditions, time, n_in), or None
+        Estimated inputs, NaN after the last bin of a condition, and their standard deviation over
+        replicates. They are identifiable up to M -> M A, x -> A^-1 x. Convention: unit mean square
+        over conditions and bins and (more than one) uncorrelated; loadings on them orthogonal,
+        the strongest first; loadings of positive mean. Overlaps with m are in these units.
     log_likelihood_ : float
-        At the end; ``log_likelihoods_`` after every step.
+        At the end, without the penalty; ``log_likelihoods_`` along the way, with it.
     converged_, n_iter_
-        Whether and after how many steps EM stopped by itself.
+        Whether and after how many points on the way the climb stopped by itself.
 
     Notes
     -----
-    zm, zu and zz need the readout itself.
+    zm and zu need outputs or the readout itself, zz the latter.
+
+    Estimated inputs are told from recurrent activity by trial to trial fluctuations, which lie
+    along u: every condition should have several trials. Only what repeats over the trials of a
+    condition is input; what differs between them is process noise.
 
     References
     ----------
-    Shumway & Stoffer (1982), J. Time Series Analysis 3, 253; Ghahramani & Hinton (1996).
+    Shumway & Stoffer (1982), J. Time Series Analysis 3, 253; Ghahramani & Hinton (1996);
+    Varadhan & Roland (2008), Scandinavian J. Statistics 35, 335.
 
     Examples
     --------
@@ -116,10 +154,12 @@ class StochasticLowRankRNN(BaseEstimator):
         self,
         rank: int = 1,
         dt: float = 0.05,
-        tau: float = 1.0,
+        tau: float | str = 1.0,
         *,
         offset: bool = True,
         neurons: str = "sample",
+        smoothness: float = 1.0,
+        n_starts: int = 1,
         max_iter: int = 500,
         tol: float = 1e-2,
         n_bootstrap: int = 100,
@@ -131,59 +171,86 @@ class StochasticLowRankRNN(BaseEstimator):
         self.tau = tau
         self.offset = offset
         self.neurons = neurons
+        self.smoothness = smoothness
+        self.n_starts = n_starts
         self.max_iter = max_iter
         self.tol = tol
         self.n_bootstrap = n_bootstrap
         self.bootstrap_iter = bootstrap_iter
         self.seed = seed
 
-    def _settings(self) -> None:
+    def _settings(self, known: bool) -> None:
         """Check the settings."""
         positive_int("rank", self.rank)
         choice("neurons", self.neurons, ("sample", "all"))
         positive("dt", self.dt)
         if isinstance(self.tau, str):
-            raise InputError(
-                f"tau must be a number of seconds; got {self.tau!r}. With process noise it is not "
-                "fitted: it can trade places with a recurrent time constant"
-            )
-        if positive("tau", self.tau) <= self.dt / 2:
+            choice("tau", self.tau, ("fit",))
+            if not known:
+                raise InputError(
+                    "tau must be a number of seconds unless inputs are known; got 'fit'. Any k_m "
+                    "is that of some input, and k_u shows only (1-a) + a vu"
+                )
+        elif positive("tau", self.tau) <= self.dt / 2:
             raise InputError(f"tau must exceed half a bin; got tau {self.tau}, dt {self.dt}")
         positive("tol", self.tol)
-        for name in ("max_iter", "bootstrap_iter"):
+        non_negative("smoothness", self.smoothness)
+        for name in ("max_iter", "bootstrap_iter", "n_starts"):
             positive_int(name, getattr(self, name))
         positive_int("n_bootstrap", self.n_bootstrap, minimum=0)
 
-    def _read(self, activity: npt.ArrayLike, inputs: npt.ArrayLike) -> tuple[Array, Array]:
-        """Return activity and known regressors, checked."""
-        y = as_float_array("activity", activity, ndim=3, finite=False)
-        x = as_float_array("inputs", inputs, ndim=3, finite=False)
-        check_leading_axes("inputs", x, y, "n_in")
-        if np.isnan(y).all(axis=(1, 2)).any():
-            raise InputError("activity: some trials have no value at all; drop them")
-        used = np.arange(y.shape[1]) < Activity.from_array(y).lengths[:, None]
-        if not np.isfinite(x[used]).all():
-            raise InputError("inputs must be finite up to the last bin of each trial with activity")
-        return y, self._regressors(np.where(used[:, :, None], x, 0.0))
+    def _design(
+        self, y: Array, inputs: Any, labels: Labels, n_in: int | None = None
+    ) -> tuple[Activity, Design]:
+        """Return activity and where its regressors come from, checked."""
+        data = Activity.from_array(y)
+        known = None if isinstance(inputs, str) else read_inputs(inputs, y, data.lengths, n_in)
+        used = np.zeros(labels.count, dtype=np.int64)
+        np.maximum.at(used, labels.index, data.lengths)
+        return data, Design(
+            known,
+            labels.index,
+            used,
+            y.shape[1],
+            bool(self.offset),
+            float(self.smoothness),
+            self.tau == "fit",
+        )
 
-    def _regressors(self, x: Array) -> Array:
-        """Return (1, k_m)."""
-        k_m = filtered_inputs(x, self.dt / self.tau)
-        return np.concatenate([np.ones((*x.shape[:2], int(self.offset))), k_m], axis=2)
+    def _leaks(self, time: int) -> list[float]:
+        """Return the values of a = dt/tau to start from."""
+        if not isinstance(self.tau, str):
+            return [self.dt / self.tau]
+        return [float(a) for a in np.geomspace(0.7, min(2 / time, 0.5), 4)]
 
     def fit(
-        self, activity: npt.ArrayLike, inputs: npt.ArrayLike, readout: npt.ArrayLike | None = None
+        self,
+        activity: npt.ArrayLike,
+        inputs: npt.ArrayLike | str | None = None,
+        readout: npt.ArrayLike | None = None,
+        outputs: npt.ArrayLike | None = None,
+        *,
+        conditions: npt.ArrayLike | None = None,
+        n_in: int = 1,
     ) -> StochasticLowRankRNN:
         """Fit the network.
 
         Parameters
         ----------
         activity : array_like, shape (trials, time, neurons)
-            Activity; NaN where missing, and after the end of a short trial.
-        inputs : array_like, shape (trials, time, n_in)
-            Inputs; NaN allowed after the end of a trial.
+            Activity; NaN where missing, and after the end of a short trial. Or a list of arrays
+            (time, neurons).
+        inputs : array_like, shape (trials, time, n_in), or None or "estimate"
+            Inputs, NaN allowed after the end of a trial; None for none; "estimate" for one unknown
+            time course a condition.
         readout : array_like, shape (neurons, n_out), optional
             The readout Z, y = Z^T activity / N; gives zm, zu and zz.
+        outputs : array_like, shape (trials, time, n_out), optional
+            Recorded outputs; give zm and zu where there is no readout.
+        conditions : array_like, shape (trials,), optional
+            A label a trial; None for one condition.
+        n_in : int
+            Number of inputs to estimate.
 
         Returns
         -------
@@ -195,23 +262,37 @@ class StochasticLowRankRNN(BaseEstimator):
         InputError
             Settings, shapes or data that cannot be used.
         """
-        self._settings()
-        y, f = self._read(activity, inputs)
+        estimate = isinstance(inputs, str)
+        if estimate:
+            choice("inputs", inputs, ("estimate",))
+        self._settings(known=inputs is not None and not estimate)
+        bins = lengths(activity)
+        y = read_activity(activity)
         check_activity(y)
-        if self.rank >= y.shape[2]:
-            raise InputError(f"rank must be below the number of neurons; got {self.rank}")
-        z = None
-        if readout is not None:
-            z = as_float_array("readout", readout, shape=(y.shape[2], None))
-        self.n_in_ = f.shape[2] - int(self.offset)
+        labels = Labels.of(conditions, len(y))
+        data, design = self._design(y, padded("inputs", inputs, bins), labels)
+        if estimate:
+            labels.enough_trials()
+        n_in = positive_int("n_in", n_in) if estimate else design.n_in
+        if self.rank + (n_in if estimate else 0) >= y.shape[2]:
+            raise InputError(
+                f"rank and estimated inputs must be fewer than the neurons ({y.shape[2]}); got "
+                f"rank {self.rank}, n_in {n_in if estimate else 0}"
+            )
+        outside = self._outside(y, readout, padded("outputs", outputs, bins), labels)
+        self.n_in_, self.conditions_ = n_in, labels.known
+        self._mode = "estimate" if estimate else ("known" if n_in else "none")
+        self._labels, self.n_time_ = labels, y.shape[1]
         self.activity_mean_ = np.nanmean(y, axis=(0, 1))
         # Centred, so that sums of squares lose no digits to large means.
         centre = self.activity_mean_ if self.offset else np.zeros(y.shape[2])
         data = Activity.from_array(y - centre)
-        condition = np.zeros(len(y), dtype=np.int64)
-        sums = Sums.of(data, f, np.ones(len(y)))
-        p = start_parameters(data, f, self.n_in_, condition, self.rank, self.dt / self.tau, sums)
-        p, at, course, self.converged_ = climb(p, data, f, condition, sums, self.max_iter, self.tol)
+        p = best_start(
+            data, design, n_in, self.rank, self._leaks(y.shape[1]), self.n_starts, self.seed,
+            self.tol,
+        )  # fmt: skip
+        weights = np.ones(len(y))
+        point, course, self.converged_ = climb(p, data, design, weights, self.max_iter, self.tol)
         if not self.converged_:
             warnings.warn(
                 f"EM did not converge in {self.max_iter} steps (the last raised the log "
@@ -221,152 +302,178 @@ class StochasticLowRankRNN(BaseEstimator):
                 stacklevel=2,
             )
         self.log_likelihoods_ = np.array(course)
-        self.log_likelihood_, self.n_iter_ = course[-1], len(course) - 1
-        error = loading_error(p, data, f, at, sums)
-        best, q = canonical(self._raw(p, error, z, None))
-        draws = self._bootstrap(p, error, data, f, condition, z)
-        self._keep(best, draws, p.in_gauge(q), centre, z, len(y))
+        self.log_likelihood_, self.n_iter_ = point.at.log_likelihood, len(course) - 1
+        best = report_of(point, data, design, outside)
+        draws = replicates(
+            best, point, data, design, outside, self.neurons == "sample", self.n_bootstrap,
+            self.bootstrap_iter, max(self.tol, 1e-2), self.seed,
+        )  # fmt: skip
+        self._keep(best, draws, design, outside, centre, len(y))
         return self
 
-    def _raw(
-        self, p: Parameters, error: Array, z: Array | None, pick: npt.NDArray[np.int64] | None
-    ) -> Raw:
-        """Return the overlaps of parameters; pick: the neurons that the moments are taken of."""
-        loadings = np.concatenate([p.base[:, int(self.offset) :], p.u], axis=1)
-        chosen = loadings if pick is None else loadings[pick]
-        bb = positive_part(chosen.T @ chosen / len(chosen) - error)
-        a = self.dt / self.tau
-        zb, zz = np.full((1, len(bb)), np.nan), np.full((1, 1), np.nan)
-        if z is not None:
-            zb, zz = z.T @ loadings / len(z), z.T @ z / len(z)
-        vu = (p.step - (1 - a) * np.eye(self.rank)) / a
-        return Raw(p.drive / a, vu, bb, zb, zz, (float(self.tau), 0.0))
-
-    def _bootstrap(
-        self,
-        p: Parameters,
-        error: Array,
-        data: Activity,
-        f: Array,
-        condition: npt.NDArray[np.int64],
-        z: Array | None,
-    ) -> list[Raw]:
-        """Refit resampled trials from the fit, and resample neurons for their moments."""
-        rng = np.random.default_rng(self.seed)
-        trials, neurons = data.y.shape[0], data.y.shape[2]
-        draws = []
-        for _ in range(self.n_bootstrap):
-            weights = rng.multinomial(trials, np.full(trials, 1 / trials)).astype(float)
-            pick = None
-            if self.neurons == "sample":
-                pick = np.asarray(rng.integers(neurons, size=neurons))
-            sums = Sums.of(data, f, weights)
-            if sums.counts.min() <= f.shape[2] + self.rank:
-                continue  # a neuron hardly recorded in these trials
-            again, at, _, _ = climb(
-                p, data, f, condition, sums, self.bootstrap_iter, max(self.tol, 1e-2)
-            )
-            # The loadings now hold the error of the fit and that of the replicate.
-            twice = error + loading_error(again, data, f, at, sums)
-            draws.append(canonical(self._raw(again, twice, z, pick))[0])
-        return draws
+    def _outside(self, y: Array, readout: Any, outputs: Any, labels: Labels) -> Outside:
+        """Check readout and outputs."""
+        z = values = None
+        if readout is not None:
+            z = as_float_array("readout", readout, shape=(y.shape[2], None))
+        if outputs is not None:
+            values = as_float_array("outputs", outputs, ndim=3, finite=False)
+            check_leading_axes("outputs", values, y, "n_out")
+            if not np.isfinite(values).any():
+                raise InputError("outputs have no value at all; leave them out")
+        return Outside(float(self.dt), z, values, labels.names)
 
     def _keep(
         self,
-        best: Raw,
-        draws: list[Raw],
-        p: Parameters,
+        best: Report,
+        draws: list[Report],
+        design: Design,
+        outside: Outside,
         centre: Array,
-        z: Array | None,
         trials: int,
     ) -> None:
         """Set the fitted attributes."""
-        overlaps = named(best)
-        self.overlaps_ = pd.Series(overlaps, name="overlap")
+        p, z, raw = best.p, outside.readout, best.raw
+        self.overlaps_ = pd.Series(named(raw), name="overlap")
         self.unseen_ = pd.Series(
-            unseen_reasons(self.n_in_, self.rank, len(best.zb), False, z is not None),
+            reasons(raw, self.n_in_, outside.outputs is not None, z is not None),
             name="reason",
             dtype=object,
         )
-        degrees = trials - 1
+        degrees = trials - len(design.used)
         if self.neurons == "sample":
             degrees = min(degrees, len(centre) - 1)
-        self.intervals_ = interval_table(overlaps, [named(r) for r in draws], 0.95, degrees)
-        self.gauge_invariants_ = interval_table(
-            invariants(best), [invariants(r) for r in draws], 0.95, degrees
+        self.intervals_, self.gauge_invariants_, self.state_intervals_ = tables(
+            best, draws, degrees
         )
-        lead = int(self.offset)
+        lead = design.lead
         self._parameters, self._centre = p, centre
         self.m_, self.u_, self.z_ = p.base[:, lead:], p.u, z
         self.offset_ = centre + p.base[:, 0] if lead else np.zeros(len(p.u))
         self.noise_variance_, self.process_noise_ = p.variance, p.noise
-        self.initial_ = (p.start[0], p.start_noise)
-        self.vm_, self.vu_, self.bb_ = best.vm, best.vu, best.bb
-        self.tau_ = float(self.tau)
+        self.initial_ = (p.start[0] if self.conditions_ is None else p.start, p.start_noise)
+        self.vm_, self.vu_, self.bb_ = raw.vm[:, : self.n_in_], raw.vu, raw.bb
+        self.tau_ = float(raw.times[0])
+        self.inputs_ = self.inputs_sd_ = None
+        if self._mode == "estimate":
+            used = (np.arange(self.n_time_) < design.used[:, None])[:, :, None]
+            self.inputs_ = np.where(used, p.inputs, np.nan)
+            self.inputs_sd_ = np.full(p.inputs.shape, np.nan)
+            if len(draws) > 1:
+                spread = np.std([d.p.inputs for d in draws], axis=0, ddof=1)
+                self.inputs_sd_ = np.where(used, spread, np.nan)
 
-    def _posterior(self, y: Array, f: Array, p: Parameters, centre: Array) -> Posterior:
-        """Smooth activity with some parameters."""
-        data = Activity.from_array(y - centre)
-        condition = np.zeros(len(y), dtype=np.int64)
-        return posterior(p, data, f, condition, Sums.of(data, f, np.ones(len(y))))
-
-    def _new(self, activity: npt.ArrayLike, inputs: npt.ArrayLike) -> tuple[Array, Array]:
+    def _new(
+        self, activity: npt.ArrayLike, inputs: npt.ArrayLike | None, conditions: Any
+    ) -> tuple[Array, Activity, Design]:
         """Check new data against those of the fit."""
         check_is_fitted(self, "overlaps_")
-        y, f = self._read(activity, inputs)
-        if y.shape[2] != len(self.offset_) or f.shape[2] != self._parameters.base.shape[1]:
+        bins = lengths(activity)
+        y = read_activity(activity)
+        if y.shape[2] != len(self.offset_):
             raise InputError(
-                f"activity and inputs must have the {len(self.offset_)} neurons and {self.n_in_} "
-                f"inputs of fit; got {y.shape} and {f.shape[2] - int(self.offset)} inputs"
+                f"activity must have the {len(self.offset_)} neurons of fit; got {y.shape[2]}"
             )
-        return y, f
+        labels = self._labels.again(conditions, len(y))
+        given = "estimate" if self._mode == "estimate" else padded("inputs", inputs, bins)
+        if self._mode != "known" and inputs is not None and not isinstance(inputs, str):
+            raise InputError("inputs were not given to fit; leave them out")
+        data, design = self._design(y - self._centre, given, labels, self.n_in_)
+        if self._mode == "estimate" and data.lengths.max() > self.n_time_:
+            raise InputError(
+                f"inputs are known for the {self.n_time_} bins of fit; activity has "
+                f"{data.lengths.max()}"
+            )
+        return y, data, design
 
-    def smooth(self, activity: npt.ArrayLike, inputs: npt.ArrayLike) -> Smoothed:
+    def _point(self, data: Activity, design: Design) -> Point:
+        """Smooth activity with the fitted parameters."""
+        return evaluate(self._parameters, data, design, np.ones(len(data.y)))
+
+    def smooth(
+        self,
+        activity: npt.ArrayLike,
+        inputs: npt.ArrayLike | None = None,
+        *,
+        conditions: npt.ArrayLike | None = None,
+    ) -> Smoothed:
         """Return the posterior of k_u given all activity of a trial.
 
         Parameters
         ----------
-        activity, inputs : array_like
-            As in `fit`.
+        activity, inputs, conditions : array_like
+            As in `fit`; inputs only where they were known there.
 
         Returns
         -------
         Smoothed
             Mean, covariance (zero after the end of a trial) and log likelihood.
         """
-        y, f = self._new(activity, inputs)
-        at = self._posterior(y, f, self._parameters, self._centre)
-        covariance = at.covariance[Activity.from_array(y).pattern]
-        return Smoothed(at.mean, covariance, at.log_likelihood)
+        _, data, design = self._new(activity, inputs, conditions)
+        at = self._point(data, design).at
+        return Smoothed(at.mean, at.covariance[data.pattern], at.log_likelihood)
 
-    def predict(self, inputs: npt.ArrayLike) -> Array:
-        """Predict mean activity from inputs alone, shape (trials, time, neurons)."""
+    def predict(
+        self, inputs: npt.ArrayLike | None = None, *, conditions: npt.ArrayLike | None = None
+    ) -> Array:
+        """Predict mean activity from inputs and conditions, shape (trials, time, neurons).
+
+        Parameters
+        ----------
+        inputs : array_like, shape (trials, time, n_in), optional
+            Inputs, where they were known to fit.
+        conditions : array_like, shape (trials,), optional
+            Labels, where they were given to fit. Without inputs and labels one trial is predicted.
+
+        Returns
+        -------
+        ndarray
+            Mean over the noise. After the last bin of a condition its estimated input is zero.
+        """
         check_is_fitted(self, "overlaps_")
-        x = as_float_array("inputs", inputs, shape=(None, None, self.n_in_))
-        f, p = self._regressors(x), self._parameters
-        state = np.broadcast_to(p.start[0], (len(x), self.rank))
-        k = np.zeros((*x.shape[:2], self.rank))
-        for t in range(x.shape[1]):
+        trials, time = (1 if conditions is None else len(np.asarray(conditions))), self.n_time_
+        x = None
+        if self._mode == "known":
+            x = as_float_array("inputs", inputs, shape=(None, None, self.n_in_))
+            trials, time = x.shape[:2]
+        elif inputs is not None:
+            raise InputError("inputs were not given to fit; leave them out")
+        elif self._mode == "none":
+            x = np.zeros((trials, time, 0))
+        labels = self._labels.again(conditions, trials)
+        used = np.full(labels.count, time)
+        return self._mean(Design(x, labels.index, used, time, bool(self.offset)))
+
+    def _mean(self, design: Design) -> Array:
+        """Return mean activity, without noise."""
+        p = self._parameters
+        f = design.regressors(p.inputs, p.leak)
+        state = p.start[design.condition]
+        k = np.zeros((*f.shape[:2], self.rank))
+        for t in range(f.shape[1]):
             k[:, t] = state
-            state = state @ p.step.T + f[:, t, int(self.offset) :] @ p.drive.T
+            state = state @ p.step.T + f[:, t, design.lead :] @ p.drive.T
         return np.asarray(f @ p.base.T + k @ p.u.T + self._centre)
 
     def score(
         self,
         activity: npt.ArrayLike,
-        inputs: npt.ArrayLike,
+        inputs: npt.ArrayLike | None = None,
         metric: str = "r2",
         held_out: npt.ArrayLike | None = None,
+        *,
+        conditions: npt.ArrayLike | None = None,
     ) -> float:
         """Score held-out trials.
 
         Parameters
         ----------
-        activity, inputs : array_like
-            As in `fit`.
+        activity, inputs, conditions : array_like
+            As in `smooth`.
         metric : {"r2", "co-smoothing", "log-likelihood"}
-            R2 about the training means, predicted from inputs alone or, for ``held_out`` neurons,
-            from the other neurons through the smoother; or nats per observed value.
+            R2 about the training means, predicted from inputs and conditions alone or, for
+            ``held_out`` neurons, from the other neurons through the smoother; or nats per observed
+            value.
         held_out : array_like of int, optional
             Neurons to predict, for co-smoothing.
 
@@ -376,27 +483,17 @@ class StochasticLowRankRNN(BaseEstimator):
             Score.
         """
         choice("metric", metric, ("r2", "co-smoothing", "log-likelihood"))
-        y, f = self._new(activity, inputs)
+        y, data, design = self._new(activity, inputs, conditions)
         p, out = self._parameters, np.arange(y.shape[2])
         if metric == "log-likelihood":
-            at = self._posterior(y, f, p, self._centre)
-            return at.log_likelihood / float((~np.isnan(y)).sum())
+            return self._point(data, design).at.log_likelihood / float((~np.isnan(y)).sum())
         if metric == "co-smoothing":
-            if held_out is None:
-                raise InputError("metric='co-smoothing' needs held_out, indices of neurons")
-            given = np.asarray(held_out)
-            if given.dtype.kind not in "iu" or not np.isin(given, out).all() or not given.size:
-                raise InputError(f"held_out must be indices below {len(out)}; got {held_out!r}")
-            out = np.unique(given)
-            if len(out) == y.shape[2]:
-                raise InputError("held_out must leave some neurons to predict from")
-            hidden = y.copy()
+            out = neurons_to_predict(held_out, y.shape[2])
+            hidden = y - self._centre
             hidden[:, :, out] = np.nan
-            at = self._posterior(hidden, f, p, self._centre)
-            guess = f @ p.base.T + at.mean @ p.u.T + self._centre
+            point = self._point(Activity.from_array(hidden), design)
+            guess = point.f @ p.base.T + point.at.mean @ p.u.T + self._centre
         else:
-            used = np.arange(y.shape[1]) < Activity.from_array(y).lengths[:, None]
-            x = np.asarray(inputs, dtype=float)
-            guess = self.predict(np.where(used[:, :, None], x, 0.0))
+            guess = self._mean(design)
         error = np.nansum((y - guess)[:, :, out] ** 2)
         return float(1 - error / np.nansum((y - self.activity_mean_)[:, :, out] ** 2))

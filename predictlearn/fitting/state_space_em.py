@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
-from predictlearn.fitting.state_space_model import Activity, Parameters, Posterior, Sums, posterior
+from predictlearn.fitting.state_space_model import Activity, Parameters, Posterior, Sums
 
-__all__ = ["climb", "loading_error", "maximise", "start_parameters"]
+__all__ = ["loading_error", "maximise", "start_parameters"]
 
 Array = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
@@ -20,9 +22,19 @@ def _floored(covariance: Array, scale: float) -> Array:
 
 
 def start_parameters(
-    data: Activity, f: Array, n_in: int, condition: Whole, rank: int, a: float, sums: Sums
+    data: Activity,
+    f: Array,
+    n_in: int,
+    condition: Whole,
+    rank: int,
+    a: float,
+    sums: Sums,
+    rng: np.random.Generator | None = None,
 ) -> Parameters:
-    """Start from the principal components of what the inputs alone leave over."""
+    """Start from the principal components of what the inputs alone leave over.
+
+    With rng, from a random mixture of twice as many as the rank.
+    """
     neurons, n_lead = data.y.shape[2], f.shape[2]
     gram = sums.ff + 1e-9 * np.eye(n_lead) * np.trace(sums.ff, axis1=1, axis2=2).max()
     base = np.linalg.solve(np.broadcast_to(gram, (neurons, n_lead, n_lead)), sums.yf[:, :, None])
@@ -31,7 +43,10 @@ def start_parameters(
     rest = (data.y - f @ base.T) * there
     flat = rest.reshape(-1, neurons)
     values, vectors = np.linalg.eigh(flat.T @ flat / max(float(data.bins.sum()), 1.0))
-    u = vectors[:, -rank:] * np.sqrt(neurons)
+    width = rank if rng is None else min(2 * rank, neurons)
+    mix = np.eye(rank) if rng is None else np.linalg.qr(rng.normal(size=(width, rank)))[0]
+    u = vectors[:, -width:] @ mix * np.sqrt(neurons)
+    power = (mix.T * values[-width:]) @ mix / neurons
     state = rest @ u / neurons
     k_m = f[:, :, n_lead - n_in :]
     x = np.concatenate([state, k_m], axis=2)
@@ -42,13 +57,12 @@ def start_parameters(
     slope = np.linalg.solve(gram, before.T @ after).T
     largest = max(np.abs(np.linalg.eigvals(slope[:, :rank])).max() / 0.98, 1.0)
     power_left = (flat**2).sum(axis=0) / sums.counts
-    variance = power_left - (u**2) @ values[-rank:] / neurons
+    variance = power_left - np.einsum("ij,jk,ik->i", u, power, u, optimize=True)
     variance = np.maximum(variance, 0.1 * power_left + 1e-12)
-    power = np.diag(values[-rank:]) / neurons
     start = np.zeros((int(condition.max()) + 1, rank))
     return Parameters(
         base, u, variance, slope[:, :rank] / largest, slope[:, rank:],
-        _floored(a * power, float(power.max())), start, _floored(power, float(power.max())),
+        _floored(a * power, float(power.max())), start, _floored(power, float(power.max())), a,
     )  # fmt: skip
 
 
@@ -57,7 +71,8 @@ def _joint(data: Activity, f: Array, at: Posterior, sums: Sums) -> tuple[Array, 
     neurons, n_lead, rank = data.y.shape[2], f.shape[2], at.mean.shape[2]
     s, w = at.mean, sums.weights[:, None, None]
     shape = s.shape[:2]
-    sums_fs = data.total((w[..., None] * f[:, :, :, None] * s[:, :, None]).reshape(*shape, -1))
+    both = w[..., None] * f[:, :, :, None] * s[:, :, None]
+    sums_fs = data.total(both.reshape(*shape, n_lead * rank))
     outer = s[:, :, :, None] * s[:, :, None] + at.covariance[data.pattern]
     sums_ss = data.total((w[..., None] * outer).reshape(*shape, -1))
     n = len(sums_fs)
@@ -102,37 +117,17 @@ def maximise(
     off = at.mean[:, 0] - start[condition]
     first = (sums.weights[:, None] * off).T @ off
     first += np.einsum("k,kij->ij", sums.weights, spread[:, 0])
-    return Parameters(
-        loadings[:, :n_lead], loadings[:, n_lead:], variance, slope[:, :rank], slope[:, rank:],
-        noise, start, _floored(first / sums.weights.sum(), scale),
-    )  # fmt: skip
-
-
-def climb(
-    p: Parameters,
-    data: Activity,
-    f: Array,
-    condition: Whole,
-    sums: Sums,
-    max_iter: int,
-    tol: float,
-) -> tuple[Parameters, Posterior, list[float], bool]:
-    """Alternate expectation and maximisation until the log likelihood rises by less than tol.
-
-    Returns
-    -------
-    tuple
-        Parameters, their posterior, the log likelihood after each step, whether it converged.
-    """
-    at = posterior(p, data, f, condition, sums)
-    course = [at.log_likelihood]
-    for _ in range(max_iter):
-        p = maximise(p, data, f, condition, at, sums)
-        at = posterior(p, data, f, condition, sums)
-        course.append(at.log_likelihood)
-        if course[-1] - course[-2] < tol:
-            return p, at, course, True
-    return p, at, course, False
+    return replace(
+        old,
+        base=loadings[:, :n_lead],
+        u=loadings[:, n_lead:],
+        variance=variance,
+        step=slope[:, :rank],
+        drive=slope[:, rank:],
+        noise=noise,
+        start=start,
+        start_noise=_floored(first / sums.weights.sum(), scale),
+    )
 
 
 def loading_error(p: Parameters, data: Activity, f: Array, at: Posterior, sums: Sums) -> Array:

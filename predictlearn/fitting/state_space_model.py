@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,10 @@ class Parameters:
         Mean of the first bin.
     start_noise : ndarray, shape (rank, rank)
         P0.
+    leak : float
+        a = dt/tau.
+    inputs : ndarray, shape (conditions, time, n_in)
+        Inputs, where they are estimated; else empty.
     """
 
     base: Array
@@ -52,6 +56,8 @@ class Parameters:
     noise: Array
     start: Array
     start_noise: Array
+    leak: float = 1.0
+    inputs: Array = field(default_factory=lambda: np.zeros((0, 0, 0)))
 
     @property
     def rank(self) -> int:
@@ -61,15 +67,14 @@ class Parameters:
     def in_gauge(self, q: Array) -> Parameters:
         """Return the parameters after U -> U Q, s -> Q^-1 s."""
         back = np.linalg.inv(q)
-        return Parameters(
-            self.base,
-            self.u @ q,
-            self.variance,
-            back @ self.step @ q,
-            back @ self.drive,
-            back @ self.noise @ back.T,
-            self.start @ back.T,
-            back @ self.start_noise @ back.T,
+        return replace(
+            self,
+            u=self.u @ q,
+            step=back @ self.step @ q,
+            drive=back @ self.drive,
+            noise=back @ self.noise @ back.T,
+            start=self.start @ back.T,
+            start_noise=back @ self.start_noise @ back.T,
         )
 
 
@@ -132,7 +137,7 @@ class Activity:
 
     def total(self, values: Array) -> Array:
         """Sum values (trials, time, q) over the bins with a value, shape (neurons or 1, q)."""
-        flat = values.reshape(-1, values.shape[2])
+        flat = values.reshape(values.shape[0] * values.shape[1], values.shape[2])
         if self.seen is None:
             return (self.bins.reshape(1, -1) @ flat).reshape(1, -1)
         return self.seen.reshape(-1, self.seen.shape[2]).T @ flat
@@ -172,8 +177,8 @@ class Sums:
             weights,
             np.broadcast_to(counts[:, 0], (n_neurons,)),
             np.einsum("k,kti,kti->i", weights, data.y, data.y, optimize=True),
-            y.T @ weighted.reshape(-1, n_lead),
-            data.total(outer).reshape(-1, n_lead, n_lead),
+            y.T @ weighted.reshape(len(y), n_lead),
+            data.total(outer).reshape(len(counts), n_lead, n_lead),
         )
 
 
