@@ -1,7 +1,8 @@
 """Fit block 2 of the BCI learning session piece by piece, and predict its last third.
 
-Prints the tables of bci_learning.md and draws its figures: ``python docs/bci_learning.py``. The
-session is found where `predictlearn datasets where` says.
+Prints the tables of bci_learning.md and draws its figures: ``python docs/bci_learning.py``. With
+the word ``shuffles`` it runs the tests of the rule on shuffled trials instead. The session is found
+where `predictlearn datasets where` says.
 """
 
 from __future__ import annotations
@@ -13,7 +14,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from bci_learning_data import KNOWN_SD, READOUT, SEEN, acted, cut, prepare, shuffled
+from bci_learning_data import (
+    KNOWN_SD,
+    READOUT,
+    SEEN,
+    acted,
+    cut,
+    prepare,
+    shuffled,
+    shuffled_order,
+)
 from bci_learning_forecasts import BASELINES, against, scored
 from joblib import Parallel, delayed
 from scipy import stats
@@ -216,6 +226,22 @@ def draw_behaviour(pieces, forecasts, n_train):
     return png(figure)
 
 
+def calibrate(n=12):
+    """Run the tests of the rule where nothing was learned; a sound p value is then uniform."""
+    study = prepare()
+    n_train = 2 * N_PIECES // 3
+    n_trials = sum(map(len, np.array_split(study.trials, N_PIECES)[:n_train]))
+    rows = []
+    for k in range(n):
+        pieces = cut(study, n_train, order=shuffled_order(study, n_trials, (21, k)))
+        data, errors = sessions_of(study, pieces)
+        rows.append(summary(learn_fit(study, data, pieces, list(errors))))
+        sys.stdout.write(f"{k} {rows[-1]}\n")
+        sys.stdout.flush()
+    found = pd.DataFrame(rows)
+    say("tests of the rule on shuffled trials", found.drop(columns="unidentified"))
+
+
 def main():
     """Run everything."""
     began = time.time()
@@ -224,6 +250,7 @@ def main():
     n_train = 2 * N_PIECES // 3
     table = changes(study, pieces)
     say("overlaps: change over block 2", table)
+    say("median error of the overlaps of a piece", pieces.sds.median().to_frame().T)
     say("behaviour by piece", pieces.behaviour)
     say("its errors", pieces.behaviour_sds)
 
@@ -309,4 +336,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    calibrate() if "shuffles" in sys.argv else main()

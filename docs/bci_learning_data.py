@@ -155,14 +155,19 @@ def refitted(study, chosen, seed):
     return fit_piece(study, rng.choice(chosen, len(chosen)), n_starts=2).overlaps_[SEEN].to_numpy()
 
 
-def shuffled(study, n_pieces, seed):
-    """Cut block 2 with its trials shuffled within targets, so that no learning is left."""
+def shuffled_order(study, n_trials, seed):
+    """Return the first trials of block 2, shuffled within targets: no learning is left."""
     rng = np.random.default_rng(seed)
-    order = study.trials.copy()
+    order = study.trials[:n_trials].copy()
     for angle in study.angles:
-        own = np.flatnonzero(study.targets == angle)
+        own = np.flatnonzero(study.targets[:n_trials] == angle)
         order[own] = rng.permutation(own)
-    parts = np.array_split(order, n_pieces)
+    return order
+
+
+def shuffled(study, n_pieces, seed):
+    """Return the overlaps of pieces of block 2 with its trials shuffled within targets."""
+    parts = np.array_split(shuffled_order(study, len(study.trials), seed), n_pieces)
     return np.array([fit_piece(study, p, n_starts=2).overlaps_[SEEN].to_numpy() for p in parts])
 
 
@@ -216,9 +221,11 @@ def behaviour(study, chosen, seed=0, n_bootstrap=400):
     return value, pd.Series(sd, index=names)
 
 
-def cut(study, n_pieces, n_bootstrap=150, n_jobs=2):
-    """Cut block 2 into pieces of equal length, fit and measure each."""
-    members = np.array_split(study.trials, n_pieces)
+def cut(study, n_pieces, n_bootstrap=150, n_jobs=2, order=None):
+    """Cut block 2, or trials in another order, into equal pieces; fit and measure each."""
+    order = study.trials if order is None else order
+    members = np.array_split(order, n_pieces)
+    middle = [round(float(part.mean())) for part in np.array_split(np.arange(len(order)), n_pieces)]
     values = np.array([fit_piece(study, chosen).overlaps_[SEEN] for chosen in members])
     draws = Parallel(n_jobs=n_jobs)(
         delayed(refitted)(study, chosen, (k, b))
@@ -235,7 +242,7 @@ def cut(study, n_pieces, n_bootstrap=150, n_jobs=2):
         values=pd.DataFrame(values, columns=SEEN),
         sds=pd.DataFrame(sds, columns=SEEN),
         covariances=covariances,
-        middle=np.array([round(float(chosen.mean())) for chosen in members]),
+        middle=np.array(middle),
         behaviour=pd.DataFrame([a[0] for a in acts]),
         behaviour_sds=pd.DataFrame([a[1] for a in acts]),
         members=members,
