@@ -11,6 +11,7 @@ from predictlearn.fitting.fixed_points import FixedPoint, fitted_fixed_points, f
 from predictlearn.fitting.learning_fit import LearningFit
 from predictlearn.fitting.learning_forecast import Forecast
 from predictlearn.fitting.learning_goodness import GoodnessOfFit
+from predictlearn.fitting.learning_recordings import simulate_learning
 from predictlearn.fitting.learning_simulation import simulate_sessions
 from predictlearn.fitting.loading_shape import LoadingShape, loading_shape
 from predictlearn.fitting.low_rank_rnn import LowRankRNN
@@ -40,6 +41,7 @@ __all__ = [
     "loading_shape",
     "mask_silent",
     "select_rank",
+    "simulate_learning",
     "simulate_sessions",
     "trial_folds",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from predictlearn.theory.names import pathway_slices, recordable_names, table_pa
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Task
 
-__all__ = ["simulate_sessions"]
+__all__ = ["network_course", "simulate_sessions"]
 
 Array = npt.NDArray[np.float64]
 
@@ -145,28 +145,75 @@ def _course(
             s[span, span] = part @ part.T / recorded
         return s
 
-    state: Overlaps | Loadings = start
     if n_neurons is not None:
-        state = start.loadings(positive_int("n_neurons", n_neurons), seed=seed)
+        loadings = start.loadings(positive_int("n_neurons", n_neurons), seed=seed)
+        kept, losses = network_course(
+            loadings, tasks, when, rule, nonlinearity, tau, seed, measured
+        )
+        return np.array(kept), losses
     matrices = np.empty((len(when), start.dim, start.dim))
     losses = np.empty(len(when))
+    for task, rows, inside in phases(tasks, when):
+        every = int(np.gcd.reduce(inside))
+        t = learn(start, task, rule, int(inside[-1]), nonlinearity, tau, seed, every)
+        matrices[rows], losses[rows], start = t.array[inside // every], t.losses[inside], t.final
+    return matrices, losses
+
+
+def phases(
+    tasks: Sequence[Task], when: npt.NDArray[np.intp]
+) -> Iterator[tuple[Task, slice, npt.NDArray[np.intp]]]:
+    """Yield each run of one task: the task, its sessions, and their epochs within the run.
+
+    The session between two tasks belongs to both; the later run overwrites what it shows.
+    """
     k = 0
     while k < len(tasks):
         last = k
         while last + 1 < len(tasks) and tasks[last + 1] == tasks[k]:
             last += 1
-        inside = when[k : last + 2] - when[k]
-        every = int(np.gcd.reduce(inside))
-        if isinstance(state, Overlaps):
-            t = learn(state, tasks[k], rule, int(inside[-1]), nonlinearity, tau, seed, every)
-            kept, loss, state = t.array, t.losses, t.final
-        else:
-            course = follow(
-                state, tasks[k], rule, int(inside[-1]), nonlinearity, tau, seed, every, None,
-                measured,
-            )  # fmt: skip
-            kept, loss, state = course.kept, course.losses, course.loadings
-        matrices[k : last + 2] = kept[inside // every]
-        losses[k : last + 2] = loss[inside]
+        rows = slice(k, last + 2)
+        yield tasks[k], rows, when[rows] - when[k]
         k = last + 1
-    return matrices, losses
+
+
+def network_course(
+    state: Loadings,
+    tasks: Sequence[Task],
+    when: npt.NDArray[np.intp],
+    rule: Any,
+    nonlinearity: str,
+    tau: float,
+    seed: int,
+    measured: Callable[[Array], Array],
+) -> tuple[list[Array], Array]:
+    """Train a network of N neurons through all sessions.
+
+    Parameters
+    ----------
+    state : Loadings
+        The network before learning.
+    tasks, when
+        What is learned, and the epochs of the sessions.
+    rule, nonlinearity, tau, seed
+        As for `train_network`.
+    measured : callable
+        What a session keeps of the loadings, (D, N).
+
+    Returns
+    -------
+    kept : list of numpy.ndarray
+        What was measured, a session each.
+    losses : numpy.ndarray, (sessions,)
+        Losses.
+    """
+    kept: list[Array] = [np.empty(0)] * len(when)
+    losses = np.empty(len(when))
+    for task, rows, inside in phases(tasks, when):
+        every = int(np.gcd.reduce(inside))
+        course = follow(
+            state, task, rule, int(inside[-1]), nonlinearity, tau, seed, every, None, measured
+        )
+        kept[rows], losses[rows] = list(course.kept[inside // every]), course.losses[inside]
+        state = course.loadings
+    return kept, losses

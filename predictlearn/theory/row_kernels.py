@@ -18,7 +18,7 @@ _FAST = {"contract", "reassoc", "nsz"}
 
 
 @njit(cache=True)
-def first_rows(n: int) -> int:
+def _first_rows(n: int) -> int:
     """Return how many of n rows the first loop takes: so many that fours are left."""
     return n if n <= 5 else (n % 4 if n % 4 else 4)
 
@@ -48,7 +48,7 @@ def _mix_two(
     weights: np.ndarray, i: int, rows: np.ndarray, n: int, width: np.uintp, out: np.ndarray, o: int
 ) -> None:
     """Fill out[o] and out[o + 1]; see `mix`."""
-    j = first_rows(n)
+    j = _first_rows(n)
     if j == 4:
         w0, w1, w2, w3 = weights[i, 0], weights[i, 1], weights[i, 2], weights[i, 3]
         x0, x1, x2, x3 = weights[i + 1, 0], weights[i + 1, 1], weights[i + 1, 2], weights[i + 1, 3]
@@ -122,7 +122,7 @@ def _mix_one(
     weights: np.ndarray, i: int, rows: np.ndarray, n: int, width: np.uintp, out: np.ndarray, o: int
 ) -> None:
     """Fill out[o]; see `mix`."""
-    j = first_rows(n)
+    j = _first_rows(n)
     if j == 4:
         w0, w1, w2, w3 = weights[i, 0], weights[i, 1], weights[i, 2], weights[i, 3]
         for p in range(width):

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from predictlearn.checks import non_negative, positive_int
 from predictlearn.errors import InputError
 from predictlearn.fitting.learning_sessions import cumulative_epochs, interval_tasks
+from predictlearn.fitting.learning_simulation import network_course
 from predictlearn.network.activity import run_network
-from predictlearn.network.train import follow
 from predictlearn.recordings.recording import Recording
 from predictlearn.recordings.simulation import random_inputs
 from predictlearn.theory.loadings import Loadings
@@ -101,19 +101,7 @@ def simulate_learning(
     given = interval_tasks(tasks, n_sessions - 1)
     state = start.loadings(positive_int("n_neurons", n_neurons), seed=seed)
     where = pathway_slices(*start.sizes)
-    courses = [state.stacked.T]
-    k = 0
-    while k < len(given):
-        last = k
-        while last + 1 < len(given) and given[last + 1] == given[k]:
-            last += 1
-        inside = when[k : last + 2] - when[k]
-        every = int(np.gcd.reduce(inside))
-        course = follow(
-            state, given[k], rule, int(inside[-1]), "linear", tau, seed, every, None, np.copy
-        )
-        courses += list(course.kept[inside[1:] // every])
-        state, k = course.loadings, last + 1
+    courses, _ = network_course(state, given, when, rule, "linear", tau, seed, np.copy)
     rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(8)[7])
     order = rng.permutation(n_neurons)
     recordings, ids = [], []
