@@ -48,6 +48,40 @@ def test_the_error_of_recorded_neurons_is_carried_along_exactly():
     np.testing.assert_allclose(start[:60] @ p, end[:60], atol=1e-9)
 
 
+@pytest.mark.parametrize("gauge", ["given", "canonical"])
+@pytest.mark.parametrize("network", [np.inf, 400.0])
+def test_the_covariance_is_that_of_sampled_neurons(gauge, network):
+    from predictlearn.fitting.learning_model import Model, canonical_matrices
+    from predictlearn.fitting.learning_parameters import Layout
+    from predictlearn.fitting.learning_sampling import shared_root, transports
+    from predictlearn.fitting.learning_sessions import checked_sessions
+
+    true, sessions, task, rule = _sampled_network(0, 60)
+    sessions = sessions[["mm", "mu", "uu", "vm"]].iloc[[0, 4]]
+    data = checked_sessions(sessions, task, [0, 400], 0.01, 1)
+    model = Model(data, Layout(data.sizes, rule, "known"), "linear", 1.0, 0, gauge == "canonical")
+    x, n, draws = model.layout.pack(true.matrix), 200, 4000
+    root = shared_root(model, x, n, network)
+    p, rng = transports(model, x), np.random.default_rng(0)
+    seen = np.empty((draws, data.n))
+    factor = np.linalg.cholesky(true.matrix)
+    for k in range(draws):
+        theta = rng.standard_normal((n, 4)) @ factor.T
+        matrices = np.array([q.T @ true.matrix @ q for q in p])
+        matrices[:, :2, :2] = [(q.T @ theta.T @ theta @ q)[:2, :2] / n for q in p]
+        none = np.zeros((2, 4, 4, 0))
+        if gauge == "canonical":
+            matrices, none = canonical_matrices(matrices, none, true.sizes)
+        seen[k] = model.select(matrices, np.zeros(2), none, np.zeros((2, 0)))[0]
+    found, said = np.cov(seen.T), root @ root.T / (1 - n / network)
+    scale = np.sqrt(np.diag(found)).max() ** 2
+    # Monte Carlo, and for the gauge second order: a tenth of the largest variance
+    np.testing.assert_allclose(said, found, atol=(0.1 if gauge == "given" else 0.15) * scale)
+    assert np.trace(root @ root.T) == pytest.approx(
+        np.trace(found) * (1 - n / network), rel=0.06 if gauge == "given" else 0.12
+    )
+
+
 def test_a_sample_of_neurons_gives_wider_and_better_estimates():
     for seed in range(2):
         true, sessions, task, rule = _sampled_network(seed, 100)
