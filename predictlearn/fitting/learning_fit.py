@@ -8,26 +8,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 
 from predictlearn.checks import positive, positive_int
 from predictlearn.errors import ConvergenceWarning, InputError, choice
-from predictlearn.fitting.learning_bayes import Posterior, checked_counts, sample_posterior
-from predictlearn.fitting.learning_forecast import Forecast, forecast
-from predictlearn.fitting.learning_goodness import GoodnessOfFit, tested
-from predictlearn.fitting.learning_identifiability import draws
-from predictlearn.fitting.learning_intervals import interval_table
-from predictlearn.fitting.learning_likelihood import Fitted, Problem, search
-from predictlearn.fitting.learning_middle import centred, corrected, signed
+from predictlearn.fitting.learning_joint import fit_recorded
+from predictlearn.fitting.learning_likelihood import Fitted, Problem, search, size_of
+from predictlearn.fitting.learning_middle import centred, signed
 from predictlearn.fitting.learning_model import Model
 from predictlearn.fitting.learning_parameters import Layout
-from predictlearn.fitting.learning_profile import profile_ends
+from predictlearn.fitting.learning_results import Learned
 from predictlearn.fitting.learning_sampling import checked_sample, sampled
-from predictlearn.fitting.learning_sessions import LOSS, Sessions, checked_sessions, start_values
+from predictlearn.fitting.learning_sessions import LOSS, Sessions, checked_sessions
+from predictlearn.theory.hermite import loading_names
 from predictlearn.theory.names import nonlinearity_name
-from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.rules import GradientDescent
 
 __all__ = ["LearningFit"]
@@ -35,7 +28,7 @@ __all__ = ["LearningFit"]
 Array = npt.NDArray[np.float64]
 
 
-class LearningFit(BaseEstimator):
+class LearningFit(Learned):
     """All overlaps at the start of learning, and the rates, from sessions along it.
 
     One session shows the overlaps that decide what a network does; how it learns depends on the
@@ -205,7 +198,7 @@ class LearningFit(BaseEstimator):
         model = Model(
             data, layout, self.nonlinearity, self.tau, self.seed, self.gauge == "canonical"
         )
-        problem = Problem(model, self._rotates(data), _scale(data))
+        problem = Problem(model, self._rotates(data), size_of(data))
         best = search(problem, self.n_starts, self.max_iter, self.seed, self.n_jobs)
         if best is None:
             raise InputError(
@@ -215,14 +208,93 @@ class LearningFit(BaseEstimator):
         if n_sample is not None:
             problem, best = sampled(problem, best, n_sample, size, self.max_iter)
         best = centred(problem, signed(problem, best), self.max_iter)
-        if not best.converged:
-            warnings.warn(
-                f"the fit did not converge in {self.max_iter} evaluations; try a larger max_iter, "
-                "more n_starts, or a better first rate in rule",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
+        self._warn(best)
         self._keep(problem, best)
+        return self
+
+    def fit_recordings(
+        self,
+        recordings: Any,
+        tasks: Any,
+        epochs: Any,
+        rule: Any,
+        *,
+        neurons: Any = None,
+        network: int | None = None,
+    ) -> LearningFit:
+        """Fit the start and the rates to the recordings of all sessions at once.
+
+        Parameters
+        ----------
+        recordings : list of Recording
+            One a session, with inputs and outputs; activity in units of the current h (for linear
+            units the rate). NaN marks missing bins: a bin with any is left out.
+        tasks, epochs, rule
+            As for `fit`; without momentum and synaptic noise.
+        neurons : list of array_like, optional
+            Ids of the neurons of every session; the same id is the same neuron, and any may recur
+            in any sessions. Not given: all sessions recorded the same neurons, in one order.
+        network : int, optional
+            Neurons of the network that the recorded ones are a sample of. Not given: very many.
+
+        Returns
+        -------
+        LearningFit
+            Self, with further attributes. maxima_ : DataFrame of the maxima of the likelihood found
+            (estimates, log_likelihood below the highest). sessions_ : DataFrame of the overlaps of
+            each session fitted by itself, in its canonical gauge. loadings_ and loading_sds_ :
+            DataFrames of every neuron's loadings before learning, v and z among them, which no
+            session shows, and their standard deviations.
+
+        Raises
+        ------
+        InputError
+            Arguments that cannot be used.
+
+        Notes
+        -----
+        The likelihood of the raw activity, with the loadings of every neuron integrated out
+        (`predictlearn.fitting.learning_marginal`), so that no session needs a gauge and neurons may
+        recur in part. Linear units, Gaussian noise that is white in time, and loadings that are
+        Gaussian over neurons. ``residuals_`` are how far each session's dynamics and readout would
+        leave the fit, in standard deviations. Where several maxima are within 3 of the highest log
+        likelihood, ``intervals_`` span those of all.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import predictlearn as pl
+        >>> from predictlearn.fitting import simulate_learning
+        >>> true = pl.Overlaps(np.eye(4)).replace(zm=0.1, zu=0.2, vm=0.3, vu=0.2)
+        >>> rule, task = pl.GradientDescent(2e-3), pl.Filter(duration=10.0)
+        >>> recordings, neurons = simulate_learning(
+        ...     true, task, 20, rule, n_sessions=8, n_neurons=100, recorded=40, recurring=20)
+        >>> fit = LearningFit(n_starts=2).fit_recordings(
+        ...     recordings, task, 20, rule, neurons=neurons, network=100)
+        >>> bool(fit.identifiable_.all()), round(fit.start_["vm"], 1)
+        (True, 0.3)
+        """
+        self._check(rule)
+        choice("nonlinearity", self.nonlinearity, ("linear",))
+        choice("gauge", self.gauge, ("given",))
+        if rule.momentum > 0 or rule.synaptic_noise > 0:
+            raise InputError(
+                "rule must be without momentum and synaptic_noise to be fitted to recordings: only "
+                f"then does learning multiply the loadings of all neurons alike; got {rule!r}."
+            )
+        found = fit_recorded(self, recordings, tasks, epochs, rule, neurons, network)
+        problem = found.problem
+        maxima = [signed(problem, f) for f in found.maxima]
+        best = centred(problem, maxima[0], self.max_iter)
+        self._warn(best)
+        self._keep(problem, best)
+        self._keep_maxima(maxima[1:])
+        names = loading_names(problem.model.layout.sizes)
+        index = pd.Index(found.neurons, name="neuron")
+        self.sessions_ = found.table
+        self.loadings_, self.loading_sds_ = (
+            pd.DataFrame(values, index=index, columns=names) for values in problem.loadings(best.x)
+        )
         return self
 
     # -- behind fit ---------------------------------------------------------------------------
@@ -249,244 +321,17 @@ class LearningFit(BaseEstimator):
                 "the learner drew. Fit the rule without it; goodness_of_fit() says if that fails."
             )
 
+    def _warn(self, best: Fitted) -> None:
+        """Warn if the search did not end by its tolerances."""
+        if not best.converged:
+            warnings.warn(
+                f"the fit did not converge in {self.max_iter} evaluations; try a larger max_iter, "
+                "more n_starts, or a better first rate in rule",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+
     def _rotates(self, data: Sessions) -> bool:
         """Whether a rotation of u and v (for rank one their sign) changes nothing measured."""
         seen = "".join(name for name in data.columns if name != LOSS)
         return self.gauge == "canonical" or not ("u" in seen or "v" in seen)
-
-    def _keep(self, problem: Problem, best: Fitted) -> None:
-        """Store the results."""
-        data, layout = problem.model.data, problem.model.layout
-        group_sd, found = corrected(problem, best)
-        natural = layout.natural(best.x)
-        run = problem.run(best.x)
-        if run is None:
-            raise FloatingPointError("the best fit diverges")
-        n_known = len(natural) - found.free.shape[1]
-        self._problem, self._best, self._found = problem, best, found
-        self._natural, self._group_sd = natural, group_sd
-        self.n_residual_ = data.n - n_known + len(problem._pins())
-        self.start_ = Overlaps(layout.full(natural), *layout.sizes)
-        names = list(layout.names)
-        self.covariance_ = pd.DataFrame(found.covariance, index=names, columns=names)
-        self.directions_ = pd.DataFrame(
-            (found.free / np.linalg.norm(found.free, axis=0)).T,
-            columns=names,
-            index=[f"direction {k + 1}" for k in range(found.free.shape[1])],
-        )
-        self.direction_sds_ = found.sds
-        self.identifiable_ = pd.Series(
-            found.identifiable[: layout.n_overlaps], index=list(layout.overlap_names)
-        )
-        degrees = np.inf if data.noise.known else max(self.n_residual_, 1)
-        self.intervals_ = interval_table(natural, found, layout, self.level, degrees, self.seed)
-        log_rates = natural[layout.n_overlaps :]
-        self.rates_ = pd.Series(layout.rates(log_rates), index=list(layout.rate_names), dtype=float)
-        self.rate_ = float(layout.rule_at(log_rates).rate)
-        groups = set(data.noise.group)
-        self.noise_ = pd.Series(
-            [group_sd[g] if g in groups and not data.noise.known else np.nan for g in (0, 1)],
-            index=["overlaps", LOSS],
-        )
-        self.log_likelihood_ = problem.log_likelihood(best.x, best.group_sd)
-        rows, columns = layout.pairs
-        fitted = pd.DataFrame(
-            run.matrices[:, rows, columns], index=data.index, columns=list(layout.overlap_names)
-        )
-        self.trajectory_ = fitted.assign(loss=run.losses)
-        white = data.noise.whiten(data.values - run.values, group_sd)
-        self.residuals_ = data.table(white)
-        self.converged_ = best.converged
-
-    # -- after fit ----------------------------------------------------------------------------
-
-    def profile(self, name: str, level: float | None = None) -> tuple[float, float]:
-        """Return the profile-likelihood interval of one overlap or rate.
-
-        Slower than `intervals_` and better where the likelihood is far from quadratic.
-
-        Parameters
-        ----------
-        name : str
-            A row of `intervals_`.
-        level : float, optional
-            That of the fit if not given.
-
-        Returns
-        -------
-        low, high : float
-            Where twice the log likelihood falls by the chi-square quantile; an end that is not
-            found within eight standard deviations is infinite (0 for a rate).
-
-        Raises
-        ------
-        InputError
-            If there is no such row, or it is unidentified.
-        """
-        check_is_fitted(self, "start_")
-        layout, best = self._problem.model.layout, self._best
-        choice("name", name, layout.names)
-        k = layout.names.index(name)
-        if not self._found.identifiable[k]:
-            raise InputError(f"{name} is unidentified; its realisable range is in intervals_.")
-        drop = float(stats.chi2.ppf(self.level if level is None else level, 1)) / 2
-        ends = profile_ends(
-            self._problem,
-            best,
-            k,
-            float(np.sqrt(self._found.covariance[k, k])),
-            drop,
-            self.max_iter,
-        )
-        if k >= layout.n_overlaps:
-            place = k - layout.n_overlaps
-            both = np.zeros((2, len(layout.rate_names)))
-            both[:, place] = ends
-            return float(layout.rates(both[0])[place]), float(layout.rates(both[1])[place])
-        return ends[0], ends[1]
-
-    def goodness_of_fit(self, test: str = "auto") -> GoodnessOfFit:
-        """Test the fitted model, its rule of learning above all, against the sessions.
-
-        Parameters
-        ----------
-        test : {"auto", "chi-square", "smooth misfit"}
-            "chi-square" asks whether residuals are as large as the errors given say. "smooth
-            misfit" asks whether they drift over sessions in a way that no parameter could absorb:
-            it needs no errors, and notices a wrong rule with more power. "auto": the first where
-            errors were given, the second where not.
-
-        Returns
-        -------
-        GoodnessOfFit
-            Statistic, p value, effect size.
-
-        Raises
-        ------
-        InputError
-            For chi-square without given errors, or where too few measurements are left.
-        """
-        check_is_fitted(self, "start_")
-        choice("test", test, ("auto", "chi-square", "smooth misfit"))
-        return tested(self._problem, self._best.x, self._group_sd, self.n_residual_, test)
-
-    def draw(self, n: int = 200, seed: int | None = None) -> pd.DataFrame:
-        """Draw starts and rates: normal where identified, else uniform over what is realisable.
-
-        Parameters
-        ----------
-        n : int, default 200
-            Number of draws.
-        seed : int, optional
-            That of the fit if not given.
-
-        Returns
-        -------
-        pandas.DataFrame
-            One row a draw: overlaps, realisable, and rates.
-        """
-        check_is_fitted(self, "start_")
-        rows = self._draws(positive_int("n", n), seed)
-        layout = self._problem.model.layout
-        k = layout.n_overlaps
-        rates = np.array([layout.rates(r[k:]) for r in rows]).reshape(len(rows), -1)
-        return pd.DataFrame(
-            np.concatenate([rows[:, :k], rates], axis=1), columns=list(layout.names)
-        )
-
-    def _draws(self, n: int, seed: int | None) -> Array:
-        """Return draws of the natural parameters."""
-        rng = np.random.default_rng(self.seed if seed is None else seed)
-        return draws(self._natural, self._found, self._problem.model.layout, n, rng)
-
-    def sample(
-        self, n_samples: int = 2000, burn_in: int = 200, seed: int | None = None
-    ) -> Posterior:
-        """Sample the posterior of start, rates and noise (package emcee, extra "bayes").
-
-        The prior is weak: correlations of the loading vectors uniform over all correlation
-        matrices, norms log-normal (log-sd 0.7) about the size seen in the first session (1 if none
-        was), log rates normal (sd 2) about the rule's, log noise normal (sd 1) about the fitted.
-
-        Parameters
-        ----------
-        n_samples : int, default 2000
-            Draws to keep, at least.
-        burn_in : int, default 200
-            Steps of every walker that are dropped first.
-        seed : int, optional
-            That of the fit if not given.
-
-        Returns
-        -------
-        Posterior
-            Draws, acceptance and autocorrelation time.
-
-        Raises
-        ------
-        InputError
-            If emcee is not installed, or a number is out of range.
-        """
-        check_is_fitted(self, "start_")
-        n_samples, burn_in = checked_counts(n_samples, burn_in)
-        seed = self.seed if seed is None else positive_int("seed", seed, minimum=0)
-        walkers = 2 * (len(self._natural) + 3)
-        begin = self._draws(walkers, seed)
-        return sample_posterior(self._problem, begin, self._group_sd, n_samples, burn_in, seed)
-
-    def predict(
-        self,
-        tasks: Any,
-        epochs: Any,
-        rule: GradientDescent | None = None,
-        n_draws: int = 200,
-        seed: int | None = None,
-    ) -> Forecast:
-        """Predict the next phase of learning, with a band.
-
-        Parameters
-        ----------
-        tasks : Task, or one an interval between the epochs of the forecast
-            What will be learned.
-        epochs : int or sequence of int
-            Updates since the last session at which to predict, or their number: a grid then.
-        rule : GradientDescent, optional
-            The rule of the new phase; the fitted one if not given.
-        n_draws : int, default 200
-            Draws of start and rates behind the band.
-        seed : int, optional
-            That of the fit if not given.
-
-        Returns
-        -------
-        Forecast
-            Median and band of the loss and of all overlaps, without the error of a measurement.
-
-        Raises
-        ------
-        InputError
-            Arguments that cannot be used.
-        DivergenceError
-            If half of the draws diverge.
-        """
-        check_is_fitted(self, "start_")
-        model = self._problem.model
-        return forecast(
-            self._draws(positive_int("n_draws", n_draws, minimum=2), seed),
-            model.layout,
-            model.data,
-            tasks,
-            epochs,
-            rule,
-            nonlinearity=self.nonlinearity,
-            tau=self.tau,
-            seed=self.seed,
-            level=self.level,
-            canonical=model.canonical,
-        )
-
-
-def _scale(data: Sessions) -> float:
-    """Return the size of the overlaps: the mean squared norm seen in the first session, or 1."""
-    norms = [value for (i, j), value in start_values(data).items() if i == j and value > 0]
-    return float(np.exp(np.mean(np.log(norms)))) if norms else 1.0

@@ -75,23 +75,13 @@ def tested(
     known = data.noise.known
     if test == "chi-square" and not known:
         raise InputError("test 'chi-square' needs errors=; without them use 'smooth misfit'.")
-    run = problem.run(x)
-    if run is None:
-        raise FloatingPointError("the best fit diverges")
-    left = data.values - run.values
-    white = data.noise.whiten(left, group_sd)
     if test == "chi-square" or (test == "auto" and known):
         if n_residual < 1:
             raise InputError("sessions hold no more measurements than the fit has parameters.")
-        return chi_square(white, data.n - n_residual, data)
+        return chi_square(problem.white(x, group_sd), data.n - n_residual, data)
     order = min(4, (len(data.epochs) - 1) // 4)
-    layout = problem.model.layout
-    moves = run.slopes * layout.scales(layout.matrix(x))
-    white = data.noise.own(left, group_sd)
-    if data.noise.shared is not None:
-        # what the neurons recorded have in common is no drift
-        moves = np.concatenate([moves, data.noise.shared], axis=1)
-    basis, values, _ = np.linalg.svd(data.noise.own(moves, group_sd), full_matrices=False)
+    white, moves = problem.parts(x, group_sd)
+    basis, values, _ = np.linalg.svd(moves, full_matrices=False)
     absorbed = basis[:, values > 1e-8 * values[0]]
     if data.n - absorbed.shape[1] - len(data.columns) * (order + 1) < 3:
         raise InputError(

@@ -11,16 +11,16 @@ from scipy.optimize import least_squares
 
 from predictlearn.fitting.learning_model import Model, Run
 from predictlearn.fitting.learning_parameters import draw_factor
-from predictlearn.fitting.learning_sessions import start_values
+from predictlearn.fitting.learning_sessions import Sessions, start_values
 from predictlearn.theory.names import pathway_slices
 
-__all__ = ["Fitted", "Problem", "search"]
+__all__ = ["PIN", "Fitted", "Problem", "search", "size_of"]
 
 Array = npt.NDArray[np.float64]
 # Evaluations of a start before it is judged, and how many starts go on.
 _SCREENING, _KEPT = 12, 2
 # How closely a convention (a pin) is held, relative to the size of the overlaps.
-_PIN = 1e-4
+PIN = 1e-4
 # Rounds in which noise and parameters are estimated in turn.
 _ROUNDS = 8
 # Squared norms, relative to the size of the overlaps, beyond which no start is sought.
@@ -88,16 +88,16 @@ class Problem:
         """Return the residuals in units of noise, conventions last; infinite on divergence."""
         run = self.run(x)
         data = self.model.data
-        conventions = self._pins()
+        conventions = self.conventions()
         extra = len(conventions) + (self.fixed is not None)
         if run is None:
             return np.full(data.n + extra, np.inf)
         white = data.noise.whiten(data.values - run.values, group_sd)
         natural = self.model.layout.natural(x)
-        more = [-natural[p] / (_PIN * self.scale) for p in conventions]
+        more = [-natural[p] / (PIN * self.scale) for p in conventions]
         if self.fixed is not None:
             along, value = self.fixed
-            more.append((value - along @ natural) / _PIN)
+            more.append((value - along @ natural) / PIN)
         return np.concatenate([white, more])
 
     def natural_slopes(self, x: Array, group_sd: Array) -> Array:
@@ -106,17 +106,40 @@ class Problem:
         if run is None:
             raise FloatingPointError("slopes asked for where learning diverges")
         white = self.model.data.noise.whiten(run.slopes, group_sd)
-        more = np.zeros((len(self._pins()), white.shape[1]))
-        more[np.arange(len(more)), self._pins()] = 1 / (_PIN * self.scale)
+        more = np.zeros((len(self.conventions()), white.shape[1]))
+        more[np.arange(len(more)), self.conventions()] = 1 / (PIN * self.scale)
         if self.fixed is not None:
-            more = np.concatenate([more, self.fixed[0][None] / _PIN])
+            more = np.concatenate([more, self.fixed[0][None] / PIN])
         return np.concatenate([white, more])
+
+    def white(self, x: Array, group_sd: Array) -> Array:
+        """Return what the fit leaves of every measurement, in units of its noise."""
+        data, run = self.model.data, self.run(x)
+        if run is None:
+            raise FloatingPointError("the fit diverges")
+        return data.noise.whiten(data.values - run.values, group_sd)
+
+    def parts(self, x: Array, group_sd: Array) -> tuple[Array, Array]:
+        """Return residuals for a test of drifts, and the directions that parameters can absorb."""
+        data, layout, run = self.model.data, self.model.layout, self.run(x)
+        if run is None:
+            raise FloatingPointError("the fit diverges")
+        moves = run.slopes * layout.scales(layout.matrix(x))
+        if data.noise.shared is not None:
+            # what the neurons recorded have in common is no drift
+            moves = np.concatenate([moves, data.noise.shared], axis=1)
+        left = data.noise.own(data.values - run.values, group_sd)
+        return left, data.noise.own(moves, group_sd)
+
+    def held(self, along: Array, value: float) -> Problem:
+        """Return the problem with a combination of the natural parameters held at a value."""
+        return Problem(self.model, self.pins, self.scale, (along, value))
 
     def slopes(self, x: Array, group_sd: Array) -> Array:
         """Return the slopes of the residuals in x."""
         return -self.natural_slopes(x, group_sd) @ self.model.layout.slopes(x)
 
-    def _pins(self) -> list[int]:
+    def conventions(self) -> list[int]:
         """Return which overlaps are zero by convention."""
         if not self.pins:
             return []
@@ -178,6 +201,14 @@ class Problem:
         white = self.residuals(x, group_sd)[: data.n]
         normal = data.n * np.log(2 * np.pi) + data.noise.log_determinant(group_sd)
         return float(-0.5 * (np.sum(white**2) + normal))
+
+    def value(self, x: Array, group_sd: Array) -> float:
+        """Return the log likelihood without slopes, but for a constant; infinite on divergence."""
+        data, run = self.model.data, self.model.run(x, slopes=False)
+        if run is None:
+            return -np.inf
+        white = data.noise.whiten(data.values - run.values, group_sd)
+        return float(-0.5 * (white @ white) - 0.5 * data.noise.log_determinant(group_sd))
 
     def improve(self, x: Array, group_sd: Array, most: int) -> Fitted | None:
         """Search from x; None where learning diverges at once."""
@@ -253,3 +284,9 @@ def search(problem: Problem, n_starts: int, max_iter: int, seed: int, n_jobs: in
         return None
     ended = [problem.improve(f.x, f.group_sd, max_iter) for f in found[:_KEPT]]
     return min((f for f in ended if f is not None), key=lambda f: f.cost)
+
+
+def size_of(data: Sessions) -> float:
+    """Return the size of the overlaps: the mean squared norm seen in the first session, or 1."""
+    norms = [value for (i, j), value in start_values(data).items() if i == j and value > 0]
+    return float(np.exp(np.mean(np.log(norms)))) if norms else 1.0

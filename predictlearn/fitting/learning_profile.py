@@ -27,7 +27,7 @@ def profile_ends(
         step = np.sqrt(2 * drop)
         for _ in range(12):
             value = natural[k] + side * step * sd
-            held = Problem(problem.model, problem.pins, problem.scale, (unit, value))
+            held = problem.held(unit, value)
             found = held.improve(x, best.group_sd, max_iter)
             fall = np.inf if found is None else found.cost - best.cost
             if found is not None and abs(layout.natural(found.x)[k] - value) > 0.1 * sd:

@@ -4,7 +4,8 @@ Learning moves the overlaps by S' = B' S B. Its exact derivatives along learning
 
     dS' = dB' S B + B' dS B + B' S dB,      dB = -eta dA R - d(eta R) A
 
-with dA the Hessian of the loss, over the entries that the loss sees, times dS.
+with dA the Hessian of the loss, over the entries that the loss sees, times dS. The loadings of
+every neuron, Theta -> Theta B, are those of the start times the product P of all B so far.
 """
 
 from __future__ import annotations
@@ -106,6 +107,9 @@ class SensitiveRun:
         By what: every overlap of the start, a pair (i, j) counted as one variable, then the
         logarithm of the rate of each pathway, ``rate:m``, ``rate:u``, ``rate:v``, ``rate:z``, the
         same in all legs. The derivative by the logarithm of a common rate is the sum of these four.
+    carried : numpy.ndarray, (K, D, D, 1 + P)
+        P of Theta(epoch) = Theta(start) P, for loadings Theta of one neuron a row, and its
+        derivatives; the last axis is empty unless asked for.
     """
 
     epochs: np.ndarray
@@ -114,6 +118,7 @@ class SensitiveRun:
     slopes: np.ndarray
     loss_slopes: np.ndarray
     parameters: tuple[str, ...]
+    carried: np.ndarray
 
 
 def _pairs(names: Sequence[str], sizes: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -202,6 +207,7 @@ def learn_with_sensitivities(
     tau: float = 1.0,
     seed: int = 0,
     slopes: bool = True,
+    carry: bool = False,
     sizes: tuple[int, int, int] | None = None,
 ) -> SensitiveRun:
     """Learn, and differentiate overlaps and loss by the start and by the learning rates.
@@ -222,6 +228,9 @@ def learn_with_sensitivities(
         Seed of the trials; every leg draws them as `learn` does with it.
     slopes : bool, default True
         Whether to carry derivatives along; overlaps and losses are the same without.
+    carry : bool, default False
+        Whether to carry along what learning does to the loadings of a neuron; for rules without
+        momentum and synaptic noise.
     sizes : tuple of int, optional
         n_in, rank and n_out of a start that is an array; (1, 1, 1) if not given.
 
@@ -273,6 +282,12 @@ def learn_with_sensitivities(
             f"record must hold epochs from 0 to {total}, in increasing order; got {asked}."
         )
     unique, back = np.unique(np.array(asked), return_inverse=True)
+    for leg in legs:
+        if carry and (leg.rule.momentum > 0 or leg.rule.synaptic_noise > 0):
+            raise InputError(
+                "carry needs rules without momentum and synaptic_noise: only then are the loadings "
+                f"of all neurons multiplied by one matrix; got {leg.rule!r}."
+            )
     names = _names.overlap_names(*start.sizes)
     parameters = names + tuple(f"rate:{p}" for p in _names.PATHWAYS) if slopes else ()
     dim, n = start.dim, len(unique)
@@ -283,7 +298,10 @@ def learn_with_sensitivities(
         np.zeros((n, dim, dim, len(parameters))),
         np.zeros((n, len(parameters))),
         parameters,
+        np.zeros((n, dim, dim, 1 + len(parameters) if carry else 0)),
     )
+    carried = np.zeros((run.carried.shape[-1], dim, dim))
+    carried[:1] = np.eye(dim)
     moving = np.zeros((len(parameters), 3, dim, dim))
     if slopes:
         for p, (i, j) in enumerate(zip(*_pairs(names, start.sizes), strict=True)):
@@ -297,8 +315,10 @@ def learn_with_sensitivities(
             if first <= epoch < last or (k == len(legs) - 1 and epoch == last):
                 row_of[epoch - first] = row
         try:
-            if slopes:
-                matrix = _leg(matrix, start, leg, moving, row_of, run, nonlinearity, tau, seed)
+            if slopes or carry:
+                matrix = _leg(
+                    matrix, start, leg, moving, carried, row_of, run, nonlinearity, tau, seed
+                )
             else:
                 matrix = _plain(matrix, start, leg, row_of, run, nonlinearity, tau, seed)
         except DivergenceError as error:
@@ -314,6 +334,7 @@ def learn_with_sensitivities(
         run.slopes[back],
         run.loss_slopes[back],
         parameters,
+        run.carried[back],
     )
 
 
@@ -342,13 +363,17 @@ def _leg(
     start: Overlaps,
     leg: Leg,
     moving: np.ndarray,
+    carried: np.ndarray,
     row_of: np.ndarray,
     run: SensitiveRun,
     nonlinearity: str | Nonlinearity,
     tau: float,
     seed: int,
 ) -> np.ndarray:
-    """Run one leg with slopes `moving` in place, fill its rows, return the overlaps at its end."""
+    """Run one leg, fill its rows, return the overlaps at its end.
+
+    `moving`, the slopes, and `carried` move in place.
+    """
     rule, sizes, n_epochs = leg.rule, start.sizes, leg.epochs
     stream = TrialStream(leg.task, nonlinearity, tau, seed)
     rows, cols = _pairs(_names.visible_names(*sizes, nonlinearity=nonlinearity), sizes)
@@ -374,6 +399,7 @@ def _leg(
         ran, value, dropped = sensitive_epochs(
             joint,
             moving,
+            carried,
             *sizes,
             count,
             done,
@@ -399,6 +425,7 @@ def _leg(
             row_of,
             run.matrices,
             run.slopes,
+            run.carried,
             run.losses,
             run.loss_slopes,
         )
@@ -414,6 +441,7 @@ def _leg(
     if row >= 0:
         run.matrices[row], run.losses[row] = joint[0], value
         run.slopes[row] = np.moveaxis(moving[:, 0], 0, -1)
+        run.carried[row] = np.moveaxis(carried, 0, -1)
         # A_ii is twice the derivative by S_ii
         weights = np.where(rows == cols, 0.5, 1.0) * a[rows, cols]
         run.loss_slopes[row] = moving[:, 0][:, rows, cols] @ weights

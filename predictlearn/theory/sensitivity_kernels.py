@@ -31,9 +31,14 @@ def _move_slopes(
     cols: np.ndarray,
     hess: np.ndarray,
     slopes: np.ndarray,
+    carried: np.ndarray,
     scratch: np.ndarray,
 ) -> None:
-    """Move the slopes, (P, 3, D, D), of the joint overlaps by one step; see `steps.congruence`."""
+    """Move the slopes, (P, 3, D, D), of the joint overlaps by one step; see `steps.congruence`.
+
+    `carried`, if not empty, (1 + P, D, D), holds P of Theta(now) = Theta(start) P and its slopes,
+    which move too.
+    """
     s, c = joint[0], joint[1]
     n, n_seen = s.shape[0], rows.size
     n_slopes = slopes.shape[0]
@@ -60,6 +65,16 @@ def _move_slopes(
             else:
                 de[i, j] -= eta * total * columns[j]
                 de[j, i] -= eta * total * columns[i]
+        if carried.shape[0] > 0:
+            for i in range(n):
+                for j in range(n):
+                    total = 0.0
+                    for k in range(n):
+                        total += carried[1 + p, i, k] * step[k, j] + carried[0, i, k] * de[k, j]
+                    t1[i, j] = total
+            for i in range(n):
+                for j in range(n):
+                    carried[1 + p, i, j] += t1[i, j]
         # t1 = d(S E), t2 = d(E' S E) with E = B - 1
         for i in range(n):
             for j in range(n):
@@ -97,12 +112,23 @@ def _move_slopes(
                 for j in range(n):
                     slopes[p, 1, i, j] = t1[i, j] + momentum * slopes[p, 1, i, j] + t2[i, j]
                     slopes[p, 2, i, j] = t2[i, j]
+    if carried.shape[0] > 0:
+        for i in range(n):
+            for j in range(n):
+                total = 0.0
+                for k in range(n):
+                    total += carried[0, i, k] * step[k, j]
+                t1[i, j] = total
+        for i in range(n):
+            for j in range(n):
+                carried[0, i, j] += t1[i, j]
 
 
 @njit(cache=True)
 def sensitive_epochs(
     joint: np.ndarray,
     slopes: np.ndarray,
+    carried: np.ndarray,
     n_in: int,
     rank: int,
     n_out: int,
@@ -139,13 +165,15 @@ def sensitive_epochs(
     row_of: np.ndarray,
     kept: np.ndarray,
     kept_slopes: np.ndarray,
+    kept_carried: np.ndarray,
     losses: np.ndarray,
     loss_slopes: np.ndarray,
 ) -> tuple[int, float, bool]:
     """Run epochs of descent with slopes; return updates made, the last loss, if the rate dropped.
 
-    Before the update of epoch e, where row = row_of[e] is not negative, overlaps, slopes, loss and
-    its slopes go to that row. Fewer updates than epochs: the loss was above `limit` or no number.
+    Before the update of epoch e, where row = row_of[e] is not negative, overlaps, slopes, what is
+    carried (see `_move_slopes`), loss and its slopes go to that row. Fewer updates than epochs: the
+    loss was above `limit` or no number.
     """
     n, n_slopes, n_seen = joint.shape[1], slopes.shape[0], rows.size
     grad, step = np.empty((n, n)), np.empty((n, n))
@@ -177,6 +205,8 @@ def sensitive_epochs(
                     kept[row, i, j] = joint[0, i, j]
                     for p in range(n_slopes):
                         kept_slopes[row, i, j, p] = slopes[p, 0, i, j]
+                    for p in range(carried.shape[0]):
+                        kept_carried[row, i, j, p] = carried[p, i, j]
             for p in range(n_slopes):
                 total = 0.0
                 for v in range(n_seen):
@@ -193,12 +223,13 @@ def sensitive_epochs(
         for i in range(n):
             for j in range(n):
                 step[i, j] = -eta * (grad[i, j] + (decay if i == j else 0.0)) * columns[j]
-        hessian_kernel(
-            joint[0], n_in, rank, n_out, a, gain, km, targets, weights, noise, offset, smoothing,
-            direct, rows, cols, work, hess,
-        )  # fmt: skip
+        if n_slopes > 0:
+            hessian_kernel(
+                joint[0], n_in, rank, n_out, a, gain, km, targets, weights, noise, offset,
+                smoothing, direct, rows, cols, work, hess,
+            )  # fmt: skip
         _move_slopes(
-            joint, step, momentum, eta, columns, pathway, rows, cols, hess, slopes, scratch
+            joint, step, momentum, eta, columns, pathway, rows, cols, hess, slopes, carried, scratch
         )
         congruence(joint, step, momentum, False, scratch)
         if synaptic > 0.0:

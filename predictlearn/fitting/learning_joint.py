@@ -1,0 +1,503 @@
+"""Maximum likelihood of a start and its rates given the raw recordings of all sessions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from joblib import Parallel, delayed
+
+from predictlearn.errors import DivergenceError, InputError
+from predictlearn.fitting.learning_likelihood import PIN, Fitted, Problem, search, size_of
+from predictlearn.fitting.learning_marginal import Gradient, Recorded, bound, information, marginal
+from predictlearn.fitting.learning_model import Model, legs_of
+from predictlearn.fitting.learning_parameters import Layout
+from predictlearn.fitting.learning_raw import checked_recordings, first_look, with_noise
+from predictlearn.fitting.learning_sessions import checked_sessions
+from predictlearn.theory.names import pathway_slices, table_pairs
+from predictlearn.theory.overlaps import Overlaps
+from predictlearn.theory.sensitivity import SensitiveRun, learn_with_sensitivities
+
+__all__ = ["RawProblem", "RecordedFit", "climb", "fit_recorded"]
+
+Array = npt.NDArray[np.float64]
+# Step of the differences of exact slopes that give the curvature, in units of sqrt(scale).
+_STEP = 1e-5
+# Slope, in units of one standard deviation, and gain of log likelihood, that end a search.
+_SETTLED = 1e-3
+# Step, in standard deviations, of the differences that carry the error of overlaps to loadings.
+_NUDGE = 0.1
+# Steps after which a curvature is found anew (one that failed counts double), and lengths tried.
+_AGE, _TRIES = 8, 15
+# Steps from every start on the first sessions (of which at least so many), and ends that go on.
+_SCREENING, _FEWEST, _KEPT = 25, 4, 3
+# Evaluations of the search that finds a first start from sessions fitted one by one.
+_ROUGH = 30
+# Scatter of starts: of hidden overlaps and log rates, and of the log scale of u.
+_SCATTER, _GAUGE_SCATTER = 0.4, 0.15
+# Parameters, in natural units, that differ by less are the same end of a search.
+_SAME = 3e-3
+
+
+@dataclass(eq=False)
+class RawProblem(Problem):
+    """The likelihood of recordings, in place of that of measured overlaps.
+
+    Parameters
+    ----------
+    recorded : Recorded
+        The sessions, with their noise.
+    """
+
+    recorded: Recorded = field(default_factory=lambda: Recorded([], 0, np.inf))
+    _at: tuple[bytes, tuple[float, Array] | None] = field(default=(b"", None), repr=False)
+    _bent: tuple[bytes, Array] = field(default=(b"", np.empty(0)), repr=False)
+
+    def altered(self, **changes: Any) -> RawProblem:
+        """Return the problem with changes, and nothing remembered."""
+        return replace(self, _at=(b"", None), _bent=(b"", np.empty(0)), **changes)
+
+    def learned(self, x: Array, slopes: bool = True) -> SensitiveRun | None:
+        """Return overlaps, transports and their slopes at the sessions; None on divergence."""
+        layout, data = self.model.layout, self.model.data
+        norms = np.sum(layout.factor(x) ** 2, axis=1)
+        log_rates = x[layout.n_overlaps :]
+        if not np.all(norms < 1e3 * self.scale) or np.any(np.abs(log_rates) > 20):
+            return None
+        with np.errstate(over="ignore", invalid="ignore"):
+            try:
+                return learn_with_sensitivities(
+                    Overlaps(layout.matrix(x), *layout.sizes),
+                    legs_of(data.tasks, data.epochs, layout.rule_at(log_rates)),
+                    data.epochs.tolist(),
+                    tau=self.model.tau,
+                    seed=self.model.seed,
+                    slopes=slopes,
+                    carry=True,
+                )
+            except DivergenceError:
+                return None
+
+    def evaluate(self, x: Array) -> tuple[float, Array] | None:
+        """Return the log likelihood and its slopes in x, conventions included."""
+        key = np.asarray(x).tobytes()
+        if self._at[0] != key:
+            self._at = (key, self._evaluate(np.asarray(x)))
+        return self._at[1]
+
+    def at(self, x: Array, slopes: bool = True) -> tuple[SensitiveRun, Array, Gradient] | None:
+        """Return learning, the transports of (m, u) with their slopes, and the likelihood."""
+        run = self.learned(x, slopes)
+        if run is None:
+            return None
+        n_in, rank, _ = self.model.layout.sizes
+        transports = run.carried[:, :, : n_in + rank]
+        maps = np.einsum("ji,kjb->kib", self.model.layout.factor(x), transports[..., 0])
+        found = marginal(self.recorded, maps, run.matrices)
+        if found is None or not np.isfinite(found.value):
+            return None
+        return run, transports, found
+
+    def _evaluate(self, x: Array) -> tuple[float, Array] | None:
+        """Return what `evaluate` keeps."""
+        layout = self.model.layout
+        n_in, rank, _ = layout.sizes
+        base = n_in + rank
+        here = self.at(x)
+        if here is None:
+            return None
+        run, transports, found = here
+        lower = layout.factor(x)
+        # in natural parameters: through the transports, and through dynamics and readouts
+        moves = np.einsum("kib,ji,kjbp->p", found.maps, lower, transports[..., 1:])
+        v = slice(base, base + rank)
+        drive = np.zeros_like(run.matrices)
+        drive[:, v, :n_in] = found.drives[:, : rank * n_in].reshape(-1, rank, n_in)
+        drive[:, v, n_in:base] = found.drives[:, rank * n_in :].reshape(-1, rank, rank)
+        drive[:, base + rank :, :base] = found.readouts
+        moves = moves + np.einsum("kij,kijp->p", drive, run.slopes)
+        natural = self.model._chosen(moves)
+        value = found.value
+        given = layout.natural(x)
+        for p in self.conventions():
+            value -= 0.5 * (given[p] / (PIN * self.scale)) ** 2
+            natural[p] -= given[p] / (PIN * self.scale) ** 2
+        if self.fixed is not None:
+            along, held = self.fixed
+            off = float(held - along @ given)
+            value -= 0.5 * (off / PIN) ** 2
+            natural = natural + off / PIN**2 * along
+        slopes = layout.slopes(x).T @ natural
+        # C = L' A: the loadings' own dependence on L
+        by_factor: Array = np.einsum("kjb,kib->ji", transports[..., 0], found.maps)
+        slopes[: layout.n_overlaps] += by_factor[np.tril_indices(layout.dim)]
+        return value, slopes
+
+    def curvature(self, x: Array, both: bool = True) -> Array:
+        """Return minus the second derivatives in x, by differences of exact slopes.
+
+        Differences to both sides, or (half the work, for a search) to one.
+        """
+        step = _STEP * np.sqrt(self.scale)
+        signs = (1.0, -1.0) if both else (1.0, 0.0)
+        out = np.empty((len(x), len(x)))
+        for p in range(len(x)):
+            ends = []
+            for sign in signs:
+                moved = x.copy()
+                moved[p] += sign * step
+                at = self._evaluate(moved) if sign else self.evaluate(x)
+                if at is None:
+                    raise FloatingPointError("learning diverges beside the fit")
+                ends.append(at[1])
+            out[p] = -(ends[0] - ends[1]) / ((signs[0] - signs[1]) * step)
+        return (out + out.T) / 2
+
+    def log_likelihood(self, x: Array, group_sd: Array) -> float:
+        """Return the log likelihood less the part that depends on the noise alone."""
+        found = self.evaluate(x)
+        return -np.inf if found is None else found[0]
+
+    def value(self, x: Array, group_sd: Array) -> float:
+        """Return the log likelihood without slopes, but for a constant; infinite on divergence."""
+        here = self.at(x, slopes=False)
+        return -np.inf if here is None else here[2].value
+
+    def natural_slopes(self, x: Array, group_sd: Array) -> Array:
+        """Return a root of the information in the natural parameters, (P, P)."""
+        values, vectors = np.linalg.eigh(self._curvature_at(x))
+        root = np.sqrt(np.clip(values, 0.0, None))[:, None] * vectors.T
+        return np.asarray(root @ np.linalg.pinv(self.model.layout.slopes(x), rcond=1e-8))
+
+    def _curvature_at(self, x: Array) -> Array:
+        """Return `curvature`; the last one is kept."""
+        key = np.asarray(x).tobytes()
+        if self._bent[0] != key:
+            self._bent = (key, self.curvature(np.asarray(x)))
+        return self._bent[1]
+
+    def improve(self, x: Array, group_sd: Array, most: int) -> Fitted | None:
+        """Search from x, at most `most` steps; None where learning diverges at once."""
+        if self.evaluate(x) is None:
+            return None
+        x = np.asarray(x, dtype=float).copy()
+        bent: Array | None = None
+        damping, age, converged = 0.0, 0, False
+        for _ in range(most):
+            here = self.evaluate(x)
+            if here is None:
+                raise FloatingPointError("learning diverges at the fit")
+            value, slopes = here
+            if bent is None or age >= _AGE:
+                try:
+                    bent, age = self.curvature(x, both=False), 0
+                except FloatingPointError:
+                    break
+            values, vectors = np.linalg.eigh(bent)
+            # an indefinite curvature is turned round; no direction is taken for flat
+            values = np.maximum(np.abs(values), 1e-9 * np.abs(values).max())
+            along = vectors.T @ slopes
+            if np.sum(along**2 / values) < _SETTLED**2:
+                converged = True
+                break
+            tries, at = 0, None
+            while tries < _TRIES and (at is None or at[0] <= value):
+                step = vectors @ (along / (values + damping))
+                at = self.evaluate(x + step)
+                tries += 1
+                if at is None or at[0] <= value:
+                    damping = max(4 * damping, 1e-3 * float(np.median(values)))
+            if at is None or at[0] <= value:
+                # no step of any length climbs: the top, within rounding, or an old curvature
+                if age == 0:
+                    converged = bool(np.sum(along**2 / values) < 1.0)
+                    break
+                bent = None
+                continue
+            # the change of slope along the step corrects the curvature (symmetric rank one)
+            rest = slopes - at[1] - bent @ step
+            if abs(rest @ step) > 1e-8 * np.linalg.norm(rest) * np.linalg.norm(step):
+                bent = bent + np.outer(rest, rest) / (rest @ step)
+            x, damping, age = x + step, damping / 8, age + 1 + 2 * (tries > 1)
+            if at[0] - value < _SETTLED**2:
+                converged = True
+                break
+        return Fitted(x, group_sd, -self.log_likelihood(x, group_sd), converged)
+
+    def settled(self, x: Array) -> RawProblem:
+        """Return the problem with the noise, and what N binds, as they are at x."""
+        here = self.at(x)
+        if here is None:
+            raise FloatingPointError("learning diverges at the fit")
+        recorded = with_noise(self.recorded, here[0].matrices)
+        again = self.altered(recorded=replace(recorded, binding=None))
+        there = again.at(x)
+        if there is None:
+            raise FloatingPointError("learning diverges at the fit")
+        return again.altered(recorded=bound(again.recorded, there[2].posterior))
+
+    def parts(self, x: Array, group_sd: Array) -> tuple[Array, Array]:
+        """Return how far each session's dynamics and readout would leave the fit, and its slopes.
+
+        The score of a session by its own vm, vu, zm and zu, in units of its standard deviation.
+        """
+        here = self.at(x)
+        if here is None:
+            raise FloatingPointError("learning diverges at the fit")
+        run, transports, found = here
+        layout, data = self.model.layout, self.model.data
+        maps = np.einsum("ji,kjb->kib", layout.factor(x), transports[..., 0])
+        known = information(self.recorded, maps, run.matrices, found.posterior)
+        scores = np.concatenate([found.drives, found.readouts.reshape(len(known), -1)], axis=1)
+        pairs = table_pairs(*layout.sizes)
+        rows, columns = np.array([pairs[name] for name in data.columns]).T
+        slopes = self.model._chosen(run.slopes[:, rows, columns])
+        slopes = slopes * layout.scales(layout.matrix(x))
+        roots = np.linalg.cholesky(known)
+        white = np.linalg.solve(roots, scores[..., None])[..., 0]
+        return white.ravel(), (np.swapaxes(roots, 1, 2) @ slopes).reshape(data.n, -1)
+
+    def white(self, x: Array, group_sd: Array) -> Array:
+        """Return what the parameters cannot absorb of `parts`."""
+        left, moves = self.parts(x, group_sd)
+        basis, values, _ = np.linalg.svd(moves, full_matrices=False)
+        basis = basis[:, values > 1e-8 * values[0]]
+        return np.asarray(left - basis @ (basis.T @ left))
+
+    def loadings(self, x: Array) -> tuple[Array, Array]:
+        """Return the loadings of every neuron before learning, (n, D), and their sds.
+
+        The sds hold both what the recordings leave open of a neuron and what they leave open of the
+        overlaps and rates, along the directions that are identified.
+        """
+        mean, spread = self._loadings(x)
+        values, vectors = np.linalg.eigh(self._curvature_at(x))
+        for value, vector in zip(values, vectors.T, strict=True):
+            # as in learning_identifiability: beyond one natural unit nothing is known
+            if value * self.scale > 1.0:
+                ends = [
+                    self._loadings(x + side * _NUDGE / np.sqrt(value) * vector)[0]
+                    for side in (1, -1)
+                ]
+                spread = spread + ((ends[0] - ends[1]) / (2 * _NUDGE)) ** 2
+        return mean, np.sqrt(spread)
+
+    def _loadings(self, x: Array) -> tuple[Array, Array]:
+        """Return means and variances of loadings for given overlaps and rates."""
+        here = self.at(x, slopes=False)
+        if here is None:
+            raise FloatingPointError("learning diverges at the fit")
+        lower, posterior = self.model.layout.factor(x), here[2].posterior
+        spread = np.einsum("ij,njk,ik->ni", lower, posterior.covariance, lower)
+        return posterior.mean @ lower.T, np.maximum(spread, 0.0)
+
+    def held(self, along: Array, value: float) -> RawProblem:
+        """Return the problem with a combination of the natural parameters held."""
+        return self.altered(fixed=(along, value))
+
+
+def shortened(problem: RawProblem, n: int) -> RawProblem:
+    """Return the problem of the first n sessions."""
+    data = problem.model.data
+    rows = data.session < n
+    first = replace(
+        data,
+        epochs=data.epochs[:n],
+        tasks=data.tasks[: n - 1],
+        index=data.index[:n],
+        session=data.session[rows],
+        column=data.column[rows],
+        values=data.values[rows],
+        noise=replace(data.noise, sd=data.noise.sd[rows], group=data.noise.group[rows]),
+    )
+    recorded = replace(problem.recorded, sessions=problem.recorded.sessions[:n])
+    model = replace(problem.model, data=first)
+    return problem.altered(model=model, recorded=recorded)
+
+
+def _scattered(problem: RawProblem, x: Array, rng: np.random.Generator) -> Array:
+    """Return a start near x that shows much the same activity: hidden overlaps and rates differ."""
+    layout = problem.model.layout
+    where = pathway_slices(*layout.sizes)
+    matrix = layout.matrix(x)
+    hidden = np.r_[where["v"], where["z"]]
+    scale = np.ones(layout.dim)
+    # the gauge of u and v is the least certain part of what the first look shows
+    factor = np.exp(_GAUGE_SCATTER * rng.standard_normal())
+    scale[where["u"]], scale[where["v"]] = factor, 1 / factor
+    matrix = matrix * scale * scale[:, None]
+    size = np.sqrt(np.diag(matrix)[hidden])
+    turn = rng.standard_normal((len(hidden),) * 2)
+    matrix[np.ix_(hidden, hidden)] += _SCATTER * np.outer(size, size) * (turn + turn.T) / 2
+    values, vectors = np.linalg.eigh(matrix)
+    floor = 0.02 * float(np.mean(np.diag(matrix)))
+    matrix = (vectors * np.maximum(values, floor)) @ vectors.T
+    log_rates = x[layout.n_overlaps :]
+    return layout.pack(matrix, log_rates + _SCATTER * rng.standard_normal(len(log_rates)))
+
+
+def _apart(x: Array, y: Array, layout: Layout) -> bool:
+    """Return whether two parameters differ by more than a search leaves open."""
+    far = np.abs(layout.natural(x) - layout.natural(y)) / layout.scales(layout.matrix(y))
+    return bool(far.max() > _SAME)
+
+
+def climb(
+    problem: RawProblem, first: Array, n_starts: int, max_iter: int, seed: int, n_jobs: int
+) -> tuple[RawProblem, list[Fitted]]:
+    """Return the problem with its noise settled, and its maxima, the highest first.
+
+    Fast learning between two sessions folds the likelihood, so that several maxima are common. They
+    show in the first sessions already, where learning is quick to run: all starts are improved
+    there, and the distinct ends go on to all sessions.
+
+    Parameters
+    ----------
+    problem : RawProblem
+        The problem.
+    first : numpy.ndarray
+        A start.
+    n_starts : int
+        Starts, the first among them.
+    max_iter : int
+        Steps from each.
+    seed : int
+        Seed of the starts.
+    n_jobs : int
+        Processes.
+
+    Returns
+    -------
+    problem : RawProblem
+        With noise and binding as they are at the highest maximum.
+    maxima : list of Fitted
+        Distinct ones.
+    """
+    layout, epochs = problem.model.layout, problem.model.data.epochs
+    n_first = int(np.clip(np.searchsorted(epochs, 0.25 * epochs[-1]), _FEWEST, len(epochs)))
+    children = np.random.SeedSequence(seed).spawn(max(n_starts - 1, 1))[: n_starts - 1]
+    starts = [first]
+    starts += [_scattered(problem, first, np.random.default_rng(child)) for child in children]
+    noise = np.ones(2)
+    early = shortened(problem, n_first)
+    tried = Parallel(n_jobs=n_jobs)(delayed(_ended)(early, x, _SCREENING) for x in starts)
+    found = sorted((f for f in tried if f is not None), key=lambda f: f.cost)
+    kept: list[Fitted] = []
+    for f in found:
+        if len(kept) < _KEPT and all(_apart(f.x, k.x, layout) for k in kept):
+            kept.append(f)
+    ends = Parallel(n_jobs=n_jobs)(delayed(_ended)(problem, f.x, max_iter) for f in kept or [])
+    best = min((f for f in ends if f is not None), key=lambda f: f.cost, default=None)
+    if best is None:
+        return problem, []
+    # one noise and one binding for all, so that likelihoods can be compared
+    problem = problem.settled(best.x)
+    maxima: list[Fitted] = []
+    again = [problem.improve(f.x, noise, max_iter) for f in ends if f is not None]
+    for f in sorted((f for f in again if f is not None), key=lambda f: f.cost):
+        if all(_apart(f.x, k.x, layout) for k in maxima):
+            maxima.append(f)
+    return problem, maxima
+
+
+def _ended(problem: RawProblem, x: Array, max_iter: int) -> Fitted | None:
+    """Return where a search from x ends, noise and binding found in turn; None if it diverges."""
+    found = None
+    for most in (2, max_iter):
+        if problem.at(x) is None:
+            return None
+        problem = problem.settled(x)
+        found = problem.improve(x, np.ones(2), most)
+        if found is None:
+            return None
+        x = found.x
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedFit:
+    """A fit to recordings.
+
+    Parameters
+    ----------
+    problem : RawProblem
+        What was fitted.
+    maxima : list of Fitted
+        Maxima of the likelihood, the highest first.
+    table : pandas.DataFrame
+        Overlaps of every session fitted by itself, in its canonical gauge.
+    neurons : numpy.ndarray
+        Ids of the distinct neurons.
+    """
+
+    problem: RawProblem
+    maxima: list[Fitted]
+    table: pd.DataFrame
+    neurons: npt.NDArray[Any]
+
+
+def fit_recorded(
+    settings: Any, recordings: Any, tasks: Any, epochs: Any, rule: Any, neurons: Any, network: Any
+) -> RecordedFit:
+    """Fit start and rates to recordings; see `LearningFit.fit_recordings`.
+
+    Parameters
+    ----------
+    settings : LearningFit
+        Its settings.
+    recordings, tasks, epochs, rule, neurons, network
+        As there.
+
+    Returns
+    -------
+    RecordedFit
+        The fit.
+
+    Raises
+    ------
+    InputError
+        Arguments that cannot be used.
+    """
+    rank = 1 if settings.rank is None else settings.rank
+    tau = float(settings.tau)
+    recorded, labels = checked_recordings(recordings, neurons, network, rank, tau)
+    n_in, n_out = recordings[0].n_in, recordings[0].outputs.shape[2]
+    names = {pair: name for name, pair in table_pairs(n_in, rank, n_out).items()}
+    base = n_in + rank
+    seen = [names[base + r, j] for r in range(rank) for j in range(n_in)]
+    seen += [names[base + r, n_in + j] for r in range(rank) for j in range(rank)]
+    seen += [names[base + rank + o, j] for o in range(n_out) for j in range(base)]
+    blank = pd.DataFrame(np.zeros((len(recordings), len(seen))), columns=seen)
+    # tasks and epochs are looked at before any session is fitted
+    data = checked_sessions(blank, tasks, epochs, 1.0, rank)
+    if data.sizes != (n_in, rank, n_out):
+        raise InputError(
+            f"tasks must have {n_in} input(s) and {n_out} output(s), as the recordings; got "
+            f"{data.sizes[0]} and {data.sizes[2]}."
+        )
+    layout = Layout(data.sizes, rule, settings.rate)
+    table = first_look(recordings, rank, tau, settings.seed)
+    fixed = [name for name in table if np.ptp(table[name].to_numpy()) > 0]
+    looked = checked_sessions(table[fixed], tasks, epochs, None, rank)
+    canonical = Model(looked, layout, "linear", tau, settings.seed, True)
+    rough = Problem(canonical, True, size_of(looked))
+    start = search(rough, settings.n_starts, _ROUGH, settings.seed, settings.n_jobs)
+    if start is None:
+        raise InputError(
+            "no start gave finite learning; check that rule has a rate that the task allows "
+            f"(got {rule.rate:g}) and that epochs counts updates."
+        )
+    model = Model(data, layout, "linear", tau, settings.seed, False)
+    problem = RawProblem(model, True, rough.scale, recorded=recorded)
+    problem, maxima = climb(
+        problem, start.x, settings.n_starts, settings.max_iter, settings.seed, settings.n_jobs
+    )
+    if not maxima:
+        raise InputError(
+            "the sessions together led to learning that diverges; give rule a closer first rate, "
+            "or more n_starts."
+        )
+    return RecordedFit(problem, maxima, table, labels)

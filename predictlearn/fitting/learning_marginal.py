@@ -1,0 +1,316 @@
+"""The likelihood of raw recordings along learning, with every neuron's loadings integrated out.
+
+Learning multiplies the loadings of all neurons by the same matrices, so neuron i, with loadings x_i
+before learning, is in session k the current
+
+    h_ik(t) = x_i A_k kappa_k(t) + noise,     A_k = P_k[:, (m, u)],  x_i ~ Normal(0, S),
+
+with kappa_k = (k_m, k_u) rolled out with the overlaps of that session. S and the rate give every
+P_k and kappa_k; given these, h is linear in x_i and both are Gaussian, so x_i = L xi_i, S = L L',
+is integrated out in closed form. With C_k = L' A_k, G_k the sum over bins of kappa kappa' and g_ik
+that of h_i kappa::
+
+    M_i = 1 + sum_k C_k G_k C_k' / sigma_ik^2,     b_i = sum_k C_k g_ik / sigma_ik^2,
+    log likelihood = sum_i b_i' M_i^-1 b_i / 2 - log det M_i / 2 + constant.
+
+No session needs a gauge of its own, any neurons may recur in any sessions, and that a sample of the
+neurons is not the network needs no further allowance, but for one: where n of N neurons were
+recorded, the second moments of their xi scatter by 1/n - 1/N, not 1/n (`bound`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from predictlearn.fitting.dynamics import Dynamics
+
+__all__ = [
+    "Gradient",
+    "Posterior",
+    "RawSession",
+    "Recorded",
+    "bound",
+    "information",
+    "marginal",
+    "rolled_out",
+]
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class RawSession:
+    """One session, laid out for the likelihood.
+
+    Parameters
+    ----------
+    activity : numpy.ndarray, (n, bins)
+        Currents in the bins that all neurons were seen in, less the mean of each neuron.
+    kept : numpy.ndarray of bool, (trials, time)
+        Which bins these are.
+    outputs : numpy.ndarray, (n_out, bins)
+        Outputs in the bins in which all of them were seen.
+    judged : numpy.ndarray of bool, (trials, time)
+        Which bins these are.
+    noise : numpy.ndarray, (n,)
+        Variance of the noise of every neuron.
+    output_noise : numpy.ndarray, (n_out,)
+        That of every output.
+    neurons : numpy.ndarray of int, (n,)
+        Which neurons these are, counted over all sessions.
+    dynamics : Dynamics
+        Rolls out kappa.
+    """
+
+    activity: Array
+    kept: npt.NDArray[np.bool_]
+    outputs: Array
+    judged: npt.NDArray[np.bool_]
+    noise: Array
+    output_noise: Array
+    neurons: npt.NDArray[np.intp]
+    dynamics: Dynamics
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """All sessions.
+
+    Parameters
+    ----------
+    sessions : sequence of RawSession
+        In the order of learning.
+    n_neurons : int
+        Distinct neurons.
+    population : float
+        Neurons of the network; infinite if very many.
+    binding : numpy.ndarray, optional
+        W of `bound`, over the upper triangle of Q.
+    """
+
+    sessions: Sequence[RawSession]
+    n_neurons: int
+    population: float
+    binding: Array | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """What the recordings say of every neuron's xi.
+
+    Parameters
+    ----------
+    mean : numpy.ndarray, (n, D)
+        Mean.
+    covariance : numpy.ndarray, (n, D, D)
+        Covariance.
+    """
+
+    mean: Array
+    covariance: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Gradient:
+    """Slopes of the log likelihood, session by session.
+
+    Parameters
+    ----------
+    value : float
+        The log likelihood, less its part that depends on the noise alone.
+    maps : numpy.ndarray, (sessions, D, n_in + rank)
+        By C_k.
+    drives : numpy.ndarray, (sessions, q)
+        By (vm, vu) of the session, in the order of its dynamics.
+    readouts : numpy.ndarray, (sessions, n_out, n_in + rank)
+        By (zm, zu).
+    posterior : Posterior
+        Of the neurons.
+    """
+
+    value: float
+    maps: Array
+    drives: Array
+    readouts: Array
+    posterior: Posterior
+
+
+def marginal(recorded: Recorded, maps: Array, matrices: Array) -> Gradient | None:
+    """Return the log likelihood and its slopes; None where activity runs away.
+
+    Parameters
+    ----------
+    recorded : Recorded
+        The sessions.
+    maps : numpy.ndarray, (sessions, D, n_in + rank)
+        C_k.
+    matrices : numpy.ndarray, (sessions, D, D)
+        Overlaps of the network at the sessions, of which vm, vu, zm and zu enter here.
+
+    Returns
+    -------
+    Gradient or None
+        Value and slopes.
+    """
+    sessions = recorded.sessions
+    dim, base = maps.shape[1:]
+    rank = sessions[0].dynamics.layout.rank
+    readouts = matrices[:, base + rank :, :base]
+    rolled = []
+    precision = np.tile(np.eye(dim), (recorded.n_neurons, 1, 1))
+    pull = np.zeros((recorded.n_neurons, dim))
+    value = 0.0
+    for session, c, s, zb in zip(sessions, maps, matrices, readouts, strict=True):
+        found = rolled_out(session, s)
+        if found is None:
+            return None
+        k, dk = found
+        seen = k[:, session.kept]
+        seen = seen - seen.mean(axis=1, keepdims=True)
+        gram, cross = seen @ seen.T, session.activity @ seen.T
+        weight = 1 / session.noise
+        precision[session.neurons] += weight[:, None, None] * (c @ gram @ c.T)
+        pull[session.neurons] += weight[:, None] * (cross @ c.T)
+        judged = k[:, session.judged]
+        left = session.outputs - zb @ judged
+        value -= 0.5 * float(np.sum(left**2 / session.output_noise[:, None]))
+        rolled.append((seen, gram, cross, weight, judged, left / session.output_noise[:, None], dk))
+    covariance = np.asarray(np.linalg.inv(precision), dtype=float)
+    mean = np.einsum("nij,nj->ni", covariance, pull)
+    value += 0.5 * float(np.sum(mean * pull)) - 0.5 * float(np.linalg.slogdet(precision)[1].sum())
+    second = covariance + mean[:, :, None] * mean[:, None, :]
+    more, first, second = _bound(recorded, mean, covariance, second)
+    d_maps, d_drives, d_readouts = np.zeros_like(maps), [], np.zeros_like(readouts)
+    for at, (session, c, zb) in enumerate(zip(sessions, maps, readouts, strict=True)):
+        seen, gram, cross, weight, judged, left, dk = rolled[at]
+        p = first[session.neurons] * weight[:, None]
+        r = np.einsum("nij,n->ij", second[session.neurons], weight)
+        d_maps[at] = p.T @ cross - r @ c @ gram
+        by_k = (p @ c).T @ session.activity - c.T @ r @ c @ seen
+        d_readouts[at] = left @ judged.T
+        d_drives.append(
+            np.einsum("bt,bqt->q", by_k, dk[:, :, session.kept])
+            + np.einsum("bt,bqt->q", zb.T @ left, dk[:, :, session.judged])
+        )
+    return Gradient(
+        value + more, d_maps, np.array(d_drives), d_readouts, Posterior(mean, covariance)
+    )
+
+
+def information(recorded: Recorded, maps: Array, matrices: Array, posterior: Posterior) -> Array:
+    """Return what each session by itself says of its vm, vu, zm and zu, loadings given.
+
+    Parameters
+    ----------
+    recorded, maps, matrices
+        As for `marginal`.
+    posterior : Posterior
+        Of the neurons.
+
+    Returns
+    -------
+    numpy.ndarray, (sessions, q, q)
+        Fisher information, in the order of `Gradient.drives` and then `Gradient.readouts`.
+    """
+    base = maps.shape[2]
+    second = posterior.covariance + posterior.mean[:, :, None] * posterior.mean[:, None, :]
+    out = []
+    for session, c, s in zip(recorded.sessions, maps, matrices, strict=True):
+        rolled = rolled_out(session, s)
+        if rolled is None:
+            raise FloatingPointError("activity runs away at the fit")
+        k, dk = rolled
+        zb = s[-len(session.outputs) :, :base]
+        q, n_out = dk.shape[1], len(zb)
+        spread = c.T @ np.einsum("nij,n->ij", second[session.neurons], 1 / session.noise) @ c
+        moved = dk[:, :, session.kept]
+        moved = moved - moved.mean(axis=2, keepdims=True)
+        found = np.zeros((q + n_out * base,) * 2)
+        found[:q, :q] = np.einsum("aqt,ab,brt->qr", moved, spread, moved, optimize=True)
+        judged, followed = k[:, session.judged], dk[:, :, session.judged]
+        for o in range(n_out):
+            # an output moves with kappa by zb, and with its own readout
+            slopes = np.zeros((len(found), judged.shape[1]))
+            slopes[:q] = np.einsum("a,aqt->qt", zb[o], followed)
+            slopes[q + o * base : q + (o + 1) * base] = judged
+            found += slopes @ slopes.T / session.output_noise[o]
+        out.append(found)
+    return np.array(out)
+
+
+def rolled_out(session: RawSession, s: Array) -> tuple[Array, Array] | None:
+    """Return kappa and its slopes by (vm, vu) for overlaps s; None where it runs away."""
+    layout = session.dynamics.layout
+    base, n_in = layout.n_base, layout.n_in
+    drive = s[base : base + layout.rank]
+    return session.dynamics.roll(layout.pack(drive[:, :n_in], drive[:, n_in:base], s))
+
+
+def _bound(
+    recorded: Recorded, mean: Array, covariance: Array, second: Array
+) -> tuple[float, Array, Array]:
+    """Return what a network of N neurons adds, and the moments with which slopes are taken.
+
+    With q = Q - 1 at the expected Q, f = -q' W q / 2. Its slope F by the sum of xi xi' turns the
+    slopes of a mean xi_i into xi_i + 2 V_i F xi_i, and of a second moment likewise.
+    """
+    if recorded.binding is None:
+        return 0.0, mean, second
+    rows, columns = np.triu_indices(second.shape[1])
+    off = (second.mean(axis=0) - np.eye(second.shape[1]))[rows, columns]
+    pulled = recorded.binding @ off
+    f = np.zeros(second.shape[1:])
+    f[rows, columns] -= 0.5 * pulled / recorded.n_neurons
+    f = f + f.T
+    a = np.einsum("nij,nj->ni", covariance @ f, mean)
+    outer = a[:, :, None] * mean[:, None, :]
+    second = second + 2 * (outer + np.swapaxes(outer, 1, 2)) + 2 * covariance @ f @ covariance
+    return -0.5 * float(off @ pulled), mean + 2 * a, second
+
+
+def bound(recorded: Recorded, posterior: Posterior) -> Recorded:
+    """Return the sessions with what a network of N neurons says of the recorded ones.
+
+    The mean Q of xi xi' over n of N neurons has the covariance (1/n - 1/N) (1 + transposition)
+    about 1; as integrated, each neuron by itself, 1/n. A factor exp(-q' W q / 2), q = Q - 1, makes
+    up for it; W is the inverse of (N - n) / n^2 (1 + transposition) plus the covariance that the
+    recordings leave to Q.
+
+    Parameters
+    ----------
+    recorded : Recorded
+        The sessions.
+    posterior : Posterior
+        Of the neurons, near the fit.
+
+    Returns
+    -------
+    Recorded
+        With W; as it was for a network of very many neurons.
+    """
+    n = recorded.n_neurons
+    if not np.isfinite(recorded.population):
+        return recorded
+    mean, v = posterior.mean, posterior.covariance
+    a, b = np.triu_indices(mean.shape[1])
+    c, d = a[None], b[None]
+    a, b = a[:, None], b[:, None]
+    both = v + mean[:, :, None] * mean[:, None, :]
+    means = mean[:, :, None] * mean[:, None, :]
+    # Cov(xi_a xi_b, xi_c xi_d) = E_ac E_bd + E_ad E_bc less the products of the means
+    left = (
+        both[:, a, c] * both[:, b, d]
+        + both[:, a, d] * both[:, b, c]
+        - means[:, a, c] * means[:, b, d]
+        - means[:, a, d] * means[:, b, c]
+    ).sum(axis=0) / n**2
+    missing = max(recorded.population - n, 0.0) / n**2
+    own = missing * (1.0 * ((a == c) & (b == d)) + ((a == d) & (b == c)))
+    scatter = own + left
+    # neurons without any error would hold Q at 1 exactly: as firmly as half a neuron missing
+    scatter = scatter + 0.5 / n**2 * np.eye(len(scatter))
+    return replace(recorded, binding=np.linalg.inv(scatter))

@@ -1,0 +1,204 @@
+"""Recordings along learning: checked, laid out for the likelihood, and a first look at each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from predictlearn.checks import positive_int
+from predictlearn.errors import InputError
+from predictlearn.fitting.dynamics import Dynamics, Layout
+from predictlearn.fitting.learning_marginal import RawSession, Recorded, rolled_out
+from predictlearn.fitting.low_rank_rnn import LowRankRNN
+from predictlearn.recordings.recording import Recording
+
+__all__ = ["checked_recordings", "first_look", "with_noise"]
+
+Array = npt.NDArray[np.float64]
+# Least variance of a noise, relative to that of the signal: outputs may have none.
+_FLOOR = 1e-8
+
+
+def checked_recordings(
+    recordings: Any, neurons: Any, network: Any, rank: int, tau: float
+) -> tuple[Recorded, npt.NDArray[Any]]:
+    """Check everything that `LearningFit.fit_recordings` is given about the recordings.
+
+    Parameters
+    ----------
+    recordings, neurons, network
+        As for `LearningFit.fit_recordings`.
+    rank : int
+        Rank of the network.
+    tau : float
+        Time constant, seconds.
+
+    Returns
+    -------
+    recorded : Recorded
+        The sessions, with no noise yet.
+    labels : numpy.ndarray
+        Of the distinct neurons.
+
+    Raises
+    ------
+    InputError
+        If anything cannot be used; the message names the argument.
+    """
+    if isinstance(recordings, Recording) or not isinstance(recordings, Sequence):
+        raise InputError(
+            "recordings must be a list with one pl.Recording a session; got "
+            f"{type(recordings).__name__}."
+        )
+    if len(recordings) < 2:
+        raise InputError(f"recordings must hold at least 2 sessions; got {len(recordings)}.")
+    for k, one in enumerate(recordings):
+        _check_one(f"recordings[{k}]", one, tau)
+    ends = {(r.n_in, r.outputs.shape[2]) for r in recordings}
+    if len(ends) > 1:
+        raise InputError(
+            "recordings must have the same numbers of inputs and outputs; got "
+            f"{', '.join(map(str, sorted(ends)))}."
+        )
+    ids = _checked_neurons(neurons, recordings)
+    labels, index = np.unique(np.concatenate(ids), return_inverse=True)
+    size = np.inf if network is None else float(positive_int("network", network))
+    if size < len(labels):
+        raise InputError(
+            f"network must be at least the {len(labels)} distinct neurons recorded; got {network}."
+        )
+    layout = Layout(recordings[0].n_in, rank, erf=False)
+    bounds = np.cumsum([0, *(len(i) for i in ids)])
+    sessions = []
+    for k, r in enumerate(recordings):
+        kept = ~np.isnan(r.activity).any(axis=2)
+        judged = ~np.isnan(r.outputs).any(axis=2)
+        if kept.sum() < 3 * layout.n_base or judged.sum() < 3 * layout.n_base:
+            raise InputError(
+                f"recordings[{k}] must have more bins in which all neurons (and all outputs) were "
+                f"seen; got {int(kept.sum())} and {int(judged.sum())}. Leave out neurons that are "
+                "missing often."
+            )
+        activity = r.activity[kept].T
+        activity = activity - activity.mean(axis=1, keepdims=True)
+        sessions.append(
+            RawSession(
+                activity=np.ascontiguousarray(activity),
+                kept=kept,
+                outputs=np.ascontiguousarray(r.outputs[judged].T),
+                judged=judged,
+                noise=np.ones(r.n_neurons),
+                output_noise=np.ones(r.outputs.shape[2]),
+                neurons=index[bounds[k] : bounds[k + 1]],
+                dynamics=Dynamics(r.inputs, r.dt, layout, tau),
+            )
+        )
+    return Recorded(sessions, len(labels), size), labels
+
+
+def _check_one(label: str, one: Any, tau: float) -> None:
+    """Check one session."""
+    if not isinstance(one, Recording):
+        raise InputError(f"{label} must be a pl.Recording; got {type(one).__name__}.")
+    if one.observed == "counts":
+        raise InputError(
+            f"{label} holds counts, whose loadings cannot be integrated out in closed form: fit "
+            "every session with LowRankRNN(noise='poisson', neurons='all') and hand overlaps_ "
+            "and the covariance of replicates_ to fit(..., errors=, recorded=)."
+        )
+    if one.n_in == 0:
+        raise InputError(f"{label} must have inputs: they drive what the fit compares.")
+    if one.outputs is None:
+        raise InputError(f"{label} must have outputs: without zm and zu learning is not seen.")
+    if tau <= one.dt / 2:
+        raise InputError(f"tau must exceed half a bin of {label} ({one.dt:g} s); got {tau:g}.")
+
+
+def _checked_neurons(neurons: Any, recordings: Sequence[Recording]) -> list[npt.NDArray[Any]]:
+    """Return an array of ids a session, or raise InputError."""
+    if neurons is None:
+        counts = {r.n_neurons for r in recordings}
+        if len(counts) > 1:
+            raise InputError(
+                "neurons must be given, one list of ids a session, where sessions have different "
+                f"numbers of neurons; got {', '.join(map(str, sorted(counts)))}."
+            )
+        return [np.arange(r.n_neurons) for r in recordings]
+    if isinstance(neurons, str) or not isinstance(neurons, Sequence | np.ndarray):
+        raise InputError(f"neurons must be a list of ids a session; got {type(neurons).__name__}.")
+    if len(neurons) != len(recordings):
+        raise InputError(
+            f"neurons must hold one list of ids for each of {len(recordings)} sessions; got "
+            f"{len(neurons)}."
+        )
+    out = []
+    for k, (one, r) in enumerate(zip(neurons, recordings, strict=True)):
+        ids = np.asarray(one)
+        if ids.shape != (r.n_neurons,):
+            raise InputError(
+                f"neurons[{k}] must have one id for each of {r.n_neurons} neurons; got shape "
+                f"{ids.shape}."
+            )
+        if len(np.unique(ids)) != len(ids):
+            raise InputError(f"neurons[{k}] must not name a neuron twice.")
+        out.append(ids)
+    return out
+
+
+def first_look(recordings: Sequence[Recording], rank: int, tau: float, seed: int) -> pd.DataFrame:
+    """Return the overlaps of every session fitted by itself, in its canonical gauge.
+
+    They serve as a start: no intervals, and the overlaps with m and u are those of the neurons at
+    hand.
+    """
+    rows = []
+    for r in recordings:
+        fit = LowRankRNN(
+            rank, dt=r.dt, tau=tau, observed="current", n_bootstrap=0, neurons="all", seed=seed
+        )
+        fit.fit(r.activity, r.inputs, outputs=r.outputs)
+        rows.append(fit.overlaps_)
+    table = pd.DataFrame(rows).reset_index(drop=True)
+    return table.loc[:, table.notna().any()]
+
+
+def with_noise(recorded: Recorded, matrices: Array) -> Recorded:
+    """Return the sessions with the noise that is left when each neuron follows kappa freely.
+
+    Parameters
+    ----------
+    recorded : Recorded
+        The sessions.
+    matrices : numpy.ndarray, (sessions, D, D)
+        Overlaps at the sessions, whose dynamics give kappa.
+
+    Returns
+    -------
+    Recorded
+        With variances of neurons and outputs.
+    """
+    out = []
+    for session, s in zip(recorded.sessions, matrices, strict=True):
+        rolled = rolled_out(session, s)
+        if rolled is None:
+            raise InputError(
+                "the dynamics of a session run away within a trial; check dt, tau and the inputs"
+            )
+        k = rolled[0]
+        seen = k[:, session.kept]
+        noise = _left(session.activity, seen - seen.mean(axis=1, keepdims=True), 1)
+        output_noise = _left(session.outputs, k[:, session.judged], 0)
+        out.append(replace(session, noise=noise, output_noise=output_noise))
+    return replace(recorded, sessions=out)
+
+
+def _left(y: Array, x: Array, used: int) -> Array:
+    """Return the variance of each row of y that regression on the rows of x leaves."""
+    found, *_ = np.linalg.lstsq(x.T, y.T, rcond=None)
+    rest = np.sum((y - found.T @ x) ** 2, axis=1) / (y.shape[1] - len(x) - used)
+    return np.asarray(np.maximum(rest, _FLOOR * np.maximum(y.var(axis=1), 1e-12)))
