@@ -285,15 +285,23 @@ class LearningFit(Learned):
         found = fit_recorded(self, recordings, tasks, epochs, rule, neurons, network)
         problem = found.problem
         maxima = [signed(problem, f) for f in found.maxima]
-        best = centred(problem, maxima[0], self.max_iter)
+        try:
+            best = centred(problem, maxima[0], self.max_iter)
+            self._keep(problem, best)
+            self._keep_maxima(maxima[1:])
+            loadings = problem.loadings(best.x)
+        except FloatingPointError as error:
+            raise InputError(
+                "the best fit lies at the edge of where learning diverges, so that its errors "
+                "cannot be had: the rule is likely not the learner's, or its first rate is too far "
+                f"off; got {rule!r}."
+            ) from error
         self._warn(best)
-        self._keep(problem, best)
-        self._keep_maxima(maxima[1:])
         names = loading_names(problem.model.layout.sizes)
         index = pd.Index(found.neurons, name="neuron")
         self.sessions_ = found.table
         self.loadings_, self.loading_sds_ = (
-            pd.DataFrame(values, index=index, columns=names) for values in problem.loadings(best.x)
+            pd.DataFrame(values, index=index, columns=names) for values in loadings
         )
         return self
 

@@ -78,7 +78,8 @@ def tested(
     if test == "chi-square" or (test == "auto" and known):
         if n_residual < 1:
             raise InputError("sessions hold no more measurements than the fit has parameters.")
-        return chi_square(problem.white(x, group_sd), data.n - n_residual, data)
+        residuals, rank = problem.squares(x, group_sd, n_residual)
+        return chi_square(residuals, rank, _by_column(problem.white(x, group_sd), data))
     order = min(4, (len(data.epochs) - 1) // 4)
     white, moves = problem.parts(x, group_sd)
     basis, values, _ = np.linalg.svd(moves, full_matrices=False)
@@ -91,7 +92,7 @@ def tested(
     return smooth_misfit(white, absorbed, data, order, known)
 
 
-def chi_square(residuals: Array, rank: int, data: Sessions) -> GoodnessOfFit:
+def chi_square(residuals: Array, rank: int, by_column: pd.Series) -> GoodnessOfFit:
     """Return the chi-square test of standardised residuals, (n,), from `rank` parameters."""
     degrees = len(residuals) - rank
     statistic = float(np.sum(residuals**2))
@@ -101,7 +102,7 @@ def chi_square(residuals: Array, rank: int, data: Sessions) -> GoodnessOfFit:
         (float(degrees),),
         float(stats.chi2.sf(statistic, degrees)),
         float(np.sqrt(statistic / degrees)),
-        _by_column(residuals, data),
+        by_column,
     )
 
 

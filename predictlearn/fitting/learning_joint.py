@@ -239,33 +239,71 @@ class RawProblem(Problem):
             raise FloatingPointError("learning diverges at the fit")
         return again.altered(recorded=bound(again.recorded, there[2].posterior))
 
-    def parts(self, x: Array, group_sd: Array) -> tuple[Array, Array]:
-        """Return how far each session's dynamics and readout would leave the fit, and its slopes.
+    def _scores(self, x: Array) -> tuple[Array, Array, Array]:
+        """Return score, information and slopes of what a session could have of its own.
 
-        The score of a session by its own vm, vu, zm and zu, in units of its standard deviation.
+        That is its vm, vu, zm, zu and A, (K, q); the slopes, (K, q, P), are by the natural
+        parameters in natural units.
         """
         here = self.at(x)
         if here is None:
             raise FloatingPointError("learning diverges at the fit")
         run, transports, found = here
         layout, data = self.model.layout, self.model.data
-        maps = np.einsum("ji,kjb->kib", layout.factor(x), transports[..., 0])
-        known = information(self.recorded, maps, run.matrices, found.posterior)
-        scores = np.concatenate([found.drives, found.readouts.reshape(len(known), -1)], axis=1)
+        lower, posterior = layout.factor(x), found.posterior
+        second = posterior.covariance + posterior.mean[:, :, None] * posterior.mean[:, None, :]
+        second = lower @ second @ lower.T
+        known = information(self.recorded, transports[..., 0], run.matrices, second)
+        parts = (found.drives, found.readouts, lower @ found.maps)
+        scores = np.concatenate([p.reshape(len(known), -1) for p in parts], axis=1)
         pairs = table_pairs(*layout.sizes)
         rows, columns = np.array([pairs[name] for name in data.columns]).T
-        slopes = self.model._chosen(run.slopes[:, rows, columns])
-        slopes = slopes * layout.scales(layout.matrix(x))
-        roots = np.linalg.cholesky(known)
-        white = np.linalg.solve(roots, scores[..., None])[..., 0]
-        return white.ravel(), (np.swapaxes(roots, 1, 2) @ slopes).reshape(data.n, -1)
+        moved = transports[..., 1:].reshape(len(known), -1, transports.shape[-1] - 1)
+        slopes = np.concatenate([run.slopes[:, rows, columns], moved], axis=1)
+        return scores, known, self.model._chosen(slopes) * layout.scales(layout.matrix(x))
+
+    def parts(self, x: Array, group_sd: Array) -> tuple[Array, Array]:
+        """Return how far each session's dynamics and readout would leave the fit, and its slopes.
+
+        The score of a session by its own vm, vu, zm and zu, in units of its standard deviation.
+        """
+        scores, known, slopes = self._scores(x)
+        q = len(self.model.data.columns)
+        roots = np.linalg.cholesky(known[:, :q, :q])
+        white = np.linalg.solve(roots, scores[:, :q, None])[..., 0]
+        return white.ravel(), (np.swapaxes(roots, 1, 2) @ slopes[:, :q]).reshape(white.size, -1)
+
+    def squares(self, x: Array, group_sd: Array, n_residual: int) -> tuple[Array, int]:
+        """Return residuals of dynamics, readouts and loadings in every session, for a chi-square.
+
+        Free in a session are its vm, vu, zm, zu and its A, but for the gauge. What the parameters
+        absorb is taken out, and so is what the loadings absorb: A_k -> T A_k for any T. A neuron
+        that few sessions saw absorbs more, which makes the test conservative.
+        """
+        scores, known, slopes = self._scores(x)
+        here = self.at(x, slopes=False)
+        if here is None:
+            raise FloatingPointError("learning diverges at the fit")
+        transports = here[1][..., 0]
+        dim, base = transports.shape[1:]
+        at_map = known.shape[1] - dim * base
+        gauge = self.model.layout.sizes[1] ** 2
+        left, moves = [], []
+        for score, info, slope, a in zip(scores, known, slopes, transports, strict=True):
+            units = 1 / np.sqrt(np.diag(info))
+            values, vectors = np.linalg.eigh(info * units * units[:, None])
+            values, vectors = values[gauge:], vectors[:, gauge:]
+            turned = np.zeros((len(info), dim * dim))
+            # d(T A)_ib = dT_ij A_jb
+            turned[at_map:] = np.kron(np.eye(dim), a.T)
+            left.append(vectors.T @ (units * score) / np.sqrt(values))
+            both = np.concatenate([slope, turned], axis=1) / units[:, None]
+            moves.append(np.sqrt(values)[:, None] * (vectors.T @ both))
+        return _left_over(np.concatenate(left), np.concatenate(moves))
 
     def white(self, x: Array, group_sd: Array) -> Array:
         """Return what the parameters cannot absorb of `parts`."""
-        left, moves = self.parts(x, group_sd)
-        basis, values, _ = np.linalg.svd(moves, full_matrices=False)
-        basis = basis[:, values > 1e-8 * values[0]]
-        return np.asarray(left - basis @ (basis.T @ left))
+        return _left_over(*self.parts(x, group_sd))[0]
 
     def loadings(self, x: Array) -> tuple[Array, Array]:
         """Return the loadings of every neuron before learning, (n, D), and their sds.
@@ -297,6 +335,13 @@ class RawProblem(Problem):
     def held(self, along: Array, value: float) -> RawProblem:
         """Return the problem with a combination of the natural parameters held."""
         return self.altered(fixed=(along, value))
+
+
+def _left_over(left: Array, moves: Array) -> tuple[Array, int]:
+    """Return residuals less their part in the span of `moves`, and the dimension of that."""
+    basis, values, _ = np.linalg.svd(moves, full_matrices=False)
+    basis = basis[:, values > 1e-8 * values[0]]
+    return np.asarray(left - basis @ (basis.T @ left)), basis.shape[1]
 
 
 def shortened(problem: RawProblem, n: int) -> RawProblem:

@@ -131,6 +131,10 @@ class Problem:
         left = data.noise.own(data.values - run.values, group_sd)
         return left, data.noise.own(moves, group_sd)
 
+    def squares(self, x: Array, group_sd: Array, n_residual: int) -> tuple[Array, int]:
+        """Return residuals for a chi-square test, and how many of them the parameters take."""
+        return self.white(x, group_sd), self.model.data.n - n_residual
+
     def held(self, along: Array, value: float) -> Problem:
         """Return the problem with a combination of the natural parameters held at a value."""
         return Problem(self.model, self.pins, self.scale, (along, value))

@@ -201,43 +201,52 @@ def marginal(recorded: Recorded, maps: Array, matrices: Array) -> Gradient | Non
     )
 
 
-def information(recorded: Recorded, maps: Array, matrices: Array, posterior: Posterior) -> Array:
-    """Return what each session by itself says of its vm, vu, zm and zu, loadings given.
+def information(recorded: Recorded, transports: Array, matrices: Array, second: Array) -> Array:
+    """Return what each session by itself says of its vm, vu, zm, zu and A, loadings given.
 
     Parameters
     ----------
-    recorded, maps, matrices
+    recorded, matrices
         As for `marginal`.
-    posterior : Posterior
-        Of the neurons.
+    transports : numpy.ndarray, (sessions, D, n_in + rank)
+        A.
+    second : numpy.ndarray, (n, D, D)
+        Second moments of the neurons' loadings before learning.
 
     Returns
     -------
     numpy.ndarray, (sessions, q, q)
-        Fisher information, in the order of `Gradient.drives` and then `Gradient.readouts`.
+        Fisher information, in the order of `Gradient.drives`, `Gradient.readouts`, and the entries
+        of A. A change of gauge moves nothing: rank^2 combinations have none.
     """
-    base = maps.shape[2]
-    second = posterior.covariance + posterior.mean[:, :, None] * posterior.mean[:, None, :]
+    dim, base = transports.shape[1:]
     out = []
-    for session, c, s in zip(recorded.sessions, maps, matrices, strict=True):
+    for session, a, s in zip(recorded.sessions, transports, matrices, strict=True):
         rolled = rolled_out(session, s)
         if rolled is None:
             raise FloatingPointError("activity runs away at the fit")
         k, dk = rolled
         zb = s[-len(session.outputs) :, :base]
         q, n_out = dk.shape[1], len(zb)
-        spread = c.T @ np.einsum("nij,n->ij", second[session.neurons], 1 / session.noise) @ c
-        moved = dk[:, :, session.kept]
-        moved = moved - moved.mean(axis=2, keepdims=True)
-        found = np.zeros((q + n_out * base,) * 2)
-        found[:q, :q] = np.einsum("aqt,ab,brt->qr", moved, spread, moved, optimize=True)
+        spread = np.einsum("nij,n->ij", second[session.neurons], 1 / session.noise)
+        seen, moved = (
+            part - part.mean(axis=-1, keepdims=True)
+            for part in (k[:, session.kept], dk[:, :, session.kept])
+        )
+        at_map = q + n_out * base
+        found = np.zeros((at_map + dim * base,) * 2)
+        found[:q, :q] = np.einsum("aqt,ab,brt->qr", moved, a.T @ spread @ a, moved, optimize=True)
+        found[at_map:, at_map:] = np.kron(spread, seen @ seen.T)
+        crossed = np.einsum("ia,aqt,bt->ibq", spread @ a, moved, seen, optimize=True)
+        found[at_map:, :q] = crossed.reshape(-1, q)
+        found[:q, at_map:] = found[at_map:, :q].T
         judged, followed = k[:, session.judged], dk[:, :, session.judged]
         for o in range(n_out):
             # an output moves with kappa by zb, and with its own readout
-            slopes = np.zeros((len(found), judged.shape[1]))
+            slopes = np.zeros((at_map, judged.shape[1]))
             slopes[:q] = np.einsum("a,aqt->qt", zb[o], followed)
             slopes[q + o * base : q + (o + 1) * base] = judged
-            found += slopes @ slopes.T / session.output_noise[o]
+            found[:at_map, :at_map] += slopes @ slopes.T / session.output_noise[o]
         out.append(found)
     return np.array(out)
 
