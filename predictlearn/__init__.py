@@ -69,6 +69,7 @@ _HOMES = {
         "fallen_silent",
         "mask_silent",
         "select_rank",
+        "simulate_learning",
         "simulate_sessions",
     ),
     "protocol": ("Protocol",),

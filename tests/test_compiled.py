@@ -26,3 +26,16 @@ def test_a_module_without_stored_code_is_no_error(tmp_path):
     (tmp_path / "a.py").touch()
     (tmp_path / "b.py").touch()
     assert forget_stale(str(tmp_path / "a.py"), str(tmp_path / "b.py")) == []
+
+
+def test_what_a_source_was_made_from_counts_too(tmp_path):
+    top, middle, bottom = (str(tmp_path / f"{name}.py") for name in ("top", "middle", "bottom"))
+    (tmp_path / "__pycache__").mkdir()
+    stored = tmp_path / "__pycache__" / "top.f-1.py311.nbi"
+    for path in (top, middle, bottom, stored):
+        open(path, "w").close()
+        os.utime(path, (1000, 1000))
+    forget_stale(middle, bottom)
+    assert forget_stale(top, middle) == []
+    os.utime(bottom, (2000, 2000))
+    assert forget_stale(top, middle) == [stored]

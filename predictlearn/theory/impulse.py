@@ -7,6 +7,11 @@ with X the sum over bins and trials of s_t s_t'::
     loss = tr(C' w C X),    X_{2n} = X_n + F^n X_n F^n',    X_{n+1} = X_1 + F X_n F'
 
 which reaches n bins in log2(n) products of small matrices; the derivative runs back through them.
+
+For one input, rank one and one target state nearly all cases take the sums of
+`predictlearn/theory/impulse_closed.py`, whose cost does not grow with n at all. Other sizes keep
+the doublings: the eigenvalues of their F are roots of polynomials, complex or, as at many starts of
+learning, next to each other, and sums over eigenvalues then cancel.
 """
 
 from __future__ import annotations
@@ -18,14 +23,20 @@ from numba import njit
 
 from predictlearn.checks import as_float_array
 from predictlearn.errors import InputError
+from predictlearn.theory import impulse_closed
+from predictlearn.theory.compiled import forget_stale
+from predictlearn.theory.impulse_closed import single_impulse
 
 __all__ = [
     "TargetLaw",
+    "impulse_by_doubling",
     "impulse_loss_and_derivative",
     "impulse_state",
     "impulse_work",
     "is_impulse",
 ]
+
+forget_stale(__file__, impulse_closed.__file__)
 
 _FAST = {"contract", "reassoc", "nsz"}
 
@@ -177,6 +188,31 @@ def impulse_loss_and_derivative(
     first is X_1, (n, n); step (q, q) and read (n_out, q) are those of the target; weights (n_out,);
     `work` comes from `impulse_work`.
     """
+    if n_in == 1 and rank == 1 and first.shape[0] == 3:
+        value, done = single_impulse(s, n_out, a, first, step, read, weights, n_steps, grad)
+        if done:
+            return value
+    return impulse_by_doubling(
+        s, n_in, rank, n_out, a, first, step, read, weights, n_steps, work, grad
+    )
+
+
+@njit(cache=True, fastmath=_FAST)
+def impulse_by_doubling(
+    s: np.ndarray,
+    n_in: int,
+    rank: int,
+    n_out: int,
+    a: float,
+    first: np.ndarray,
+    step: np.ndarray,
+    read: np.ndarray,
+    weights: np.ndarray,
+    n_steps: int,
+    work: np.ndarray,
+    grad: np.ndarray,
+) -> float:
+    """Return the loss and fill `grad`; arguments as in `impulse_loss_and_derivative`."""
     n = first.shape[0]
     b = n_in + rank
     levels = _levels(n_steps)

@@ -31,15 +31,20 @@ RUNNING, DIVERGED, REACHED = 0, 1, 2
 
 
 @njit(cache=True)
-def _product(left: np.ndarray, right: np.ndarray, transpose: bool, out: np.ndarray) -> None:
-    """Fill `out` with left' right or left right; these matrices are too small for BLAS to pay."""
-    n = left.shape[0]
+def _product(
+    joint: np.ndarray, block: int, step: np.ndarray, transpose: bool, out: np.ndarray, part: int
+) -> None:
+    """Fill out[part] with joint[block] step or step' joint[block]; too small for BLAS to pay."""
+    n = step.shape[0]
     for i in range(n):
         for j in range(n):
             total = 0.0
             for k in range(n):
-                total += (left[k, i] if transpose else left[i, k]) * right[k, j]
-            out[i, j] = total
+                if transpose:
+                    total += step[k, i] * joint[block, k, j]
+                else:
+                    total += joint[block, i, k] * step[k, j]
+            out[part, i, j] = total
 
 
 @njit(cache=True)
@@ -60,46 +65,54 @@ def congruence(
     `joint` holds S = Theta'Theta/N, C = Theta'V/N and V'V/N. Theta' = Theta B + mu V and
     V' = Theta (B - 1) + mu V. The first-order update leaves (B - 1)' S (B - 1) out.
     """
-    s, c, vv = joint[0], joint[1], joint[2]
-    n = s.shape[0]
-    se, ese = scratch[0], scratch[1]
-    _product(s, step, False, se)
+    n = joint.shape[1]
+    # no views of these arrays: each would count references
+    _product(joint, 0, step, False, scratch, 0)
     if first_order:
         for i in range(n):
             for j in range(i + 1):
-                new = s[i, j] + se[i, j] + se[j, i]
-                s[i, j] = new
-                s[j, i] = new
+                new = joint[0, i, j] + scratch[0, i, j] + scratch[0, j, i]
+                joint[0, i, j] = new
+                joint[0, j, i] = new
         return
-    _product(step, se, True, ese)
+    # one triangle is computed and mirrored; (B - 1)' S (B - 1) is summed where it is needed
     if momentum == 0.0:
         for i in range(n):
             for j in range(i + 1):
-                new = s[i, j] + se[i, j] + se[j, i] + 0.5 * (ese[i, j] + ese[j, i])
-                s[i, j] = new
-                s[j, i] = new
+                ese = 0.0
+                for k in range(n):
+                    ese += step[k, i] * scratch[0, k, j]
+                new = joint[0, i, j] + scratch[0, i, j] + scratch[0, j, i] + ese
+                joint[0, i, j] = new
+                joint[0, j, i] = new
         return
-    ec = scratch[2]  # (B - 1)' C
-    _product(step, c, True, ec)
-    moved = scratch[3]
-    for i in range(n):
-        for j in range(n):
-            # V' V' / N, shared by all three blocks
-            moved[i, j] = (
-                0.5 * (ese[i, j] + ese[j, i])
-                + momentum * (ec[i, j] + ec[j, i])
-                + momentum * momentum * vv[i, j]
-            )
+    _product(joint, 1, step, True, scratch, 1)
     for i in range(n):
         for j in range(i + 1):
-            new = s[i, j] + se[i, j] + se[j, i] + momentum * (c[i, j] + c[j, i]) + moved[i, j]
-            s[i, j] = new
-            s[j, i] = new
-    for i in range(n):
-        for j in range(n):
+            ese = 0.0
+            for k in range(n):
+                ese += step[k, i] * scratch[0, k, j]
+            # V' V' / N, shared by all three blocks
+            moved = (
+                ese
+                + momentum * (scratch[1, i, j] + scratch[1, j, i])
+                + momentum * momentum * joint[2, i, j]
+            )
+            c_ij, c_ji = joint[1, i, j], joint[1, j, i]
+            new = (
+                joint[0, i, j]
+                + scratch[0, i, j]
+                + scratch[0, j, i]
+                + momentum * (c_ij + c_ji)
+                + moved
+            )
+            joint[0, i, j] = new
+            joint[0, j, i] = new
             # Theta' V' = Theta'V' with Theta' = Theta + V'
-            c[i, j] = se[i, j] + momentum * c[i, j] + moved[i, j]
-            vv[i, j] = moved[i, j]
+            joint[1, i, j] = scratch[0, i, j] + momentum * c_ij + moved
+            joint[1, j, i] = scratch[0, j, i] + momentum * c_ji + moved
+            joint[2, i, j] = moved
+            joint[2, j, i] = moved
 
 
 @njit(cache=True)
@@ -152,7 +165,7 @@ def descend(
     n = joint.shape[1]
     grad = np.empty((n, n))
     step = np.empty((n, n))
-    scratch = np.empty((4, n, n))
+    scratch = np.empty((2, n, n))
     closed = impulse_first.shape[0] > 0 and target_noise == 0.0
     work = impulse_work(impulse_first, n_steps)
     for e in range(n_epochs):
