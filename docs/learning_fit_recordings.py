@@ -1,8 +1,9 @@
 """Measure LearningFit where only a sample of the neurons is recorded; see learning_fit.md.
 
-Run as ``python docs/learning_fit_recordings.py sample|recordings [RUNS]``: sessions of overlaps of
-which mm, mu and uu are those of a sample; or the recordings themselves, whose neurons are the same
-in all sessions, in part, or not at all.
+Run as ``python docs/learning_fit_recordings.py sample|recordings|rules [RUNS]``. sample: sessions
+of overlaps of which mm, mu and uu are those of a sample. recordings: the recordings, whose
+neurons are the same in all sessions, in part, or not at all. rules: recordings of learners whose
+rule is not the one assumed.
 """
 
 from __future__ import annotations
@@ -14,21 +15,27 @@ import numpy as np
 import pandas as pd
 
 import predictlearn as pl
-from predictlearn.fitting import simulate_learning
 
 TASK, RULE, N = pl.Filter(), pl.GradientDescent(5e-3), 300
 FAR = pl.Overlaps(np.eye(4)).replace(uu=2.05, mu=0.8)
 NEAR = FAR.replace(zm=0.1, zu=0.2, vm=0.3, vu=0.2)
+RULES = {
+    "the rule assumed": RULE,
+    "momentum 0.9, rate / 10": pl.GradientDescent(5e-4, momentum=0.9),
+    "target noise 1": pl.GradientDescent(5e-3, target_noise=1.0),
+    "Adam 1e-3": pl.Adam(1e-3),
+    "weight decay 0.05": pl.GradientDescent(5e-3, weight_decay=0.05),
+}
 
 
-def row(fit, true, test="auto"):
+def row(fit, true):
     """Return by name whether the interval held, the error, and the p value of the test."""
     truth = true.to_series()
     truth["rate"] = RULE.rate
     table = fit.intervals_.loc[truth.index]
     held = (table["low"] <= truth) & (truth <= table["high"])
     off = (table["estimate"] - truth).add_prefix("error ")
-    return pd.concat([held.astype(float), off, pd.Series({"p": fit.goodness_of_fit(test).p_value})])
+    return pd.concat([held.astype(float), off, pd.Series({"p": fit.goodness_of_fit().p_value})])
 
 
 def sample(recorded, seed):
@@ -40,23 +47,40 @@ def sample(recorded, seed):
     return row(model.fit(sessions, TASK, 50, RULE, recorded=recorded, network=N), FAR)
 
 
-def recordings(recurring, seed):
+def recordings(recurring, seed, rule=RULE):
     """Fit start and rate to the recordings of all sessions at once."""
-    sessions, neurons = simulate_learning(
-        NEAR, TASK, 50, RULE, n_sessions=20, recurring=recurring, n_trials=40, seed=seed
+    sessions, neurons = pl.simulate_learning(
+        NEAR, TASK, 50, rule, n_sessions=20, recurring=recurring, n_trials=40, seed=seed
     )
     fit = pl.LearningFit(n_starts=4)
     fit.fit_recordings(sessions, TASK, 50, RULE, neurons=neurons, network=N)
-    found = row(fit, NEAR, "smooth misfit")
+    found = row(fit, NEAR)
+    found["p, drifts"] = fit.goodness_of_fit("smooth misfit").p_value
     found["maxima"] = (fit.maxima_["log_likelihood"] > -3).sum()
     return found
+
+
+def rules(name, seed):
+    """Fit plain descent to the recordings of a learner."""
+    try:
+        return recordings(50, seed, RULES[name])
+    except pl.InputError:
+        # refused: no descent comes near, which tells of a wrong rule too
+        return pd.Series({"p": 0.0, "refused": 1.0})
+
+
+STUDIES = {
+    "sample": (sample, (100, 30), "recorded"),
+    "recordings": (recordings, (100, 50, 0), "recurring of 100 recorded"),
+    "rules": (rules, tuple(RULES), "fitted as plain descent"),
+}
 
 
 def main():
     """Print shares of intervals that held, and root mean square errors."""
     part, runs = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 24
-    study = {"sample": sample, "recordings": recordings}[part]
-    for setting in {"sample": (100, 30), "recordings": (100, 50, 0)}[part]:
+    study, settings, what = STUDIES[part]
+    for setting in settings:
         rows = []
         for seed in range(runs):
             with warnings.catch_warnings():
@@ -65,17 +89,15 @@ def main():
             if sys.stderr.isatty():
                 sys.stderr.write(f"\r{part} {setting}: {seed + 1} of {runs}")
         table = pd.DataFrame(rows)
-        off = [c for c in table if c.startswith("error ")]
-        held = table.drop(columns=[*off, "p", "maxima"], errors="ignore").mean()
-        rms = np.sqrt((table[off] ** 2).mean())
-        what = "recorded" if part == "sample" else "recurring of 100 recorded"
-        sys.stdout.write(
-            f"{setting} {what} of {N}, {runs} runs; held:\n{held.round(2).to_dict()}\n"
-        )
-        sys.stdout.write(f"all together {held.mean():.3f}; rms {rms.round(3).to_dict()}\n")
-        sys.stdout.write(f"p < 0.05 in {(table['p'] < 0.05).mean():.2f}\n")
-        if "maxima" in table:
-            sys.stdout.write(f"more than one maximum in {(table['maxima'] > 1).mean():.2f}\n")
+        held = table[[c for c in (*NEAR.names, "rate") if c in table]].mean()
+        rms = np.sqrt((table.filter(like="error ") ** 2).mean())
+        sys.stdout.write(f"{setting} {what}, {N} neurons, {runs} runs; held:\n")
+        sys.stdout.write(f"{held.round(2).to_dict()}; all {held.mean():.3f}\n")
+        sys.stdout.write(f"rms {rms.round(3).to_dict()}\n")
+        for test in table.filter(regex="^p"):
+            sys.stdout.write(f"{test} < 0.05 in {(table[test] < 0.05).mean():.2f}\n")
+        for column in table.columns.intersection(["maxima", "refused"]):
+            sys.stdout.write(f"{column} {table[column].fillna(0).tolist()}\n")
         sys.stdout.flush()
 
 

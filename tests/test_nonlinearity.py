@@ -10,6 +10,8 @@ from oracles import random_trials
 from scipy import integrate
 
 import predictlearn as pl
+from predictlearn.theory.gain_kernels import RATIONAL_SIZE, TABLE_SIZE, gain_and_slope
+from predictlearn.theory.hessian_kernels import _gain_curvature
 from predictlearn.theory.nonlinearity import gain, gain_slope, network_phi, phi, phi_slope, resolve
 
 
@@ -60,6 +62,88 @@ def test_gain_agrees_with_quadrature(nonlinearity, function, accuracy):
     deltas = np.array([1e-3, 0.02, 0.3, 1.0, 4.0, 30.0, 1e3])
     expected = [quadrature_gain(lambda x: float(function(x)), d) for d in deltas]
     np.testing.assert_allclose(gain(deltas, nonlinearity), expected, atol=accuracy)
+
+
+def cubic(x):
+    return x**3 / (1 + x**2) ** 1.5
+
+
+def leaky(x):
+    return np.tanh(x) + 0.1 * x
+
+
+def tanh_by_sums(deltas):
+    """The gain of tanh and its slope by the trapezoidal rule, which converges exponentially."""
+    gains, slopes = [], []
+    for delta in deltas:
+        # the narrower of the Gaussian and of phi' sets the variable
+        wide = np.sqrt(max(delta, 1.0))
+        x = np.linspace(-20, 20, 4001) * np.sqrt(delta) / wide
+        weight = np.exp(-((np.linspace(-20, 20, 4001) / wide) ** 2) / 2)
+        weight *= 0.01 / (np.sqrt(2 * np.pi) * wide)
+        t = np.tanh(x)
+        steep = 1 / np.cosh(x) ** 2
+        gains.append(weight @ steep)
+        # integrated by parts twice where the current is wide: the sum would cancel
+        third = steep * (x**2 / delta - 1) / delta if delta > 1 else steep * (6 * t**2 - 2)
+        slopes.append(weight @ third / 2)
+    return np.array(gains), np.array(slopes)
+
+
+def test_gain_of_tanh_and_its_slope_from_variance_zero_to_huge():
+    deltas = np.array([0.0, 1e-12, 1e-3, 0.02, 0.3, 1.0, 4.0, 30.0, 1e3, 1e4, 1e8])
+    gains, slopes = tanh_by_sums(deltas)
+    assert gains[0] == pytest.approx(1.0, abs=1e-14)
+    assert slopes[0] == pytest.approx(-1.0, abs=1e-13)
+    # both ways to sum the slope are the derivative of the sum of the gain
+    for i in (4, 6):
+        near = tanh_by_sums(deltas[i] * np.array([1 - 1e-4, 1 + 1e-4]))[0]
+        assert slopes[i] == pytest.approx(np.diff(near)[0] / (2e-4 * deltas[i]), rel=1e-6)
+    np.testing.assert_allclose(gain(deltas, "tanh"), gains, atol=1e-11)
+    np.testing.assert_allclose(gain(deltas, "tanh"), gains, rtol=1e-9)
+    np.testing.assert_allclose(gain_slope(deltas, "tanh"), slopes, rtol=1e-8)
+    # beyond, phi is as good as a step
+    far = np.array([1e12, 1e20, 1e30])
+    np.testing.assert_allclose(gain(far, "tanh"), np.sqrt(2 / (np.pi * far)), rtol=1e-9)
+    np.testing.assert_allclose(
+        gain_slope(far, "tanh"), -np.sqrt(1 / (2 * np.pi)) * far**-1.5, rtol=1e-7
+    )
+
+
+@pytest.mark.parametrize(
+    ("function", "size"),
+    [
+        (np.tanh, RATIONAL_SIZE),
+        (lambda x: np.tanh(3 * x), RATIONAL_SIZE),
+        (softsign, TABLE_SIZE),
+        (wide, TABLE_SIZE),
+        (cubic, TABLE_SIZE),
+        (leaky, TABLE_SIZE),
+        (lambda x: -np.tanh(x), TABLE_SIZE),
+    ],
+)
+def test_table_is_of_the_more_exact_form_and_as_good_as_it_says(function, size):
+    own = pl.Nonlinearity("own", function)
+    assert own.gain_table.size == size
+    deltas = np.array([1e-3, 0.02, 0.3, 1.0, 4.0, 30.0, 1e3])
+    expected = np.array([quadrature_gain(lambda x: float(function(x)), d) for d in deltas])
+    largest = max(np.abs(expected).max(), abs(float(phi_slope(0.0, own))))
+    wrong = np.abs(gain(deltas, own) - expected).max() / largest
+    assert wrong <= 1.1 * own.gain_error + 1e-12
+
+
+@pytest.mark.parametrize("nonlinearity", ["erf", "tanh", pl.Nonlinearity("softsign", softsign)])
+def test_all_loops_read_a_table_alike(nonlinearity):
+    table = resolve(nonlinearity).gain_table
+    deltas = np.array([1e-3, 0.02, 0.3, 1.0, 4.0, 30.0, 1e4, 1e8])
+    g, slope = gain(deltas, nonlinearity), gain_slope(deltas, nonlinearity)
+    for d, g_d, slope_d in zip(deltas, g, slope, strict=True):
+        np.testing.assert_allclose(gain_and_slope(table, d), (g_d, 2 * slope_d), rtol=1e-11)
+        value, first, second = _gain_curvature(table, d)
+        np.testing.assert_allclose((value, first), (g_d, slope_d), rtol=1e-11)
+        h = 1e-4 * d
+        up, down = gain_slope(d + h, nonlinearity), gain_slope(d - h, nonlinearity)
+        assert second == pytest.approx(float(up - down) / (2 * h), rel=1e-6)
 
 
 @pytest.mark.parametrize("nonlinearity", ["erf", "tanh"])

@@ -34,6 +34,8 @@ _COUNT_TRIALS = 60
 _DISPERSION_ROUNDS = 6
 # Above this number of neurons their covariance is not worth its cost; rounds of the alternative.
 _MANY_NEURONS, _ROUNDS = 400, 5
+# Bins from which these axes are taken, about.
+_MANY_BINS = 4000
 # Steps of the regression of counts, from no loadings at all.
 _COUNT_STEPS = 8
 
@@ -256,9 +258,11 @@ def _components(data: Data, layout: Layout) -> Data:
 def _leading(y: Array, weight: Array, shift: Array, keep: int) -> Array:
     """Return leading principal axes of weight (y - shift), (neurons, at most keep).
 
-    By subspace iteration where the covariance of all neurons would cost more.
+    By subspace iteration where the covariance of all neurons would cost more, and from some of the
+    bins where there are many: the axes only say where a search begins.
     """
     n = len(y)
+    y = y[:, :: max(1, y.shape[1] // _MANY_BINS)]
     if n <= _MANY_NEURONS:
         gram = y @ y.T - y.shape[1] * np.outer(shift, shift)
         values, vectors = np.linalg.eigh(gram * np.outer(weight, weight))

@@ -32,17 +32,20 @@ def check_activity(activity: npt.NDArray[np.float64]) -> None:
                 f"activity needs at least two {what}s; got shape {activity.shape}, read as "
                 f"(trials, time, neurons)"
             )
-    if np.isinf(activity).any():
-        raise InputError("activity must be finite, or NaN where a bin is missing; got infinity")
-    seen = ~np.isnan(activity)
-    empty = np.flatnonzero(~seen.any(axis=(0, 1)))
-    if empty.size:
-        raise InputError(
-            f"activity: neurons {empty.tolist()[:10]} have no value at all (all NaN); drop them, "
-            f"e.g. activity[:, :, ~np.isnan(activity).all(axis=(0, 1))]"
-        )
-    low = np.where(seen, activity, np.inf).min(axis=(0, 1))
-    high = np.where(seen, activity, -np.inf).max(axis=(0, 1))
+    # two passes where nothing is missing: a large recording is slow to look at
+    low, high = activity.min(axis=(0, 1)), activity.max(axis=(0, 1))
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        if np.isinf(activity).any():
+            raise InputError("activity must be finite, or NaN where a bin is missing; got infinity")
+        seen = ~np.isnan(activity)
+        empty = np.flatnonzero(~seen.any(axis=(0, 1)))
+        if empty.size:
+            raise InputError(
+                f"activity: neurons {empty.tolist()[:10]} have no value at all (all NaN); drop "
+                f"them, e.g. activity[:, :, ~np.isnan(activity).all(axis=(0, 1))]"
+            )
+        low = np.where(seen, activity, np.inf).min(axis=(0, 1))
+        high = np.where(seen, activity, -np.inf).max(axis=(0, 1))
     constant = np.flatnonzero(high == low)
     if constant.size:
         raise InputError(

@@ -1,4 +1,17 @@
-"""Compiled pieces that all loops share: the tabulated gain, and how outputs are judged."""
+"""Compiled pieces that all loops share: the tabulated gain, and how outputs are judged.
+
+A gain reaches the compiled loops as one array, whose size tells its kind:
+
+- 0, linear: g = 1.
+- 1, erf: g = 1 / sqrt(1 + pi Delta / 2).
+- RATIONAL_SIZE: g^2 = B(Delta) / A(Delta), with the coefficients of B, of degree DEGREE, and then
+  those of A, of one degree more; highest power first, none negative. Where g^2 falls as 1 / Delta
+  and phi is smooth this is the more exact form, and the faster: one division and one root, with
+  the polynomials before them, so that those of the next trials can be computed meanwhile.
+- TABLE_SIZE: shift, offset and scale, then the coefficients, highest power first, of a polynomial
+  in x = 2 w - 1, where 1 / w = offset + sqrt(shift + scale Delta): for a phi with a kink, or a
+  gain that is zero somewhere.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +20,79 @@ import math
 import numpy as np
 from numba import njit
 
-__all__ = ["N_COEFFICIENTS", "TABLE_SIZE", "gain_and_slope", "judge", "tabulated_gain"]
+__all__ = [
+    "DEGREE",
+    "N_COEFFICIENTS",
+    "RATIONAL_SIZE",
+    "TABLE_SIZE",
+    "gain_and_slope",
+    "judge",
+    "rational_coefficients",
+    "rational_gain",
+    "tabulated_gain",
+]
 
 _FAST = {"contract", "reassoc", "nsz"}
+# Degree of B; rational_coefficients and rational_gain are written out for it.
+DEGREE = 7
+RATIONAL_SIZE = 2 * DEGREE + 3
 # Coefficients of the polynomial that stands for a gain, and the numbers before them in a table.
 N_COEFFICIENTS = 21
 _HEAD = 3
-_HALF_PI = math.pi / 2
 TABLE_SIZE = _HEAD + N_COEFFICIENTS
+_HALF_PI = math.pi / 2
+_Coefficients = tuple[float, ...]
+
+
+@njit(cache=True, error_model="numpy", forceinline=True)
+def rational_coefficients(table: np.ndarray) -> _Coefficients:
+    """Return the numbers of a rational table, which a loop so keeps in registers."""
+    return (
+        table[0], table[1], table[2], table[3], table[4], table[5], table[6], table[7],
+        table[8], table[9], table[10], table[11], table[12], table[13], table[14], table[15],
+        table[16],
+    )  # fmt: skip
+
+
+@njit(cache=True, fastmath=_FAST, error_model="numpy", forceinline=True)
+def rational_gain(c: _Coefficients, delta: float) -> tuple[float, float]:
+    """Return g and 2 dg/dDelta at one variance, written out so that a loop of it is a vector loop.
+
+    g = B sqrt(1 / (A B)) and 2 dg/dDelta = (B' A - A' B) g / (A B), by one division and one root.
+    """
+    b1 = c[0]
+    b = c[0] * delta + c[1]
+    a1 = c[8]
+    a = c[8] * delta + c[9]
+    b1 = b1 * delta + b
+    b = b * delta + c[2]
+    a1 = a1 * delta + a
+    a = a * delta + c[10]
+    b1 = b1 * delta + b
+    b = b * delta + c[3]
+    a1 = a1 * delta + a
+    a = a * delta + c[11]
+    b1 = b1 * delta + b
+    b = b * delta + c[4]
+    a1 = a1 * delta + a
+    a = a * delta + c[12]
+    b1 = b1 * delta + b
+    b = b * delta + c[5]
+    a1 = a1 * delta + a
+    a = a * delta + c[13]
+    b1 = b1 * delta + b
+    b = b * delta + c[6]
+    a1 = a1 * delta + a
+    a = a * delta + c[14]
+    b1 = b1 * delta + b
+    b = b * delta + c[7]
+    a1 = a1 * delta + a
+    a = a * delta + c[15]
+    a1 = a1 * delta + a
+    a = a * delta + c[16]
+    inverse = 1.0 / (a * b)
+    g = b * math.sqrt(inverse)
+    return g, (b1 * a - a1 * b) * inverse * g
 
 
 @njit(cache=True, fastmath=_FAST, error_model="numpy")
@@ -23,11 +101,15 @@ def tabulated_gain(
 ) -> None:
     """Replace variances in delta[t] by gains, and fill slope[t] with 2 dg/dDelta.
 
-    A table holds shift, offset, scale and the coefficients, highest power first, of a polynomial
-    in x = 2 w - 1, where 1 / w = offset + sqrt(shift + scale Delta). Value and exact derivative
-    come from Horner recurrences for the even and the odd powers, side by side since a single one
-    waits for itself, and written out so that the loop over trials is one vector loop.
+    Of a polynomial, value and exact derivative come from Horner recurrences for the even and the
+    odd powers, side by side since a single one waits for itself, and written out so that the loop
+    over trials is one vector loop.
     """
+    if table.size == RATIONAL_SIZE:
+        c = rational_coefficients(table)
+        for p in range(width):
+            delta[t, p], slope[t, p] = rational_gain(c, delta[t, p])
+        return
     shift, offset, scale = table[0], table[1], table[2]
     c0, c1, c2, c3, c4, c5, c6 = (
         table[3], table[4], table[5], table[6], table[7], table[8], table[9],
@@ -91,12 +173,14 @@ def tabulated_gain(
 
 @njit(cache=True, fastmath=_FAST, error_model="numpy")
 def gain_and_slope(gain: np.ndarray, delta: float) -> tuple[float, float]:
-    """Return g and 2 dg/dDelta at one variance; `gain` is empty (linear), of one (erf), a table."""
+    """Return g and 2 dg/dDelta at one variance."""
     if gain.size == 0:
         return 1.0, 0.0
     if gain.size == 1:
         g = 1.0 / math.sqrt(1.0 + _HALF_PI * delta)
         return g, -_HALF_PI * g * g * g
+    if gain.size == RATIONAL_SIZE:
+        return rational_gain(rational_coefficients(gain), delta)
     root = math.sqrt(gain[0] + gain[2] * delta)
     w = 1.0 / (gain[1] + root)
     x = 2.0 * w - 1.0

@@ -20,7 +20,7 @@ from numba import njit
 
 from predictlearn.theory import gain_kernels
 from predictlearn.theory.compiled import forget_stale
-from predictlearn.theory.gain_kernels import judge
+from predictlearn.theory.gain_kernels import DEGREE, RATIONAL_SIZE, judge
 
 __all__ = ["hessian_kernel", "hessian_work"]
 
@@ -52,26 +52,43 @@ def hessian_work(
 
 
 @njit(cache=True, error_model="numpy")
+def _polynomial(c: np.ndarray, first: int, end: int, x: float) -> tuple[float, float, float]:
+    """Return a polynomial of coefficients c[first:end] and its first two derivatives."""
+    value, slope, half = c[first], 0.0, 0.0
+    for i in range(first + 1, end):
+        half = half * x + slope
+        slope = slope * x + value
+        value = value * x + c[i]
+    return value, slope, 2.0 * half
+
+
+@njit(cache=True, error_model="numpy")
 def _gain_curvature(gain: np.ndarray, delta: float) -> tuple[float, float, float]:
-    """Return g, dg/dDelta and its derivative; see `gain_kernels.tabulated_gain` for the table."""
+    """Return g, dg/dDelta and its derivative; see `gain_kernels` for the table."""
     if gain.size == 1:
         g = 1.0 / math.sqrt(1.0 + 2.0 * _QUARTER_PI * delta)
         cube = g * g * g
         return g, -_QUARTER_PI * cube, 3.0 * _QUARTER_PI * _QUARTER_PI * cube * g * g
+    if gain.size == RATIONAL_SIZE:
+        # of log g = (log B - log A) / 2
+        b, b1, b2 = _polynomial(gain, 0, DEGREE + 1, delta)
+        a, a1, a2 = _polynomial(gain, DEGREE + 1, RATIONAL_SIZE, delta)
+        g = math.sqrt(b / a)
+        b1 /= b
+        a1 /= a
+        first = 0.5 * (b1 - a1)
+        second = 0.5 * (b2 / b - b1 * b1 - a2 / a + a1 * a1)
+        return g, g * first, g * (second + first * first)
     scale = gain[2]
     root = math.sqrt(gain[0] + scale * delta)
     w = 1.0 / (gain[1] + root)
     x = 2.0 * w - 1.0
-    value, first, second = gain[3], 0.0, 0.0
-    for i in range(4, gain.size):
-        second = second * x + first
-        first = first * x + value
-        value = value * x + gain[i]
+    value, first, second = _polynomial(gain, 3, gain.size, x)
     root_1 = 0.5 * scale / root
     root_2 = -root_1 * root_1 / root
     x_1 = -2.0 * w * w * root_1
     x_2 = 4.0 * w * w * w * root_1 * root_1 - 2.0 * w * w * root_2
-    return value, first * x_1, 2.0 * second * x_1 * x_1 + first * x_2
+    return value, first * x_1, second * x_1 * x_1 + first * x_2
 
 
 @njit(cache=True, fastmath=_FAST, error_model="numpy")

@@ -2,8 +2,10 @@
 
 The gain is all that the overlap equations need of phi. By Stein's lemma it is also
 ``E[xi phi(sqrt(Delta) xi)] / sqrt(Delta)``, which needs no slope and is integrated here once, by
-adaptive quadrature, to a polynomial in ``w = 1 / (offset + sqrt(shift + scale Delta))``. In this
-variable the gain of a saturating phi is smooth from Delta = 0 (w = 1) to infinity (w = 0).
+adaptive quadrature, to the more exact of two forms. One is the root of a ratio of polynomials in
+Delta: that of a smooth phi which saturates, such as tanh. The other is a polynomial in
+``w = 1 / (offset + sqrt(shift + scale Delta))``, a variable in which a gain is smooth from
+Delta = 0 (w = 1) to infinity (w = 0) for a phi with a kink too.
 """
 
 from __future__ import annotations
@@ -13,12 +15,17 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
 import numpy as np
-from numpy.polynomial import chebyshev
+from numpy.polynomial import chebyshev, polynomial
 from scipy import integrate, special
 
 from predictlearn.checks import as_float_array
 from predictlearn.errors import InputError
-from predictlearn.theory.gain_kernels import N_COEFFICIENTS, tabulated_gain
+from predictlearn.theory.gain_kernels import (
+    DEGREE,
+    N_COEFFICIENTS,
+    RATIONAL_SIZE,
+    tabulated_gain,
+)
 from predictlearn.theory.names import NONLINEARITIES, nonlinearity_name
 
 __all__ = [
@@ -34,6 +41,13 @@ __all__ = [
 
 # The largest error of a tabulated gain, relative to its largest value, that is accepted.
 _TOLERANCE = 1e-6
+# The error that is that of the numbers themselves.
+_EXACT = 1e-14
+# Rounds of reweighting of a rational fit: it has settled after these.
+_ROUNDS = 3
+# The power of two of sqrt(A B) at Delta = 0: A B, which grows as Delta^15, is then a number at 0 as
+# at Delta = 1e35.
+_EXPONENT = -460
 # Currents up to which phi is tabulated for networks, and how many points.
 _REACH, _POINTS = 64.0, 16385
 
@@ -61,7 +75,7 @@ class Nonlinearity:
     Notes
     -----
     ``gain_error`` is the largest error of the table relative to the largest gain, measured between
-    its nodes: 2e-11 for tanh, below 1e-7 for phi with a kink.
+    its nodes: 7e-12 for tanh, below 1e-7 for phi with a kink.
 
     Examples
     --------
@@ -178,26 +192,98 @@ def _gains(function: Callable[[np.ndarray], np.ndarray], delta: np.ndarray) -> n
     return 2 / np.sqrt(2 * np.pi) * total
 
 
+def _fit_ratio(y: np.ndarray, g: np.ndarray, degree: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return P and R, Chebyshev series in 2 y - 1, with g^2 = y P / R as nearly as they can.
+
+    The error of g itself, not that of g^2 R, is what is least: R of the round before is in the
+    weights.
+    """
+    basis = chebyshev.chebvander(2 * y - 1, degree)
+    low = np.ones_like(y)
+    both = np.empty(2 * (degree + 1))
+    for _ in range(_ROUNDS):
+        weight = (y / (g * low))[:, np.newaxis]
+        rows = np.hstack([weight * basis, -weight * (g**2 / y)[:, np.newaxis] * basis])
+        size = np.linalg.norm(rows, axis=0)
+        both = np.linalg.svd(rows / size, full_matrices=False)[2][-1] / size
+        low = basis @ both[degree + 1 :]
+    return both[: degree + 1], both[degree + 1 :]
+
+
+def _in_variance(series: np.ndarray, degree: int, scale: float) -> np.ndarray:
+    """Return (1 + scale Delta)^degree P as coefficients of powers of Delta, lowest first.
+
+    P is a Chebyshev series in 2 y - 1, with y = 1 / (1 + scale Delta).
+    """
+    down, up = np.array([1.0, -scale]), np.array([1.0, scale])
+    total = np.zeros(degree + 1)
+    for k, c in enumerate(chebyshev.cheb2poly(series)):
+        total += c * polynomial.polymul(
+            polynomial.polypow(down, k), polynomial.polypow(up, degree - k)
+        )
+    return total
+
+
+def _rational(g: np.ndarray, w: np.ndarray, scale: float, degree: int) -> np.ndarray:
+    """Return a rational table of gains g at w = 1 / sqrt(1 + scale Delta), empty if there is none.
+
+    Its coefficients must not be below zero: nothing cancels then, and A B is above zero at every
+    variance.
+    """
+    top, low = _fit_ratio(w**2, g, degree)
+    b = _in_variance(top / low.sum(), degree, scale)
+    a = polynomial.polymul(_in_variance(low / low.sum(), degree, scale), [1.0, scale])
+    if not (np.all(a >= 0) and np.all(b >= 0) and a[0] * b[0] > 0):
+        return np.empty(0)
+    common = 2.0 ** (_EXPONENT - np.round(np.log2(a[0] * b[0]) / 2))
+    table = np.zeros(RATIONAL_SIZE)
+    table[DEGREE + 1 - b.size : DEGREE + 1] = common * b[::-1]
+    table[RATIONAL_SIZE - a.size :] = common * a[::-1]
+    return table
+
+
 def _tabulate(function: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, float]:
-    """Return the best table of a gain, as `tabulated_gain` reads it, and its relative error."""
+    """Return the best table of a gain, see `gain_kernels`, and its relative error.
+
+    Each is fitted at the nodes of one variable, and judged at the variances between those of all.
+    """
     k = np.arange(N_COEFFICIENTS)
     nodes = (np.cos(np.pi * (k + 0.5) / N_COEFFICIENTS) + 1) / 2
     between = np.linspace(nodes.min(), nodes.max(), 97)
+    scales = 2.0 ** np.arange(-6, 6.5, 0.5)
+    variables = [(1.0, 0.0, scale) for scale in scales]
+    variables += [(1e-30, 1.0, scale) for scale in scales[::2]]
     w = np.concatenate([nodes, between])
-    variables = [
-        (shift, offset, scale)
-        for shift, offset in ((1.0, 0.0), (1e-30, 1.0))
-        for scale in 2.0 ** np.arange(-6, 7)
-    ]
-    gains = _gains(function, np.concatenate([_variance(w, *v) for v in variables]))
-    best, least = np.empty(0), np.inf
-    for v, g in zip(variables, gains.reshape(len(variables), -1), strict=True):
-        fit = chebyshev.chebfit(2 * nodes - 1, g[:N_COEFFICIENTS], N_COEFFICIENTS - 1)
-        power = chebyshev.cheb2poly(fit)[::-1]
-        wrong = np.abs(np.polyval(power, 2 * between - 1) - g[N_COEFFICIENTS:]).max()
-        error = float(wrong / max(np.abs(g).max(), 1e-300))
-        if error < least:
-            best, least = np.concatenate([v, power]), error
+    delta = np.array([_variance(w, *v) for v in variables])
+    gains = _gains(function, delta.ravel()).reshape(delta.shape)
+    judged, true = delta[:, N_COEFFICIENTS:].ravel(), gains[:, N_COEFFICIENTS:].ravel()
+    largest = max(float(np.abs(gains).max()), 1e-300)
+    slope = np.empty((1, judged.size))
+
+    def error(table: np.ndarray) -> float:
+        if table.size == 0:
+            return np.inf
+        made = judged.reshape(1, -1).copy()
+        tabulated_gain(table, made, slope, 0, np.uintp(judged.size))
+        return float(np.abs(made[0] - true).max()) / largest
+
+    tables = []
+    for v, g in zip(variables, gains[:, :N_COEFFICIENTS], strict=True):
+        fit = chebyshev.chebfit(2 * nodes - 1, g, N_COEFFICIENTS - 1)
+        tables.append(np.concatenate([v, chebyshev.cheb2poly(fit)[::-1]]))
+    errors = [error(table) for table in tables]
+    least = min(errors)
+    best = tables[errors.index(least)]
+    if gains.min() <= 0:  # not the root of a ratio
+        return best, least
+    for degree in range(DEGREE + 1):
+        for scale, g in zip(scales, gains[:, :N_COEFFICIENTS], strict=False):
+            table = _rational(g, nodes, scale, degree)
+            wrong = error(table)
+            if wrong <= max(least, _EXACT):
+                best, least = table, wrong
+        if least <= _EXACT and best.size == RATIONAL_SIZE:
+            break  # of a higher degree A and B would have a factor in common, which can be any
     return best, least
 
 

@@ -14,7 +14,12 @@ from numba import njit
 
 from predictlearn.theory import gain_kernels
 from predictlearn.theory.compiled import forget_stale
-from predictlearn.theory.gain_kernels import tabulated_gain
+from predictlearn.theory.gain_kernels import (
+    RATIONAL_SIZE,
+    rational_coefficients,
+    rational_gain,
+    tabulated_gain,
+)
 
 __all__ = ["single_adjoint", "single_forward"]
 
@@ -45,6 +50,19 @@ def single_forward(
     kind = gain.size
     for p in range(width):
         work[0, p] = 0.0
+    if kind == RATIONAL_SIZE:
+        c = rational_coefficients(gain)
+        for t in range(km.shape[0]):
+            for p in range(width):
+                k = km[t, 0, first + p]
+                u = work[0, p]
+                ku[t, p] = u
+                r, twice = rational_gain(c, mm * k * k + (mu2 * k + uu * u) * u)
+                g[t, p] = r
+                slope[t, p] = twice
+                y[t, p] = r * (zm * k + zu * u)
+                work[0, p] = keep * u + a * r * (vm * k + vu * u)
+        return
     for t in range(km.shape[0]):
         if kind == 0:
             for p in range(width):
