@@ -9,8 +9,10 @@ from oracles import complex_step_derivative, judged_loss, random_trials, reduced
 
 import predictlearn as pl
 from predictlearn.theory import kernels
+from predictlearn.theory.reduced import NO_NOISE, Prepared
 
-SIZES = [(1, 1, 1), (1, 2, 1), (2, 2, 2), (3, 1, 2), (1, 3, 1)]
+# among them: more outputs than rows of k, and more rows than a tile of the kernels has
+SIZES = [(1, 1, 1), (1, 2, 1), (2, 2, 2), (3, 1, 2), (1, 3, 1), (2, 3, 2), (1, 1, 4), (5, 5, 4)]
 
 
 @pytest.mark.parametrize("nonlinearity", ["linear", "erf"])
@@ -40,6 +42,28 @@ def test_every_way_of_cutting_trials_into_blocks_gives_the_same(n_trials, nonlin
         parts.append(pl.loss_and_derivative(overlaps, one, nonlinearity))
     assert loss == pytest.approx(sum(x for x, _ in parts), rel=1e-12)
     np.testing.assert_allclose(a, sum(x for _, x in parts), atol=1e-11 * np.abs(a).max())
+
+
+@pytest.mark.parametrize("n_trials", [1, 5, 16, kernels.BLOCK + 5])
+@pytest.mark.parametrize("nonlinearity", ["linear", "erf", "tanh"])
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 3, 2), (1, 1, 4), (5, 5, 4)])
+def test_nothing_left_in_the_scratch_space_matters(sizes, nonlinearity, n_trials):
+    """Rows are filled up to whole vectors, and bins to chunks; what is there must not be read."""
+    overlaps = random_overlaps(11, *sizes)
+    trials = random_trials(12, sizes[0], sizes[2], n_trials=n_trials)
+    ready = Prepared(trials, nonlinearity, 1.0)
+    results = []
+    for content in (0.0, np.nan):
+        scratch = np.full_like(ready.scratch(sizes[1]), content)
+        a = np.empty_like(overlaps.matrix)
+        loss = kernels.loss_and_derivative_kernel(
+            overlaps.matrix, *sizes, ready.a, ready.gain, ready.k_m, *ready.judging(NO_NOISE),
+            scratch, a,
+        )  # fmt: skip
+        results.append((loss, a))
+    assert np.isfinite(results[0][0])
+    assert results[1][0] == results[0][0]
+    np.testing.assert_array_equal(results[1][1], results[0][1])
 
 
 def test_derivative_agrees_with_finite_differences():

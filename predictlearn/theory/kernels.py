@@ -1,6 +1,5 @@
 """Compiled loops of the reduced activity: forward, loss, and adjoint.
 
-Arrays are (time, variables, trials), trials innermost, so that every inner loop is a vector loop.
 State t is the activity after the update driven by input bin t. Trials are taken in blocks, each
 run forward and back before the next. With k = (k_m, k_u), W the (v, z) x (m, u)
 block of S and B its (m, u) block::
@@ -15,6 +14,13 @@ and, from e_t = dL/dy_t, the adjoint runs backwards with q_t = (a l_{t+1}, e_t):
     l_t = (1 - a) l_{t+1} + [g_t W' q_t + 2 s_t B k_t]_u
 
 k_m does not depend on S, so its adjoint is never needed.
+
+Arrays given and returned are (time, variables, trials), trials innermost, so that every inner loop
+is a vector loop. Inside, the bins of a chunk lie side by side in the rows of k, q and (g, 2 s), so
+that each sum over trials is taken once a chunk, in a long loop, and not once a bin. k keeps its
+rows of all chunks, (chunks * b, columns of a chunk); bin t is in chunk t // size from column
+(t % size) * width on. A row of trials is filled up to whole vectors with trials without input:
+their activity is zero, and so is what they add to a sum.
 """
 
 from __future__ import annotations
@@ -24,11 +30,19 @@ import math
 import numpy as np
 from numba import njit
 
-from predictlearn.theory import gain_kernels, row_kernels, single_kernels
+from predictlearn.theory import gain_kernels, row_kernels, single_kernels, tile_kernels
 from predictlearn.theory.compiled import forget_stale
 from predictlearn.theory.gain_kernels import gain_and_slope, judge, tabulated_gain
-from predictlearn.theory.row_kernels import add_products, mix, row_products
 from predictlearn.theory.single_kernels import single_adjoint, single_forward
+from predictlearn.theory.tile_kernels import (
+    WIDEST,
+    add_outer,
+    carry,
+    drive,
+    partial_sums,
+    pull,
+    quadratic,
+)
 
 __all__ = [
     "BLOCK",
@@ -38,27 +52,88 @@ __all__ = [
     "rollout_kernel",
 ]
 
-forget_stale(__file__, gain_kernels.__file__, row_kernels.__file__, single_kernels.__file__)
+forget_stale(
+    __file__,
+    gain_kernels.__file__,
+    row_kernels.__file__,
+    single_kernels.__file__,
+    tile_kernels.__file__,
+)
 
 # Trials in a block: longer vector loops outweigh what no longer fits in the second-level cache
 # (measured from 16 to 128).
 BLOCK = 128
 # Up to this many trials run with time innermost.
 FEW = 2
+# Columns of a chunk, about: long enough for the sums, short enough for the caches (measured from
+# 256 to 4096).
+_SPAN = 512
+# Numbers in a vector of the widest kind, which is a cache line.
+_LINE = 8
 _FAST = {"contract", "reassoc", "nsz"}
 _HALF_PI = math.pi / 2
+_LOOPS = {"cache": True, "fastmath": _FAST, "error_model": "numpy", "_nrt": False}
+
+
+@njit(cache=True)
+def _layout(n_steps: int, n_trials: int) -> tuple[int, int, int, int]:
+    """Return numbers in a row of trials, bins in a chunk, columns of a chunk, and chunks."""
+    block = min(BLOCK, n_trials)
+    if n_trials > FEW:
+        block = -(-block // _LINE) * _LINE
+    size = max(1, _SPAN // block)
+    # rows a multiple of 4096 bytes apart would share their places in the first-level cache; there
+    # is a bin after the last one, for the state that it leaves
+    return block, size, size * block + _LINE, n_steps // size + 1
+
+
+@njit(cache=True)
+def _work_rows(n_in: int, rank: int, n_out: int) -> int:
+    """Return how many rows of one bin the block loops keep."""
+    return 2 * (n_in + rank + n_out) + rank + 2
 
 
 def buffer_size(n_steps: int, n_trials: int, n_in: int, rank: int, n_out: int) -> int:
     """Return how many numbers of scratch space `loss_and_derivative_kernel` needs."""
-    width = min(BLOCK, n_trials)
-    return width * (n_steps * (rank + 2 + n_out) + work_rows(n_in, rank, n_out))
+    block, _, columns, chunks = _layout(n_steps, n_trials)
+    chunked = chunks * (n_in + rank) + rank + n_out + 2
+    rows = n_steps * (2 + n_out) + _work_rows(n_in, rank, n_out)
+    return columns * chunked + block * rows + _LINE
 
 
 @njit(cache=True)
-def work_rows(n_in: int, rank: int, n_out: int) -> int:
-    """Return how many rows of one bin the block loops keep."""
-    return 2 * (n_in + rank) + rank + n_out + rank + 1
+def _aligned(buffer: np.ndarray) -> np.ndarray:
+    """Return a buffer without the numbers, fewer than eight, before its first cache line.
+
+    A vector that lies across two lines is read in two steps, which cost rank 3 a third of its time.
+    """
+    return buffer[(-(buffer.ctypes.data // 8)) % _LINE :]
+
+
+@njit(cache=True)
+def _blocks_of(
+    s: np.ndarray, b: int, rank: int, n_out: int, a: float, linear: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return W with a times its rows v, W', times a if linear, and B twice.
+
+    First its upper triangle, with what is off the diagonal doubled, then its rows u. All are filled
+    up to the columns, and the first one of B to the rows, of a tile with zeros.
+    """
+    n_rows, n_in = rank + n_out, b - rank
+    across, down = max(b, WIDEST), max(n_rows, WIDEST)
+    ahead, behind = np.zeros((n_rows, across)), np.zeros((b, down))
+    form, rows = np.zeros((across, across)), np.zeros((rank, across))
+    for j in range(b):
+        for o in range(n_rows):
+            w = s[b + o, j]
+            ahead[o, j] = a * w if o < rank else w
+            behind[j, o] = a * w if linear else w
+        for i in range(j):
+            form[i, j] = 2.0 * s[i, j]
+        form[j, j] = s[j, j]
+        for r in range(rank):
+            rows[r, j] = s[n_in + r, j]
+    return ahead, behind, form, rows
 
 
 @njit(cache=True)
@@ -76,9 +151,10 @@ def filter_inputs(inputs: np.ndarray, a: float) -> np.ndarray:
     return k
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy")
+@njit(**_LOOPS)
 def _forward(
-    s: np.ndarray,
+    ahead: np.ndarray,
+    form: np.ndarray,
     n_in: int,
     rank: int,
     n_out: int,
@@ -86,132 +162,151 @@ def _forward(
     gain: np.ndarray,
     km: np.ndarray,
     first: np.uintp,
+    n_trials: np.uintp,
     width: np.uintp,
-    ku: np.ndarray,
+    size: int,
+    k: np.ndarray,
     g: np.ndarray,
     slope: np.ndarray,
     y: np.ndarray,
-    work: np.ndarray,
+    part: np.ndarray,
+    ones: np.ndarray,
+    spare: np.ndarray,
 ) -> None:
-    """Roll out one block of trials: fill ku (time * rank, .), g (time, .) and y (time * n_out, .).
+    """Roll out one block of trials: fill k, g (time, .) and y (time * n_out, .).
 
-    For a tabulated gain `slope`, (time, .), gets 2 dg/dDelta.
+    For a tabulated gain `slope`, (time, .), gets 2 dg/dDelta; a linear network leaves g as it is.
     """
     b = n_in + rank
-    keep = 1.0 - a
     kind = gain.size
-    # rows of one bin: k, whose last rows are the running state, then B k, then c of v
-    k, bk, c = work[:b], work[b : 2 * b], work[2 * b : 2 * b + rank]
-    for r in range(n_in, b):
+    # unlike 0 and 1 no constants, for which the kernels would be compiled again
+    none, one = np.intp(0), np.intp(1)
+    factor = g if kind > 0 else ones
+    for c in range(rank + n_out):
         for p in range(width):
-            k[r, p] = 0.0
+            part[c, p] = 0.0
+    for p in range(width):
+        ones[0, p] = 1.0
+    for r in range(rank):
+        for p in range(width):
+            k[n_in + r, p] = 0.0
+    top, at = none, np.uintp(0)
     for t in range(km.shape[0]):
         for j in range(n_in):
-            for p in range(width):
-                k[j, p] = km[t, j, first + p]
-        for r in range(rank):
-            for p in range(width):
-                ku[t * rank + r, p] = k[n_in + r, p]
+            for p in range(n_trials):
+                k[top + j, at + p] = km[t, j, first + p]
+            for p in range(n_trials, width):
+                k[top + j, at + p] = 0.0
         if kind > 0:
-            mix(s, 0, k, b, width, bk, 0, b)
-            row_products(k, bk, b, width, g, t)
-        if kind == 1:
-            for p in range(width):
-                g[t, p] = 1.0 / math.sqrt(1.0 + _HALF_PI * g[t, p])
-        elif kind > 1:
+            quadratic(form, k, top, at, b, kind == 1, g, t, spare, width)
+        if kind > 1:
             tabulated_gain(gain, g, slope, t, width)
-        mix(s, b, k, b, width, c, 0, rank)
-        mix(s, b + rank, k, b, width, y, t * n_out, n_out)
-        if kind == 0:
-            for r in range(rank):
-                for p in range(width):
-                    k[n_in + r, p] = keep * k[n_in + r, p] + a * c[r, p]
-            continue
-        for o in range(n_out):
-            for p in range(width):
-                y[t * n_out + o, p] *= g[t, p]
-        for r in range(rank):
-            for p in range(width):
-                k[n_in + r, p] = keep * k[n_in + r, p] + a * g[t, p] * c[r, p]
+        if b > WIDEST:
+            partial_sums(ahead, k, top, at, b - WIDEST, part, rank + n_out, width)
+        after, to = top, at + width
+        if (t + 1) % size == 0:
+            after, to = top + b, np.uintp(0)
+        row = t if kind > 0 else none
+        drive(
+            ahead, none, k, top, at, b, part, factor, row, 1.0 - a, top + n_in, one, k,
+            after + n_in, to, rank, width,
+        )  # fmt: skip
+        drive(
+            ahead, rank, k, top, at, b, part, factor, row, 0.0, top, none, y, t * n_out,
+            np.uintp(0), n_out, width,
+        )  # fmt: skip
+        top, at = after, to
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy")
+@njit(**_LOOPS)
 def _adjoint(
-    s: np.ndarray,
+    behind: np.ndarray,
+    base: np.ndarray,
     n_in: int,
     rank: int,
     n_out: int,
     a: float,
     gain: np.ndarray,
-    km: np.ndarray,
-    first: np.uintp,
+    n_steps: int,
     width: np.uintp,
-    ku: np.ndarray,
+    size: int,
+    k: np.ndarray,
     g: np.ndarray,
     slope: np.ndarray,
     e: np.ndarray,
     grad: np.ndarray,
-    work: np.ndarray,
+    q: np.ndarray,
+    scale: np.ndarray,
+    part: np.ndarray,
+    ones: np.ndarray,
+    near: np.ndarray,
+    back: np.ndarray,
+    dot: np.ndarray,
 ) -> None:
     """Run one block backwards and add its share of A to `grad`, (D, D), lower triangle."""
     b = n_in + rank
     n_rows = rank + n_out
-    keep = 1.0 - a
     kind = gain.size
-    weights = s[b:, :b].T.copy()
-    k, back = work[:b], work[b : 2 * b]
-    q, lam = work[2 * b : 2 * b + n_rows], work[2 * b + n_rows : 2 * b + n_rows + rank]
-    dot = work[2 * b + n_rows + rank :]
+    none, one = np.intp(0), np.intp(1)
+    for j in range(b):
+        for p in range(width):
+            part[j, p] = 0.0
     for r in range(rank):
         for p in range(width):
-            lam[r, p] = 0.0
-    for t in range(km.shape[0] - 1, -1, -1):
-        for j in range(n_in):
-            for p in range(width):
-                k[j, p] = km[t, j, first + p]
-        for r in range(rank):
-            for p in range(width):
-                k[n_in + r, p] = ku[t * rank + r, p]
-                q[r, p] = a * lam[r, p]
+            near[r, p] = 0.0
+    for p in range(width):
+        ones[0, p] = 1.0
+    for p in range(scale.shape[1]):
+        scale[0, p] = 1.0
+    place = (n_steps - 1) % size
+    top, at = ((n_steps - 1) // size) * b, np.uintp(place) * width
+    length = at + width
+    for r in range(rank):
+        for p in range(width):
+            q[r, at + p] = 0.0
+    for t in range(n_steps - 1, -1, -1):
         for o in range(n_out):
             for p in range(width):
-                q[rank + o, p] = e[t * n_out + o, p]
-        if kind == 0:
-            mix(weights, n_in, q, n_rows, width, back, n_in, rank)
-            add_products(q, 0, k, b, width, grad, b, n_rows)
-            for r in range(rank):
+                q[rank + o, at + p] = e[t * n_out + o, p]
+        if kind > 0:
+            if n_rows > WIDEST:
+                partial_sums(behind, q, none, at, n_rows - WIDEST, part, b, width)
+            pull(behind, q, at, n_rows, part, k, top, back, dot, b, width)
+            # dot is now q . c; the second row of scale gets 2 s
+            if kind == 1:
                 for p in range(width):
-                    lam[r, p] = keep * lam[r, p] + back[n_in + r, p]
-            continue
-        # back_j = (W' q)_j, so that q . c is the sum of k_j back_j
-        mix(weights, 0, q, n_rows, width, back, 0, b)
-        row_products(k, back, b, width, dot, 0)
-        if kind == 1:
-            for p in range(width):
-                dot[0, p] *= -_HALF_PI * g[t, p] * g[t, p] * g[t, p]
+                    r = g[t, p]
+                    scale[0, at + p] = r
+                    scale[1, at + p] = -_HALF_PI * r * r * r * dot[0, p]
+            else:
+                for p in range(width):
+                    scale[0, at + p] = g[t, p]
+                    scale[1, at + p] = slope[t, p] * dot[0, p]
+        if place == 0:
+            # the chunk is complete
+            add_outer(scale, none, q, none, k, top, b, grad, b, n_rows, False, length)
+            if kind > 0:
+                add_outer(scale, one, k, top, k, top, b, grad, none, b, True, length)
+            length = np.uintp(size) * width
+        if t == 0:
+            break
+        before, to = top, at - width
+        place -= 1
+        if place < 0:
+            place = size - 1
+            before, to = top - b, length - width
+        if kind > 0:
+            if b > WIDEST:
+                partial_sums(base, k, top, at, b - WIDEST, near, rank, width)
+            carry(base, k, top, at, b, near, scale, back, n_in, a, q, to, rank, width)
         else:
-            for p in range(width):
-                dot[0, p] *= slope[t, p]
-        # dot is now 2 s_t = 2 g'(Delta) (q . c)
-        for o in range(n_rows):
-            for p in range(width):
-                q[o, p] *= g[t, p]
-        add_products(q, 0, k, b, width, grad, b, n_rows)
-        for r in range(rank):
-            for p in range(width):
-                lam[r, p] = keep * lam[r, p] + g[t, p] * back[n_in + r, p]
-        # rows of B k, then of s k, in the place of W' q
-        mix(s, n_in, k, b, width, back, n_in, rank)
-        for r in range(rank):
-            for p in range(width):
-                lam[r, p] += dot[0, p] * back[n_in + r, p]
-        for i in range(b):
-            for p in range(width):
-                back[i, p] = dot[0, p] * k[i, p]
-        for i in range(0, b, 2):
-            # row i of the lower triangle takes one column that the symmetry fills anyway
-            pair = min(2, b - i)
-            add_products(back, i, k, i + pair, width, grad, i, pair)
+            if n_rows > WIDEST:
+                partial_sums(behind, q, none, at, n_rows - WIDEST, part, b, width)
+            drive(
+                behind, n_in, q, none, at, n_rows, part, ones, none, 1.0 - a, none, one, q,
+                none, to, rank, width,
+            )  # fmt: skip
+        top, at = before, to
 
 
 @njit(cache=True, fastmath=_FAST)
@@ -314,20 +409,39 @@ def _few(
 
 
 @njit(cache=True)
+def _trials_of(rows: np.ndarray, first: int, step: int, count: int, out: np.ndarray) -> None:
+    """Fill out, (time, count, trials), from rows first, first + 1, ... of every `step` rows."""
+    for t in range(out.shape[0]):
+        for c in range(count):
+            for p in range(out.shape[2]):
+                out[t, c, p] = rows[t * step + first + c, p]
+
+
+@njit(cache=True)
 def rollout_kernel(
     s: np.ndarray, n_in: int, rank: int, n_out: int, a: float, gain: np.ndarray, km: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return k_u, g and y, (time, variables, trials), of all trials."""
     n_steps, _, n_trials = km.shape
-    ku = np.empty((n_steps * rank, n_trials))
-    g = np.ones((n_steps, n_trials))
-    y = np.empty((n_steps * n_out, n_trials))
-    slope = np.empty((n_steps if gain.size > 1 else 0, n_trials))
-    work = np.empty((work_rows(n_in, rank, n_out), n_trials))
-    width = np.uintp(n_trials)
-    _forward(s, n_in, rank, n_out, a, gain, km, np.uintp(0), width, ku, g, slope, y, work)
-    shape = (n_steps, rank, n_trials)
-    return ku.reshape(shape), g, y.reshape((n_steps, n_out, n_trials))
+    b, n_rows = n_in + rank, rank + n_out
+    ahead, _, form, _ = _blocks_of(s, b, rank, n_out, a, gain.size == 0)
+    filled = -(-n_trials // _LINE) * _LINE
+    # chunks of one bin
+    k = np.empty(((n_steps + 1) * b, filled))
+    g = np.ones((n_steps, filled))
+    y = np.empty((n_steps * n_out, filled))
+    slope = np.empty((n_steps if gain.size > 1 else 0, filled))
+    part, ones, spare = np.empty((n_rows, filled)), np.empty((1, filled)), np.empty((b, filled))
+    _forward(
+        ahead, form, n_in, rank, n_out, a, gain, km, np.uintp(0), np.uintp(n_trials),
+        np.uintp(filled), 1, k, g, slope, y, part, ones, spare,
+    )  # fmt: skip
+    states, gains = np.empty((n_steps, rank, n_trials)), np.empty((n_steps, 1, n_trials))
+    outputs = np.empty((n_steps, n_out, n_trials))
+    _trials_of(k, n_in, b, rank, states)
+    _trials_of(g, 0, 1, 1, gains)
+    _trials_of(y, 0, n_out, n_out, outputs)
+    return states, gains.reshape((n_steps, n_trials)), outputs
 
 
 @njit(cache=True)
@@ -353,15 +467,19 @@ def loss_and_derivative_kernel(
     `buffer` has at least `buffer_size` numbers: scratch space, kept between epochs.
     """
     n_steps, _, n_trials = km.shape
-    block = min(BLOCK, n_trials)
-    used = n_steps * rank
-    rows = buffer[: (buffer.size // block) * block].reshape((-1, block))
-    ku, g = rows[:used], rows[used : used + n_steps]
-    used += n_steps
-    y = rows[used : used + n_steps * n_out]
-    used += n_steps * n_out
-    slope, work = rows[used : used + n_steps], rows[used + n_steps :]
+    block, size, columns, chunks = _layout(n_steps, n_trials)
+    b, n_rows = n_in + rank, rank + n_out
+    buffer = _aligned(buffer)
+    used = chunks * b
+    chunked = buffer[: (used + n_rows + 2) * columns].reshape((-1, columns))
+    k, q, scale = chunked[:used], chunked[used : used + n_rows], chunked[used + n_rows :]
+    rows = buffer[chunked.size :]
+    rows = rows[: (rows.size // block) * block].reshape((-1, block))
+    g, slope = rows[:n_steps], rows[n_steps : 2 * n_steps]
+    used = n_steps * (2 + n_out)
+    y, work = rows[2 * n_steps : used], rows[used:]
     outputs = y.reshape((n_steps, n_out, block))
+    ku = k.reshape(k.size)[: n_steps * rank * block].reshape((-1, block))
     for i in range(grad.shape[0]):
         for j in range(grad.shape[1]):
             grad[i, j] = 0.0
@@ -373,21 +491,29 @@ def loss_and_derivative_kernel(
         )  # fmt: skip
     else:
         single = n_in + rank + n_out == 3
-        for start in range(0, n_trials, block):
-            first, width = np.uintp(start), np.uintp(min(block, n_trials - start))
+        ahead, behind, form, base = _blocks_of(s, b, rank, n_out, a, gain.size == 0)
+        used = b + n_out
+        part, back = work[:used], work[used : 2 * used]
+        near, used = work[2 * used : 2 * used + rank], 2 * used + rank
+        dot, ones = work[used : used + 1], work[used + 1 : used + 2]
+        for start in range(0, n_trials, BLOCK):
+            first, here = np.uintp(start), np.uintp(min(BLOCK, n_trials - start))
+            width = (here + np.uintp(_LINE - 1)) // np.uintp(_LINE) * np.uintp(_LINE)
             if single:
-                single_forward(s, a, gain, km, first, width, ku, g, slope, y, work)
+                single_forward(s, a, gain, km, first, here, ku, g, slope, y, work)
             else:
-                _forward(s, n_in, rank, n_out, a, gain, km, first, width, ku, g, slope, y, work)
-            total += judge(
-                outputs, targets, weights, noise, offset, smoothing, direct, first, width
-            )
+                _forward(
+                    ahead, form, n_in, rank, n_out, a, gain, km, first, here, width, size, k, g,
+                    slope, y, part, ones, back,
+                )  # fmt: skip
+            total += judge(outputs, targets, weights, noise, offset, smoothing, direct, first, here)
             if single:
-                single_adjoint(s, a, gain, km, first, width, ku, g, slope, y, work, grad)
+                single_adjoint(s, a, gain, km, first, here, ku, g, slope, y, work, grad)
             else:
                 _adjoint(
-                    s, n_in, rank, n_out, a, gain, km, first, width, ku, g, slope, y, grad, work
-                )
+                    behind, base, n_in, rank, n_out, a, gain, n_steps, width, size, k, g, slope, y,
+                    grad, q, scale, part, ones, near, back, dot,
+                )  # fmt: skip
     for i in range(grad.shape[0]):
         for j in range(i):
             grad[j, i] = grad[i, j]
