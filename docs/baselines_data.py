@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 
 import predictlearn as pl
-from predictlearn.recordings import load_simulated_learning, random_inputs, simulate_recording
+from predictlearn.recordings import (
+    load_bci_golub,
+    load_bci_redundancy,
+    load_simulated_learning,
+    random_inputs,
+    simulate_recording,
+)
 from predictlearn.recordings.bci import load_bci_learning
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,15 +62,9 @@ def learning() -> Set:
 
 def redundancy() -> Set:
     """Return block 1 of the BCI session with spike counts of 87 units."""
-    from scipy.io import loadmat
-
-    file = FOLDER / "bci-redundancy-hennig2018" / "20131218.mat"
-    block = loadmat(file, squeeze_me=True, struct_as_record=False)["D"].blocks[0]
-    held = np.asarray(block.isFreezePeriod, dtype=int)
-    # a trial starts with bins in which the cursor is held, and so points from the middle
-    starts = np.flatnonzero(np.diff(np.concatenate([[0], held])) == 1)
-    bins = starts[:, None] + np.arange(BINS)
-    target = np.round(np.asarray(block.thetas)[starts] / 45.0) % 8 * 45.0
+    block = load_bci_redundancy(FOLDER / "bci-redundancy-hennig2018").first_bins(BINS).intuitive
+    # the stored angle is that from the cursor, near the centre: targets are multiples of 45 degrees
+    target = np.round(block.trials["target"].to_numpy() / 45.0) % 8 * 45.0
     angle = np.deg2rad(target)[:, None]
     inputs = np.stack([np.cos(angle), np.sin(angle), np.ones_like(angle)], axis=2)
     inputs = np.repeat(inputs, BINS, axis=1)
@@ -75,8 +75,7 @@ def redundancy() -> Set:
         "observed": "current",
         "offset": True,
     }
-    activity = np.asarray(block.spikes, dtype=float)[bins]
-    return Set("bci-redundancy", activity, inputs, 0.045, settings, target, counts=True)
+    return Set("bci-redundancy", block.activity, inputs, block.dt, settings, target, counts=True)
 
 
 def simulated() -> Set:
@@ -103,21 +102,19 @@ def simulated() -> Set:
 
 def golub(which: str) -> Set:
     """Return the sampled time points of 86 units before or after learning: 1 bin a "trial"."""
-    from scipy.io import loadmat
-
-    file = FOLDER / "bci-golub2018" / "exampleData.mat"
-    content = loadmat(file, squeeze_me=True, struct_as_record=False)
-    clouds = content[f"{which}Learning"].clouds
-    activity = np.concatenate([c.T for c in clouds.spikes]).astype(float)[:, None, :]
-    inputs = np.concatenate([c.T for c in clouds.cursorToTargetDirection])[:, None, :]
-    conditions = np.repeat(clouds.angles, [c.shape[1] for c in clouds.spikes])
-    dt = 0.045
-    settings = {"tau": 3 * dt, "observed": "current", "offset": True}
+    session = load_bci_golub(FOLDER / "bci-golub2018")
+    part = session.before if which == "before" else session.after
+    # directions and their points become trials of one bin, since the points have no order in time
+    activity, inputs = (
+        array.reshape(-1, 1, array.shape[2]) for array in (part.activity, part.inputs)
+    )
+    conditions = np.repeat(part.trials["direction"].to_numpy(), part.n_bins)
+    settings = {"tau": 3 * part.dt, "observed": "current", "offset": True}
     return Set(
         f"bci-golub, {which}",
         activity,
-        np.asarray(inputs, dtype=float),
-        dt,
+        inputs,
+        part.dt,
         settings,
         conditions,
         lags=(0,),

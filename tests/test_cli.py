@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from scipy.io import savemat
 from typer.testing import CliRunner
 
 import predictlearn as pl
@@ -178,6 +179,42 @@ def test_predict_writes_the_report_and_says_where(tmp_path, pipeline):
     assert (folder / "tables" / "overlaps.csv").is_file()
 
 
+def test_predict_reads_other_files_as_fit_does(tmp_path, recording, pipeline):
+    made = pl.load_recording(recording)
+    mat, table = tmp_path / "a.mat", tmp_path / "a.csv"
+    savemat(mat, {"y": made.activity, "x": made.inputs, "z": made.outputs})
+    index = pd.MultiIndex.from_product(
+        [range(12), 0.1 * np.arange(25), range(15)], names=["trial", "time", "neuron"]
+    )
+    rows = index.to_frame(index=False)
+    for name, values in (("stim", made.inputs), ("out", made.outputs), ("value", made.activity)):
+        rows[name] = np.broadcast_to(values, made.activity.shape).ravel()
+    rows.to_csv(table, index=False)
+    given = {
+        mat: ("activity=y", "inputs=x", "outputs=z", "dt=0.1"),
+        table: ("inputs=stim", "outputs=[out]"),
+    }
+    for number, (file, options) in enumerate(given.items()):
+        words = [word for option in options for word in ("--read", option)]
+        folder = tmp_path / f"out{number}"
+        result = invoke("predict", file, *words, "--observed", "current", "--tau", 1, "-o", folder)
+        assert result.exit_code == 0, result.output
+        call = pipeline[number]
+        assert np.allclose(call["recording"].activity, made.activity)
+        assert np.allclose(call["recording"].inputs, made.inputs)
+        assert np.allclose(call["recording"].outputs, made.outputs)
+        assert (call["observed"], call["tau"]) == ("current", 1.0)
+        page = (folder / "index.html").read_text(encoding="utf-8")
+        assert "--observed current --tau 1 --read" in page
+    asked = invoke("predict", mat, "--output", tmp_path / "none")
+    assert asked.exit_code == 2
+    assert "--read activity=name" in " ".join(asked.output.split())
+    fast = ("--rank", 1, "--tau", 1.0, "--latency", 0, "--bootstrap", 0, "--jobs", 1)
+    fitted = invoke("fit", table, "--read", "inputs=stim", *fast)
+    assert fitted.exit_code == 0, fitted.output
+    assert "12 trials, 25 bins of 0.1 s, 15 neurons" in " ".join(fitted.output.split())
+
+
 def test_predict_replaces_its_own_report_and_no_other(tmp_path, pipeline):
     folder = tmp_path / "out"
     assert invoke("predict", "--output", folder).exit_code == 0
@@ -252,6 +289,7 @@ def test_fit_prints_and_writes_overlaps(tmp_path, recording):
     assert len(pd.read_csv(folder / "loadings.csv")) == 15
     settings = json.loads((folder / "settings.json").read_text())
     assert (settings["rank"], settings["tau"], settings["seed"]) == (1, 1.0, 0)
+    assert settings["rule"] == "paired"
     again = invoke("fit", recording, *words, "--output", folder)
     assert again.exit_code == 0, "its own tables are replaced"
     assert again.output == result.output
@@ -361,10 +399,12 @@ def test_arms_that_do_not_differ_need_no_number_of_animals(tmp_path):
 # -- refusals ---------------------------------------------------------------------------------
 
 BROKEN = {
+    "broken.nwb": "this is no HDF5",
     "broken.yaml": "name: [unclosed",
     "typo.yaml": yaml.safe_dump({**SMALL, "cohrt": {}}),
     "noise.npz": "this is no archive",
     "truncated.npz": "PK\x03\x04 cut short",
+    "table.csv": "trial,time,neuron,rate\n1,0,1,2\n",
 }
 
 
@@ -378,12 +418,25 @@ BROKEN = {
         ("predict made.npz --dataset bci-learning", "not both"),
         ("predict --dataset bci-learning", "mobeets/neural-engagement"),
         ("predict --seed -1", "--seed must be"),
+        ("predict --read inputs=onset", "simulated-learning is a data set that is read as a"),
+        ("predict --dataset bci-learning --read a=b", "--read is for files; bci-learning is a"),
+        ("predict made.npz --dataset bci-learning --read a=b", "--read is for files"),
+        ("predict made.npz --read activity", "--read must be KEY=VALUE"),
+        ("predict made.npz --read activity=[", "is not YAML"),
+        ("predict made.npz --read activty=y", "Did you mean 'activity'"),
+        ("predict no-such.csv", "no such file: no-such.csv"),
+        ("predict table.csv", "value must be"),
+        ("predict table.csv --read values=rate", "Did you mean 'value'"),
+        ("predict table.csv --read value=rate", "has a single time"),
+        ("predict broken.nwb --read inputs=onset", "broken.nwb"),
+        ("predict made.npz --tau soon", "--tau must be a number or 'fit'"),
+        ("predict made.npz --nonlinearity erff", "Did you mean 'erf'"),
         ("predict --jobs 0", "--jobs must be"),
         ("predict --draws 0", "n_draws must be"),
         ("fit no-such.npz", "no such file: no-such.npz"),
         ("fit folder", "no such file: folder"),
         ("fit noise.npz", "not a readable .npz"),
-        ("fit simulated", "RECORDING must be a file (.npz, .nwb, .mat) or one of simulated"),
+        ("fit simulated", "RECORDING must be a file (.npz, .nwb, .mat, .csv) or one of simulated"),
         ("fit made.npz --rank 0", "--rank must be a whole number"),
         ("fit made.npz --rank two", "--rank must be a whole number"),
         ("fit made.npz --rank 15", "below the number of neurons, 15"),
@@ -394,6 +447,8 @@ BROKEN = {
         ("fit made.npz --observed rates", "Did you mean 'rate'"),
         ("fit made.npz --bootstrap -1", "n_bootstrap must be"),
         ("fit made.npz --seed -1", "--seed must be"),
+        ("fit made.npz --rule two-se", "rule must be one of"),
+        ("fit table.csv --read values=rate", "Did you mean 'value'"),
         ("run trainingorder", "Did you mean 'training-order'"),
         ("run no-such.yaml", "there is no protocol file no-such.yaml"),
         ("run folder", "is a folder"),

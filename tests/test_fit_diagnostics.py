@@ -17,6 +17,9 @@ from predictlearn.fitting import (
     loading_shape,
     mask_silent,
 )
+from predictlearn.fitting.diagnostics import _residuals
+from predictlearn.fitting.residuals import Residuals, autocorrelation
+from predictlearn.fitting.rollout import reduced_activity
 from predictlearn.recordings import random_inputs, simulate_recording
 from predictlearn.reporting.figures import fit_diagnostics
 from predictlearn.reporting.style import png
@@ -73,6 +76,56 @@ def test_size_over_200_simulations(nonlinearity):
     # 5% and its 99.9% upper limit over 200; tests of a maximum over neurons may be careful
     assert size.max() <= stats.binom.ppf(0.999, 200, 0.05) / 200
     assert size[["autocorrelation", "noise with level"]].min() >= 0.01
+
+
+def autocorrelations(seeds, overlaps=RANK1, **settings):
+    """Return t and p of the autocorrelation alone, one row a simulation."""
+    nonlinearity = settings.pop("nonlinearity", "linear")
+    n_trials, n_bins, n_neurons = settings["shape"]
+    rows = []
+    for seed in seeds:
+        x = np.repeat(random_inputs(5, n_bins, 1, 0.1, seed=seed), n_trials // 5, axis=0)
+        r = simulate_recording(
+            overlaps,
+            x,
+            dt=0.1,
+            n_neurons=n_neurons,
+            r2=0.6,
+            seed=seed + 5000,
+            nonlinearity=nonlinearity,
+        )
+        fit = fitted(r.activity, x, nonlinearity=nonlinearity)
+        residuals = _residuals(
+            fit, r.activity, x, reduced_activity(fit, x), np.ones(n_neurons, dtype=bool)
+        )
+        found = autocorrelation(residuals, 2)[0]
+        rows.append((found.statistic, found.p))
+    return np.array(rows).T
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::predictlearn.errors.ConvergenceWarning")  # one erf fit
+@pytest.mark.parametrize("nonlinearity", ["linear", "erf"])
+@pytest.mark.parametrize(("shape", "n"), [((30, 40, 20), 400), ((100, 50, 60), 200)])
+def test_size_of_the_autocorrelation(shape, n, nonlinearity):
+    t, p = autocorrelations(range(1000, 1000 + n), shape=shape, nonlinearity=nonlinearity)
+    print(shape, nonlinearity, np.mean(p <= 0.05), t.mean(), t.std())  # noqa: T201
+    assert 0.02 <= np.mean(p <= 0.05) <= 0.08
+    assert abs(t.mean()) < 4 * 1.05 / np.sqrt(n)
+
+
+def test_autocorrelation_allows_for_what_the_regression_took():
+    # many neurons and few bins: without the correction t is about -1.9 on white noise
+    rng = np.random.default_rng(0)
+    base = np.concatenate([np.ones((24, 25, 1)), rng.normal(size=(24, 25, 2)).cumsum(axis=1)], 2)
+    q = np.linalg.qr(base.reshape(600, 3))[0]
+    seen = np.ones((24, 25, 200), dtype=bool)
+    t = []
+    for _ in range(12):
+        noise = rng.normal(size=(600, 200))
+        values = (noise - q @ (q.T @ noise)).reshape(24, 25, 200)
+        t.append(autocorrelation(Residuals(values, seen, values, base), 1)[0].statistic)
+    assert abs(np.mean(t)) < 4 * 1.05 / np.sqrt(12)
 
 
 def slow_noise(y, r, rng):

@@ -17,6 +17,18 @@ from predictlearn.cli.console import (
     output,
     stages,
 )
+from predictlearn.cli.reading import (
+    Gain,
+    Latency,
+    Noise,
+    Nonlinearity,
+    Observed,
+    Read,
+    Tau,
+    fit_settings,
+    read_file,
+    read_options,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,48 +43,30 @@ def fit(
     recording: Annotated[
         str,
         typer.Argument(
-            help="An .npz, .nwb or .mat recording, or a data set by name.", metavar="RECORDING"
+            help="An .npz, .nwb, .mat or .csv recording, or a data set by name.",
+            metavar="RECORDING",
         ),
     ],
     rank: Annotated[
         str, typer.Option(help="Rank, or auto: by cross-validation of 1, 2 and 3.")
     ] = "auto",
-    nonlinearity: Annotated[
-        str | None, typer.Option(help="linear or erf.", show_default="linear")
-    ] = None,
-    observed: Annotated[
-        str | None,
-        typer.Option(help="rate or current.", show_default="what the recording says"),
-    ] = None,
-    tau: Annotated[
-        str | None, typer.Option(help="Time constant in seconds, or fit.", show_default="fit")
-    ] = None,
-    latency: Annotated[
-        str | None, typer.Option(help="Delay of inputs in seconds, or fit.", show_default="fit")
-    ] = None,
-    gain: Annotated[
-        str | None,
-        typer.Option(help="Gain of all neurons, or fit (erf rates).", show_default="1"),
-    ] = None,
-    noise: Annotated[
-        str | None,
-        typer.Option(
-            help="gaussian, or for spike counts poisson or negative-binomial.",
-            show_default="gaussian",
-        ),
-    ] = None,
-    read: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="What to read of the file, for example inputs=onset; may be repeated. The "
-            "arguments of read_nwb, read_mat, read_arrays.",
-            metavar="KEY=VALUE",
-            show_default=False,
-        ),
-    ] = None,
+    nonlinearity: Nonlinearity = None,
+    observed: Observed = None,
+    tau: Tau = None,
+    latency: Latency = None,
+    gain: Gain = None,
+    noise: Noise = None,
+    read: Read = None,
     hold_out: Annotated[
         str, typer.Option(help="What is held out to choose the rank: trials, neurons or both.")
     ] = "trials",
+    rule: Annotated[
+        str,
+        typer.Option(
+            help="How the rank is chosen: paired (standard error of differences on the same folds) "
+            "or one-se (of the best rank's mean; smaller ranks)."
+        ),
+    ] = "paired",
     bootstrap: Annotated[int, typer.Option(help="Bootstrap replicates for the intervals.")] = 200,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     jobs: Annotated[
@@ -90,18 +84,8 @@ def fit(
 ) -> None:
     """Fit a low-rank network to a recording and show its overlaps with intervals."""
     n_jobs, seed = jobs_or_all(jobs), checked_seed(seed)
-    settings: dict[str, Any] = {"n_bootstrap": bootstrap}
-    settings |= {} if nonlinearity is None else {"nonlinearity": nonlinearity}
-    settings |= {} if observed is None else {"observed": observed}
-    settings |= {} if tau is None else {"tau": _number_or_fit("--tau", tau)}
-    settings |= {} if latency is None else {"latency": _number_or_fit("--latency", latency)}
-    if gain is not None:
-        value = _number_or_fit("--gain", gain)
-        settings["gain"] = True if value == "fit" else value
-    if noise is not None:
-        settings["noise"] = noise
-        if noise != "gaussian" and observed is None:
-            settings["observed"] = "current"  # the logarithm of the rate is linear in k
+    given = fit_settings(nonlinearity, observed, tau, latency, gain, noise)
+    settings: dict[str, Any] = {"n_bootstrap": bootstrap, **given}
     ranks = _ranks(rank)
     if folder is not None:
         from predictlearn.reporting.folder import check_folder
@@ -109,7 +93,8 @@ def fit(
         check_folder(folder, overwrite)
     with stages() as tell, interruptible("the fit was not finished; nothing was written."):
         tell("reading the recording")
-        fitted = _fit(recording, _options(read), ranks, settings, seed, n_jobs, tell, hold_out)
+        selection = {"ranks": ranks, "hold_out": hold_out, "rule": rule}
+        fitted = _fit(recording, read_options(read), settings, selection, seed, n_jobs, tell)
     tables = _tables(fitted)
     _show(fitted, tables["overlaps"])
     if folder is not None:
@@ -124,18 +109,6 @@ def fit(
         output().print(f"\nTables: {place}", markup=False, soft_wrap=True)
 
 
-def _number_or_fit(name: str, text: str) -> float | str:
-    """Return a number of the command line, or "fit"."""
-    from predictlearn.errors import InputError
-
-    if text == "fit":
-        return text
-    try:
-        return float(text)
-    except ValueError:
-        raise InputError(f"{name} must be a number or 'fit'; got {text!r}.") from None
-
-
 def _ranks(text: str) -> tuple[int, ...]:
     """Return the ranks to compare."""
     from predictlearn.errors import InputError
@@ -147,41 +120,19 @@ def _ranks(text: str) -> tuple[int, ...]:
     return (int(text),)
 
 
-def _options(read: list[str] | None) -> dict[str, Any]:
-    """Return the options of a reader; values are numbers, lists and words as in YAML."""
-    import yaml
-
-    from predictlearn.errors import InputError
-
-    options: dict[str, Any] = {}
-    for text in read or ():
-        key, equals, value = text.partition("=")
-        if not equals or not key.strip() or not value.strip():
-            raise InputError(f"--read must be KEY=VALUE, for example inputs=onset; got {text!r}.")
-        try:
-            parsed = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise InputError(f"--read {key}: {value!r} is not YAML: {error}") from error
-        # no reader takes true or false, and a column may be called "on"
-        options[key.strip()] = value.strip() if isinstance(parsed, bool) else parsed
-    return options
-
-
 def _fit(
     name: str,
     options: Mapping[str, Any],
-    ranks: tuple[int, ...],
     settings: Mapping[str, Any],
+    selection: Mapping[str, Any],
     seed: int,
     n_jobs: int,
     tell: Any,
-    hold_out: str,
 ) -> FittedNetwork:
     """Read a recording and fit it."""
     from predictlearn.errors import InputError
     from predictlearn.pipeline.cases import case_of
     from predictlearn.pipeline.fitted import fit_recording
-    from predictlearn.recordings.recording import load_recording
     from predictlearn.recordings.registry import datasets
 
     is_file = Path(name).exists() or Path(name).suffix or len(Path(name).parts) > 1
@@ -189,14 +140,15 @@ def _fit(
     if not is_file and name not in names:
         known = ", ".join(names)
         raise InputError(
-            f"RECORDING must be a file (.npz, .nwb, .mat) or one of {known}; got {name!r}."
+            f"RECORDING must be a file (.npz, .nwb, .mat, .csv) or one of {known}; got {name!r}."
         )
     if is_file:
-        case = case_of(load_recording(name, **options), None, **settings)
+        case = case_of(read_file(name, options), None, **settings)
     elif options:
         raise InputError(f"--read is for files; {name} is a data set that is read as a whole.")
     else:
         case = case_of(None, name, **settings)
+    ranks = selection["ranks"]
     many = f" of ranks {', '.join(map(str, ranks))}" if len(ranks) > 1 else ""
     tell(f"fitting{many}, with cross-validation")
     return fit_recording(
@@ -204,10 +156,9 @@ def _fit(
         dict(case.settings),
         readout=case.readout,
         conditions=case.conditions,
-        ranks=ranks,
         seed=seed,
         n_jobs=n_jobs,
-        hold_out=hold_out,
+        **selection,
     )
 
 
@@ -243,6 +194,7 @@ def _settings(fitted: FittedNetwork, recording: str, read: list[str] | None, see
         "version": __version__,
         "seed": seed,
         "rank": int(model.rank),
+        "rule": fitted.ranks.settings["rule"],
         "tau": float(model.tau_),
         "latency": float(model.latency_),
         "converged": bool(model.converged_),

@@ -18,6 +18,18 @@ from predictlearn.cli.console import (
     output,
     stages,
 )
+from predictlearn.cli.reading import (
+    Gain,
+    Latency,
+    Nonlinearity,
+    Observed,
+    Read,
+    Tau,
+    fit_settings,
+    read_file,
+    read_options,
+)
+from predictlearn.errors import InputError
 
 if TYPE_CHECKING:
     from predictlearn.reporting.report import Report
@@ -31,7 +43,9 @@ DEFAULT_OUTPUT = Path("predictlearn-report")
 def predict(
     recording: Annotated[
         Path | None,
-        typer.Argument(help="An .npz recording of your own.", show_default=False),
+        typer.Argument(
+            help="An .npz, .nwb, .mat or .csv recording of your own.", show_default=False
+        ),
     ] = None,
     dataset: Annotated[
         str | None,
@@ -39,6 +53,12 @@ def predict(
             help="Instead, a data set by name; see `predictlearn datasets`.", show_default=False
         ),
     ] = None,
+    nonlinearity: Nonlinearity = None,
+    observed: Observed = None,
+    tau: Tau = None,
+    latency: Latency = None,
+    gain: Gain = None,
+    read: Read = None,
     folder: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for the report.")
     ] = DEFAULT_OUTPUT,
@@ -61,6 +81,12 @@ def predict(
     Without arguments, for the simulated recording that ships with predictlearn.
     """
     n_jobs, seed = jobs_or_all(jobs), checked_seed(seed)
+    # no --noise: the report speaks of R2, and models of counts are scored in bits per spike
+    settings = fit_settings(nonlinearity, observed, tau, latency, gain)
+    options = read_options(read)
+    if options and (recording is None or dataset is not None):
+        name = dataset or "simulated-learning"
+        raise InputError(f"--read is for files; {name} is a data set that is read as a whole.")
     from predictlearn.reporting.folder import check_folder
 
     # before minutes of work, rather than after
@@ -69,16 +95,28 @@ def predict(
         tell("loading predictlearn")
         from predictlearn import pipeline
 
-        more: dict[str, Any] = {} if draws is None else {"n_draws": draws}
-        run = pipeline.predict(recording, dataset, seed=seed, n_jobs=n_jobs, progress=tell, **more)
+        more: dict[str, Any] = settings if draws is None else {"n_draws": draws, **settings}
+        # two sources are refused before either is read
+        source = recording if recording is None or dataset else read_file(recording, options)
+        run = pipeline.predict(source, dataset, seed=seed, n_jobs=n_jobs, progress=tell, **more)
         tell("drawing the report")
-        report = _with_command(run.report(), recording, dataset, seed, draws)
+        given: dict[str, list[Any]] = {
+            "--nonlinearity": [nonlinearity],
+            "--observed": [observed],
+            "--tau": [tau],
+            "--latency": [latency],
+            "--gain": [gain],
+            "--read": read or [],
+            "--seed": [seed],
+            "--draws": [draws],
+        }
+        report = _with_command(run.report(), recording, dataset, given)
         page = report.write(folder, overwrite)
     _summary(report, page)
 
 
 def _with_command(
-    report: Report, recording: Path | None, dataset: str | None, seed: int, draws: int | None
+    report: Report, recording: Path | None, dataset: str | None, given: dict[str, list[Any]]
 ) -> Report:
     """Return the report with the command that makes it again, if it does not have one."""
     if "command" in report.reproduce:
@@ -86,8 +124,9 @@ def _with_command(
     words = ["predictlearn", "predict"]
     words += [] if recording is None else [str(recording)]
     words += [] if dataset is None else ["--dataset", dataset]
-    words += ["--seed", str(seed)]
-    words += [] if draws is None else ["--draws", str(draws)]
+    for option, values in given.items():
+        for value in values:
+            words += [] if value is None else [option, str(value)]
     return dataclasses.replace(report, reproduce={"command": shlex.join(words), **report.reproduce})
 
 

@@ -61,7 +61,7 @@ def select_rank(
     seed: int = 0,
     groups: npt.ArrayLike | None = None,
     n_jobs: int = 1,
-    rule: str = "one-se",
+    rule: str = "paired",
     hold_out: str = "trials",
     metric: str = "r2",
     **settings: Any,
@@ -69,8 +69,9 @@ def select_rank(
     """Choose the rank by held-out score with the one-standard-error rule.
 
     The rule takes the smallest rank whose mean score is within one standard error of the best.
-    Folds differ in how much there is to explain, which all ranks share; the paired rule looks at
-    the differences on the same folds instead, and so keeps smaller gains.
+    Folds differ in how much there is to explain, which all ranks share and which is most of the
+    standard error of a single rank's mean. The default rule therefore takes the standard error of
+    the difference from the best rank on the same folds, and so keeps dimensions of small gain.
 
     Held-out trials ask whether a rank predicts the recorded neurons on new trials. Held-out
     neurons (co-smoothing) ask whether it predicts neurons that had no say in the dynamics: these
@@ -95,8 +96,9 @@ def select_rank(
         Trials of one group stay in one fold. Default: every trial for itself.
     n_jobs : int
         Processes.
-    rule : {"one-se", "paired"}
-        Standard error of the best rank's mean, or of the difference from the best rank.
+    rule : {"paired", "one-se"}
+        The standard error of the difference from the best rank, over folds, or that of the best
+        rank's mean, which takes smaller ranks.
     hold_out : {"trials", "neurons", "both"}
         What is held out. Both: the rank is the smallest that the rule accepts on each.
     metric : {"r2", "bits-per-spike"}
@@ -126,7 +128,7 @@ def select_rank(
     >>> found.rank, found.summary["hold_out"].unique().tolist()
     (1, ['trials', 'neurons'])
     """
-    choice("rule", rule, ("one-se", "paired"))
+    choice("rule", rule, ("paired", "one-se"))
     choice("hold_out", hold_out, ("trials", "neurons", "both"))
     needs_counts(metric, str(settings.get("noise", "gaussian")))
     y, x = paired_trials(activity, inputs)

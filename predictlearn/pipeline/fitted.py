@@ -98,6 +98,7 @@ def fit_recording(
     seed: int = 0,
     n_jobs: int = 1,
     hold_out: str = "trials",
+    rule: str = "one-se",
 ) -> FittedNetwork:
     """Choose the rank, fit, and compare with the ceiling.
 
@@ -121,6 +122,9 @@ def fit_recording(
         Processes.
     hold_out : {"trials", "neurons", "both"}
         What is held out to choose the rank.
+    rule : {"one-se", "paired"}
+        The rule that chooses it. Unlike in `select_rank` the default is the plain one, which takes
+        smaller ranks: predictions need the hidden overlaps of every dimension.
 
     Returns
     -------
@@ -150,6 +154,7 @@ def fit_recording(
         cv=cv,
         seed=seed,
         n_jobs=n_jobs,
+        rule=rule,
         hold_out=hold_out,
         metric="bits-per-spike" if counted else "r2",
         **searching,

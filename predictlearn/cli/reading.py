@@ -1,0 +1,189 @@
+"""What ``predictlearn fit`` and ``predictlearn predict`` share: what to read, and how to fit it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from predictlearn.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from predictlearn.recordings.recording import Recording
+
+__all__ = [
+    "Gain",
+    "Latency",
+    "Noise",
+    "Nonlinearity",
+    "Observed",
+    "Read",
+    "Tau",
+    "fit_settings",
+    "read_file",
+    "read_options",
+]
+
+Nonlinearity = Annotated[str | None, typer.Option(help="linear or erf.", show_default="linear")]
+Observed = Annotated[
+    str | None, typer.Option(help="rate or current.", show_default="what the recording says")
+]
+Tau = Annotated[
+    str | None, typer.Option(help="Time constant in seconds, or fit.", show_default="fit")
+]
+Latency = Annotated[
+    str | None, typer.Option(help="Delay of inputs in seconds, or fit.", show_default="fit")
+]
+Gain = Annotated[
+    str | None, typer.Option(help="Gain of all neurons, or fit (erf rates).", show_default="1")
+]
+Noise = Annotated[
+    str | None,
+    typer.Option(
+        help="gaussian, or for spike counts poisson or negative-binomial.",
+        show_default="gaussian",
+    ),
+]
+Read = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="What to read of the file, for example inputs=onset; may be repeated. The "
+        "arguments of read_nwb, read_mat, from_table (.csv, .tsv), read_arrays.",
+        metavar="KEY=VALUE",
+        show_default=False,
+    ),
+]
+
+# of a table: what separates its columns
+_TABLES = {".csv": ",", ".tsv": "\t"}
+
+
+def fit_settings(
+    nonlinearity: str | None,
+    observed: str | None,
+    tau: str | None,
+    latency: str | None,
+    gain: str | None,
+    noise: str | None = None,
+) -> dict[str, Any]:
+    """Return the settings of a fit that were given on the command line.
+
+    Parameters
+    ----------
+    nonlinearity, observed, tau, latency, gain, noise : str, optional
+        As typed; None where not given.
+
+    Returns
+    -------
+    dict
+        Settings of `LowRankRNN`, only those that were given.
+
+    Raises
+    ------
+    InputError
+        What must be a number and is none.
+    """
+    settings: dict[str, Any] = {}
+    settings |= {} if nonlinearity is None else {"nonlinearity": nonlinearity}
+    settings |= {} if observed is None else {"observed": observed}
+    settings |= {} if tau is None else {"tau": _number_or_fit("--tau", tau)}
+    settings |= {} if latency is None else {"latency": _number_or_fit("--latency", latency)}
+    if gain is not None:
+        value = _number_or_fit("--gain", gain)
+        settings["gain"] = True if value == "fit" else value
+    if noise is not None:
+        settings["noise"] = noise
+        if noise != "gaussian" and observed is None:
+            settings["observed"] = "current"  # the logarithm of the rate is linear in k
+    return settings
+
+
+def _number_or_fit(name: str, text: str) -> float | str:
+    """Return a number of the command line, or "fit"."""
+    if text == "fit":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{name} must be a number or 'fit'; got {text!r}.") from None
+
+
+def read_options(read: list[str] | None) -> dict[str, Any]:
+    """Return the options of a reader; values are numbers, lists and words as in YAML.
+
+    Parameters
+    ----------
+    read : list of str, optional
+        KEY=VALUE, as typed.
+
+    Returns
+    -------
+    dict
+        Options by name.
+
+    Raises
+    ------
+    InputError
+        What is not KEY=VALUE, or not YAML.
+    """
+    import yaml
+
+    options: dict[str, Any] = {}
+    for text in read or ():
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip() or not value.strip():
+            raise InputError(f"--read must be KEY=VALUE, for example inputs=onset; got {text!r}.")
+        try:
+            parsed = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise InputError(f"--read {key}: {value!r} is not YAML: {error}") from error
+        # no reader takes true or false, and a column may be called "on"
+        options[key.strip()] = value.strip() if isinstance(parsed, bool) else parsed
+    return options
+
+
+def read_file(path: str | Path, options: Mapping[str, Any]) -> Recording:
+    """Read a recording from a file: an .npz, .nwb or .mat file, or a long table (.csv, .tsv).
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    options : mapping
+        Options of its reader.
+
+    Returns
+    -------
+    Recording
+        The recording.
+
+    Raises
+    ------
+    InputError
+        No such file, one that cannot be read, or an option that its reader does not have.
+    """
+    from predictlearn.recordings.recording import load_recording
+
+    separator = _TABLES.get(Path(path).suffix.lower())
+    if separator is None:
+        return load_recording(path, **options)
+    import inspect
+
+    import pandas as pd
+
+    from predictlearn.errors import choice
+    from predictlearn.recordings.table import from_table
+
+    known = [name for name in inspect.signature(from_table).parameters if name != "table"]
+    for name in options:
+        choice("option", name, known)
+    if not Path(path).is_file():
+        raise InputError(f"no such file: {path}")
+    try:
+        table = pd.read_csv(path, sep=separator)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not a readable table: {error}") from error
+    return from_table(table, **{"name": Path(path).stem, **options})
