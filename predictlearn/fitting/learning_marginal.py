@@ -160,45 +160,89 @@ def marginal(recorded: Recorded, maps: Array, matrices: Array) -> Gradient | Non
     dim, base = maps.shape[1:]
     rank = sessions[0].dynamics.layout.rank
     readouts = matrices[:, base + rank :, :base]
-    rolled = []
+    parts = []
     precision = np.tile(np.eye(dim), (recorded.n_neurons, 1, 1))
     pull = np.zeros((recorded.n_neurons, dim))
     value = 0.0
     for session, c, s, zb in zip(sessions, maps, matrices, readouts, strict=True):
-        found = rolled_out(session, s)
-        if found is None:
+        part = _Sums.of(session, s, zb)
+        if part is None:
             return None
-        k, dk = found
-        seen = k[:, session.kept]
-        seen = seen - seen.mean(axis=1, keepdims=True)
-        gram, cross = seen @ seen.T, session.activity @ seen.T
         weight = 1 / session.noise
-        precision[session.neurons] += weight[:, None, None] * (c @ gram @ c.T)
-        pull[session.neurons] += weight[:, None] * (cross @ c.T)
-        judged = k[:, session.judged]
-        left = session.outputs - zb @ judged
-        value -= 0.5 * float(np.sum(left**2 / session.output_noise[:, None]))
-        rolled.append((seen, gram, cross, weight, judged, left / session.output_noise[:, None], dk))
+        precision[session.neurons] += weight[:, None, None] * (c @ part.gram[:, :base] @ c.T)
+        pull[session.neurons] += weight[:, None] * (part.cross[:, :base] @ c.T)
+        value -= 0.5 * part.misfit
+        parts.append(part)
     covariance = np.asarray(np.linalg.inv(precision), dtype=float)
     mean = np.einsum("nij,nj->ni", covariance, pull)
     value += 0.5 * float(np.sum(mean * pull)) - 0.5 * float(np.linalg.slogdet(precision)[1].sum())
     second = covariance + mean[:, :, None] * mean[:, None, :]
     more, first, second = _bound(recorded, mean, covariance, second)
     d_maps, d_drives, d_readouts = np.zeros_like(maps), [], np.zeros_like(readouts)
-    for at, (session, c, zb) in enumerate(zip(sessions, maps, readouts, strict=True)):
-        seen, gram, cross, weight, judged, left, dk = rolled[at]
-        p = first[session.neurons] * weight[:, None]
-        r = np.einsum("nij,n->ij", second[session.neurons], weight)
-        d_maps[at] = p.T @ cross - r @ c @ gram
-        by_k = (p @ c).T @ session.activity - c.T @ r @ c @ seen
-        d_readouts[at] = left @ judged.T
-        d_drives.append(
-            np.einsum("bt,bqt->q", by_k, dk[:, :, session.kept])
-            + np.einsum("bt,bqt->q", zb.T @ left, dk[:, :, session.judged])
-        )
+    for at, (session, c, part) in enumerate(zip(sessions, maps, parts, strict=True)):
+        p = first[session.neurons] / session.noise[:, None]
+        r = np.einsum("nij,n->ij", second[session.neurons], 1 / session.noise)
+        d_maps[at] = p.T @ part.cross[:, :base] - r @ c @ part.gram[:, :base]
+        # by kappa, summed with its slopes: only k_u has any
+        pulled = c.T @ (p.T @ part.cross[:, base:] - r @ c @ part.gram[:, base:])
+        drives = pulled[base - rank :].reshape(rank, rank, -1)
+        d_drives.append(np.einsum("aaq->q", drives) + part.drives)
+        d_readouts[at] = part.readouts
     return Gradient(
         value + more, d_maps, np.array(d_drives), d_readouts, Posterior(mean, covariance)
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Sums:
+    """Sums over the bins of a session, for given dynamics.
+
+    Parameters
+    ----------
+    cross : numpy.ndarray, (n, base + rank q)
+        Of activity times kappa, and times the slopes of k_u by the q parameters.
+    gram : numpy.ndarray, (base, base + rank q)
+        Of kappa times these, about their means.
+    misfit : float
+        Of the squared errors of the outputs, in units of their noise.
+    drives, readouts : numpy.ndarray
+        Slopes of minus half of that, as of `Gradient`.
+    """
+
+    cross: Array
+    gram: Array
+    misfit: float
+    drives: Array
+    readouts: Array
+
+    @classmethod
+    def of(cls, session: RawSession, s: Array, zb: Array) -> _Sums | None:
+        """Return the sums; None where activity runs away."""
+        found = rolled_out(session, s)
+        if found is None:
+            return None
+        k, dk = found
+        base, rank = len(k), session.dynamics.layout.rank
+        both = np.concatenate([k, dk[base - rank :].reshape(-1, *k.shape[1:])])
+        seen, judged = _bins(both, session.kept), _bins(both, session.judged)
+        gram = seen[:base] @ seen.T
+        totals = seen.sum(axis=1)
+        left = session.outputs - zb @ judged[:base]
+        white = left / session.output_noise[:, None]
+        slopes = judged[base:].reshape(rank, -1, judged.shape[1])
+        return cls(
+            # activity is about its mean already
+            cross=session.activity @ seen.T,
+            gram=gram - np.outer(totals[:base], totals) / seen.shape[1],
+            misfit=float(np.sum(left * white)),
+            drives=np.einsum("at,aqt->q", zb[:, base - rank :].T @ white, slopes),
+            readouts=white @ judged[:base].T,
+        )
+
+
+def _bins(values: Array, kept: npt.NDArray[np.bool_]) -> Array:
+    """Return values, (rows, trials, time), in the bins kept, (rows, bins)."""
+    return values.reshape(len(values), -1) if kept.all() else values[:, kept]
 
 
 def information(recorded: Recorded, transports: Array, matrices: Array, second: Array) -> Array:
