@@ -91,12 +91,12 @@ def said(label, table):
 
 def coverage(n_jobs):
     """Sessions from the theory."""
-    said("theory, 20 sessions", many(100, n_jobs))
+    said("theory, 20 sessions", many(200, n_jobs))
 
 
 def networks(n_jobs):
     """Networks of 300 neurons; all of them, or the same sample in every session, recorded."""
-    said("300 neurons, all recorded", many(40, n_jobs, n_neurons=300))
+    said("300 neurons, all recorded", many(100, n_jobs, n_neurons=300))
     for recorded in (100, 30):
         said(f"{recorded} of 300", many(16, n_jobs, n_neurons=300, recorded=recorded))
 
@@ -104,9 +104,9 @@ def networks(n_jobs):
 def sessions(n_jobs):
     """Error against the number of sessions and the noise."""
     for n in (5, 10, 40):
-        said(f"{n} sessions", many(16, n_jobs, n_sessions=n))
+        said(f"{n} sessions", many(100, n_jobs, n_sessions=n))
     for noise in (0.005, 0.08):
-        said(f"noise {noise}", many(16, n_jobs, noise=noise))
+        said(f"noise {noise}", many(100, n_jobs, noise=noise))
 
 
 def rules(n_jobs):
