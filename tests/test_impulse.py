@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import predictlearn as pl
+from predictlearn.theory.hessian_kernels import hessian_kernel, hessian_work
 from predictlearn.theory.impulse import (
     TargetLaw,
     impulse_by_doubling,
@@ -17,7 +18,8 @@ from predictlearn.theory.impulse import (
     impulse_state,
     impulse_work,
 )
-from predictlearn.theory.impulse_closed import single_impulse
+from predictlearn.theory.impulse_closed import single_hessian, single_impulse
+from predictlearn.theory.names import table_pairs, visible_names
 
 
 def case(n_steps, n_in, rank, n_out, q, n_trials, seed=0):
@@ -232,6 +234,145 @@ def test_an_unstable_latent_is_followed_until_numbers_end():
             value, _ = kernel(impulse_loss_and_derivative, *arguments)
             # as `learn` notices that a rate was too large
             assert not value <= 1e40 or (vu == 40.0 and n_steps == 20)
+
+
+def visible(n_out):
+    """Return rows and columns of the overlaps that the loss sees."""
+    pairs = np.array([table_pairs(1, 1, n_out)[name] for name in visible_names(1, 1, n_out)])
+    return pairs[:, 0].copy(), pairs[:, 1].copy()
+
+
+def hessian(s, size, law, a, weights, n_steps, sizes=None):
+    """Hessian in closed form, and whether it applied."""
+    first, n_out = impulse_state(size[:, None], law, a, 1), len(weights)
+    hess = np.full((2 * n_out + 2,) * 2, np.nan)
+    done = single_hessian(
+        s, *(sizes or (1, 1, n_out)), a, first, law.step, law.read, weights, n_steps, hess
+    )
+    return hess, done
+
+
+def hessian_by_bins(s, size, law, a, weights, n_steps):
+    """Hessian by a loop over bins in extended precision, with slopes of k_u and slopes of these."""
+    dtype = np.longdouble
+    s, a, n_out = s.astype(dtype), dtype(a), len(weights)
+    vm, vu, zm, zu = s[2, 0], s[2, 1], s[3:, 0], s[3:, 1]
+    read, weights, d = law.read[:, 0].astype(dtype), weights.astype(dtype), dtype(law.step[0, 0])
+    k_m, y = a * size[:, 0].astype(dtype), law.start[:, 0].astype(dtype)
+    k_u, m, u, mu, uu = (np.zeros_like(k_m) for _ in range(5))
+    at_vm, at_vu, q = 2 * n_out, 2 * n_out + 1, 1 - a + a * vu
+    hess = np.zeros((2 * n_out + 2,) * 2, dtype)
+    for _ in range(n_steps):
+        pull = 2 * weights[:, None] * (np.outer(zm, k_m) + np.outer(zu, k_u) - np.outer(read, y))
+        for o in range(n_out):
+            slopes = np.zeros((2 * n_out + 2, len(k_m)), dtype)
+            slopes[[o, n_out + o, at_vm, at_vu]] = k_m, k_u, zu[o] * m, zu[o] * u
+            hess += 2 * weights[o] * slopes @ slopes.T
+            curved = np.zeros_like(hess)
+            curved[n_out + o, at_vm], curved[n_out + o, at_vu] = pull[o] @ m, pull[o] @ u
+            curved[at_vm, at_vu] = zu[o] * pull[o] @ mu
+            curved[at_vu, at_vu] = 0.5 * zu[o] * pull[o] @ uu
+            hess += curved + curved.T
+        uu, mu = q * uu + 2 * a * u, q * mu + a * m
+        u, m = q * u + a * k_u, q * m + a * k_m
+        k_m, k_u, y = k_m - a * k_m, q * k_u + a * vm * k_m, d * y
+    return hess.astype(float)
+
+
+def hessian_agrees(found, expected, rel):
+    np.testing.assert_allclose(found, expected, rtol=0, atol=rel * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("where", SPECIAL)
+@pytest.mark.parametrize(
+    ("n_steps", "a"), [(1, 0.3), (2, 0.3), (39, 0.05), (40, 0.05), (300, 0.05)]
+)
+def test_hessian_is_the_loop_over_bins_at_any_distance_from_confluence(where, n_steps, a):
+    for near in NEAR:
+        s, size, law, weights = single_case(a, SPECIAL[where] + near, 0.98, n_out=2)
+        arguments = (s, size, law, a, weights, n_steps)
+        hess, done = hessian(*arguments)
+        assert done
+        hessian_agrees(hess, hessian_by_bins(*arguments), 5e-13)
+
+
+@pytest.mark.parametrize("d", [0.9, 0.95, 0.999, 1.0, 1.002])
+@pytest.mark.parametrize("vu", [-2.0, -0.3, 0.0, 1e-7, 0.7, 0.96, 1.0, 1.04])
+def test_hessian_in_closed_form_for_long_trials(d, vu):
+    s, size, law, weights = single_case(0.05, vu, d)
+    arguments = (s, size, law, 0.05, weights, 3000)
+    hess, done = hessian(*arguments)
+    assert done
+    hessian_agrees(hess, hessian_by_bins(*arguments), 1e-12)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    a=st.floats(0.01, 0.6),
+    vu=st.one_of(
+        st.floats(-2, 1.3),
+        st.builds(
+            lambda x, k, sign: x + sign * 10.0**-k,
+            st.sampled_from([0.0, 1.0]),
+            st.floats(1, 16),
+            st.sampled_from([-1, 1]),
+        ),
+    ),
+    d=st.one_of(st.floats(0.4, 1.001), st.just(1.0)),
+    n_steps=st.one_of(st.integers(1, 300), st.integers(2, 3000)),
+    n_out=st.integers(1, 2),
+    seed=st.integers(0, 10),
+)
+def test_hessian_is_that_of_tangents_rolled_over_bins(a, vu, d, n_steps, n_out, seed):
+    s, size, law, weights = single_case(a, vu, d, n_out, seed=seed)
+    hess, done = hessian(s, size, law, a, weights, n_steps)
+    if not done or n_steps * np.log(max(1 - a + a * vu, 1e-9)) > 300:
+        return  # falls back, or numbers near the largest
+    k_m = np.empty((n_steps, 1, len(size)))
+    k_m[:, 0] = a * size[:, 0] * ((1 - a) ** np.arange(n_steps))[:, None]
+    targets = np.moveaxis(law.targets(n_steps), 0, 2).copy()
+    spread = np.broadcast_to(weights[:, None], targets.shape).copy()
+    rows, cols = visible(n_out)
+    rolled = np.empty_like(hess)
+    hessian_kernel(
+        s, 1, 1, n_out, a, np.empty(0), k_m, targets, spread, np.empty((0, 0, 0)), np.zeros(n_out),
+        np.zeros((n_out, n_out)), True, rows, cols,
+        hessian_work(n_steps, len(size), 1, 1, n_out, rows.size), rolled,
+    )  # fmt: skip
+    hessian_agrees(hess, rolled, 1e-11)
+
+
+@pytest.mark.parametrize(("vu", "n_steps"), [(0.3, 400), (0.0, 400), (1.0, 400), (1.0, 20)])
+def test_hessian_is_the_slope_of_the_derivative(vu, n_steps):
+    s, size, law, weights = single_case(0.05, vu, 0.99, n_out=2)
+    hess, _ = hessian(s, size, law, 0.05, weights, n_steps)
+    rows, cols = visible(2)
+    assert np.array_equal(hess, hess.T)
+    for v, (i, j) in enumerate(zip(rows, cols, strict=True)):
+        ends = []
+        for h in (1e-5, -1e-5):
+            moved = s.copy()
+            moved[i, j] += h
+            moved[j, i] += h
+            grad = kernel(impulse_loss_and_derivative, moved, size, law, 0.05, weights, n_steps)[1]
+            ends.append(grad[rows, cols])
+        hessian_agrees(hess[v], (ends[0] - ends[1]) / 2e-5, 1e-6)
+
+
+def test_hessian_tells_where_the_closed_form_does_not_hold():
+    for a, vu, d in [(0.05, -25.0, 0.9), (0.05, 0.5, -0.9), (1.0, 0.5, 0.9), (1e-3, 0.1, 0.999)]:
+        arguments = (*single_case(a, vu, d)[:3], a, np.ones(1))
+        hess, done = hessian(*arguments, 256)
+        assert done
+        hessian_agrees(hess, hessian_by_bins(*arguments, 256), 1e-12)
+        hess, done = hessian(*arguments, 257)
+        assert not done
+        assert np.isnan(hess).all()
+    s, size, law, weights = single_case(0.05, 0.3, 0.9)
+    for sizes in ((1, 2, 1), (2, 1, 1)):
+        hess, done = hessian(s, size, law, 0.05, weights, 300, sizes)
+        assert not done
+        assert np.isnan(hess).all()
 
 
 def test_work_grows_with_the_logarithm_of_the_bins():

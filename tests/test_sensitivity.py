@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conftest import random_overlaps
 
 import predictlearn as pl
+from predictlearn.theory.impulse import TargetLaw
 from predictlearn.theory.names import overlap_names, table_pairs, visible_names
 from predictlearn.theory.sensitivity import (
     Leg,
@@ -54,8 +57,6 @@ def plain(start, legs, nonlinearity, seed):
 
 
 def faster(leg, pathway, h):
-    from dataclasses import replace
-
     rates = dict.fromkeys("muvz", 1.0) | dict(leg.rule.pathway_rates or {})
     rates[pathway] *= np.exp(h)
     return Leg(leg.task, leg.epochs, replace(leg.rule, pathway_rates=rates))
@@ -160,6 +161,75 @@ def test_hessian_is_the_derivative_of_the_derivative(nonlinearity, sizes, smooth
         )
         column = share * (up - down)[rows, cols] / (2 * h)
         assert np.abs(hessian[p] - column).max() < 1e-7 * np.abs(hessian).max(), name
+
+
+def impulses(d, n_out=1, n_steps=300):
+    """Return trials of one impulse each; below zero, d asks for bins instead of the closed form."""
+    rng = np.random.default_rng(1)
+    law = TargetLaw([[d]], rng.normal(size=(n_out, 1)), rng.normal(size=(2, 1)))
+    inputs = np.zeros((2, n_steps, 1))
+    inputs[:, 0, 0] = rng.normal(size=2) / 0.1
+    weights = np.broadcast_to(0.1 * rng.random(n_out), (2, n_steps, n_out))
+    return pl.Trials(inputs, law.targets(n_steps), weights, 0.1, law=law)
+
+
+class Shown:
+    """A task that shows given trials."""
+
+    n_in, fixed = 1, True
+
+    def __init__(self, trials):
+        self.trials, self.dt, self.n_out = trials, trials.dt, trials.n_out
+
+    def sample(self, rng=None):
+        return self.trials
+
+
+@pytest.mark.parametrize(("d", "n_out"), [(0.97, 1), (0.97, 2), (-0.9, 1)])
+def test_closed_form_of_the_hessian_changes_no_slope(d, n_out):
+    trials = impulses(d, n_out)
+    assert trials.law is not None
+    start = random_overlaps(3, 1, 1, n_out)
+    rule = pl.GradientDescent(
+        2e-3, momentum=0.3, weight_decay=0.05, pathway_rates={"u": 0.0, "z": 2.0}
+    )
+    closed, looped = (
+        learn_with_sensitivities(start, [Leg(Shown(x), 60, rule)], [0, 20, 60])
+        for x in (trials, replace(trials, law=None))
+    )
+    for name in ("matrices", "losses", "slopes", "loss_slopes"):
+        one, two = getattr(closed, name), getattr(looped, name)
+        np.testing.assert_allclose(one, two, rtol=0, atol=1e-11 * np.abs(two).max())
+    one, two = (loss_derivative_hessian(start, x) for x in (trials, replace(trials, law=None)))
+    np.testing.assert_allclose(one[2], two[2], rtol=0, atol=1e-12 * np.abs(two[2]).max())
+
+
+@pytest.mark.parametrize("case", ["linear", "rank two", "erf", "weight decay", "pathway rates"])
+def test_what_learning_does_to_loadings_and_its_slopes(case):
+    sizes, nonlinearity, legs = CASES[case]
+    start = random_overlaps(4, *sizes)
+    total = sum(leg.epochs for leg in legs)
+
+    def carried(start, legs, slopes=False):
+        return learn_with_sensitivities(
+            start, legs, [total // 2, total], nonlinearity=nonlinearity, carry=True, slopes=slopes
+        )
+
+    run = carried(start, legs, slopes=True)
+    product = run.carried[..., 0]
+    moved_by = np.swapaxes(product, 1, 2) @ start.matrix @ product
+    assert np.abs(moved_by - run.matrices).max() < 1e-12
+    assert np.abs(carried(start, legs).carried[..., 0] - product).max() < 1e-12
+    h, scale = 1e-5, np.abs(run.carried[..., 1:]).max()
+    for p, name in enumerate(run.parameters):
+        ends = [
+            carried(start, [faster(leg, name[-1], x) for leg in legs])
+            if name.startswith("rate:")
+            else carried(moved(start, name, x), legs)
+            for x in (h, -h)
+        ]
+        slope = (ends[0].carried - ends[1].carried)[..., 0] / (2 * h)
+        assert np.abs(run.carried[..., 1 + p] - slope).max() < 1e-6 * scale, name
 
 
 def test_learning_of_visible_overlaps_hides_one_direction():

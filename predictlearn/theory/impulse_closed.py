@@ -1,4 +1,4 @@
-"""A linear, rank-one network after an impulse: loss and derivative at a cost free of time.
+"""A linear, rank-one network after an impulse: loss and derivatives at a cost free of time.
 
 With one input, one latent and one target state the state after an impulse of size 1 is, in bin t,
 
@@ -15,22 +15,27 @@ to bin it has after T bins and had not in bin 0 (M_22 does not occur)::
     (1 - q^2) M_11 = M_00 + 2 q M_01 - phi_1(T)^2
     (1 - q^2) M_12 = M_01 + q (M_11 + M_02) - phi_1 phi_2(T)
 
-The loss is quadratic in the readout and in beta, so its derivative takes the same sums.
+The loss is quadratic in the readout and in beta, so its derivative takes the same sums. Its Hessian
+takes three more, with phi_3 = d phi_2 / dq, which becomes 2 phi_2 + q phi_3 from bin to bin, and
+K = d M_12 / dq = M_22 + M_13::
+
+    (1 - p q) M_03 = 2 p M_02 - phi_0 phi_3(T)    (1 - q d) N_3 = 2 d N_2 - d^T phi_3(T)
+    (1 - q^2) K = 2 M_02 + M_11 + q (4 M_12 + M_03) - phi_2(T)^2 - phi_1 phi_3(T)
 
 Nothing is lost where T (1 - x) is not small, x = p q, q^2, q d. Where it is, as in a perfect
 integrator (q = 1), the right sides cancel. There q and p are apart, and with h(x) = 1 + x + ... +
 x^(T-1) the same sums are divided differences::
 
     M_01 = (h(p q) - h(p^2)) / (q - p)    M_11 = (h(q^2) - h(p^2) - 2 (q - p) M_01) / (q - p)^2
-    N_1 = (h(q d) - h(p d)) / (q - p)     and M_02, M_12, N_2 by differentiating with respect to q
+    N_1 = (h(q d) - h(p d)) / (q - p)     and the others by differentiating with respect to q
 
-where h and its slope come from the binomial series of x - 1. So do phi_1(T) and phi_2(T) where q is
-next to p: with x = q / p they are p^(T-1) h(x) and p^(T-2) h'(x). 1 - p, 1 - q and q - p are a,
-a (1 - vu) and a vu, free of cancellation, and powers are taken by log1p, so that errors do not grow
-with T. What remains are trials so short (T a below about 2) that p, q and 1 are all alike over
-them, targets that grow by 1 / q a bin while q is next to p, and p, q or d not above zero. There the
-sums are taken bin by bin up to 256 bins, and the doublings of `predictlearn/theory/impulse.py` take
-over beyond.
+where h and its slopes come from the binomial series of x - 1. So do phi_1(T), phi_2(T) and phi_3(T)
+where q is next to p: with x = q / p they are p^(T-1) h(x), p^(T-2) h'(x) and p^(T-3) h''(x). 1 - p,
+1 - q and q - p are a, a (1 - vu) and a vu, free of cancellation, and powers are taken by log1p, so
+that errors do not grow with T. What remains are trials so short (T a below about 2) that p, q and 1
+are all alike over them, targets that grow by 1 / q a bin while q is next to p, and p, q or d not
+above zero. There the sums are taken bin by bin up to 256 bins, and beyond, the doublings of
+`predictlearn/theory/impulse.py` and the bins of `predictlearn/theory/hessian_kernels.py` take over.
 """
 
 from __future__ import annotations
@@ -38,7 +43,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-__all__ = ["single_impulse"]
+__all__ = ["single_hessian", "single_impulse"]
 
 # Below this, T |x - 1| counts as small.
 _SMALL = 2.0
@@ -187,3 +192,131 @@ def single_impulse(
     grad[2, 1] = grad[1, 2] = a * by_q
     # a sum of squares, but for rounding; what is no number stays so
     return 0.0 if total < 0.0 else total, True
+
+
+@njit(cache=True, error_model="numpy")
+def _series_curvature(x: float, n_steps: float) -> float:
+    """Return h''(1 + x) where T |x| is small."""
+    term = n_steps * (n_steps - 1.0) * (n_steps - 2.0) / 6.0  # C(T, n) x^(n-3)
+    curvature, n = 0.0, 3.0
+    while n < 40.0 and abs(term) * n * n > 1e-18 * abs(curvature):
+        curvature += (n - 1.0) * (n - 2.0) * term
+        term *= x * (n_steps - n) / (n + 1.0)
+        n += 1.0
+    return curvature
+
+
+@njit(cache=True, error_model="numpy")
+def _closed_second_sums(a: float, vu: float, d: float, t: float, sums: tuple) -> tuple:
+    """Return M_03, K and N_3, which only the Hessian takes, from what `_closed_sums` returned."""
+    _, _, m_01, m_02, m_11, m_12, _, _, n_2, _ = sums
+    p, q, gap = 1.0 - a, 1.0 - a * (1.0 - vu), a * vu
+    eq, ed = a * (1.0 - vu), 1.0 - d
+    e_pq, e_qq, e_qd = a + eq * p, eq * (1.0 + q), eq + ed * q
+    p_t, d_t = np.exp(t * np.log1p(-a)), np.exp(t * np.log1p(-ed))
+    if t * abs(gap) > _SMALL * p:
+        q_t = np.exp(t * np.log1p(-eq))
+        phi_1 = (q_t - p_t) / gap
+        phi_2 = (t * q_t / q - phi_1) / gap
+        phi_3 = (t * (t - 1.0) * q_t / (q * q) - 2.0 * phi_2) / gap
+    else:
+        phi_1, phi_2 = _series(gap / p, t)
+        phi_1 *= p_t / p
+        phi_2 *= p_t / (p * p)
+        phi_3 = _series_curvature(gap / p, t) * p_t / (p * p * p)
+
+    if t * abs(e_pq) < _SMALL:
+        m_03 = (p * p * _series_curvature(-e_pq, t) - 2.0 * m_02) / gap
+    else:
+        m_03 = (2.0 * p * m_02 - p_t * phi_3) / e_pq
+    if t * abs(e_qq) < _SMALL:
+        _, slope = _series(-e_qq, t)
+        by_q = (q * slope - m_01) / gap
+        by_q = (slope + 2.0 * q * q * _series_curvature(-e_qq, t) - m_02 - by_q) / gap
+        k = (by_q - m_03 - 3.0 * m_12) / gap
+    else:
+        k = 2.0 * m_02 + m_11 + q * (4.0 * m_12 + m_03) - phi_2 * phi_2 - phi_1 * phi_3
+        k /= e_qq
+    if t * abs(e_qd) < _SMALL:
+        n_3 = (d * d * _series_curvature(-e_qd, t) - 2.0 * n_2) / gap
+    else:
+        n_3 = (2.0 * d * n_2 - d_t * phi_3) / e_qd
+    return m_03, k, n_3
+
+
+@njit(cache=True, error_model="numpy")
+def _looped_second_sums(a: float, vu: float, d: float, n_steps: int) -> tuple:
+    """Return the same by a loop over bins."""
+    p, q = 1.0 - a, 1.0 - a * (1.0 - vu)
+    m_03 = k = n_3 = 0.0
+    phi_0, phi_1, phi_2, phi_3, y = 1.0, 0.0, 0.0, 0.0, 1.0
+    for _ in range(n_steps):
+        m_03 += phi_0 * phi_3
+        k += phi_2 * phi_2 + phi_1 * phi_3
+        n_3 += y * phi_3
+        phi_3 = 2.0 * phi_2 + q * phi_3
+        phi_2 = phi_1 + q * phi_2
+        phi_1 = phi_0 + q * phi_1
+        phi_0 *= p
+        y *= d
+    return m_03, k, n_3
+
+
+@njit(cache=True, error_model="numpy")
+def single_hessian(
+    s: np.ndarray,
+    n_in: int,
+    rank: int,
+    n_out: int,
+    a: float,
+    first: np.ndarray,
+    step: np.ndarray,
+    read: np.ndarray,
+    weights: np.ndarray,
+    n_steps: int,
+    hess: np.ndarray,
+) -> bool:
+    """Fill `hess` as `hessian_kernel` does and tell if that was possible; if not, nothing is done.
+
+    Arguments as in `impulse_loss_and_derivative`, of any sizes and also without an impulse; rows
+    and columns of `hess` in the order of `visible_names`. Apart from `single_impulse`, which would
+    be slower if it had this to do as well.
+    """
+    if not (n_in == 1 and rank == 1 and first.shape[0] == 3):
+        return False
+    d, beta, back = step[0, 0], a * s[2, 0], s[2, 1]
+    sums = _closed_sums(a, back, d, float(n_steps))
+    if sums[0]:
+        m_03, k, n_3 = _closed_second_sums(a, back, d, float(n_steps), sums)
+    elif n_steps > _SHORT:
+        return False
+    else:
+        sums = _looped_sums(a, back, d, n_steps)
+        m_03, k, n_3 = _looped_second_sums(a, back, d, n_steps)
+    _, m_00, m_01, m_02, m_11, m_12, _, n_1, n_2, _ = sums
+    one, two = first[0, 0], first[0, 2]
+    vm, vu = 2 * n_out, 2 * n_out + 1
+    for i in range(2 * n_out):
+        for j in range(2 * n_out):
+            hess[i, j] = 0.0
+    by_um = by_uu = by_uy = 0.0
+    for o in range(n_out):
+        w, zm, zu, r, u = 2.0 * weights[o], s[3 + o, 0], s[3 + o, 1], read[o, 0], n_out + o
+        by_um += w * zm * zu
+        by_uu += w * zu * zu
+        by_uy -= w * zu * r
+        hess[o, o] = w * one * m_00
+        hess[o, u] = hess[u, o] = w * one * beta * m_01
+        hess[u, u] = w * one * beta * beta * m_11
+        hess[o, vm] = hess[vm, o] = w * a * one * zu * m_01
+        hess[o, vu] = hess[vu, o] = w * a * beta * one * zu * m_02
+        by_beta = one * (zm * m_01 + 2.0 * zu * beta * m_11) - two * r * n_1
+        hess[u, vm] = hess[vm, u] = w * a * by_beta
+        by_q = one * (zm * m_02 + 2.0 * zu * beta * m_12) - two * r * n_2
+        hess[u, vu] = hess[vu, u] = w * a * beta * by_q
+    by_both = one * (by_um * m_02 + 2.0 * by_uu * beta * m_12) + two * by_uy * n_2
+    by_qq = beta * (one * (by_um * m_03 + by_uu * beta * k) + two * by_uy * n_3)
+    hess[vm, vm] = a * a * one * by_uu * m_11
+    hess[vm, vu] = hess[vu, vm] = a * a * by_both
+    hess[vu, vu] = a * a * by_qq
+    return True

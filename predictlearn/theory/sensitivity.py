@@ -19,6 +19,7 @@ from predictlearn.checks import positive_int
 from predictlearn.errors import DivergenceError, InputError
 from predictlearn.theory import names as _names
 from predictlearn.theory.hessian_kernels import hessian_kernel, hessian_work
+from predictlearn.theory.impulse_closed import single_hessian
 from predictlearn.theory.learning import learn, loss_limit, projected
 from predictlearn.theory.nonlinearity import Nonlinearity
 from predictlearn.theory.overlaps import Overlaps
@@ -179,19 +180,21 @@ def loss_derivative_hessian(
     seen = _names.visible_names(*sizes, nonlinearity=nonlinearity)
     rows, cols = _pairs(seen, sizes)
     visible = np.empty((len(seen), len(seen)))
-    n_steps, _, n_trials = ready.k_m.shape
-    hessian_kernel(
-        np.ascontiguousarray(overlaps.matrix),
-        *sizes,
-        ready.a,
-        ready.gain,
-        ready.k_m,
-        *ready.judging(NO_NOISE),
-        rows,
-        cols,
-        hessian_work(n_steps, n_trials, *sizes, len(seen)),
-        visible,
-    )
+    matrix = np.ascontiguousarray(overlaps.matrix)
+    if not single_hessian(matrix, *sizes, ready.a, *ready.impulse(overlaps.rank), visible):
+        n_steps, _, n_trials = ready.k_m.shape
+        hessian_kernel(
+            matrix,
+            *sizes,
+            ready.a,
+            ready.gain,
+            ready.k_m,
+            *ready.judging(NO_NOISE),
+            rows,
+            cols,
+            hessian_work(n_steps, n_trials, *sizes, len(seen)),
+            visible,
+        )
     hessian = np.zeros((len(names), len(names)))
     at = [names.index(name) for name in seen]
     hessian[np.ix_(at, at)] = visible
@@ -300,12 +303,12 @@ def learn_with_sensitivities(
         parameters,
         np.zeros((n, dim, dim, 1 + len(parameters) if carry else 0)),
     )
-    carried = np.zeros((run.carried.shape[-1], dim, dim))
-    carried[:1] = np.eye(dim)
-    moving = np.zeros((len(parameters), 3, dim, dim))
+    carried = np.zeros(run.carried.shape[1:])
+    carried[..., :1] = np.eye(dim)[..., None]
+    moving = np.zeros((3, dim, dim, len(parameters)))
     if slopes:
         for p, (i, j) in enumerate(zip(*_pairs(names, start.sizes), strict=True)):
-            moving[p, 0, i, j] = moving[p, 0, j, i] = 1.0
+            moving[0, i, j, p] = moving[0, j, i, p] = 1.0
     matrix, first = start.matrix, 0
     for k, leg in enumerate(legs):
         row_of = np.full(leg.epochs + 1, -1)
@@ -386,7 +389,7 @@ def _leg(
     joint = np.zeros((3, start.dim, start.dim))
     joint[0] = matrix
     # every leg begins without velocity
-    moving[:, 1:] = 0.0
+    moving[1:] = 0.0
     ready = stream.next()
     limit = loss_limit(_evaluate(joint[0], sizes, ready)[0], ready)
     scratch, impulse = ready.scratch(start.rank), ready.impulse(start.rank)
@@ -440,11 +443,10 @@ def _leg(
     row = row_of[-1]
     if row >= 0:
         run.matrices[row], run.losses[row] = joint[0], value
-        run.slopes[row] = np.moveaxis(moving[:, 0], 0, -1)
-        run.carried[row] = np.moveaxis(carried, 0, -1)
+        run.slopes[row], run.carried[row] = moving[0], carried
         # A_ii is twice the derivative by S_ii
         weights = np.where(rows == cols, 0.5, 1.0) * a[rows, cols]
-        run.loss_slopes[row] = moving[:, 0][:, rows, cols] @ weights
+        run.loss_slopes[row] = weights @ moving[0, rows, cols]
     return joint[0].copy()
 
 

@@ -5,18 +5,51 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from predictlearn.theory import hessian_kernels, impulse, kernels, steps
+from predictlearn.theory import hessian_kernels, impulse, impulse_closed, kernels, steps
 from predictlearn.theory.compiled import forget_stale
 from predictlearn.theory.hessian_kernels import hessian_kernel, hessian_work
 from predictlearn.theory.impulse import impulse_loss_and_derivative, impulse_work
+from predictlearn.theory.impulse_closed import single_hessian
 from predictlearn.theory.kernels import loss_and_derivative_kernel
 from predictlearn.theory.steps import congruence
 
 __all__ = ["sensitive_epochs"]
 
-forget_stale(__file__, hessian_kernels.__file__, impulse.__file__, kernels.__file__, steps.__file__)
+forget_stale(
+    __file__,
+    hessian_kernels.__file__,
+    impulse.__file__,
+    impulse_closed.__file__,
+    kernels.__file__,
+    steps.__file__,
+)
 
 _FAST = {"contract", "reassoc", "nsz"}
+
+
+@njit(cache=True)
+def _moving_entries(
+    n: int, rows: np.ndarray, cols: np.ndarray, decay: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return row and column of every entry of B - 1 that can be other than zero.
+
+    Pairs seen come first, in their order: for pair v, (i, j) is entry 2 v and (j, i) the next; for
+    a diagonal one both are the same entry and the second is left out by its row, n.
+    """
+    at_row, at_col = np.empty(2 * rows.size + n, np.intp), np.empty(2 * rows.size + n, np.intp)
+    used = 2 * rows.size
+    for v in range(rows.size):
+        i, j = rows[v], cols[v]
+        at_row[2 * v], at_col[2 * v] = i, j
+        at_row[2 * v + 1], at_col[2 * v + 1] = (n if i == j else j), i
+    for i in range(n):
+        seen = False
+        for v in range(rows.size):
+            seen = seen or (rows[v] == i and cols[v] == i)
+        if decay and not seen:
+            at_row[used] = at_col[used] = i
+            used += 1
+    return at_row[:used].copy(), at_col[:used].copy()
 
 
 @njit(cache=True, fastmath=_FAST, error_model="numpy")
@@ -29,99 +62,123 @@ def _move_slopes(
     pathway: np.ndarray,
     rows: np.ndarray,
     cols: np.ndarray,
+    at_row: np.ndarray,
+    at_col: np.ndarray,
     hess: np.ndarray,
     slopes: np.ndarray,
     carried: np.ndarray,
+    de: np.ndarray,
+    work: np.ndarray,
     scratch: np.ndarray,
 ) -> None:
-    """Move the slopes, (P, 3, D, D), of the joint overlaps by one step; see `steps.congruence`.
+    """Move the slopes, (3, D, D, P), of the joint overlaps by one step; see `steps.congruence`.
 
-    `carried`, if not empty, (1 + P, D, D), holds P of Theta(now) = Theta(start) P and its slopes,
-    which move too.
+    `carried`, if not empty, (D, D, 1 + P), holds P of Theta(now) = Theta(start) P and its slopes,
+    which move too. `at_row` and `at_col` are those of `_moving_entries`, `de` has a row of P for
+    each of them, `work` is (2, D, D, 1 + P).
     """
-    s, c = joint[0], joint[1]
-    n, n_seen = s.shape[0], rows.size
-    n_slopes = slopes.shape[0]
-    se, de, t1, t2 = scratch[0], scratch[1], scratch[2], scratch[3]
+    n, n_seen, n_moving = joint.shape[1], rows.size, at_row.size
+    # unsigned, so that no index is taken for one from the end
+    one, lanes = np.uintp(1), np.uintp(slopes.shape[3])
+    for v in range(n_seen):
+        i, j = rows[v], cols[v]
+        for p in range(lanes):
+            de[2 * v, p] = 0.0
+        for w in range(n_seen):
+            k, l = rows[w], cols[w]  # noqa: E741
+            # A_ii is twice the derivative by S_ii
+            f = -eta * hess[v, w] * (2.0 if i == j else 1.0)
+            for p in range(lanes):
+                de[2 * v, p] += f * slopes[0, k, l, p]
+        f, g = columns[j], columns[i]
+        for p in range(lanes):
+            de[2 * v + 1, p] = g * de[2 * v, p]
+            de[2 * v, p] *= f
+    for x in range(2 * n_seen, n_moving):
+        for p in range(lanes):
+            de[x, p] = 0.0
+    if lanes > 0:
+        for x in range(n_moving):
+            if at_row[x] < n:
+                # the last four slopes are those by the logarithm of a pathway's rate
+                p = slopes.shape[3] - 4 + pathway[at_col[x]]
+                de[x, p] += step[at_row[x], at_col[x]]
+    if carried.shape[2] > 0:
+        for i in range(n):
+            for j in range(n):
+                for p in range(lanes + one):
+                    work[0, i, j, p] = 0.0
+        for x in range(n_moving):
+            k, j = at_row[x], at_col[x]
+            if k < n:
+                f = step[k, j]
+                for i in range(n):
+                    g = carried[i, k, 0]
+                    work[0, i, j, 0] += f * g
+                    for p in range(lanes):
+                        work[0, i, j, one + p] += f * carried[i, k, one + p] + g * de[x, p]
+        for i in range(n):
+            for j in range(n):
+                for p in range(lanes + one):
+                    carried[i, j, p] += work[0, i, j, p]
+    # work[0] = d(S E), work[1] = d(E' S E), of which one triangle, with E = B - 1
     for i in range(n):
         for j in range(n):
             total = 0.0
             for k in range(n):
-                total += s[i, k] * step[k, j]
-            se[i, j] = total
-    for p in range(n_slopes):
-        for i in range(n):
-            for j in range(n):
-                # the last four slopes are those by the logarithm of a pathway's rate
-                de[i, j] = step[i, j] if pathway[j] == p - (n_slopes - 4) else 0.0
-        for v in range(n_seen):
-            total = 0.0
-            for w in range(n_seen):
-                total += hess[v, w] * slopes[p, 0, rows[w], cols[w]]
-            i, j = rows[v], cols[v]
-            if i == j:
-                # A_ii is twice the derivative by S_ii
-                de[i, i] -= 2.0 * eta * total * columns[i]
-            else:
-                de[i, j] -= eta * total * columns[j]
-                de[j, i] -= eta * total * columns[i]
-        if carried.shape[0] > 0:
+                total += joint[0, i, k] * step[k, j]
+            scratch[0, i, j] = total
+            for p in range(lanes):
+                work[0, i, j, p] = 0.0
+        for j in range(i + 1):
+            for p in range(lanes):
+                work[1, i, j, p] = 0.0
+    for x in range(n_moving):
+        k, j = at_row[x], at_col[x]
+        if k < n:
+            f = step[k, j]
             for i in range(n):
+                g = joint[0, i, k]
+                for p in range(lanes):
+                    work[0, i, j, p] += f * slopes[0, i, k, p] + g * de[x, p]
+    for x in range(n_moving):
+        k, i = at_row[x], at_col[x]
+        if k < n:
+            f = step[k, i]
+            for j in range(i + 1):
+                g = scratch[0, k, j]
+                for p in range(lanes):
+                    work[1, i, j, p] += f * work[0, k, j, p] + g * de[x, p]
+    if momentum > 0.0:
+        for x in range(n_moving):
+            k, i = at_row[x], at_col[x]
+            if k < n:
+                f = momentum * step[k, i]
                 for j in range(n):
-                    total = 0.0
-                    for k in range(n):
-                        total += carried[1 + p, i, k] * step[k, j] + carried[0, i, k] * de[k, j]
-                    t1[i, j] = total
-            for i in range(n):
-                for j in range(n):
-                    carried[1 + p, i, j] += t1[i, j]
-        # t1 = d(S E), t2 = d(E' S E) with E = B - 1
-        for i in range(n):
-            for j in range(n):
-                total = 0.0
-                for k in range(n):
-                    total += slopes[p, 0, i, k] * step[k, j] + s[i, k] * de[k, j]
-                t1[i, j] = total
-        for i in range(n):
-            for j in range(n):
-                total = 0.0
-                for k in range(n):
-                    total += step[k, i] * t1[k, j] + de[k, i] * se[k, j]
-                t2[i, j] = total
-        if momentum > 0.0:
-            for i in range(n):
-                for j in range(n):
-                    total = 0.0
-                    for k in range(n):
-                        total += (
-                            de[k, i] * c[k, j]
-                            + step[k, i] * slopes[p, 1, k, j]
-                            + de[k, j] * c[k, i]
-                            + step[k, j] * slopes[p, 1, k, i]
-                        )
-                    t2[i, j] += momentum * total + momentum * momentum * slopes[p, 2, i, j]
+                    g = momentum * joint[1, k, j]
+                    low, high = min(i, j), max(i, j)
+                    # once as E' C, once as its transpose: both where they are the same entry
+                    times = 2.0 if i == j else 1.0
+                    for p in range(lanes):
+                        work[1, high, low, p] += times * (f * slopes[1, k, j, p] + g * de[x, p])
         for i in range(n):
             for j in range(i + 1):
-                new = slopes[p, 0, i, j] + t1[i, j] + t1[j, i] + 0.5 * (t2[i, j] + t2[j, i])
-                if momentum > 0.0:
-                    new += momentum * (slopes[p, 1, i, j] + slopes[p, 1, j, i])
-                slopes[p, 0, i, j] = new
-                slopes[p, 0, j, i] = new
-        if momentum > 0.0:
-            for i in range(n):
-                for j in range(n):
-                    slopes[p, 1, i, j] = t1[i, j] + momentum * slopes[p, 1, i, j] + t2[i, j]
-                    slopes[p, 2, i, j] = t2[i, j]
-    if carried.shape[0] > 0:
+                for p in range(lanes):
+                    work[1, i, j, p] += momentum * momentum * slopes[2, i, j, p]
+                    slopes[0, i, j, p] += momentum * (slopes[1, i, j, p] + slopes[1, j, i, p])
         for i in range(n):
             for j in range(n):
-                total = 0.0
-                for k in range(n):
-                    total += carried[0, i, k] * step[k, j]
-                t1[i, j] = total
-        for i in range(n):
-            for j in range(n):
-                carried[0, i, j] += t1[i, j]
+                low, high = min(i, j), max(i, j)
+                for p in range(lanes):
+                    both = work[1, high, low, p]
+                    slopes[1, i, j, p] = work[0, i, j, p] + momentum * slopes[1, i, j, p] + both
+                    slopes[2, i, j, p] = both
+    for i in range(n):
+        for j in range(i + 1):
+            for p in range(lanes):
+                moved = work[0, i, j, p] + work[0, j, i, p] + work[1, i, j, p]
+                slopes[0, i, j, p] += moved
+                slopes[0, j, i, p] = slopes[0, i, j, p]
 
 
 @njit(cache=True)
@@ -175,13 +232,15 @@ def sensitive_epochs(
     carried (see `_move_slopes`), loss and its slopes go to that row. Fewer updates than epochs: the
     loss was above `limit` or no number.
     """
-    n, n_slopes, n_seen = joint.shape[1], slopes.shape[0], rows.size
+    n, n_slopes, n_seen = joint.shape[1], slopes.shape[3], rows.size
     grad, step = np.empty((n, n)), np.empty((n, n))
-    scratch = np.empty((4, n, n))
+    scratch = np.empty((2, n, n))
     hess = np.empty((n_seen, n_seen))
     closed = impulse_first.shape[0] > 0
     closed_work = impulse_work(impulse_first, n_steps)
     work = hessian_work(km.shape[0], km.shape[2], n_in, rank, n_out, n_seen)
+    at_row, at_col = _moving_entries(n, rows, cols, decay > 0.0)
+    de, slope_work = np.empty((at_row.size, n_slopes)), np.empty((2, n, n, 1 + n_slopes))
     value = 0.0
     for e in range(n_epochs):
         epoch = first_epoch + e
@@ -204,15 +263,15 @@ def sensitive_epochs(
                 for j in range(n):
                     kept[row, i, j] = joint[0, i, j]
                     for p in range(n_slopes):
-                        kept_slopes[row, i, j, p] = slopes[p, 0, i, j]
-                    for p in range(carried.shape[0]):
-                        kept_carried[row, i, j, p] = carried[p, i, j]
+                        kept_slopes[row, i, j, p] = slopes[0, i, j, p]
+                    for p in range(carried.shape[2]):
+                        kept_carried[row, i, j, p] = carried[i, j, p]
             for p in range(n_slopes):
                 total = 0.0
                 for v in range(n_seen):
                     i, j = rows[v], cols[v]
                     # A_ii is twice the derivative by S_ii
-                    total += grad[i, j] * slopes[p, 0, i, j] * (0.5 if i == j else 1.0)
+                    total += grad[i, j] * slopes[0, i, j, p] * (0.5 if i == j else 1.0)
                 loss_slopes[row, p] = total
         eta = rate * multipliers[epoch]
         if dropped:
@@ -223,14 +282,18 @@ def sensitive_epochs(
         for i in range(n):
             for j in range(n):
                 step[i, j] = -eta * (grad[i, j] + (decay if i == j else 0.0)) * columns[j]
-        if n_slopes > 0:
+        if n_slopes > 0 and not single_hessian(
+            joint[0], n_in, rank, n_out, a, impulse_first, impulse_step, impulse_read,
+            impulse_weights, n_steps, hess,
+        ):  # fmt: skip
             hessian_kernel(
                 joint[0], n_in, rank, n_out, a, gain, km, targets, weights, noise, offset,
                 smoothing, direct, rows, cols, work, hess,
             )  # fmt: skip
         _move_slopes(
-            joint, step, momentum, eta, columns, pathway, rows, cols, hess, slopes, carried, scratch
-        )
+            joint, step, momentum, eta, columns, pathway, rows, cols, at_row, at_col, hess, slopes,
+            carried, de, slope_work, scratch,
+        )  # fmt: skip
         congruence(joint, step, momentum, False, scratch)
         if synaptic > 0.0:
             for i in range(n):
