@@ -2,6 +2,9 @@
 
 The reference is one ordinary regression of every neuron on the design of the same size: what a
 single inner step costs without any dynamics, bootstrap or outer search.
+
+The group "learning" fits 20 sessions along learning, measured or recorded; its reference is one
+course of learning.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import pytest
 
 import predictlearn as pl
 from predictlearn.recordings import random_inputs, simulate_recording
+from predictlearn.theory.sensitivity import Leg, learn_with_sensitivities
 
 GROUP = "fit of 200 neurons x 200 trials x 100 bins, rank 2, 200 bootstrap replicates"
 
@@ -70,3 +74,42 @@ def test_one_regression(benchmark):
     y = r.activity.reshape(-1, 200)
     design = np.random.default_rng(0).normal(size=(len(y), 4))
     benchmark(np.linalg.lstsq, design, y, rcond=None)
+
+
+LEARNED, RULE = pl.Filter(), pl.GradientDescent(5e-3)
+BEFORE = pl.Overlaps(np.eye(4)).replace(uu=2.05, mu=0.8, zm=0.1, zu=0.2, vm=0.3, vu=0.2)
+
+
+@pytest.mark.benchmark(group="learning")
+def test_learning_without_slopes(benchmark):
+    leg = Leg(LEARNED, 950, RULE)
+    benchmark(learn_with_sensitivities, BEFORE, [leg], [0, 950], slopes=False)
+
+
+@pytest.mark.benchmark(group="learning")
+def test_learning_with_all_slopes(benchmark):
+    leg = Leg(LEARNED, 950, RULE)
+    benchmark(learn_with_sensitivities, BEFORE, [leg], [0, 950])
+
+
+@pytest.mark.benchmark(group="learning")
+def test_learning_fit_of_twenty_sessions(benchmark):
+    sessions = pl.simulate_sessions(BEFORE, LEARNED, 50, RULE, 0.02, n_sessions=20)
+    benchmark.pedantic(
+        pl.LearningFit().fit, (sessions, LEARNED, 50, RULE), rounds=3, warmup_rounds=1
+    )
+
+
+@pytest.mark.benchmark(group="learning")
+def test_learning_fit_of_twenty_recordings(benchmark):
+    recordings, neurons = pl.simulate_learning(
+        BEFORE, LEARNED, 50, RULE, n_sessions=20, recurring=50, n_trials=40
+    )
+    settings = {"neurons": neurons, "network": 300}
+    benchmark.pedantic(
+        pl.LearningFit().fit_recordings,
+        (recordings, LEARNED, 50, RULE),
+        settings,
+        rounds=2,
+        warmup_rounds=1,
+    )
