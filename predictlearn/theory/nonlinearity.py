@@ -202,7 +202,10 @@ def _fit_ratio(y: np.ndarray, g: np.ndarray, degree: int) -> tuple[np.ndarray, n
     low = np.ones_like(y)
     both = np.empty(2 * (degree + 1))
     for _ in range(_ROUNDS):
-        weight = (y / (g * low))[:, np.newaxis]
+        # R may be zero at a node while it is not yet near
+        below = g * low
+        floor = 1e-12 * max(float(np.abs(below).max()), 1e-300)
+        weight = (y / np.where(np.abs(below) < floor, floor, below))[:, np.newaxis]
         rows = np.hstack([weight * basis, -weight * (g**2 / y)[:, np.newaxis] * basis])
         size = np.linalg.norm(rows, axis=0)
         both = np.linalg.svd(rows / size, full_matrices=False)[2][-1] / size
