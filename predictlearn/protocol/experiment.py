@@ -262,9 +262,9 @@ class Protocol:
     ) -> ProtocolResult:
         """Run every network through every arm.
 
-        The numbers depend on the protocol, the seed and the starts only, whatever `n_jobs`: to
-        rounding while code is first compiled, bit for bit after. Within a network the arms are
-        paired: the k-th time a task is trained it brings the same trials and noise in every arm.
+        The numbers depend on the protocol, the seed and the starts only, bit for bit, whatever
+        `n_jobs`. Within a network the arms are paired: the k-th time a task is trained it brings
+        the same trials and noise in every arm.
 
         Parameters
         ----------

@@ -51,13 +51,19 @@ _SMALL = 2.0
 _SHORT = 256
 
 
-@njit(cache=True, error_model="numpy")
+# Inlined always. A function that a compiled caller does not inline is another copy of it when the
+# caller comes from disk than when it was compiled just now, and fused multiplications may round
+# differently in the two: results would change in their last bits from the first run to the second.
+_INLINED = {"cache": True, "error_model": "numpy", "forceinline": True}
+
+
+@njit(**_INLINED)
 def _power_sum(x: float, n_steps: float) -> float:
     """Return h(1 + x)."""
     return n_steps if x == 0.0 else np.expm1(n_steps * np.log1p(x)) / x
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**_INLINED)
 def _series(x: float, n_steps: float) -> tuple[float, float]:
     """Return h(1 + x) and h'(1 + x) where T |x| is small: sums of C(T, n) x^(n-1), and slopes."""
     term = 0.5 * n_steps * (n_steps - 1.0)  # C(T, n) x^(n-2)
@@ -70,7 +76,7 @@ def _series(x: float, n_steps: float) -> tuple[float, float]:
     return n_steps + x * total, slope
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**_INLINED)
 def _closed_sums(a: float, vu: float, d: float, t: float) -> tuple:
     """Return whether the sums of the module's docstring can be had in closed form, and them.
 
@@ -123,7 +129,7 @@ def _closed_sums(a: float, vu: float, d: float, t: float) -> tuple:
     return True, m_00, m_01, m_02, m_11, m_12, n_0, n_1, n_2, _power_sum(-ed * (1.0 + d), t)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**_INLINED)
 def _looped_sums(a: float, vu: float, d: float, n_steps: int) -> tuple:
     """Return the same by a loop over bins."""
     p, q = 1.0 - a, 1.0 - a * (1.0 - vu)
@@ -146,7 +152,7 @@ def _looped_sums(a: float, vu: float, d: float, n_steps: int) -> tuple:
     return True, m_00, m_01, m_02, m_11, m_12, n_0, n_1, n_2, dd
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**_INLINED)
 def single_impulse(
     s: np.ndarray,
     n_out: int,
@@ -194,7 +200,7 @@ def single_impulse(
     return 0.0 if total < 0.0 else total, True
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**_INLINED)
 def _series_curvature(x: float, n_steps: float) -> float:
     """Return h''(1 + x) where T |x| is small."""
     term = n_steps * (n_steps - 1.0) * (n_steps - 2.0) / 6.0  # C(T, n) x^(n-3)
@@ -206,7 +212,7 @@ def _series_curvature(x: float, n_steps: float) -> float:
     return curvature
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**_INLINED)
 def _closed_second_sums(a: float, vu: float, d: float, t: float, sums: tuple) -> tuple:
     """Return M_03, K and N_3, which only the Hessian takes, from what `_closed_sums` returned."""
     _, _, m_01, m_02, m_11, m_12, _, _, n_2, _ = sums
@@ -244,7 +250,7 @@ def _closed_second_sums(a: float, vu: float, d: float, t: float, sums: tuple) ->
     return m_03, k, n_3
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**_INLINED)
 def _looped_second_sums(a: float, vu: float, d: float, n_steps: int) -> tuple:
     """Return the same by a loop over bins."""
     p, q = 1.0 - a, 1.0 - a * (1.0 - vu)
@@ -262,7 +268,7 @@ def _looped_second_sums(a: float, vu: float, d: float, n_steps: int) -> tuple:
     return m_03, k, n_3
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**_INLINED)
 def single_hessian(
     s: np.ndarray,
     n_in: int,
