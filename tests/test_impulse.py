@@ -160,11 +160,11 @@ def test_one_latent_in_closed_form_for_long_trials(d, vu):
     agrees((value, grad), by_bins(*arguments), 1e-12)
 
 
-@settings(max_examples=300, deadline=None)
-@given(
-    a=st.floats(0.01, 0.6),
-    vu=st.one_of(
+DRAWN = {
+    "a": st.floats(0.01, 0.6),
+    "vu": st.one_of(
         st.floats(-2, 1.3),
+        # next to two equal poles, and next to a perfect integrator
         st.builds(
             lambda x, k, sign: x + sign * 10.0**-k,
             st.sampled_from([0.0, 1.0]),
@@ -172,10 +172,16 @@ def test_one_latent_in_closed_form_for_long_trials(d, vu):
             st.sampled_from([-1, 1]),
         ),
     ),
-    d=st.one_of(st.floats(0.4, 1.001), st.just(1.0)),
+    "d": st.one_of(st.floats(0.4, 1.001), st.just(1.0)),
+    "n_out": st.integers(1, 2),
+    "seed": st.integers(0, 10),
+}
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    **DRAWN,
     n_steps=st.one_of(st.integers(1, 300), st.integers(2, 20_000)),
-    n_out=st.integers(1, 2),
-    seed=st.integers(0, 10),
 )
 def test_one_latent_is_what_doubling_gives(a, vu, d, n_steps, n_out, seed):
     s, size, law, weights = single_case(a, vu, d, n_out, seed=seed)
@@ -308,20 +314,8 @@ def test_hessian_in_closed_form_for_long_trials(d, vu):
 
 @settings(max_examples=200, deadline=None)
 @given(
-    a=st.floats(0.01, 0.6),
-    vu=st.one_of(
-        st.floats(-2, 1.3),
-        st.builds(
-            lambda x, k, sign: x + sign * 10.0**-k,
-            st.sampled_from([0.0, 1.0]),
-            st.floats(1, 16),
-            st.sampled_from([-1, 1]),
-        ),
-    ),
-    d=st.one_of(st.floats(0.4, 1.001), st.just(1.0)),
+    **DRAWN,
     n_steps=st.one_of(st.integers(1, 300), st.integers(2, 3000)),
-    n_out=st.integers(1, 2),
-    seed=st.integers(0, 10),
 )
 def test_hessian_is_that_of_tangents_rolled_over_bins(a, vu, d, n_steps, n_out, seed):
     s, size, law, weights = single_case(a, vu, d, n_out, seed=seed)

@@ -12,7 +12,8 @@ from scipy import stats
 import predictlearn as pl
 from predictlearn.errors import InputError
 from predictlearn.fitting import simulate_learning
-from predictlearn.fitting.learning_joint import RawProblem, shortened
+from predictlearn.fitting.learning_climb import shortened
+from predictlearn.fitting.learning_joint import RawProblem
 from predictlearn.fitting.learning_marginal import Posterior, bound, marginal, rolled_out
 from predictlearn.fitting.learning_model import Model
 from predictlearn.fitting.learning_parameters import Layout

@@ -11,7 +11,7 @@ import pandas as pd
 
 from predictlearn.checks import positive, positive_int
 from predictlearn.errors import ConvergenceWarning, InputError, choice
-from predictlearn.fitting.learning_joint import fit_recorded
+from predictlearn.fitting.learning_climb import fit_recorded
 from predictlearn.fitting.learning_likelihood import Fitted, Problem, search, size_of
 from predictlearn.fitting.learning_middle import centred, signed
 from predictlearn.fitting.learning_model import Model

@@ -1,4 +1,4 @@
-"""Maximum likelihood of a start and its rates given the raw recordings of all sessions."""
+"""The likelihood of a start and its rates given raw recordings: slopes, curvature, residuals."""
 
 from __future__ import annotations
 
@@ -7,21 +7,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-from joblib import Parallel, delayed
 
-from predictlearn.errors import DivergenceError, InputError
-from predictlearn.fitting.learning_likelihood import PIN, Fitted, Problem, search, size_of
+from predictlearn.errors import DivergenceError
+from predictlearn.fitting.learning_likelihood import PIN, Fitted, Problem
 from predictlearn.fitting.learning_marginal import Gradient, Recorded, bound, information, marginal
-from predictlearn.fitting.learning_model import Model, legs_of
-from predictlearn.fitting.learning_parameters import Layout
-from predictlearn.fitting.learning_raw import checked_recordings, first_look, with_noise
-from predictlearn.fitting.learning_sessions import checked_sessions
-from predictlearn.theory.names import pathway_slices, table_pairs
+from predictlearn.fitting.learning_model import legs_of
+from predictlearn.fitting.learning_raw import with_noise
+from predictlearn.theory.names import table_pairs
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.sensitivity import SensitiveRun, learn_with_sensitivities
 
-__all__ = ["RawProblem", "RecordedFit", "climb", "fit_recorded"]
+__all__ = ["RawProblem"]
 
 Array = npt.NDArray[np.float64]
 # Step of the differences of exact slopes that give the curvature, in units of sqrt(scale).
@@ -32,14 +28,6 @@ _SETTLED = 1e-3
 _NUDGE = 0.1
 # Steps after which a curvature is found anew (one that failed counts double), and lengths tried.
 _AGE, _TRIES = 8, 15
-# Steps from every start on the first sessions (of which at least so many), and ends that go on.
-_SCREENING, _FEWEST, _KEPT = 25, 4, 3
-# Evaluations of the search that finds a first start from sessions fitted one by one.
-_ROUGH = 30
-# Scatter of starts: of hidden overlaps and log rates, and of the log scale of u.
-_SCATTER, _GAUGE_SCATTER = 0.4, 0.15
-# Parameters, in natural units, that differ by less are the same end of a search.
-_SAME = 3e-3
 
 
 @dataclass(eq=False)
@@ -342,207 +330,3 @@ def _left_over(left: Array, moves: Array) -> tuple[Array, int]:
     basis, values, _ = np.linalg.svd(moves, full_matrices=False)
     basis = basis[:, values > 1e-8 * values[0]]
     return np.asarray(left - basis @ (basis.T @ left)), basis.shape[1]
-
-
-def shortened(problem: RawProblem, n: int) -> RawProblem:
-    """Return the problem of the first n sessions."""
-    data = problem.model.data
-    rows = data.session < n
-    first = replace(
-        data,
-        epochs=data.epochs[:n],
-        tasks=data.tasks[: n - 1],
-        index=data.index[:n],
-        session=data.session[rows],
-        column=data.column[rows],
-        values=data.values[rows],
-        noise=replace(data.noise, sd=data.noise.sd[rows], group=data.noise.group[rows]),
-    )
-    recorded = replace(problem.recorded, sessions=problem.recorded.sessions[:n])
-    model = replace(problem.model, data=first)
-    return problem.altered(model=model, recorded=recorded)
-
-
-def _scattered(problem: RawProblem, x: Array, rng: np.random.Generator) -> Array:
-    """Return a start near x that shows much the same activity: hidden overlaps and rates differ."""
-    layout = problem.model.layout
-    where = pathway_slices(*layout.sizes)
-    matrix = layout.matrix(x)
-    hidden = np.r_[where["v"], where["z"]]
-    scale = np.ones(layout.dim)
-    # the gauge of u and v is the least certain part of what the first look shows
-    factor = np.exp(_GAUGE_SCATTER * rng.standard_normal())
-    scale[where["u"]], scale[where["v"]] = factor, 1 / factor
-    matrix = matrix * scale * scale[:, None]
-    size = np.sqrt(np.diag(matrix)[hidden])
-    turn = rng.standard_normal((len(hidden),) * 2)
-    matrix[np.ix_(hidden, hidden)] += _SCATTER * np.outer(size, size) * (turn + turn.T) / 2
-    values, vectors = np.linalg.eigh(matrix)
-    floor = 0.02 * float(np.mean(np.diag(matrix)))
-    matrix = (vectors * np.maximum(values, floor)) @ vectors.T
-    log_rates = x[layout.n_overlaps :]
-    return layout.pack(matrix, log_rates + _SCATTER * rng.standard_normal(len(log_rates)))
-
-
-def _apart(x: Array, y: Array, layout: Layout) -> bool:
-    """Return whether two parameters differ by more than a search leaves open."""
-    far = np.abs(layout.natural(x) - layout.natural(y)) / layout.scales(layout.matrix(y))
-    return bool(far.max() > _SAME)
-
-
-def climb(
-    problem: RawProblem, first: Array, n_starts: int, max_iter: int, seed: int, n_jobs: int
-) -> tuple[RawProblem, list[Fitted]]:
-    """Return the problem with its noise settled, and its maxima, the highest first.
-
-    Fast learning between two sessions folds the likelihood, so that several maxima are common. They
-    show in the first sessions already, where learning is quick to run: all starts are improved
-    there, and the distinct ends go on to all sessions.
-
-    Parameters
-    ----------
-    problem : RawProblem
-        The problem.
-    first : numpy.ndarray
-        A start.
-    n_starts : int
-        Starts, the first among them.
-    max_iter : int
-        Steps from each.
-    seed : int
-        Seed of the starts.
-    n_jobs : int
-        Processes.
-
-    Returns
-    -------
-    problem : RawProblem
-        With noise and binding as they are at the highest maximum.
-    maxima : list of Fitted
-        Distinct ones.
-    """
-    layout, epochs = problem.model.layout, problem.model.data.epochs
-    n_first = int(np.clip(np.searchsorted(epochs, 0.25 * epochs[-1]), _FEWEST, len(epochs)))
-    children = np.random.SeedSequence(seed).spawn(max(n_starts - 1, 1))[: n_starts - 1]
-    starts = [first]
-    starts += [_scattered(problem, first, np.random.default_rng(child)) for child in children]
-    noise = np.ones(2)
-    early = shortened(problem, n_first)
-    tried = Parallel(n_jobs=n_jobs)(delayed(_ended)(early, x, _SCREENING) for x in starts)
-    found = sorted((f for f in tried if f is not None), key=lambda f: f.cost)
-    kept: list[Fitted] = []
-    for f in found:
-        if len(kept) < _KEPT and all(_apart(f.x, k.x, layout) for k in kept):
-            kept.append(f)
-    ends = Parallel(n_jobs=n_jobs)(delayed(_ended)(problem, f.x, max_iter) for f in kept or [])
-    best = min((f for f in ends if f is not None), key=lambda f: f.cost, default=None)
-    if best is None:
-        return problem, []
-    # one noise and one binding for all, so that likelihoods can be compared
-    problem = problem.settled(best.x)
-    maxima: list[Fitted] = []
-    again = [problem.improve(f.x, noise, max_iter) for f in ends if f is not None]
-    for f in sorted((f for f in again if f is not None), key=lambda f: f.cost):
-        if all(_apart(f.x, k.x, layout) for k in maxima):
-            maxima.append(f)
-    return problem, maxima
-
-
-def _ended(problem: RawProblem, x: Array, max_iter: int) -> Fitted | None:
-    """Return where a search from x ends, noise and binding found in turn; None if it diverges."""
-    found = None
-    for most in (2, max_iter):
-        if problem.at(x) is None:
-            return None
-        problem = problem.settled(x)
-        found = problem.improve(x, np.ones(2), most)
-        if found is None:
-            return None
-        x = found.x
-    return found
-
-
-@dataclass(frozen=True, eq=False)
-class RecordedFit:
-    """A fit to recordings.
-
-    Parameters
-    ----------
-    problem : RawProblem
-        What was fitted.
-    maxima : list of Fitted
-        Maxima of the likelihood, the highest first.
-    table : pandas.DataFrame
-        Overlaps of every session fitted by itself, in its canonical gauge.
-    neurons : numpy.ndarray
-        Ids of the distinct neurons.
-    """
-
-    problem: RawProblem
-    maxima: list[Fitted]
-    table: pd.DataFrame
-    neurons: npt.NDArray[Any]
-
-
-def fit_recorded(
-    settings: Any, recordings: Any, tasks: Any, epochs: Any, rule: Any, neurons: Any, network: Any
-) -> RecordedFit:
-    """Fit start and rates to recordings; see `LearningFit.fit_recordings`.
-
-    Parameters
-    ----------
-    settings : LearningFit
-        Its settings.
-    recordings, tasks, epochs, rule, neurons, network
-        As there.
-
-    Returns
-    -------
-    RecordedFit
-        The fit.
-
-    Raises
-    ------
-    InputError
-        Arguments that cannot be used.
-    """
-    rank = 1 if settings.rank is None else settings.rank
-    tau = float(settings.tau)
-    recorded, labels = checked_recordings(recordings, neurons, network, rank, tau)
-    n_in, n_out = recordings[0].n_in, recordings[0].outputs.shape[2]
-    names = {pair: name for name, pair in table_pairs(n_in, rank, n_out).items()}
-    base = n_in + rank
-    seen = [names[base + r, j] for r in range(rank) for j in range(n_in)]
-    seen += [names[base + r, n_in + j] for r in range(rank) for j in range(rank)]
-    seen += [names[base + rank + o, j] for o in range(n_out) for j in range(base)]
-    blank = pd.DataFrame(np.zeros((len(recordings), len(seen))), columns=seen)
-    # tasks and epochs are looked at before any session is fitted
-    data = checked_sessions(blank, tasks, epochs, 1.0, rank)
-    if data.sizes != (n_in, rank, n_out):
-        raise InputError(
-            f"tasks must have {n_in} input(s) and {n_out} output(s), as the recordings; got "
-            f"{data.sizes[0]} and {data.sizes[2]}."
-        )
-    layout = Layout(data.sizes, rule, settings.rate)
-    table = first_look(recordings, rank, tau, settings.seed)
-    fixed = [name for name in table if np.ptp(table[name].to_numpy()) > 0]
-    looked = checked_sessions(table[fixed], tasks, epochs, None, rank)
-    canonical = Model(looked, layout, "linear", tau, settings.seed, True)
-    rough = Problem(canonical, True, size_of(looked))
-    start = search(rough, settings.n_starts, _ROUGH, settings.seed, settings.n_jobs)
-    if start is None:
-        raise InputError(
-            "no start gave finite learning; check that rule has a rate that the task allows "
-            f"(got {rule.rate:g}) and that epochs counts updates."
-        )
-    model = Model(data, layout, "linear", tau, settings.seed, False)
-    problem = RawProblem(model, True, rough.scale, recorded=recorded)
-    problem, maxima = climb(
-        problem, start.x, settings.n_starts, settings.max_iter, settings.seed, settings.n_jobs
-    )
-    if not maxima:
-        raise InputError(
-            "the sessions together led to learning that diverges; give rule a closer first rate, "
-            "or more n_starts."
-        )
-    return RecordedFit(problem, maxima, table, labels)

@@ -30,19 +30,13 @@ import math
 import numpy as np
 from numba import njit
 
-from predictlearn.theory import gain_kernels, row_kernels, single_kernels, tile_kernels
+from predictlearn.theory import few_kernels, gain_kernels, outer_kernels, single_kernels
 from predictlearn.theory.compiled import forget_stale
-from predictlearn.theory.gain_kernels import gain_and_slope, judge, tabulated_gain
+from predictlearn.theory.few_kernels import few
+from predictlearn.theory.gain_kernels import judge, tabulated_gain
+from predictlearn.theory.outer_kernels import add_outer
 from predictlearn.theory.single_kernels import single_adjoint, single_forward
-from predictlearn.theory.tile_kernels import (
-    WIDEST,
-    add_outer,
-    carry,
-    drive,
-    partial_sums,
-    pull,
-    quadratic,
-)
+from predictlearn.theory.tile_kernels import WIDEST, carry, drive, partial_sums, pull, quadratic
 
 __all__ = [
     "BLOCK",
@@ -54,10 +48,10 @@ __all__ = [
 
 forget_stale(
     __file__,
+    few_kernels.__file__,
     gain_kernels.__file__,
-    row_kernels.__file__,
+    outer_kernels.__file__,
     single_kernels.__file__,
-    tile_kernels.__file__,
 )
 
 # Trials in a block: longer vector loops outweigh what no longer fits in the second-level cache
@@ -309,105 +303,6 @@ def _adjoint(
         top, at = before, to
 
 
-@njit(cache=True, fastmath=_FAST)
-def _few(
-    s: np.ndarray,
-    n_in: int,
-    rank: int,
-    n_out: int,
-    a: float,
-    gain: np.ndarray,
-    km: np.ndarray,
-    targets: np.ndarray,
-    weights: np.ndarray,
-    noise: np.ndarray,
-    offset: np.ndarray,
-    smoothing: np.ndarray,
-    direct: bool,
-    ku: np.ndarray,
-    g: np.ndarray,
-    slope: np.ndarray,
-    y: np.ndarray,
-    grad: np.ndarray,
-) -> float:
-    """Loss and derivative for a few trials, time innermost.
-
-    With one trial there is nothing to vectorise over, and the short loops of the block kernel cost
-    more than their arithmetic.
-    """
-    n_steps, _, n_trials = km.shape
-    b = n_in + rank
-    keep = 1.0 - a
-    curved = gain.size > 0
-    total = 0.0
-    k = np.empty(b)
-    lam = np.empty(rank)
-    new = np.empty(rank)
-    for p in range(n_trials):
-        for r in range(rank):
-            ku[r, 0] = 0.0
-        for t in range(n_steps):
-            for j in range(n_in):
-                k[j] = km[t, j, p]
-            for r in range(rank):
-                k[n_in + r] = ku[t * rank + r, 0]
-            gt = 1.0
-            if curved:
-                delta = 0.0
-                for i in range(b):
-                    c = 0.0
-                    for j in range(b):
-                        c += s[i, j] * k[j]
-                    delta += k[i] * c
-                gt, twice = gain_and_slope(gain, delta)
-                g[t, 0] = gt
-                slope[t, 0] = twice
-            for o in range(rank + n_out):
-                c = 0.0
-                for j in range(b):
-                    c += s[b + o, j] * k[j]
-                c *= gt
-                if o >= rank:
-                    y[t, o - rank, 0] = c
-                elif t < n_steps - 1:
-                    ku[(t + 1) * rank + o, 0] = keep * k[n_in + o] + a * c
-        total += judge(
-            y, targets, weights, noise, offset, smoothing, direct, np.uintp(p), np.uintp(1)
-        )
-        for r in range(rank):
-            lam[r] = 0.0
-        for t in range(n_steps - 1, -1, -1):
-            for j in range(n_in):
-                k[j] = km[t, j, p]
-            for r in range(rank):
-                k[n_in + r] = ku[t * rank + r, 0]
-                new[r] = keep * lam[r]
-            gt = g[t, 0] if curved else 1.0
-            dot = 0.0
-            for o in range(rank + n_out):
-                q = a * lam[o] if o < rank else y[t, o - rank, 0]
-                gq = gt * q
-                for j in range(b):
-                    w = s[b + o, j]
-                    dot += w * k[j] * q
-                    grad[b + o, j] += gq * k[j]
-                    if j >= n_in:
-                        new[j - n_in] += w * gq
-            if curved:
-                dot *= slope[t, 0]  # 2 g'(Delta) (q . c)
-                for i in range(b):
-                    c = 0.0
-                    for j in range(b):
-                        c += s[i, j] * k[j]
-                        if j <= i:
-                            grad[i, j] += dot * k[i] * k[j]
-                    if i >= n_in:
-                        new[i - n_in] += dot * c
-            for r in range(rank):
-                lam[r] = new[r]
-    return total
-
-
 @njit(cache=True)
 def _trials_of(rows: np.ndarray, first: int, step: int, count: int, out: np.ndarray) -> None:
     """Fill out, (time, count, trials), from rows first, first + 1, ... of every `step` rows."""
@@ -485,7 +380,7 @@ def loss_and_derivative_kernel(
             grad[i, j] = 0.0
     total = 0.0
     if n_trials <= FEW:
-        total = _few(
+        total = few(
             s, n_in, rank, n_out, a, gain, km, targets, weights, noise, offset, smoothing, direct,
             ku, g, slope, outputs, grad,
         )  # fmt: skip

@@ -19,7 +19,7 @@ from predictlearn.theory import row_kernels
 from predictlearn.theory.compiled import forget_stale
 from predictlearn.theory.row_kernels import ROWS
 
-__all__ = ["WIDEST", "add_outer", "carry", "drive", "partial_sums", "pull", "quadratic"]
+__all__ = ["LINE", "WIDEST", "carry", "drive", "partial_sums", "places", "pull", "quadratic"]
 
 forget_stale(__file__, row_kernels.__file__)
 
@@ -27,14 +27,14 @@ forget_stale(__file__, row_kernels.__file__)
 WIDEST = 8
 _HALF_PI = math.pi / 2
 # Numbers in a vector: rows are whole vectors, which spares the loops a remainder.
-_LINE = np.uintp(8)
+LINE = np.uintp(8)
 # Sums of a tile.
 _ONE, _TWO = (0,), (0, 1)
 _INLINED = ROWS | {"forceinline": True}
 
 
 @njit(**_INLINED)
-def _places(top: int, j: int, n: int) -> tuple:
+def places(top: int, j: int, n: int) -> tuple:
     """Return the rows j to j + 7 after `top`; the last of n stands for those after it."""
     x, last = top + j, top + n - 1
     return (
@@ -103,9 +103,9 @@ def drive(
     Row r_j, j < n, is rows[top + j], from column `at` on; `to` is the first column of `out`, and
     c < count. Row i + c of `part` holds the sum over all but the last `WIDEST` rows.
     """
-    width = width // _LINE * _LINE
+    width = width // LINE * LINE
     j = max(n - WIDEST, 0)
-    x = _places(top, j, n)
+    x = places(top, j, n)
     c = 0
     while c < count:
         d, r, q = i + c, old + step * c, o + c
@@ -180,9 +180,9 @@ def pull(
 
     Row c of `part` holds the sum over all but the last `WIDEST` rows.
     """
-    width = width // _LINE * _LINE
+    width = width // LINE * LINE
     j = max(n - WIDEST, 0)
-    x = _places(0, j, n)
+    x = places(0, j, n)
     for p in range(width):
         dot[0, p] = 0.0
     c = 0
@@ -252,9 +252,9 @@ def carry(
     `drive`; the two rows of `scale` are g and 2 s. Row c of `part` holds the sum over all but the
     last `WIDEST` rows.
     """
-    width = width // _LINE * _LINE
+    width = width // LINE * LINE
     j = max(n - WIDEST, 0)
-    x = _places(top, j, n)
+    x = places(top, j, n)
     c = 0
     while c < count:
         if c + 1 < count:
@@ -287,7 +287,7 @@ def partial_sums(
         for p in range(width):
             out[c, p] = 0.0
         for j in range(0, n - WIDEST + 1, WIDEST):
-            x = _places(top, j, n)
+            x = places(top, j, n)
             for p in range(width):
                 out[c, p] += _total(weights, c, j, x, rows, at + p)
         for j in range(n - n % WIDEST, n):
@@ -343,8 +343,8 @@ def quadratic(
 
     Entries of `form` below the diagonal are zero. `work` has n rows of scratch space.
     """
-    width = width // _LINE * _LINE
-    x = _places(top, 0, n)
+    width = width // LINE * LINE
+    x = places(top, 0, n)
     if n <= 3:
         _quadratic(form, x[:3], rows, at, erf, out, t, width)
     elif n <= 5:
@@ -378,133 +378,3 @@ def _wide_quadratic(
     if erf:
         for p in range(width):
             out[t, p] = 1.0 / math.sqrt(1.0 + _HALF_PI * out[t, p])
-
-
-@njit(**_INLINED)
-def _add(out: np.ndarray, i: int, j: int, n: int, sums: tuple) -> None:
-    """Add sums to out[i, j], out[i, j + 1], ..., as far as column n."""
-    for c in range(len(sums)):
-        if j + c < n:
-            out[i, j + c] += sums[c]
-
-
-@njit(**ROWS)
-def add_outer(
-    scale: np.ndarray,
-    f: int,
-    left: np.ndarray,
-    i: int,
-    rows: np.ndarray,
-    top: int,
-    n: int,
-    out: np.ndarray,
-    o: int,
-    count: int,
-    lower: bool,
-    length: np.uintp,
-) -> None:
-    """Add to out[o + c, j] the sum over columns of scale[f] left[i + c] rows[top + j], j < n.
-
-    With `lower`, only columns j <= c are needed, and those that a tile has beside them are filled.
-    The rows are as long as many bins, so that each sum is taken in a single long loop.
-    """
-    length = length // _LINE * _LINE
-    c = 0
-    while c < count:
-        # tiles of three, but four are two and two
-        tile = count - c if count - c < 4 else (2 if count - c == 4 else 3)
-        m = c + tile if lower else n
-        j = 0
-        while j < m:
-            x = _places(top, j, m)
-            few = m - j <= 3 or m - j == 6
-            if tile == 3 and few:
-                a0 = a1 = a2 = b0 = b1 = b2 = c0 = c1 = c2 = 0.0
-                for p in range(length):
-                    s = scale[f, p]
-                    u, v, w = s * left[i + c, p], s * left[i + c + 1, p], s * left[i + c + 2, p]
-                    r0, r1, r2 = rows[x[0], p], rows[x[1], p], rows[x[2], p]
-                    a0, a1, a2 = a0 + u * r0, a1 + u * r1, a2 + u * r2
-                    b0, b1, b2 = b0 + v * r0, b1 + v * r1, b2 + v * r2
-                    c0, c1, c2 = c0 + w * r0, c1 + w * r1, c2 + w * r2
-                _add(out, o + c, j, m, (a0, a1, a2))
-                _add(out, o + c + 1, j, m, (b0, b1, b2))
-                _add(out, o + c + 2, j, m, (c0, c1, c2))
-            elif tile == 3:
-                a0 = a1 = a2 = a3 = a4 = b0 = b1 = b2 = b3 = b4 = c0 = c1 = c2 = c3 = c4 = 0.0
-                for p in range(length):
-                    s = scale[f, p]
-                    u, v, w = s * left[i + c, p], s * left[i + c + 1, p], s * left[i + c + 2, p]
-                    r0, r1, r2 = rows[x[0], p], rows[x[1], p], rows[x[2], p]
-                    r3, r4 = rows[x[3], p], rows[x[4], p]
-                    a0, a1, a2, a3, a4 = (
-                        a0 + u * r0,
-                        a1 + u * r1,
-                        a2 + u * r2,
-                        a3 + u * r3,
-                        a4 + u * r4,
-                    )
-                    b0, b1, b2, b3, b4 = (
-                        b0 + v * r0,
-                        b1 + v * r1,
-                        b2 + v * r2,
-                        b3 + v * r3,
-                        b4 + v * r4,
-                    )
-                    c0, c1, c2, c3, c4 = (
-                        c0 + w * r0,
-                        c1 + w * r1,
-                        c2 + w * r2,
-                        c3 + w * r3,
-                        c4 + w * r4,
-                    )
-                _add(out, o + c, j, m, (a0, a1, a2, a3, a4))
-                _add(out, o + c + 1, j, m, (b0, b1, b2, b3, b4))
-                _add(out, o + c + 2, j, m, (c0, c1, c2, c3, c4))
-            elif tile == 2 and few:
-                a0 = a1 = a2 = b0 = b1 = b2 = 0.0
-                for p in range(length):
-                    s = scale[f, p]
-                    u, v = s * left[i + c, p], s * left[i + c + 1, p]
-                    r0, r1, r2 = rows[x[0], p], rows[x[1], p], rows[x[2], p]
-                    a0, a1, a2 = a0 + u * r0, a1 + u * r1, a2 + u * r2
-                    b0, b1, b2 = b0 + v * r0, b1 + v * r1, b2 + v * r2
-                _add(out, o + c, j, m, (a0, a1, a2))
-                _add(out, o + c + 1, j, m, (b0, b1, b2))
-            elif tile == 2:
-                a0 = a1 = a2 = a3 = a4 = b0 = b1 = b2 = b3 = b4 = 0.0
-                for p in range(length):
-                    s = scale[f, p]
-                    u, v = s * left[i + c, p], s * left[i + c + 1, p]
-                    r0, r1, r2 = rows[x[0], p], rows[x[1], p], rows[x[2], p]
-                    r3, r4 = rows[x[3], p], rows[x[4], p]
-                    a0, a1, a2, a3, a4 = (
-                        a0 + u * r0,
-                        a1 + u * r1,
-                        a2 + u * r2,
-                        a3 + u * r3,
-                        a4 + u * r4,
-                    )
-                    b0, b1, b2, b3, b4 = (
-                        b0 + v * r0,
-                        b1 + v * r1,
-                        b2 + v * r2,
-                        b3 + v * r3,
-                        b4 + v * r4,
-                    )
-                _add(out, o + c, j, m, (a0, a1, a2, a3, a4))
-                _add(out, o + c + 1, j, m, (b0, b1, b2, b3, b4))
-            else:
-                a0 = a1 = a2 = a3 = a4 = 0.0
-                for p in range(length):
-                    u = scale[f, p] * left[i + c, p]
-                    a0, a1, a2 = (
-                        a0 + u * rows[x[0], p],
-                        a1 + u * rows[x[1], p],
-                        a2 + u * rows[x[2], p],
-                    )
-                    a3, a4 = a3 + u * rows[x[3], p], a4 + u * rows[x[4], p]
-                _add(out, o + c, j, m, (a0, a1, a2, a3, a4))
-                few = False
-            j += 3 if few else 5
-        c += tile
