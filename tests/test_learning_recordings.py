@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -12,8 +13,9 @@ from scipy import stats
 import predictlearn as pl
 from predictlearn.errors import InputError
 from predictlearn.fitting import simulate_learning
-from predictlearn.fitting.learning_climb import shortened
+from predictlearn.fitting.learning_climb import _scattered, shortened
 from predictlearn.fitting.learning_joint import RawProblem
+from predictlearn.fitting.learning_likelihood import Fitted
 from predictlearn.fitting.learning_marginal import Posterior, bound, marginal, rolled_out
 from predictlearn.fitting.learning_model import Model
 from predictlearn.fitting.learning_parameters import Layout
@@ -245,6 +247,41 @@ def test_what_a_fit_can_be_asked(fitted):
     assert high - low == pytest.approx(width, rel=0.3)
     ahead = fit.predict(pl.Filter(decay=0.5), [0, 20], n_draws=20)
     assert np.all(ahead.loss()["low"] <= ahead.loss()["high"])
+
+
+def test_intervals_span_maxima_that_the_data_hardly_tell_apart(fitted):
+    fit = copy.copy(fitted[0])
+    alone = fit.intervals_.copy()
+    problem, best = fit._problem, fit._best
+    layout = problem.model.layout
+    far = layout.pack(layout.matrix(best.x) + 0.2 * np.diag([0.0, 0.0, 1.0, 0.0]))
+    far[-1] = best.x[-1]
+    for lower, spans in ((1.0, True), (5.0, False)):
+        fit.intervals_ = alone.copy()
+        fit._keep_maxima([Fitted(far, best.group_sd, best.cost + lower, True)])
+        assert fit.maxima_["log_likelihood"].tolist() == [0.0, pytest.approx(-lower)]
+        assert fit.maxima_["vv"].diff().iloc[1] == pytest.approx(0.2)
+        assert (fit.intervals_.loc["vv", "high"] > alone.loc["vv", "high"] + 0.1) == spans
+        assert (fit.intervals_["low"] <= alone["low"]).all()
+
+
+def test_starts_differ_in_what_is_hidden_only():
+    raw, x = problem(*recordings())
+    before = raw.model.layout.matrix(x)
+    for seed in range(5):
+        moved = _scattered(raw, x, np.random.default_rng(seed))
+        after = raw.model.layout.matrix(moved)
+        factor = np.sqrt(after[1, 1] / before[1, 1])
+        assert 0.5 < factor < 2
+        seen = before.copy()
+        seen[1] *= factor
+        seen[:, 1] *= factor
+        seen[2] /= factor
+        seen[:, 2] /= factor
+        # but for what keeps it realisable
+        np.testing.assert_allclose(after[:2], seen[:2], atol=0.2)
+        assert np.abs(after[2:, 2:] - before[2:, 2:]).max() > 0.02
+        assert moved[-1] != x[-1]
 
 
 def test_wrong_rule_is_noticed():

@@ -33,19 +33,9 @@ _SAME = 3e-3
 
 
 def shortened(problem: RawProblem, n: int) -> RawProblem:
-    """Return the problem of the first n sessions."""
+    """Return the likelihood of the first n sessions (their residuals are not laid out)."""
     data = problem.model.data
-    rows = data.session < n
-    first = replace(
-        data,
-        epochs=data.epochs[:n],
-        tasks=data.tasks[: n - 1],
-        index=data.index[:n],
-        session=data.session[rows],
-        column=data.column[rows],
-        values=data.values[rows],
-        noise=replace(data.noise, sd=data.noise.sd[rows], group=data.noise.group[rows]),
-    )
+    first = replace(data, epochs=data.epochs[:n], tasks=data.tasks[: n - 1])
     recorded = replace(problem.recorded, sessions=problem.recorded.sessions[:n])
     model = replace(problem.model, data=first)
     return problem.altered(model=model, recorded=recorded)
