@@ -80,9 +80,9 @@ def test_likelihood_is_that_of_the_dense_gaussian():
             seen = seen - seen.mean(axis=1, keepdims=True)
             for i, neuron in enumerate(session.neurons):
                 rows.append((p @ seen).T)
-                values.append(session.activity[i])
+                values.append(session.seen.values[i])
                 who.append(np.full(seen.shape[1], neuron))
-                noise.append(np.full(seen.shape[1], session.noise[i]))
+                noise.append(np.full(seen.shape[1], session.seen.noise[i]))
             left = session.outputs - now[3:, :2] @ k[:, session.judged]
             total += stats.norm.logpdf(left, scale=np.sqrt(session.output_noise)[:, None]).sum()
         h, y, w = np.concatenate(rows), np.concatenate(values), np.concatenate(who)
@@ -330,19 +330,19 @@ def test_missing_bins_are_left_out():
         *sessions[2:],
     ]
     recorded, labels = checked_recordings(some, neurons, 100, 1, 1.0)
-    assert recorded.sessions[0].activity.shape == (30, 396)
+    assert recorded.sessions[0].seen.values.shape == (30, 396)
     assert recorded.sessions[1].outputs.shape == (1, 396)
     assert len(labels) == recorded.n_neurons
-    np.testing.assert_allclose(recorded.sessions[0].activity.mean(axis=1), 0, atol=1e-12)
+    np.testing.assert_allclose(recorded.sessions[0].seen.values.mean(axis=1), 0, atol=1e-12)
 
 
 def test_noise_is_found():
     sessions, neurons = recordings(n_trials=40, noise=0.25, output_noise=0.05)
     recorded, _ = checked_recordings(sessions, neurons, None, 1, 1.0)
     run = pl.learn(START, TASK, RULE, 100, every=20)
-    found = with_noise(recorded, run.array)
+    found = with_noise(recorded, run.array, np.zeros((6, 4, 2)), np.zeros((recorded.n_neurons, 4)))
     for session in found.sessions:
-        assert np.sqrt(session.noise.mean()) == pytest.approx(0.25, rel=0.02)
+        assert np.sqrt(session.seen.noise.mean()) == pytest.approx(0.25, rel=0.02)
         assert np.sqrt(session.output_noise[0]) == pytest.approx(0.05, rel=0.06)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from joblib import Parallel, delayed
 
+from predictlearn.checks import positive
 from predictlearn.errors import InputError
 from predictlearn.fitting.learning_joint import RawProblem
 from predictlearn.fitting.learning_likelihood import Fitted, Problem, search, size_of
@@ -24,6 +26,8 @@ __all__ = ["RecordedFit", "climb", "fit_recorded", "shortened"]
 Array = npt.NDArray[np.float64]
 # Steps from every start on the first sessions (of which at least so many), and ends that go on.
 _SCREENING, _FEWEST, _KEPT = 25, 4, 3
+# Further expansions of counts, and the change of log likelihood that needs none.
+_EXPANSIONS, _UNMOVED = 6, 0.01
 # Evaluations of the search that finds a first start from sessions fitted one by one.
 _ROUGH = 30
 # Scatter of starts: of hidden overlaps and log rates, and of the log scale of u.
@@ -116,10 +120,17 @@ def climb(
     best = min((f for f in ends if f is not None), key=lambda f: f.cost, default=None)
     if best is None:
         return problem, []
-    # one noise and one binding for all, so that likelihoods can be compared
+    # one noise and one binding for all, so that likelihoods can be compared; but counts are
+    # expanded about each, which their likelihood allows for
     problem = problem.settled(best.x)
     maxima: list[Fitted] = []
-    again = [problem.improve(f.x, noise, max_iter) for f in ends if f is not None]
+    again = [
+        (problem.settled(f.x) if problem.recorded.expanded else problem).improve(
+            f.x, noise, max_iter
+        )
+        for f in ends
+        if f is not None
+    ]
     for f in sorted((f for f in again if f is not None), key=lambda f: f.cost):
         if all(_apart(f.x, k.x, layout) for k in maxima):
             maxima.append(f)
@@ -127,17 +138,39 @@ def climb(
 
 
 def _ended(problem: RawProblem, x: Array, max_iter: int) -> Fitted | None:
-    """Return where a search from x ends, noise and binding found in turn; None if it diverges."""
+    """Return where a search from x ends, noise and binding found in turn; None if it diverges.
+
+    Counts are expanded anew until that moves the end no more.
+    """
     found = None
-    for most in (2, max_iter):
+    for most in (2, max_iter, *([max_iter] * _EXPANSIONS if problem.recorded.expanded else [])):
         if problem.at(x) is None:
             return None
         problem = problem.settled(x)
-        found = problem.improve(x, np.ones(2), most)
+        before, found = found, problem.improve(x, np.ones(2), most)
         if found is None:
             return None
         x = found.x
+        if most == max_iter and before is not None and abs(found.cost - before.cost) < _UNMOVED:
+            break
     return found
+
+
+def _unit_input(table: pd.DataFrame, n_in: int) -> tuple[pd.DataFrame, float]:
+    """Return a first gain, at which inputs have loadings of unit size, and the overlaps with it.
+
+    In the canonical gauge k_u is in units of the current: with gain c, m and k_u become 1 / c.
+    """
+    size = [table[name].mean() for name in table if name[0] == "m" and name[1:] in _squares(n_in)]
+    gain = float(np.sqrt(np.mean(size)))
+    powers = {"mm": -2, "mu": -1, "vm": -1, "zu": 1}
+    factors = [gain ** powers.get(re.sub(r"\d", "", name), 0) for name in table]
+    return table * factors, gain
+
+
+def _squares(n_in: int) -> set[str]:
+    """Return how the squared loadings of inputs are named, without their first letter."""
+    return {"m"} if n_in == 1 else {f"{i}m{i}" for i in range(1, n_in + 1)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +196,16 @@ class RecordedFit:
 
 
 def fit_recorded(
-    settings: Any, recordings: Any, tasks: Any, epochs: Any, rule: Any, neurons: Any, network: Any
+    settings: Any,
+    recordings: Any,
+    tasks: Any,
+    epochs: Any,
+    rule: Any,
+    neurons: Any,
+    network: Any,
+    noise: str,
+    link: str,
+    gain: Any,
 ) -> RecordedFit:
     """Fit start and rates to recordings; see `LearningFit.fit_recordings`.
 
@@ -171,7 +213,7 @@ def fit_recorded(
     ----------
     settings : LearningFit
         Its settings.
-    recordings, tasks, epochs, rule, neurons, network
+    recordings, tasks, epochs, rule, neurons, network, noise, link, gain
         As there.
 
     Returns
@@ -186,7 +228,7 @@ def fit_recorded(
     """
     rank = 1 if settings.rank is None else settings.rank
     tau = float(settings.tau)
-    recorded, labels = checked_recordings(recordings, neurons, network, rank, tau)
+    recorded, labels = checked_recordings(recordings, neurons, network, rank, tau, noise, link)
     n_in, n_out = recordings[0].n_in, recordings[0].outputs.shape[2]
     names = {pair: name for name, pair in table_pairs(n_in, rank, n_out).items()}
     base = n_in + rank
@@ -201,8 +243,11 @@ def fit_recorded(
             f"tasks must have {n_in} input(s) and {n_out} output(s), as the recordings; got "
             f"{data.sizes[0]} and {data.sizes[2]}."
         )
+    known = 1.0 if gain == "fit" else positive("gain", gain)
+    table = first_look(recordings, rank, tau, settings.seed, noise, link, known)
+    if gain == "fit":
+        table, known = _unit_input(table, n_in)
     layout = Layout(data.sizes, rule, settings.rate)
-    table = first_look(recordings, rank, tau, settings.seed)
     fixed = [name for name in table if np.ptp(table[name].to_numpy()) > 0]
     looked = checked_sessions(table[fixed], tasks, epochs, None, rank)
     canonical = Model(looked, layout, "linear", tau, settings.seed, True)
@@ -213,10 +258,13 @@ def fit_recorded(
             "no start gave finite learning; check that rule has a rate that the task allows "
             f"(got {rule.rate:g}) and that epochs counts updates."
         )
+    first = start.x
+    if gain == "fit":
+        layout, first = replace(layout, gain=known), np.append(first, 0.0)
     model = Model(data, layout, "linear", tau, settings.seed, False)
-    problem = RawProblem(model, True, rough.scale, recorded=recorded)
+    problem = RawProblem(model, True, rough.scale, recorded=recorded, gain=known)
     problem, maxima = climb(
-        problem, start.x, settings.n_starts, settings.max_iter, settings.seed, settings.n_jobs
+        problem, first, settings.n_starts, settings.max_iter, settings.seed, settings.n_jobs
     )
     if not maxima:
         raise InputError(

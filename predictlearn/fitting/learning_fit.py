@@ -221,6 +221,9 @@ class LearningFit(Learned):
         *,
         neurons: Any = None,
         network: int | None = None,
+        noise: str = "gaussian",
+        link: str = "exp",
+        gain: float | str = 1.0,
     ) -> LearningFit:
         """Fit the start and the rates to the recordings of all sessions at once.
 
@@ -228,7 +231,7 @@ class LearningFit(Learned):
         ----------
         recordings : list of Recording
             One a session, with inputs and outputs; activity in units of the current h (for linear
-            units the rate). NaN marks missing bins: a bin with any is left out.
+            units the rate), or spike counts. NaN marks missing bins: a bin with any is left out.
         tasks, epochs, rule
             As for `fit`; without momentum and synaptic noise.
         neurons : list of array_like, optional
@@ -236,6 +239,15 @@ class LearningFit(Learned):
             in any sessions. Not given: all sessions recorded the same neurons, in one order.
         network : int, optional
             Neurons of the network that the recorded ones are a sample of. Not given: very many.
+        noise : {"gaussian", "poisson", "negative-binomial"}, default "gaussian"
+            Of the activity: Gaussian about the current, or spike counts with mean
+            link(offset + gain h), an offset a neuron and session, for recordings of counts.
+        link : {"exp", "softplus"}, default "exp"
+            For counts.
+        gain : float or "fit", default 1
+            What is recorded of a current of 1, the same for all neurons: in units of the activity,
+            of counts in those of the link's argument. "fit": found, as a further rate "gain". A
+            network learns by its currents, so that learning shows in which units they are.
 
         Returns
         -------
@@ -255,9 +267,10 @@ class LearningFit(Learned):
         -----
         The likelihood of the raw activity, with the loadings of every neuron integrated out
         (`predictlearn.fitting.learning_marginal`), so that no session needs a gauge and neurons may
-        recur in part. Linear units, Gaussian noise that is white in time, and loadings that are
-        Gaussian over neurons. ``residuals_`` are how far each session's dynamics and readout would
-        leave the fit, in standard deviations. Where several maxima are within 3 of the highest log
+        recur in part. Linear units, noise that is white in time, and loadings that are Gaussian
+        over neurons. Of counts the integral is Laplace's approximation. ``residuals_`` are how far
+        each session's dynamics and readout would leave the fit, in standard deviations. Where
+        several maxima are within 3 of the highest log
         likelihood, ``intervals_`` span those of all.
 
         Examples
@@ -282,7 +295,11 @@ class LearningFit(Learned):
                 "rule must be without momentum and synaptic_noise to be fitted to recordings: only "
                 f"then does learning multiply the loadings of all neurons alike; got {rule!r}."
             )
-        found = fit_recorded(self, recordings, tasks, epochs, rule, neurons, network)
+        choice("noise", noise, ("gaussian", "poisson", "negative-binomial"))
+        choice("link", link, ("exp", "softplus"))
+        found = fit_recorded(
+            self, recordings, tasks, epochs, rule, neurons, network, noise, link, gain
+        )
         problem = found.problem
         maxima = [signed(problem, f) for f in found.maxima]
         try:

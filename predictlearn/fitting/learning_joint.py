@@ -26,6 +26,8 @@ _STEP = 1e-5
 _SETTLED = 1e-3
 # Step, in standard deviations, of the differences that carry the error of overlaps to loadings.
 _NUDGE = 0.1
+# Rounds of expanding counts about the course that the expansion before makes most likely.
+_ROUNDS = 25
 # Steps after which a curvature is found anew (one that failed counts double), and lengths tried.
 _AGE, _TRIES = 8, 15
 
@@ -38,9 +40,12 @@ class RawProblem(Problem):
     ----------
     recorded : Recorded
         The sessions, with their noise.
+    gain : float
+        What is recorded of a current of 1, where that is known.
     """
 
     recorded: Recorded = field(default_factory=lambda: Recorded([], 0, np.inf))
+    gain: float = 1.0
     _at: tuple[bytes, tuple[float, Array] | None] = field(default=(b"", None), repr=False)
     _bent: tuple[bytes, Array] = field(default=(b"", np.empty(0)), repr=False)
 
@@ -83,11 +88,27 @@ class RawProblem(Problem):
             return None
         n_in, rank, _ = self.model.layout.sizes
         transports = run.carried[:, :, : n_in + rank]
-        maps = np.einsum("ji,kjb->kib", self.model.layout.factor(x), transports[..., 0])
-        found = marginal(self.recorded, maps, run.matrices)
+        found = marginal(self.recorded, self._maps(x, transports), run.matrices)
         if found is None or not np.isfinite(found.value):
             return None
         return run, transports, found
+
+    def _sure(self, x: Array) -> tuple[SensitiveRun, Array, Gradient]:
+        """Return `at` without slopes, where it must not diverge."""
+        here = self.at(x, slopes=False)
+        if here is None:
+            raise FloatingPointError("learning diverges at the fit")
+        return here
+
+    def gain_at(self, x: Array) -> float:
+        """Return the gain of the recordings."""
+        layout = self.model.layout
+        return self.gain if layout.gain is None else float(layout.gain * np.exp(x[-1]))
+
+    def _maps(self, x: Array, transports: Array) -> Array:
+        """Return C = L' A of every session, times the gain."""
+        lower = self.gain_at(x) * self.model.layout.factor(x)
+        return np.einsum("ji,kjb->kib", lower, transports[..., 0])
 
     def _evaluate(self, x: Array) -> tuple[float, Array] | None:
         """Return what `evaluate` keeps."""
@@ -98,7 +119,8 @@ class RawProblem(Problem):
         if here is None:
             return None
         run, transports, found = here
-        lower = layout.factor(x)
+        gain = self.gain_at(x)
+        lower = gain * layout.factor(x)
         # in natural parameters: through the transports, and through dynamics and readouts
         moves = np.einsum("kib,ji,kjbp->p", found.maps, lower, transports[..., 1:])
         v = slice(base, base + rank)
@@ -108,6 +130,8 @@ class RawProblem(Problem):
         drive[:, base + rank :, :base] = found.readouts
         moves = moves + np.einsum("kij,kijp->p", drive, run.slopes)
         natural = self.model._chosen(moves)
+        if layout.gain is not None:
+            natural[-1] += np.sum(self._maps(x, transports) * found.maps)
         value = found.value
         given = layout.natural(x)
         for p in self.conventions():
@@ -119,8 +143,8 @@ class RawProblem(Problem):
             value -= 0.5 * (off / PIN) ** 2
             natural = natural + off / PIN**2 * along
         slopes = layout.slopes(x).T @ natural
-        # C = L' A: the loadings' own dependence on L
-        by_factor: Array = np.einsum("kjb,kib->ji", transports[..., 0], found.maps)
+        # C = gain L' A: the loadings' own dependence on L
+        by_factor: Array = gain * np.einsum("kjb,kib->ji", transports[..., 0], found.maps)
         slopes[: layout.n_overlaps] += by_factor[np.tril_indices(layout.dim)]
         return value, slopes
 
@@ -216,16 +240,22 @@ class RawProblem(Problem):
         return Fitted(x, group_sd, -self.log_likelihood(x, group_sd), converged)
 
     def settled(self, x: Array) -> RawProblem:
-        """Return the problem with the noise, and what N binds, as they are at x."""
-        here = self.at(x)
-        if here is None:
-            raise FloatingPointError("learning diverges at the fit")
-        recorded = with_noise(self.recorded, here[0].matrices)
-        again = self.altered(recorded=replace(recorded, binding=None))
-        there = again.at(x)
-        if there is None:
-            raise FloatingPointError("learning diverges at the fit")
-        return again.altered(recorded=bound(again.recorded, there[2].posterior))
+        """Return the problem with noise, expansion, and what N binds, as they are at x.
+
+        Counts are expanded about the course that is most likely at x, found in turn with it.
+        """
+        problem = self.altered(recorded=replace(self.recorded, binding=None))
+        value = -np.inf
+        for _ in range(_ROUNDS):
+            run, transports, found = problem._sure(x)
+            maps = problem._maps(x, transports)
+            recorded = with_noise(problem.recorded, run.matrices, maps, found.posterior.mean)
+            problem = problem.altered(recorded=recorded)
+            before, value = value, found.value
+            if not recorded.expanded or abs(value - before) < _SETTLED:
+                break
+        posterior = problem._sure(x)[2].posterior
+        return problem.altered(recorded=bound(problem.recorded, posterior))
 
     def _scores(self, x: Array) -> tuple[Array, Array, Array]:
         """Return score, information and slopes of what a session could have of its own.
@@ -238,7 +268,7 @@ class RawProblem(Problem):
             raise FloatingPointError("learning diverges at the fit")
         run, transports, found = here
         layout, data = self.model.layout, self.model.data
-        lower, posterior = layout.factor(x), found.posterior
+        lower, posterior = self.gain_at(x) * layout.factor(x), found.posterior
         second = posterior.covariance + posterior.mean[:, :, None] * posterior.mean[:, None, :]
         second = lower @ second @ lower.T
         known = information(self.recorded, transports[..., 0], run.matrices, second)
@@ -247,8 +277,11 @@ class RawProblem(Problem):
         pairs = table_pairs(*layout.sizes)
         rows, columns = np.array([pairs[name] for name in data.columns]).T
         moved = transports[..., 1:].reshape(len(known), -1, transports.shape[-1] - 1)
-        slopes = np.concatenate([run.slopes[:, rows, columns], moved], axis=1)
-        return scores, known, self.model._chosen(slopes) * layout.scales(layout.matrix(x))
+        slopes = self.model._chosen(np.concatenate([run.slopes[:, rows, columns], moved], axis=1))
+        if layout.gain is not None:
+            # as if A grew
+            slopes[:, len(data.columns) :, -1] = transports[..., 0].reshape(len(known), -1)
+        return scores, known, slopes * layout.scales(layout.matrix(x))
 
     def parts(self, x: Array, group_sd: Array) -> tuple[Array, Array]:
         """Return how far each session's dynamics and readout would leave the fit, and its slopes.
@@ -269,10 +302,7 @@ class RawProblem(Problem):
         that few sessions saw absorbs more, which makes the test conservative.
         """
         scores, known, slopes = self._scores(x)
-        here = self.at(x, slopes=False)
-        if here is None:
-            raise FloatingPointError("learning diverges at the fit")
-        transports = here[1][..., 0]
+        transports = self._sure(x)[1][..., 0]
         dim, base = transports.shape[1:]
         at_map = known.shape[1] - dim * base
         gauge = self.model.layout.sizes[1] ** 2
@@ -313,10 +343,7 @@ class RawProblem(Problem):
 
     def _loadings(self, x: Array) -> tuple[Array, Array]:
         """Return means and variances of loadings for given overlaps and rates."""
-        here = self.at(x, slopes=False)
-        if here is None:
-            raise FloatingPointError("learning diverges at the fit")
-        lower, posterior = self.model.layout.factor(x), here[2].posterior
+        lower, posterior = self.model.layout.factor(x), self._sure(x)[2].posterior
         spread = np.einsum("ij,njk,ik->ni", lower, posterior.covariance, lower)
         return posterior.mean @ lower.T, np.maximum(spread, 0.0)
 

@@ -13,6 +13,9 @@ that of h_i kappa::
     M_i = 1 + sum_k C_k G_k C_k' / sigma_ik^2,     b_i = sum_k C_k g_ik / sigma_ik^2,
     log likelihood = sum_i b_i' M_i^-1 b_i / 2 - log det M_i / 2 + constant.
 
+Spike counts, expanded about a course of each neuron, are Gaussian measurements of h with a weight
+in every bin in place of 1 / sigma^2 (`learning_observed`): sums over bins are then a neuron's own.
+
 No session needs a gauge of its own, any neurons may recur in any sessions, and that a sample of the
 neurons is not the network needs no further allowance, but for one: where n of N neurons were
 recorded, the second moments of their xi scatter by 1/n - 1/N, not 1/n (`bound`).
@@ -27,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from predictlearn.fitting.dynamics import Dynamics
+from predictlearn.fitting.learning_observed import Counts, Observed
 
 __all__ = [
     "Gradient",
@@ -48,29 +52,26 @@ class RawSession:
 
     Parameters
     ----------
-    activity : numpy.ndarray, (n, bins)
-        Currents in the bins that all neurons were seen in, less the mean of each neuron.
+    seen : Currents or Counts
+        Of the neurons, in the bins that all of them were seen in.
     kept : numpy.ndarray of bool, (trials, time)
         Which bins these are.
     outputs : numpy.ndarray, (n_out, bins)
         Outputs in the bins in which all of them were seen.
     judged : numpy.ndarray of bool, (trials, time)
         Which bins these are.
-    noise : numpy.ndarray, (n,)
-        Variance of the noise of every neuron.
     output_noise : numpy.ndarray, (n_out,)
-        That of every output.
+        Variance of the noise of every output.
     neurons : numpy.ndarray of int, (n,)
         Which neurons these are, counted over all sessions.
     dynamics : Dynamics
         Rolls out kappa.
     """
 
-    activity: Array
+    seen: Observed
     kept: npt.NDArray[np.bool_]
     outputs: Array
     judged: npt.NDArray[np.bool_]
-    noise: Array
     output_noise: Array
     neurons: npt.NDArray[np.intp]
     dynamics: Dynamics
@@ -96,6 +97,11 @@ class Recorded:
     n_neurons: int
     population: float
     binding: Array | None = None
+
+    @property
+    def expanded(self) -> bool:
+        """Whether any session holds counts, which are expanded about the fit."""
+        return any(isinstance(s.seen, Counts) for s in self.sessions)
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,10 +174,9 @@ def marginal(recorded: Recorded, maps: Array, matrices: Array) -> Gradient | Non
         part = _Sums.of(session, s, zb)
         if part is None:
             return None
-        weight = 1 / session.noise
-        precision[session.neurons] += weight[:, None, None] * (c @ part.gram[:, :base] @ c.T)
-        pull[session.neurons] += weight[:, None] * (part.cross[:, :base] @ c.T)
-        value -= 0.5 * part.misfit
+        precision[session.neurons] += c @ part.gram[:, :, :base] @ c.T
+        pull[session.neurons] += part.cross[:, :base] @ c.T
+        value += session.seen.value - 0.5 * part.misfit
         parts.append(part)
     covariance = np.asarray(np.linalg.inv(precision), dtype=float)
     mean = np.einsum("nij,nj->ni", covariance, pull)
@@ -180,11 +185,11 @@ def marginal(recorded: Recorded, maps: Array, matrices: Array) -> Gradient | Non
     more, first, second = _bound(recorded, mean, covariance, second)
     d_maps, d_drives, d_readouts = np.zeros_like(maps), [], np.zeros_like(readouts)
     for at, (session, c, part) in enumerate(zip(sessions, maps, parts, strict=True)):
-        p = first[session.neurons] / session.noise[:, None]
-        r = np.einsum("nij,n->ij", second[session.neurons], 1 / session.noise)
-        d_maps[at] = p.T @ part.cross[:, :base] - r @ c @ part.gram[:, :base]
+        missed = first[session.neurons].T @ part.cross
+        missed -= np.tensordot(second[session.neurons] @ c, part.gram, axes=((0, 2), (0, 1)))
+        d_maps[at] = missed[:, :base]
         # by kappa, summed with its slopes: only k_u has any
-        pulled = c.T @ (p.T @ part.cross[:, base:] - r @ c @ part.gram[:, base:])
+        pulled = c.T @ missed[:, base:]
         drives = pulled[base - rank :].reshape(rank, rank, -1)
         d_drives.append(np.einsum("aaq->q", drives) + part.drives)
         d_readouts[at] = part.readouts
@@ -200,9 +205,9 @@ class _Sums:
     Parameters
     ----------
     cross : numpy.ndarray, (n, base + rank q)
-        Of activity times kappa, and times the slopes of k_u by the q parameters.
-    gram : numpy.ndarray, (base, base + rank q)
-        Of kappa times these, about their means.
+        Of activity times kappa, and times the slopes of k_u by the q parameters, weighted.
+    gram : numpy.ndarray, (n, base, base + rank q)
+        Of kappa times these, about their means, weighted.
     misfit : float
         Of the squared errors of the outputs, in units of their noise.
     drives, readouts : numpy.ndarray
@@ -221,23 +226,27 @@ class _Sums:
         found = rolled_out(session, s)
         if found is None:
             return None
-        k, dk = found
-        base, rank = len(k), session.dynamics.layout.rank
-        both = np.concatenate([k, dk[base - rank :].reshape(-1, *k.shape[1:])])
-        seen, judged = _bins(both, session.kept), _bins(both, session.judged)
-        gram = seen[:base] @ seen.T
-        totals = seen.sum(axis=1)
+        base, rank = len(found[0]), session.dynamics.layout.rank
+        both = _moving(session, found)
+        cross, gram = session.seen.sums(_bins(both, session.kept), base)
+        judged = _bins(both, session.judged)
         left = session.outputs - zb @ judged[:base]
         white = left / session.output_noise[:, None]
         slopes = judged[base:].reshape(rank, -1, judged.shape[1])
         return cls(
-            # activity is about its mean already
-            cross=session.activity @ seen.T,
-            gram=gram - np.outer(totals[:base], totals) / seen.shape[1],
+            cross=cross,
+            gram=gram,
             misfit=float(np.sum(left * white)),
             drives=np.einsum("at,aqt->q", zb[:, base - rank :].T @ white, slopes),
             readouts=white @ judged[:base].T,
         )
+
+
+def _moving(session: RawSession, rolled: tuple[Array, Array]) -> Array:
+    """Return kappa and the slopes of its rows k_u, which alone have any, one below the other."""
+    k, dk = rolled
+    rank = session.dynamics.layout.rank
+    return np.concatenate([k, dk[len(k) - rank :].reshape(-1, *k.shape[1:])])
 
 
 def _bins(values: Array, kept: npt.NDArray[np.bool_]) -> Array:
@@ -271,17 +280,22 @@ def information(recorded: Recorded, transports: Array, matrices: Array, second: 
             raise FloatingPointError("activity runs away at the fit")
         k, dk = rolled
         zb = s[-len(session.outputs) :, :base]
-        q, n_out = dk.shape[1], len(zb)
-        spread = np.einsum("nij,n->ij", second[session.neurons], 1 / session.noise)
-        seen, moved = (
-            part - part.mean(axis=-1, keepdims=True)
-            for part in (k[:, session.kept], dk[:, :, session.kept])
-        )
+        q, n_out, rank = dk.shape[1], len(zb), session.dynamics.layout.rank
+        rows = _bins(_moving(session, rolled), session.kept)
+        _, gram = session.seen.sums(rows, len(rows))
+        # of loadings with loadings, of rows with rows; and of the rows that move
+        known = np.tensordot(second[session.neurons], gram, axes=(0, 0))
+        u = a[:, base - rank :]
+        moved = known[:, :, base:].reshape(dim, dim, rank, q, len(rows))
         at_map = q + n_out * base
         found = np.zeros((at_map + dim * base,) * 2)
-        found[:q, :q] = np.einsum("aqt,ab,brt->qr", moved, a.T @ spread @ a, moved, optimize=True)
-        found[at_map:, at_map:] = np.kron(spread, seen @ seen.T)
-        crossed = np.einsum("ia,aqt,bt->ibq", spread @ a, moved, seen, optimize=True)
+        found[:q, :q] = np.einsum(
+            "ia,jb,ijaqbr->qr", u, u, moved[..., base:].reshape(*moved.shape[:4], rank, q)
+        )
+        found[at_map:, at_map:] = np.einsum("ijbc->ibjc", known[:, :, :base, :base]).reshape(
+            dim * base, dim * base
+        )
+        crossed = np.einsum("ja,ijaqb->ibq", u, moved[..., :base])
         found[at_map:, :q] = crossed.reshape(-1, q)
         found[:q, at_map:] = found[at_map:, :q].T
         judged, followed = k[:, session.judged], dk[:, :, session.judged]

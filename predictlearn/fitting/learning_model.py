@@ -127,13 +127,18 @@ class Model:
         return pathway_slices(*self.layout.sizes)["u"]
 
     def _chosen(self, slopes: Array) -> Array:
-        """Return slopes in the natural parameters: overlaps and the rates that are fitted."""
+        """Return slopes in the natural parameters: overlaps and the rates that are fitted.
+
+        Nothing that is learned depends on the gain of recordings.
+        """
         n = self.layout.n_overlaps
         parts = [slopes[..., :n]]
         if self.layout.rate == "fit":
             parts.append(slopes[..., n:].sum(axis=-1, keepdims=True))
         elif self.layout.rate == "pathways":
             parts.append(slopes[..., [n + "muvz".index(p) for p in self.layout.pathways]])
+        if self.layout.gain is not None:
+            parts.append(np.zeros((*slopes.shape[:-1], 1)))
         return np.concatenate(parts, axis=-1)
 
     def select(

@@ -34,11 +34,15 @@ class Layout:
         The rule, with its rates at the start of the fit.
     rate : {"fit", "known", "pathways"}
         Which rates are parameters: one factor, none, or one a pathway that learns.
+    gain : float, optional
+        Where the gain of recordings is a parameter, the last one, its value at the start of the
+        fit: a rate by name, since it enters by its logarithm like one.
     """
 
     sizes: tuple[int, int, int]
     rule: GradientDescent
     rate: str
+    gain: float | None = None
 
     @property
     def dim(self) -> int:
@@ -65,8 +69,9 @@ class Layout:
 
     @property
     def rate_names(self) -> tuple[str, ...]:
-        """Names of the rates that are parameters."""
-        return ("rate",) if self.rate == "fit" else tuple(f"rate:{p}" for p in self.pathways)
+        """Names of the rates that are parameters, the gain last."""
+        rates = ("rate",) if self.rate == "fit" else tuple(f"rate:{p}" for p in self.pathways)
+        return rates if self.gain is None else (*rates, "gain")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -136,18 +141,21 @@ class Layout:
             return replace(self.rule, rate=float(self.rule.rate * np.exp(log_rates[0])))
         if self.rate == "pathways":
             relative = dict(self.rule.pathway_rates or {})
-            for pathway, log_rate in zip(self.pathways, log_rates, strict=True):
+            own = log_rates[: len(self.pathways)]
+            for pathway, log_rate in zip(self.pathways, own, strict=True):
                 relative[pathway] = float(relative.get(pathway, 1.0) * np.exp(log_rate))
             return replace(self.rule, pathway_rates=relative)
         return self.rule
 
     def rates(self, log_rates: Array) -> Array:
-        """Return the rates that are parameters, in units of the rule's rate."""
-        if self.rate == "fit":
-            return np.array([self.rule.rate * np.exp(log_rates[0])])
+        """Return the rates that are parameters, the gain last."""
         relative: Mapping[str, float] = self.rule.pathway_rates or {}
-        base = np.array([self.rule.rate * relative.get(p, 1.0) for p in self.pathways])
-        return base * np.exp(log_rates)
+        first = [self.rule.rate * relative.get(p, 1.0) for p in self.pathways]
+        if self.rate == "fit":
+            first = [self.rule.rate]
+        if self.gain is not None:
+            first.append(self.gain)
+        return np.asarray(np.array(first) * np.exp(log_rates))
 
     def scales(self, matrix: Array) -> Array:
         """Return the natural size of every natural parameter: sqrt(S_ii S_jj), and 1 for log rates.

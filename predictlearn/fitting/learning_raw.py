@@ -14,18 +14,23 @@ from predictlearn.checks import positive_int
 from predictlearn.errors import InputError
 from predictlearn.fitting.dynamics import Dynamics, Layout
 from predictlearn.fitting.learning_marginal import RawSession, Recorded, rolled_out
+from predictlearn.fitting.learning_observed import Counts, Currents, left_over
 from predictlearn.fitting.low_rank_rnn import LowRankRNN
 from predictlearn.recordings.recording import Recording
 
 __all__ = ["checked_recordings", "first_look", "with_noise"]
 
 Array = npt.NDArray[np.float64]
-# Least variance of a noise, relative to that of the signal: outputs may have none.
-_FLOOR = 1e-8
 
 
 def checked_recordings(
-    recordings: Any, neurons: Any, network: Any, rank: int, tau: float
+    recordings: Any,
+    neurons: Any,
+    network: Any,
+    rank: int,
+    tau: float,
+    noise: str = "gaussian",
+    link: str = "exp",
 ) -> tuple[Recorded, npt.NDArray[Any]]:
     """Check everything that `LearningFit.fit_recordings` is given about the recordings.
 
@@ -37,6 +42,8 @@ def checked_recordings(
         Rank of the network.
     tau : float
         Time constant, seconds.
+    noise, link : str
+        As for `LearningFit.fit_recordings`.
 
     Returns
     -------
@@ -58,7 +65,7 @@ def checked_recordings(
     if len(recordings) < 2:
         raise InputError(f"recordings must hold at least 2 sessions; got {len(recordings)}.")
     for k, one in enumerate(recordings):
-        _check_one(f"recordings[{k}]", one, tau)
+        _check_one(f"recordings[{k}]", one, tau, noise)
     ends = {(r.n_in, r.outputs.shape[2]) for r in recordings}
     if len(ends) > 1:
         raise InputError(
@@ -85,14 +92,14 @@ def checked_recordings(
                 "missing often."
             )
         activity = r.activity[kept].T
-        activity = activity - activity.mean(axis=1, keepdims=True)
         sessions.append(
             RawSession(
-                activity=np.ascontiguousarray(activity),
+                seen=Currents.of(activity)
+                if noise == "gaussian"
+                else Counts.of(activity, link == "softplus", noise == "negative-binomial"),
                 kept=kept,
                 outputs=np.ascontiguousarray(r.outputs[judged].T),
                 judged=judged,
-                noise=np.ones(r.n_neurons),
                 output_noise=np.ones(r.outputs.shape[2]),
                 neurons=index[bounds[k] : bounds[k + 1]],
                 dynamics=Dynamics(r.inputs, r.dt, layout, tau),
@@ -101,16 +108,20 @@ def checked_recordings(
     return Recorded(sessions, len(labels), size), labels
 
 
-def _check_one(label: str, one: Any, tau: float) -> None:
+def _check_one(label: str, one: Any, tau: float, noise: str) -> None:
     """Check one session."""
     if not isinstance(one, Recording):
         raise InputError(f"{label} must be a pl.Recording; got {type(one).__name__}.")
-    if one.observed == "counts":
+    if (one.observed == "counts") != (noise != "gaussian"):
+        wanted = "gaussian" if noise != "gaussian" else "poisson' or 'negative-binomial"
         raise InputError(
-            f"{label} holds counts, whose loadings cannot be integrated out in closed form: fit "
-            "every session with LowRankRNN(noise='poisson', neurons='all') and hand overlaps_ "
-            "and the covariance of replicates_ to fit(..., errors=, recorded=)."
+            f"noise must be '{wanted}' for {label}, which holds {one.observed}s, and the same for "
+            f"all sessions; got {noise!r}.".replace("countss", "counts")
         )
+    if noise != "gaussian":
+        seen = one.activity[~np.isnan(one.activity)]
+        if np.any(seen < 0) or np.any(seen != np.round(seen)):
+            raise InputError(f"{label} must hold whole numbers of spikes, 0 or more.")
     if one.n_in == 0:
         raise InputError(f"{label} must have inputs: they drive what the fit compares.")
     if one.outputs is None:
@@ -150,7 +161,15 @@ def _checked_neurons(neurons: Any, recordings: Sequence[Recording]) -> list[npt.
     return out
 
 
-def first_look(recordings: Sequence[Recording], rank: int, tau: float, seed: int) -> pd.DataFrame:
+def first_look(
+    recordings: Sequence[Recording],
+    rank: int,
+    tau: float,
+    seed: int,
+    noise: str = "gaussian",
+    link: str = "exp",
+    gain: float = 1.0,
+) -> pd.DataFrame:
     """Return the overlaps of every session fitted by itself, in its canonical gauge.
 
     They serve as a start: no intervals, and the overlaps with m and u are those of the neurons at
@@ -159,16 +178,20 @@ def first_look(recordings: Sequence[Recording], rank: int, tau: float, seed: int
     rows = []
     for r in recordings:
         fit = LowRankRNN(
-            rank, dt=r.dt, tau=tau, observed="current", n_bootstrap=0, neurons="all", seed=seed
-        )
+            rank, dt=r.dt, tau=tau, observed="current", noise=noise, link=link, n_bootstrap=0,
+            neurons="all", gain=gain, seed=seed,
+        )  # fmt: skip
         fit.fit(r.activity, r.inputs, outputs=r.outputs)
         rows.append(fit.overlaps_)
     table = pd.DataFrame(rows).reset_index(drop=True)
     return table.loc[:, table.notna().any()]
 
 
-def with_noise(recorded: Recorded, matrices: Array) -> Recorded:
-    """Return the sessions with the noise that is left when each neuron follows kappa freely.
+def with_noise(recorded: Recorded, matrices: Array, maps: Array, loads: Array) -> Recorded:
+    """Return the sessions with their noise, and counts with their expansion, as they are at a fit.
+
+    The noise of currents and outputs is what is left when each follows kappa freely; counts are
+    expanded about the course that each neuron's loadings give it.
 
     Parameters
     ----------
@@ -176,29 +199,30 @@ def with_noise(recorded: Recorded, matrices: Array) -> Recorded:
         The sessions.
     matrices : numpy.ndarray, (sessions, D, D)
         Overlaps at the sessions, whose dynamics give kappa.
+    maps : numpy.ndarray, (sessions, D, n_in + rank)
+        C of `learning_marginal`.
+    loads : numpy.ndarray, (n, D)
+        xi of every neuron.
 
     Returns
     -------
     Recorded
         With variances of neurons and outputs.
+
+    Raises
+    ------
+    InputError
+        If activity runs away.
     """
     out = []
-    for session, s in zip(recorded.sessions, matrices, strict=True):
+    for session, s, c in zip(recorded.sessions, matrices, maps, strict=True):
         rolled = rolled_out(session, s)
         if rolled is None:
             raise InputError(
                 "the dynamics of a session run away within a trial; check dt, tau and the inputs"
             )
         k = rolled[0]
-        seen = k[:, session.kept]
-        noise = _left(session.activity, seen - seen.mean(axis=1, keepdims=True), 1)
-        output_noise = _left(session.outputs, k[:, session.judged], 0)
-        out.append(replace(session, noise=noise, output_noise=output_noise))
+        seen = session.seen.settled(k[:, session.kept], loads[session.neurons] @ c)
+        output_noise = left_over(session.outputs, k[:, session.judged], used=0)
+        out.append(replace(session, seen=seen, output_noise=output_noise))
     return replace(recorded, sessions=out)
-
-
-def _left(y: Array, x: Array, used: int) -> Array:
-    """Return the variance of each row of y that regression on the rows of x leaves."""
-    found, *_ = np.linalg.lstsq(x.T, y.T, rcond=None)
-    rest = np.sum((y - found.T @ x) ** 2, axis=1) / (y.shape[1] - len(x) - used)
-    return np.asarray(np.maximum(rest, _FLOOR * np.maximum(y.var(axis=1), 1e-12)))

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from predictlearn.checks import non_negative, positive_int
-from predictlearn.errors import InputError
+from predictlearn.checks import non_negative, positive, positive_int
+from predictlearn.errors import InputError, choice
 from predictlearn.fitting.learning_sessions import cumulative_epochs, interval_tasks
 from predictlearn.fitting.learning_simulation import network_course
 from predictlearn.network.activity import run_network
@@ -34,6 +34,10 @@ def simulate_learning(
     recurring: int | None = None,
     noise: float = 0.3,
     output_noise: float = 0.02,
+    observed: str = "current",
+    firing: float = 0.5,
+    dispersion: float = 0.0,
+    gain: float = 1.0,
     n_trials: int = 20,
     n_bins: int = 60,
     dt: float = 0.1,
@@ -61,6 +65,16 @@ def simulate_learning(
         Standard deviation of the noise of a neuron in a bin, in units of h.
     output_noise : float, default 0.02
         That of the outputs.
+    observed : {"current", "counts"}
+        Whether currents with noise are recorded, or spike counts with mean
+        exp(offset + gain h).
+    firing : float, default 0.5
+        Spikes a bin at h = 0, geometric mean over neurons, which differ by a factor of e^(1/2).
+    dispersion : float, default 0
+        alpha of counts, Var = lam + alpha lam^2; 0 for Poisson.
+    gain : float, default 1
+        What is recorded of a current of 1, in units of the activity or, for counts, of exp's
+        argument.
     n_trials, n_bins : int
         Size of a session; inputs hold random values, a second each.
     dt, tau : float
@@ -97,6 +111,10 @@ def simulate_learning(
         )
     non_negative("noise", noise)
     non_negative("output_noise", output_noise)
+    choice("observed", observed, ("current", "counts"))
+    positive("firing", firing)
+    non_negative("dispersion", dispersion)
+    positive("gain", gain)
     when = cumulative_epochs(epochs, n_sessions)
     given = interval_tasks(tasks, n_sessions - 1)
     state = start.loadings(positive_int("n_neurons", n_neurons), seed=seed)
@@ -104,6 +122,7 @@ def simulate_learning(
     courses, _ = network_course(state, given, when, rule, "linear", tau, seed, np.copy)
     rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(8)[7])
     order = rng.permutation(n_neurons)
+    offsets = np.log(firing) + 0.5 * rng.spawn(1)[0].standard_normal(n_neurons)
     recordings, ids = [], []
     for s, theta in enumerate(courses):
         rest = rng.permutation(order[recurring:])[: recorded - recurring]
@@ -112,14 +131,21 @@ def simulate_learning(
         inputs = random_inputs(n_trials, n_bins, start.n_in, dt, seed * n_sessions + s, 1.0)
         blank = np.zeros((n_trials, n_bins, start.n_out))
         ran = run_network(now, Trials(inputs, blank, blank, dt), tau=tau)
-        activity, outputs = ran.h[:, :, chosen], ran.outputs
+        activity, outputs = gain * ran.h[:, :, chosen], ran.outputs
+        if observed == "counts":
+            mean = np.exp(offsets[chosen] + activity)
+            if dispersion > 0:
+                mean = mean * rng.gamma(1 / dispersion, dispersion, size=mean.shape)
+            activity = rng.poisson(mean).astype(float)
+        else:
+            activity = activity + noise * rng.standard_normal(activity.shape)
         recordings.append(
             Recording(
-                activity=activity + noise * rng.standard_normal(activity.shape),
+                activity=activity,
                 inputs=inputs,
                 outputs=outputs + output_noise * rng.standard_normal(outputs.shape),
                 dt=dt,
-                observed="current",
+                observed=observed,
                 metadata={"simulated": True, "session": s, "epoch": int(when[s])},
             )
         )
