@@ -129,6 +129,8 @@ class Counts:
         h, about which the counts are expanded.
     weight : numpy.ndarray, (n, bins)
         w.
+    whole : numpy.ndarray, (n,)
+        Its sum over bins, above zero for a silent neuron too.
     pull : numpy.ndarray, (n, bins)
         w z, z less its weighted mean: what the counts pull h by.
     value : float
@@ -141,6 +143,7 @@ class Counts:
     offset: Array
     course: Array
     weight: Array
+    whole: Array
     pull: Array
     value: float
 
@@ -153,16 +156,19 @@ class Counts:
         mean = np.maximum(counts.mean(axis=1), 0.5 / counts.shape[1])
         blank = np.zeros_like(counts)
         offset = inverse_link(mean, softplus)
-        return cls(counts, noise, dispersed, offset, blank, blank, blank, 0.0)._about(blank)
+        first = cls(counts, noise, dispersed, offset, blank, blank, offset, blank, 0.0)
+        return first._about(blank)
 
     def sums(self, rows: Array, base: int) -> tuple[Array, Array]:
         """Return sums over bins, weighted by w; see `Currents.sums`."""
         n, (size, bins) = len(self.counts), rows.shape
-        products = (rows[:base, None] * rows).reshape(base * size, bins)
-        gram = (self.weight @ products.T).reshape(n, base, size)
-        totals = self.weight @ rows.T
-        whole = _whole(self.weight)[:, :, None]
-        return self.pull @ rows.T, gram - totals[:, :base, None] * totals[:, None, :] / whole
+        both = np.empty((base + 1, size, bins))
+        np.multiply(rows[:base, None], rows, out=both[:base])
+        both[base] = rows
+        weighed = (self.weight @ both.reshape(-1, bins).T).reshape(n, base + 1, size)
+        gram, totals = weighed[:, :base], weighed[:, base]
+        mean = totals[:, :base] / self.whole[:, None]
+        return self.pull @ rows.T, gram - mean[:, :, None] * totals[:, None, :]
 
     def settled(self, k: Array, loads: Array) -> Counts:
         """Return the counts expanded about h = loads kappa, or as near to it as one step may go."""
@@ -177,7 +183,7 @@ class Counts:
         for _ in range(_STEPS):
             eta = offset[:, None] + h
             rate, weight, score = _expanded(self.counts, noise, eta)
-            step = np.where(spiking, score.sum(axis=1) / _whole(weight)[:, 0], 0.0)
+            step = np.where(spiking, score.sum(axis=1) / _whole(weight), 0.0)
             if np.abs(step).max() < _SETTLED:
                 break
             offset = offset + np.clip(step, -_LONGEST, _LONGEST)
@@ -188,16 +194,17 @@ class Counts:
             rate, weight, score = _expanded(self.counts, noise, eta)
         weight[~spiking], score[~spiking] = 0.0, 0.0
         whole = _whole(weight)
-        h = h - np.sum(weight * h, axis=1, keepdims=True) / whole
+        h = h - (np.einsum("nt,nt->n", weight, h) / whole)[:, None]
         # what is left of the score of the offset is made good by a last step of it
-        rest = score.sum(axis=1, keepdims=True)
-        score = score - weight * rest / whole
+        rest = score.sum(axis=1)
+        score -= weight * (rest / whole)[:, None]
         value = float(np.sum(_log_likelihood(self.counts, noise, eta, rate)[spiking]))
         value += 0.5 * float(np.sum(rest**2 / whole))
         weighted = weight * h
         value -= 0.5 * float(np.vdot(weighted, h)) + float(np.vdot(score, h))
+        pull = weighted + score
         return Counts(
-            self.counts, noise, self.dispersed, offset, course, weight, weighted + score, value
+            self.counts, noise, self.dispersed, offset, course, weight, whole, pull, value
         )
 
 
@@ -205,8 +212,8 @@ Observed = Currents | Counts
 
 
 def _whole(weight: Array) -> Array:
-    """Return the sum of each neuron's weights, (n, 1), above zero for a silent one too."""
-    return np.maximum(weight.sum(axis=1, keepdims=True), 1e-300)
+    """Return the sum of each neuron's weights, above zero for a silent one too."""
+    return np.asarray(np.maximum(weight.sum(axis=1), 1e-300))
 
 
 def _expanded(counts: Array, noise: CountNoise, eta: Array) -> tuple[Array, Array, Array]:
