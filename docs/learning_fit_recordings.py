@@ -1,9 +1,10 @@
 """Measure LearningFit where only a sample of the neurons is recorded; see learning_fit.md.
 
-Run as ``python docs/learning_fit_recordings.py sample|recordings|rules [RUNS]``. sample: sessions
-of overlaps of which mm, mu and uu are those of a sample. recordings: the recordings, whose
-neurons are the same in all sessions, in part, or not at all. rules: recordings of learners whose
-rule is not the one assumed.
+Run as ``python docs/learning_fit_recordings.py PART [RUNS] [FIRST]`` with PART one of sample:
+sessions of overlaps of which mm, mu and uu are those of a sample. recordings: the recordings, whose
+neurons are the same in all sessions, in part, or not at all. counts: spike counts, of which half of
+the neurons recur, with the gain known or fitted. rules: recordings of learners whose rule is not
+the one assumed. RUNS networks each, 24 if not given, from the seed FIRST on.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import pandas as pd
 import predictlearn as pl
 
 TASK, RULE, N = pl.Filter(), pl.GradientDescent(5e-3), 300
+# Of a log rate by the current.
+GAIN = 0.25
 FAR = pl.Overlaps(np.eye(4)).replace(uu=2.05, mu=0.8)
 NEAR = FAR.replace(zm=0.1, zu=0.2, vm=0.3, vu=0.2)
 RULES = {
@@ -28,10 +31,12 @@ RULES = {
 }
 
 
-def row(fit, true):
+def row(fit, true, gain=None):
     """Return by name whether the interval held, the error, and the p value of the test."""
     truth = true.to_series()
     truth["rate"] = RULE.rate
+    if gain is not None:
+        truth["gain"] = gain
     table = fit.intervals_.loc[truth.index]
     held = (table["low"] <= truth) & (truth <= table["high"])
     off = (table["estimate"] - truth).add_prefix("error ")
@@ -54,10 +59,28 @@ def recordings(recurring, seed, rule=RULE):
     )
     fit = pl.LearningFit(n_starts=4)
     fit.fit_recordings(sessions, TASK, 50, RULE, neurons=neurons, network=N)
-    found = row(fit, NEAR)
+    return more(fit, row(fit, NEAR))
+
+
+def more(fit, found):
+    """Return a row with the other test, how many maxima are nearly as high, and convergence."""
     found["p, drifts"] = fit.goodness_of_fit("smooth misfit").p_value
     found["maxima"] = (fit.maxima_["log_likelihood"] > -3).sum()
+    found["converged"] = float(fit.converged_)
     return found
+
+
+def counts(setting, seed):
+    """Fit start and rate to the spike counts of all sessions at once."""
+    noise, gain = setting
+    sessions, neurons = pl.simulate_learning(
+        NEAR, TASK, 50, RULE, n_sessions=20, recurring=50, n_trials=40, seed=seed,
+        observed="counts", gain=GAIN, dispersion=0.0 if noise == "poisson" else 0.3,
+    )  # fmt: skip
+    fit = pl.LearningFit(n_starts=4)
+    given = {"neurons": neurons, "network": N, "noise": noise}
+    fit.fit_recordings(sessions, TASK, 50, RULE, gain=gain, **given)
+    return more(fit, row(fit, NEAR, GAIN if gain == "fit" else None))
 
 
 def rules(name, seed):
@@ -72,31 +95,37 @@ def rules(name, seed):
 STUDIES = {
     "sample": (sample, (100, 30), "recorded"),
     "recordings": (recordings, (100, 50, 0), "recurring of 100 recorded"),
+    "counts": (
+        counts,
+        (("poisson", GAIN), ("poisson", "fit"), ("negative-binomial", "fit")),
+        "noise and gain (known or fitted)",
+    ),
     "rules": (rules, tuple(RULES), "fitted as plain descent"),
 }
 
 
 def main():
     """Print shares of intervals that held, and root mean square errors."""
-    part, runs = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 24
+    part = sys.argv[1]
+    runs, first = (int(a) for a in (*sys.argv[2:4], *("24", "0")[len(sys.argv[2:4]) :]))
     study, settings, what = STUDIES[part]
     for setting in settings:
         rows = []
-        for seed in range(runs):
+        for seed in range(first, first + runs):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", pl.ConvergenceWarning)
                 rows.append(study(setting, seed))
             if sys.stderr.isatty():
-                sys.stderr.write(f"\r{part} {setting}: {seed + 1} of {runs}")
+                sys.stderr.write(f"\r{part} {setting}: {seed - first + 1} of {runs}")
         table = pd.DataFrame(rows)
-        held = table[[c for c in (*NEAR.names, "rate") if c in table]].mean()
+        held = table[[c for c in (*NEAR.names, "rate", "gain") if c in table]].mean()
         rms = np.sqrt((table.filter(like="error ") ** 2).mean())
         sys.stdout.write(f"{setting} {what}, {N} neurons, {runs} runs; held:\n")
         sys.stdout.write(f"{held.round(2).to_dict()}; all {held.mean():.3f}\n")
         sys.stdout.write(f"rms {rms.round(3).to_dict()}\n")
         for test in table.filter(regex="^p"):
             sys.stdout.write(f"{test} < 0.05 in {(table[test] < 0.05).mean():.2f}\n")
-        for column in table.columns.intersection(["maxima", "refused"]):
+        for column in table.columns.intersection(["maxima", "refused", "converged"]):
             sys.stdout.write(f"{column} {table[column].fillna(0).tolist()}\n")
         sys.stdout.flush()
 

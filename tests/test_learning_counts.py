@@ -206,34 +206,60 @@ def test_gain_of_the_first_look():
     pd.testing.assert_frame_equal(known, other, rtol=1e-5)
 
 
-def test_finds_hidden_overlaps_and_the_gain_from_counts():
+def found(fit, gain=False):
+    """Return how far off the fit is, in standard deviations; the intervals."""
+    true = START.to_series()
+    true["rate"] = RULE.rate
+    if gain:
+        true["gain"] = GAIN
+    table = fit.intervals_.loc[true.index]
+    sd = (table["high"] - table["low"]) / 3.92
+    return (table["estimate"] - true) / sd, table.assign(sd=sd)
+
+
+def test_finds_hidden_overlaps_from_counts():
     sessions, neurons = recordings(
-        n_sessions=7, recorded=60, recurring=40, n_trials=20, n_bins=60, firing=1.0
+        n_sessions=6, recorded=50, recurring=30, n_trials=12, n_bins=50, firing=1.5
     )
     fit = pl.LearningFit(n_starts=2).fit_recordings(
-        sessions, TASK, 20, RULE, neurons=neurons, network=100, noise="poisson", gain="fit"
+        sessions, TASK, 20, RULE, neurons=neurons, network=100, noise="poisson", gain=GAIN
     )
-    true = START.to_series()
-    true["rate"], true["gain"] = RULE.rate, GAIN
-    table = fit.intervals_.loc[true.index]
     assert fit.converged_
     assert fit.identifiable_.all()
-    sd = (table["high"] - table["low"]) / 3.92
-    off = (table["estimate"] - true) / sd
+    off, table = found(fit)
     assert np.abs(off).max() < 4
     assert np.sqrt(np.mean(off**2)) < 1.8
-    assert sd["gain"] < 0.1
-    assert sd[["zv", "vv", "zz"]].max() < 0.5
-    assert fit.rates_.index.tolist() == ["rate", "gain"]
+    assert table.loc[["zv", "vv", "zz"], "sd"].max() < 0.4
     loadings = START.loadings(100, seed=3)
     always = sorted(set.intersection(*(set(n) for n in neurons)))
     for name, values in (("m", loadings.m), ("u", loadings.u)):
         assert np.corrcoef(fit.loadings_.loc[always, name], values[always, 0])[0, 1] > 0.95
     assert fit.goodness_of_fit().p_value > 1e-3
+
+
+def test_finds_the_gain():
+    sessions, neurons = recordings(
+        n_sessions=7, recorded=50, recurring=25, n_trials=20, n_bins=60, observed="current",
+        noise=0.2,
+    )  # fmt: skip
+    given = {"neurons": neurons, "network": 100}
+    fit = pl.LearningFit(n_starts=2)
+    fit.fit_recordings(sessions, TASK, 20, RULE, gain="fit", **given)
+    assert fit.rates_.index.tolist() == ["rate", "gain"]
+    off, table = found(fit, gain=True)
+    assert np.abs(off).max() < 4
+    assert np.sqrt(np.mean(off**2)) < 1.8
+    assert table.loc["gain", "sd"] < 0.02
     low, high = fit.profile("gain")
     assert low < table.loc["gain", "estimate"] < high
+    assert high - low == pytest.approx(3.92 * table.loc["gain", "sd"], rel=0.3)
     ahead = fit.predict(pl.Filter(decay=0.5), [0, 20], n_draws=20)
     assert np.all(ahead.loss()["low"] <= ahead.loss()["high"])
+    # the gain taken for known and wrong is noticed
+    wrong = pl.LearningFit(n_starts=1).fit_recordings(
+        sessions, TASK, 20, RULE, gain=1.5 * GAIN, **given
+    )
+    assert wrong.log_likelihood_ < fit.log_likelihood_ - 20
 
 
 def test_dispersion_is_found():

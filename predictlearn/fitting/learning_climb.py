@@ -26,8 +26,8 @@ __all__ = ["RecordedFit", "climb", "fit_recorded", "shortened"]
 Array = npt.NDArray[np.float64]
 # Steps from every start on the first sessions (of which at least so many), and ends that go on.
 _SCREENING, _FEWEST, _KEPT = 25, 4, 3
-# Further expansions of counts, and the change of log likelihood that needs none.
-_EXPANSIONS, _UNMOVED = 6, 0.01
+# Steps between two expansions of counts, and the change of log likelihood that needs none.
+_STRETCH, _UNMOVED = 8, 0.01
 # Evaluations of the search that finds a first start from sessions fitted one by one.
 _ROUGH = 30
 # Scatter of starts: of hidden overlaps and log rates, and of the log scale of u.
@@ -140,10 +140,13 @@ def climb(
 def _ended(problem: RawProblem, x: Array, max_iter: int) -> Fitted | None:
     """Return where a search from x ends, noise and binding found in turn; None if it diverges.
 
-    Counts are expanded anew until that moves the end no more.
+    Counts are expanded anew every few steps, until that moves the end no more: about a poor course
+    the expansion has its maximum at a poor place.
     """
-    found = None
-    for most in (2, max_iter, *([max_iter] * _EXPANSIONS if problem.recorded.expanded else [])):
+    found, left = None, max_iter
+    expanded = problem.recorded.expanded
+    most = 2
+    while left > 0:
         if problem.at(x) is None:
             return None
         problem = problem.settled(x)
@@ -151,8 +154,11 @@ def _ended(problem: RawProblem, x: Array, max_iter: int) -> Fitted | None:
         if found is None:
             return None
         x = found.x
-        if most == max_iter and before is not None and abs(found.cost - before.cost) < _UNMOVED:
-            break
+        if before is not None:
+            left -= most
+            if found.converged and abs(found.cost - before.cost) < _UNMOVED:
+                break
+        most = min(_STRETCH, left) if expanded else max_iter
     return found
 
 
