@@ -30,6 +30,7 @@ __all__ = ["TIERS", "exposure", "overlap_changes", "overlap_intervals"]
 
 TIERS: Mapping[str, str] = {
     "loss-visible": "Loss-visible",
+    "loss-invisible": "Loss-invisible",
     "recording": "Seen by a recording, not by the loss",
     "known readout": "Known: the experimenter sets the readout",
     "hidden": "Hidden from any single recording: drawn from the prior",
@@ -38,6 +39,7 @@ TIERS: Mapping[str, str] = {
 
 _TIER_COLOURS = {
     "loss-visible": COLOURS["blue"],
+    "loss-invisible": COLOURS["purple"],
     "recording": COLOURS["green"],
     "known readout": COLOURS["purple"],
     "hidden": SOFT,
