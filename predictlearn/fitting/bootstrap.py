@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from predictlearn.errors import InputError
 from predictlearn.fitting.inner import Blocks, Data, trial_scores
@@ -384,12 +384,18 @@ def interval_table(
     DataFrame
         Index the names; columns low, high, estimate, sd.
     """
-    quantile = float(stats.t.ppf(0.5 + level / 2, max(degrees, 1)))
-    table = pd.DataFrame(draws, columns=list(estimate))
-    centre = pd.Series(estimate, dtype=float)
-    sd = table.std(ddof=1) if len(table) > 1 else pd.Series(np.nan, index=centre.index)
-    low, high = centre - quantile * sd, centre + quantile * sd
-    return pd.DataFrame({"low": low, "high": high, "estimate": centre, "sd": sd})
+    quantile = float(stdtrit(max(degrees, 1), 0.5 + level / 2))
+    centre = np.array(list(estimate.values()), dtype=float)
+    sd = np.full(len(centre), np.nan)
+    if len(draws) > 1:
+        sd = np.array([[draw[name] for name in estimate] for draw in draws]).std(axis=0, ddof=1)
+    columns = {
+        "low": centre - quantile * sd,
+        "high": centre + quantile * sd,
+        "estimate": centre,
+        "sd": sd,
+    }
+    return pd.DataFrame(columns, index=list(estimate))
 
 
 def _mean_outer(steps: Array) -> Array:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-__all__ = ["Dynamics", "Layout"]
+__all__ = ["Dynamics", "Layout", "roll_trials"]
 
 Array = npt.NDArray[np.float64]
 
@@ -234,7 +234,7 @@ class Dynamics:
                 return None
         k = np.empty((self.layout.n_base, n_trials, n_bins))
         dk = np.empty((self.layout.n_base, size, n_trials, n_bins))
-        _roll(
+        roll_trials(
             x,
             slope,
             np.ascontiguousarray(vm),
@@ -269,7 +269,7 @@ def _shifted(inputs: Array, bins: int) -> Array:
 
 
 @njit(cache=True, nogil=True)
-def _roll(x, slope, vm, vu, bb, a, erf, fit_tau, fit_latency, k_out, dk_out):  # type: ignore[no-untyped-def]
+def roll_trials(x, slope, vm, vu, bb, a, erf, fit_tau, fit_latency, k_out, dk_out):  # type: ignore[no-untyped-def]
     """Forward Euler of k and its derivatives, one trial at a time."""
     n_trials, n_bins, n_in = x.shape
     rank = vm.shape[0]

@@ -164,11 +164,14 @@ class Data:
     @cached_property
     def sums(self) -> Array:
         """Sum of each neuron's activity."""
-        return np.asarray(self.activity.sum(axis=1))
+        return np.asarray(self.activity @ np.ones(len(self.rows)))
 
     @cached_property
     def raw_squares(self) -> Array:
         """Sum of squares of each neuron about 0."""
+        if self.activity.flags.f_contiguous:
+            # the same sum, taken in the order of memory
+            return np.asarray(np.einsum("ri,ri->i", self.activity.T, self.activity.T))
         return np.asarray(np.einsum("ir,ir->i", self.activity, self.activity))
 
     def total_squares(self) -> Array:
@@ -200,7 +203,6 @@ class Data:
         return np.ascontiguousarray(
             flat if len(self.rows) == flat.shape[-1] else flat[..., self.rows]
         )
-
 
     def inner(self, k: Array) -> Array:
         """Return the sum over rows of k k^T, for the k that `flatten` returns."""
@@ -374,9 +376,7 @@ def _exact(data: Data, layout: Layout, k: Array, dk: Array) -> Blocks:
             first = np.zeros((n_base, p, q))
             first[columns[0], :, columns[1]] = gram[p:, :p]
             second = np.zeros((n_base, n_base, q, q))
-            second[
-                columns[0][:, None], columns[0], columns[1][:, None], columns[1]
-            ] = gram[p:, p:]
+            second[columns[0][:, None], columns[0], columns[1][:, None], columns[1]] = gram[p:, p:]
             slope = np.zeros((len(neurons), n_base, q))
             slope[:, columns[0], columns[1]] = target[p:].T - coefficients @ gram[:p, p:]
             cross[neurons] = np.tensordot(loadings, first, axes=1)

@@ -36,6 +36,7 @@ __all__ = [
     "Problem",
     "Solution",
     "free_directions",
+    "noise_floor",
     "reduced_system",
     "solve",
     "solve_inner",
@@ -139,6 +140,11 @@ def _likelihood(data: Data, at: Blocks, floor: Array) -> float:
     return float(0.5 * np.sum(data.counts * np.log(variance)))
 
 
+def noise_floor(data: Data) -> Array:
+    """Return what is added to the squared residuals of each neuron, so that none is zero."""
+    return np.asarray(_FLOOR * data.total_squares() + 1e-300)
+
+
 def free_directions(layout: Layout, theta: Array) -> Array:
     """Return an orthonormal basis of what is not gauge, (q, q - rank^2)."""
     tangents = layout.tangents(theta)
@@ -172,9 +178,7 @@ def reduced_system(at: Blocks, weights: Array, damping: float) -> tuple[Array, A
     q = at.cross.shape[2]
     weighed = weights[:, None, None] * at.cross
     h = at.outer(weights) - weighed.reshape(-1, q).T @ back.reshape(-1, q)
-    g = weights @ at.slope_theta - back.reshape(-1, q).T @ (
-        weights[:, None] * at.slope_phi
-    ).ravel()
+    g = weights @ at.slope_theta - back.reshape(-1, q).T @ (weights[:, None] * at.slope_phi).ravel()
     return h, g, back, own
 
 
@@ -202,7 +206,7 @@ def solve(
         None where the start itself runs away.
     """
     data, layout = problem.data, problem.layout
-    floor = _FLOOR * data.total_squares() + 1e-300
+    floor = noise_floor(data)
     theta = problem.dynamics.clip(theta)
     at = _evaluate(problem, theta, phi)
     if at is None:

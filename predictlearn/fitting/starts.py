@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +20,16 @@ from predictlearn.fitting.counts import fit_dispersion, inverse_link, log_likeli
 from predictlearn.fitting.dynamics import Dynamics, Layout
 from predictlearn.fitting.inner import Data, blocks, predicted
 from predictlearn.fitting.lagged import lag_moments, pulses
+from predictlearn.fitting.lagged_kernels import climb
 from predictlearn.fitting.moments import positive_part
-from predictlearn.fitting.solver import Problem, Solution, solve, solve_inner, whiten
+from predictlearn.fitting.solver import (
+    Problem,
+    Solution,
+    noise_floor,
+    solve,
+    solve_inner,
+    whiten,
+)
 
 __all__ = ["find_best", "part", "settle_dispersion", "with_dispersion"]
 
@@ -29,6 +38,8 @@ Array = npt.NDArray[np.float64]
 # Starts that must meet in the best place before no more are drawn, and how near they must come, in
 # units of the log likelihood.
 _AGREED, _MET = 3, 0.05
+# Steps from each start before the best are followed, and the decrement at last on moments.
+_STEPS, _POLISHED = 15, 1e-6
 # Enough to tell good starts from bad ones.
 _SOME_TRIALS, _SOME_NEURONS, _SOME_STEPS = 30, 60, 25
 # Counts say less.
@@ -41,6 +52,14 @@ _MANY_NEURONS, _ROUNDS = 400, 5
 _MANY_BINS = 4000
 # Steps of the regression of counts, from no loadings at all.
 _COUNT_STEPS = 8
+
+
+class _End(NamedTuple):
+    """Where the search from one start ended."""
+
+    theta: Array
+    objective: float
+    converged: bool
 
 
 # What overflows on the way is refused as a step, so there is nothing to warn of.
@@ -76,12 +95,13 @@ def find_best(
         The best fit; None where every start ran away.
     """
     if not (problem.layout.erf or problem.data.count):
-        summed = _summed(problem)
+        # the slope leaves out that a ridge of one's own choice moves: it is to end as it always did
+        summed = None if problem.data.ridge else _summed(problem)
+        small = summed or _components(problem)
+        starts = [end.theta for end in _search_linear(small, n_starts, max_iter, tol, rng)]
         if summed is not None:
-            return _best(list(_search_linear(summed, n_starts, max_iter, tol, rng)))
-        linear = _search_linear(_components(problem), n_starts, max_iter, tol, rng)
-        ends = [solve(problem, whiten(problem, s.theta)[0], None, max_iter, tol) for s in linear]
-        return _best(ends)
+            problem, starts = summed, [_polished(summed, theta, max_iter) for theta in starts[:1]]
+        return _best([solve(problem, whiten(problem, s)[0], None, max_iter, tol) for s in starts])
     linear = _search_linear(_components(problem), n_starts, max_iter, tol, rng)
     some, ends = part_of(), []
     for start in linear[:2]:
@@ -207,37 +227,66 @@ def _random_start(dynamics: Dynamics, rng: np.random.Generator) -> Array:
 
 def _search_linear(
     small: Problem, n_starts: int, max_iter: int, tol: float, rng: np.random.Generator
-) -> list[Solution]:
+) -> list[_End]:
     """Fit linear dynamics to what stands for the activity; best first, at most three."""
     dynamics = small.dynamics
-    found: list[Solution] = []
+    found: list[_End] = []
     for _ in range(n_starts):
         theta = whiten(small, dynamics.clip(_random_start(dynamics, rng)))[0]
-        solution = solve(small, theta, None, min(15, max_iter), tol)
-        if solution is None:
+        end = _climbed(small, theta, min(_STEPS, max_iter), tol)
+        if end is None:
             continue
-        found.append(solution)
+        found.append(end)
         best = min(found, key=lambda s: s.objective)
         met = sum(s.converged and s.objective < best.objective + _MET for s in found)
         if best.converged and met >= _AGREED:
             break
-    ranked: list[Solution] = []
-    for solution in sorted(found, key=lambda s: s.objective):
+    ranked: list[_End] = []
+    for end in sorted(found, key=lambda s: s.objective):
         # Starts that met in one place count once.
-        if not any(s.converged and abs(solution.objective - s.objective) < _MET for s in ranked):
-            ranked.append(solution)
-    again = [solve(small, whiten(small, s.theta)[0], None, max_iter, tol) for s in ranked[:4]]
-    kept: list[Solution] = []
-    for solution in sorted((s for s in again if s is not None), key=lambda s: s.objective):
-        if not any(abs(solution.objective - s.objective) < 1e-3 for s in kept):
-            kept.append(solution)
+        if not any(s.converged and abs(end.objective - s.objective) < _MET for s in ranked):
+            ranked.append(end)
+    again = [_climbed(small, whiten(small, s.theta)[0], max_iter, tol) for s in ranked[:4]]
+    kept: list[_End] = []
+    for end in sorted((s for s in again if s is not None), key=lambda s: s.objective):
+        if not any(abs(end.objective - s.objective) < 1e-3 for s in kept):
+            kept.append(end)
     return kept[:3]
 
 
-def _summed(problem: Problem) -> Problem | None:
-    """Return the same linear fit from moments of activity and inputs, None where they do not serve.
+def _climbed(small: Problem, theta: Array, steps: int, tol: float) -> _End | None:
+    """Search from one start; None where it runs away."""
+    data, dynamics, layout = small.data, small.dynamics, small.layout
+    if data.lags is not None and not data.ridge:
+        theta, objective, converged, fault = climb(
+            dynamics.clip(theta),
+            (layout.n_in, layout.rank, data.n_lead),
+            (dynamics.dt, dynamics.tau, dynamics.latency),
+            (layout.fit_tau, layout.fit_latency),
+            dynamics.inputs,
+            data.lags.gram,
+            data.lags.target,
+            data.raw_squares,
+            float(len(data.rows)),
+            noise_floor(data),
+            *dynamics.bounds,
+            steps,
+            tol,
+        )
+        if fault != 2:
+            return None if fault else _End(theta, objective, converged)
+    end = solve(small, theta, None, steps, tol)
+    return None if end is None else _End(end.theta, end.objective, end.converged)
 
-    """
+
+def _polished(summed: Problem, theta: Array, max_iter: int) -> Array:
+    """Go on to the very optimum for a few steps, which on moments cost hardly anything."""
+    end = _climbed(summed, whiten(summed, theta)[0], min(_STEPS, max_iter), _POLISHED)
+    return theta if end is None else end.theta
+
+
+def _summed(problem: Problem) -> Problem | None:
+    """Return the same linear fit from moments of activity and inputs, None where they do not serve."""
     lags = lag_moments(problem.data, problem.dynamics.inputs)
     if lags is None:
         return None
