@@ -33,6 +33,11 @@ __all__ = ["Linearised", "interval_table", "linearise", "loading_error", "replic
 
 Array = npt.NDArray[np.float64]
 
+_RUN_AWAY = (
+    "the fitted dynamics run away on these inputs, so outputs cannot be regressed on them; "
+    "check dt, tau and the units of inputs, or fit shorter trials"
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Linearised:
@@ -88,10 +93,7 @@ def _rolled(problem: Problem, theta: Array) -> Array:
     """Return k, or say why there is none."""
     k = problem.dynamics.activity(theta)
     if k is None:
-        raise InputError(
-            "the fitted dynamics run away on these inputs, so outputs cannot be regressed on them; "
-            "check dt, tau and the units of inputs, or fit shorter trials"
-        )
+        raise InputError(_RUN_AWAY)
     return k
 
 
@@ -122,8 +124,10 @@ def linearise(problem: Problem, solution: Solution) -> Linearised:
     """
     data, layout = problem.data, problem.layout
     at, theta = solution.at, solution.theta
-    _rolled(problem, theta)  # says so where it runs away
-    k, dk = (data.flatten(x) for x in problem.dynamics.roll(theta))
+    rolled = problem.dynamics.roll(theta)
+    if rolled is None:
+        raise InputError(_RUN_AWAY)
+    k, dk = (data.flatten(x) for x in rolled)
     scores = trial_scores(data, layout, k, dk, at.phi)
     p, lead = at.phi.shape[1], data.n_lead
     variance = np.maximum(noise_variance(data, at), 1e-300)

@@ -95,19 +95,19 @@ def lag_moments(data: Data, inputs: Array) -> LagMoments | None:
         activity = np.zeros((n_trials * n_bins, data.n_neurons))
         activity[data.rows] = data.activity.T
     by_bin = activity.reshape(n_trials, n_bins, data.n_neurons)
-    target = np.zeros((n_in, n_bins, data.n_neurons))
+    by_lag = np.zeros((n_in, n_bins, data.n_neurons))
     backwards = np.ascontiguousarray(inputs[:, ::-1].transpose(2, 1, 0))
     for t in range(n_bins):
-        target[:, : t + 1] += backwards[:, n_bins - 1 - t :] @ by_bin[:, t]
+        by_lag[:, : t + 1] += backwards[:, n_bins - 1 - t :] @ by_bin[:, t]
     # from the last bin of each trial backwards, a sum over bins runs along diagonals
     ending = np.zeros((n_trials, n_bins, n_in))
     for trial, n in enumerate(bins):
         ending[trial, :n] = inputs[trial, :n][::-1]
     flat = ending.transpose(2, 1, 0).reshape(n_in * n_bins, n_trials)
-    gram = (flat @ flat.T).reshape(n_in, n_bins, n_in, n_bins)
+    products = (flat @ flat.T).reshape(n_in, n_bins, n_in, n_bins)
     for lag in range(n_bins - 2, -1, -1):
-        gram[:, lag, :, :-1] += gram[:, lag + 1, :, 1:]
-    gram, target = (a.reshape(n_in * n_bins, -1) for a in (gram, target))
+        products[:, lag, :, :-1] += products[:, lag + 1, :, 1:]
+    gram, target = (a.reshape(n_in * n_bins, -1) for a in (products, by_lag))
     if data.offset:
         total = np.cumsum(ending.sum(axis=0)[::-1], axis=0)[::-1].T.reshape(1, -1)
         gram = np.block([[np.full((1, 1), float(len(data.rows))), total], [total.T, gram]])

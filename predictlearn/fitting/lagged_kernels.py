@@ -167,8 +167,9 @@ def climb(  # type: ignore[no-untyped-def]
         h += size / q * fixed
         for j in range(q):
             h[j, j] = h[j, j] * (1 + damping) + 1e-12 * size
-            out = theta[j] <= low[j] + 1e-9 and g[j] < 0 or theta[j] >= high[j] - 1e-9 and g[j] > 0
-            if out:
+            below = theta[j] <= low[j] + 1e-9 and g[j] < 0
+            above = theta[j] >= high[j] - 1e-9 and g[j] > 0
+            if below or above:
                 h[j, :] = 0.0
                 h[:, j] = 0.0
                 h[j, j], g[j] = 1.0, 0.0

@@ -286,7 +286,7 @@ def _polished(summed: Problem, theta: Array, max_iter: int) -> Array:
 
 
 def _summed(problem: Problem) -> Problem | None:
-    """Return the same linear fit from moments of activity and inputs, None where they do not serve."""
+    """Return the same linear fit from `lag_moments`, None where they do not serve."""
     lags = lag_moments(problem.data, problem.dynamics.inputs)
     if lags is None:
         return None
