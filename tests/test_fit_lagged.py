@@ -82,7 +82,7 @@ def test_compiled_search_ends_where_the_other_does(timed):
         (layout.n_in, layout.rank, data.n_lead),
         (dynamics.dt, dynamics.tau, dynamics.latency),
         (layout.fit_tau, layout.fit_latency),
-        dynamics.inputs,
+        dynamics.inputs.shape[1],
         data.lags.gram,
         data.lags.target,
         data.raw_squares,

@@ -17,109 +17,196 @@ forget_stale(__file__, dynamics.__file__)
 _RIDGE = 1e-10
 # As in `inner`: with less left of a neuron's squares, sums of squares have lost too many digits.
 _CANCELS = 1e-3
+# As in `dynamics`: activity that has run away, and the square of the growth over a trial.
+_RUNAWAY, _GROWTH = 1e8, np.exp(10.0)
 
 
 @njit(cache=True, nogil=True)
-def _moments(theta, sizes, times, fitted, pulse, gram, target):  # type: ignore[no-untyped-def]
-    """Return moments of k and its derivatives; whether activity stays finite; (c, j) by column."""
+def _solve(matrix, right):  # type: ignore[no-untyped-def]
+    """Solve in place by Cholesky; a pivot lost to rounding is made tiny, its solution huge."""
+    n, m = right.shape
+    for j in range(n):
+        for c in range(j):
+            matrix[j, j] -= matrix[j, c] * matrix[j, c]
+        matrix[j, j] = np.sqrt(max(matrix[j, j], 1e-300))
+        for i in range(j + 1, n):
+            for c in range(j):
+                matrix[i, j] -= matrix[i, c] * matrix[j, c]
+            matrix[i, j] /= matrix[j, j]
+    for i in range(n):
+        for c in range(i):
+            for k in range(m):
+                right[i, k] -= matrix[i, c] * right[c, k]
+        for k in range(m):
+            right[i, k] /= matrix[i, i]
+    for i in range(n - 1, -1, -1):
+        for c in range(i + 1, n):
+            for k in range(m):
+                right[i, k] -= matrix[c, i] * right[c, k]
+        for k in range(m):
+            right[i, k] /= matrix[i, i]
+
+
+@njit(cache=True, nogil=True)
+def _grows(vu, a, n_bins):  # type: ignore[no-untyped-def]
+    """Tell whether activity grows more over a trial than `Dynamics` allows."""
+    rank = len(vu)
+    power, after = np.zeros((rank, rank)), np.zeros((rank, rank))
+    for r in range(rank):
+        power[r, r] = 1.0
+    total = 0.0
+    for _ in range(n_bins):
+        total = 0.0
+        for r in range(rank):
+            for c in range(rank):
+                after[r, c] = (1 - a) * power[r, c]
+                for d in range(rank):
+                    after[r, c] += a * vu[r, d] * power[d, c]
+                total += after[r, c] * after[r, c]
+        power, after = after, power
+        if not total < 1e200:
+            return True
+    return total > _GROWTH
+
+
+@njit(cache=True, nogil=True)
+def _filters(theta, sizes, times, fitted, n_bins):  # type: ignore[no-untyped-def]
+    """Return the answers of (constant,) k and dk/dtheta to pulses; whether they stay finite."""
     n_in, rank, lead = sizes
     dt, tau, latency = times
     at_vu, at_time = rank * n_in, rank * (n_in + rank)
-    q, n_base, n_bins = len(theta), n_in + rank, pulse.shape[1]
-    vm = theta[:at_vu].copy().reshape(rank, n_in)
-    vu = theta[at_vu:at_time].copy().reshape(rank, rank)
+    q, n_base = len(theta), n_in + rank
+    z = np.zeros((lead + n_base + rank * q + n_in * (q - at_time), lead + n_in * n_bins))
+    for j in range(q):
+        if not abs(theta[j]) < 1e100:
+            return z, False
+    vm = theta[:at_vu].reshape(rank, n_in)
+    vu = theta[at_vu:at_time].reshape(rank, rank)
     if fitted[0]:
         tau = np.exp(theta[at_time])
     if fitted[1]:
         latency = theta[q - 1]
+    if _grows(vu, dt / tau, n_bins):
+        return z, False
     whole = int(np.floor(latency / dt + 1e-12))
     part = max(latency / dt - whole, 0.0)
-    x, slope = np.zeros_like(pulse), np.zeros_like(pulse)
+    x, slope = np.zeros((n_in, n_bins, n_in)), np.zeros((n_in, n_bins, n_in))
     for c in range(n_in):
         if whole < n_bins:
             x[c, whole, c], slope[c, whole, c] = 1 - part, -1 / dt
         if whole + 1 < n_bins:
             x[c, whole + 1, c], slope[c, whole + 1, c] = part, 1 / dt
-    step = np.eye(rank) + dt / tau * (vu - np.eye(rank))
-    fine = np.isfinite(theta).all()
-    if fine:
-        fine = n_bins * np.log(max(np.abs(np.linalg.eigvals(step + 0j)).max(), 1e-300)) < 5.0
-    k = np.zeros((n_base, n_in, n_bins))
-    dk = np.zeros((n_base, q, n_in, n_bins))
-    columns = np.empty((n_base * q, 2), np.int64)
-    n = 0
-    for c in range(n_base):
-        for j in range(0 if c >= n_in else at_time, q):
-            columns[n, 0], columns[n, 1] = c, j
-            n += 1
-    z = np.zeros((lead + n_base + n, lead + n_in * n_bins))
-    if fine:
-        roll_trials(
-            x, slope, vm, vu, np.zeros((1, 1)), dt / tau, False, fitted[0], fitted[1], k, dk
-        )
-        z[:lead, :lead] = np.eye(lead)
-        z[lead : lead + n_base, lead:] = k.reshape(n_base, -1)
-        for a in range(n):
-            z[lead + n_base + a, lead:] = dk[columns[a, 0], columns[a, 1]].ravel()
-        fine = np.abs(z).max() < 1e8
-    return z @ gram @ z.T, z @ target, columns[:n], fine
+    k, dk = np.zeros((n_base, n_in, n_bins)), np.zeros((n_base, q, n_in, n_bins))
+    roll_trials(x, slope, vm, vu, np.zeros((1, 1)), dt / tau, False, *fitted, k, dk)
+    for a in range(lead):
+        z[a, a] = 1.0
+    row, largest = lead, 0.0
+    for j in range(-1, q):  # k itself, then the derivatives
+        for c in range(0 if j < 0 or j >= at_time else n_in, n_base):
+            for i in range(n_in):
+                for t in range(n_bins):
+                    value = k[c, i, t] if j < 0 else dk[c, j, i, t]
+                    z[row, lead + i * n_bins + t] = value
+                    largest = max(largest, abs(value))
+            row += 1
+    return z, largest < _RUNAWAY
 
 
 @njit(cache=True, nogil=True)
-def _normal(theta, sizes, times, fitted, pulse, gram, target, raw, count, floor):  # type: ignore[no-untyped-def]
+def _normal(theta, sizes, times, fitted, n_bins, gram, target, raw, count, floor):  # type: ignore[no-untyped-def]
     """Return f, its downhill slope and curvature in theta, and 0 where all is well.
 
     1 where the activity runs away, 2 where sums of squares cancel.
     """
-    p, q = sizes[2] + sizes[0] + sizes[1], len(theta)
+    n_in, rank, lead = sizes
+    n_base, at_time = n_in + rank, rank * (n_in + rank)
+    p, q, n = lead + n_base, len(theta), target.shape[1]
     slope, curvature = np.zeros(q), np.zeros((q, q))
-    both, with_y, columns, fine = _moments(theta, sizes, times, fitted, pulse, gram, target)
+    z, fine = _filters(theta, sizes, times, fitted, n_bins)
     if not fine:
         return np.inf, slope, curvature, 1
-    scale = 1 / np.sqrt(np.maximum(np.diag(both)[:p], 1e-300))
-    normal = both[:p, :p] * np.outer(scale, scale) + _RIDGE * np.eye(p)
-    right = np.ascontiguousarray(both[:p, p:]) * scale.reshape(-1, 1)
-    wanted = np.ascontiguousarray(with_y[:p]) * scale.reshape(-1, 1)
-    solved = np.linalg.solve(normal, np.concatenate((wanted, right), axis=1))
-    n = with_y.shape[1]
-    phi, follow = np.ascontiguousarray(solved[:, :n]), np.ascontiguousarray(solved[:, n:])
-    left = raw - (phi * wanted).sum(axis=0)
-    if (left < _CANCELS * raw).any():
-        return np.inf, slope, curvature, 2
-    left += floor
-    weights = count / left
-    loadings = np.ascontiguousarray((phi * scale.reshape(-1, 1))[sizes[2] :])
-    second = (loadings * weights) @ loadings.T
-    apart = both[p:, p:] - right.T @ follow
-    off = (with_y[p:] - right.T @ phi) * weights
-    for a in range(len(columns)):
-        c, j = columns[a]
-        slope[j] += (loadings[c] * off[a]).sum()
-        for b in range(len(columns)):
-            curvature[j, columns[b, 1]] += second[c, columns[b, 0]] * apart[a, b]
-    return 0.5 * count * np.log(left / count).sum(), slope, curvature, 0
+    both, with_y = np.dot(np.dot(z, gram), z.T), np.dot(z, target)
+    m = len(z) - p
+    normal, solved = np.zeros((p, p)), np.zeros((p, n + m))
+    for a in range(p):
+        scale = 1 / np.sqrt(max(both[a, a], 1e-300))
+        for b in range(p):
+            normal[a, b] = both[a, b] * scale / np.sqrt(max(both[b, b], 1e-300))
+        normal[a, a] += _RIDGE
+        for i in range(n):
+            solved[a, i] = with_y[a, i] * scale
+        for b in range(m):
+            solved[a, n + b] = both[a, p + b] * scale
+    _solve(normal, solved)
+    left = raw.copy()
+    for a in range(p):
+        scale = 1 / np.sqrt(max(both[a, a], 1e-300))
+        for b in range(n + m):
+            solved[a, b] *= scale
+        for i in range(n):
+            left[i] -= solved[a, i] * with_y[a, i]
+    value = 0.0
+    second, weights = np.zeros((n_base, n_base)), np.zeros(n)
+    for i in range(n):
+        if not left[i] >= _CANCELS * raw[i]:
+            return np.inf, slope, curvature, 2
+        left[i] += floor[i]
+        weights[i] = count / left[i]
+        value += 0.5 * count * np.log(left[i] / count)
+    for c in range(n_base):
+        for d in range(n_base):
+            for i in range(n):
+                second[c, d] += weights[i] * solved[lead + c, i] * solved[lead + d, i]
+    # columns of dk in the order of `_filters`: base c and parameter j of each
+    column = 0
+    bases, parameters = np.zeros(m, np.int64), np.zeros(m, np.int64)
+    for j in range(q):
+        for c in range(0 if j >= at_time else n_in, n_base):
+            bases[column], parameters[column] = c, j
+            column += 1
+    off, apart = np.zeros(n), np.zeros(m)
+    for a in range(m):
+        for i in range(n):
+            off[i] = with_y[p + a, i]
+        for d in range(m):
+            apart[d] = both[p + a, p + d]
+        for b in range(p):
+            for i in range(n):
+                off[i] -= both[p + a, b] * solved[b, i]
+            for d in range(m):
+                apart[d] -= both[p + a, b] * solved[b, n + d]
+        c, j = bases[a], parameters[a]
+        for i in range(n):
+            slope[j] += weights[i] * solved[lead + c, i] * off[i]
+        for d in range(m):
+            curvature[j, parameters[d]] += second[c, bases[d]] * apart[d]
+    return value, slope, curvature, 0
 
 
 @njit(cache=True, nogil=True)
-def _gauge(theta, n_in, rank):  # type: ignore[no-untyped-def]
-    """Return the projector, about, on directions along which only the gauge changes."""
-    out = np.zeros((len(theta), len(theta)))
-    vm = theta[: rank * n_in].copy().reshape(rank, n_in)
-    vu = theta[rank * n_in : rank * (n_in + rank)].copy().reshape(rank, rank)
+def _add_gauge(h, weight, theta, n_in, rank):  # type: ignore[no-untyped-def]
+    """Make the curvature positive along directions in which only the gauge changes."""
+    at_vu = rank * n_in
+    tangent = np.zeros(len(theta))
     for r in range(rank):
         for c in range(rank):
-            one = np.zeros((rank, rank))
-            one[r, c] = 1.0
-            tangent = np.zeros(len(theta))
-            tangent[: rank * n_in] = -(one @ vm).ravel()
-            tangent[rank * n_in : rank * (n_in + rank)] = (vu @ one - one @ vu).ravel()
-            out += np.outer(tangent, tangent) / max((tangent**2).sum(), 1e-300)
-    return out
+            tangent[:] = 0.0
+            for i in range(n_in):
+                tangent[r * n_in + i] = -theta[c * n_in + i]
+            for d in range(rank):
+                tangent[at_vu + d * rank + c] += theta[at_vu + d * rank + r]
+                tangent[at_vu + r * rank + d] -= theta[at_vu + c * rank + d]
+            size = 1e-300
+            for j in range(len(theta)):
+                size += tangent[j] * tangent[j]
+            for i in range(len(theta)):
+                for j in range(len(theta)):
+                    h[i, j] += weight * tangent[i] * tangent[j] / size
 
 
 @njit(cache=True, nogil=True)
 def climb(  # type: ignore[no-untyped-def]
-    theta, sizes, times, fitted, pulse, gram, target, raw, count, floor, low, high, max_iter, tol
+    theta, sizes, times, fitted, n_bins, gram, target, raw, count, floor, low, high, max_iter, tol
 ):
     """Run Levenberg-Marquardt from one start, every neuron solved for in each step.
 
@@ -133,8 +220,8 @@ def climb(  # type: ignore[no-untyped-def]
         dt, and tau and latency where they are not fitted.
     fitted : tuple of bool
         Whether tau and latency are.
-    pulse : ndarray, shape (n_in, T, n_in)
-        Of the shape of the inputs of `pulses`.
+    n_bins : int
+        T.
     gram, target : ndarray
         Of `LagMoments`.
     raw : ndarray, shape (neurons,)
@@ -154,36 +241,40 @@ def climb(  # type: ignore[no-untyped-def]
         theta, f, whether it converged, and 0, or what `_normal` says of the start, or 2 where sums
         of squares cancel on the way.
     """
-    problem = (sizes, times, fitted, pulse, gram, target, raw, count, floor)
+    problem = (sizes, times, fitted, n_bins, gram, target, raw, count, floor)
     value, slope, curvature, fault = _normal(theta, *problem)
-    damping, q = 1e-3, len(theta)
-    fixed = _gauge(theta, sizes[0], sizes[1])
+    damping, decrement, q = 1e-3, np.inf, len(theta)
     fresh = True
     for _ in range(max_iter):
         if fault:
-            return theta, value, False, fault
-        h, g = curvature.copy(), slope.copy()
-        size = max(np.trace(h), 1e-300)
-        h += size / q * fixed
+            break
+        h, step = curvature.copy(), slope.copy().reshape(q, 1)
+        size = 1e-300
         for j in range(q):
-            h[j, j] = h[j, j] * (1 + damping) + 1e-12 * size
-            below = theta[j] <= low[j] + 1e-9 and g[j] < 0
-            above = theta[j] >= high[j] - 1e-9 and g[j] > 0
+            size += h[j, j]
+        _add_gauge(h, size / q, theta, sizes[0], sizes[1])
+        for j in range(q):
+            h[j, j] += damping * h[j, j] + 1e-12 * size
+            below = theta[j] <= low[j] + 1e-9 and slope[j] < 0
+            above = theta[j] >= high[j] - 1e-9 and slope[j] > 0
             if below or above:
-                h[j, :] = 0.0
-                h[:, j] = 0.0
-                h[j, j], g[j] = 1.0, 0.0
-        step = np.linalg.solve(h, g)
+                for i in range(q):
+                    h[i, j] = h[j, i] = 0.0
+                h[j, j], step[j, 0] = 1.0, 0.0
+        _solve(h, step)
+        there, expected = theta.copy(), 0.0
+        for j in range(q):
+            expected += slope[j] * step[j, 0]
+            there[j] = min(max(theta[j] + step[j, 0], low[j]), high[j])
         if fresh:
-            decrement = g @ step
-        there = np.minimum(np.maximum(theta + step, low), high)
+            decrement = expected
         now, now_slope, now_curvature, wrong = _normal(there, *problem)
         if wrong == 2:
-            return theta, value, False, wrong
+            fault = wrong
+            break
         fresh = wrong == 0 and now <= value
         if fresh:
             theta, value, slope, curvature = there, now, now_slope, now_curvature
-            fixed = _gauge(theta, sizes[0], sizes[1])
             damping = max(damping / 5, 1e-9)
             if decrement < tol and damping < 1e-1:
                 return theta, value, True, 0

@@ -263,7 +263,7 @@ def _climbed(small: Problem, theta: Array, steps: int, tol: float) -> _End | Non
             (layout.n_in, layout.rank, data.n_lead),
             (dynamics.dt, dynamics.tau, dynamics.latency),
             (layout.fit_tau, layout.fit_latency),
-            dynamics.inputs,
+            dynamics.inputs.shape[1],
             data.lags.gram,
             data.lags.target,
             data.raw_squares,
