@@ -95,13 +95,17 @@ def find_best(
         The best fit; None where every start ran away.
     """
     if not (problem.layout.erf or problem.data.count):
-        # the slope leaves out that a ridge of one's own choice moves: it is to end as it always did
+        # A ridge follows the power of k, which no slope here knows: where a search with one ends
+        # depends on its way, and only components and then the recording lead where they led.
         summed = None if problem.data.ridge else _summed(problem)
         small = summed or _components(problem)
         starts = [end.theta for end in _search_linear(small, n_starts, max_iter, tol, rng)]
-        if summed is not None:
-            problem, starts = summed, [_polished(summed, theta, max_iter) for theta in starts[:1]]
-        return _best([solve(problem, whiten(problem, s)[0], None, max_iter, tol) for s in starts])
+        if summed is None:
+            return _best([_followed(problem, theta, max_iter, tol) for theta in starts])
+        # moments have told already which is the best
+        polished = (_polished(summed, theta, max_iter) for theta in starts)
+        found = (_followed(summed, theta, max_iter, tol) for theta in polished)
+        return next(filter(None, found), None)
     linear = _search_linear(_components(problem), n_starts, max_iter, tol, rng)
     some, ends = part_of(), []
     for start in linear[:2]:
@@ -114,6 +118,11 @@ def find_best(
     theta = whiten(problem, best.theta)[0]
     phi = _coefficients(problem, theta) if problem.data.iterated else None
     return solve(problem, theta, phi, max_iter, tol)
+
+
+def _followed(problem: Problem, theta: Array, max_iter: int, tol: float) -> Solution | None:
+    """Search from a start in a gauge in which it is well scaled."""
+    return solve(problem, whiten(problem, theta)[0], None, max_iter, tol)
 
 
 def with_dispersion(problem: Problem, dispersion: Array | None) -> Problem:
