@@ -8,7 +8,7 @@ import pytest
 from predictlearn.fitting.dynamics import Dynamics, Layout
 from predictlearn.fitting.inner import Data, blocks
 from predictlearn.fitting.lagged import lag_moments, pulses
-from predictlearn.fitting.lagged_kernels import climb
+from predictlearn.fitting.lagged_kernels import _grows, climb
 from predictlearn.fitting.solver import Problem, noise_floor, solve, whiten
 from predictlearn.fitting.starts import find_best
 
@@ -118,3 +118,14 @@ def test_activity_is_not_copied_nor_changed():
     scaled = Data.from_activity(y, offset=True, gain=False, saturating=False, ridge=None, unit=2.0)
     assert np.array_equal(y, kept)
     assert np.array_equal(2 * scaled.activity, data.activity)
+
+
+def test_growth_is_told_in_any_gauge():
+    rng = np.random.default_rng(0)
+    for radius in (0.9, 1.0, 1.04, 1.06, 1.2):
+        turn = radius * np.array([[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]])
+        gauge = np.diag([1.0, 1e4]) @ rng.normal(size=(2, 2))
+        step = np.linalg.inv(gauge) @ turn @ gauge
+        a = 0.1
+        vu = (step - (1 - a) * np.eye(2)) / a
+        assert _grows(vu, a, 100) == (100 * np.log(radius) > 5.0)

@@ -17,8 +17,9 @@ forget_stale(__file__, dynamics.__file__)
 _RIDGE = 1e-10
 # As in `inner`: with less left of a neuron's squares, sums of squares have lost too many digits.
 _CANCELS = 1e-3
-# As in `dynamics`: activity that has run away, and the square of the growth over a trial.
-_RUNAWAY, _GROWTH = 1e8, np.exp(10.0)
+# As in `dynamics`: activity that has run away, and the growth over a trial (log). The largest
+# eigenvalue is that of the power 2 to this.
+_RUNAWAY, _GROWTH, _SQUARINGS = 1e8, 5.0, 16
 
 
 @njit(cache=True, nogil=True)
@@ -49,24 +50,32 @@ def _solve(matrix, right):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _grows(vu, a, n_bins):  # type: ignore[no-untyped-def]
-    """Tell whether activity grows more over a trial than `Dynamics` allows."""
+    """Tell whether a mode grows more over a trial than `Dynamics` allows.
+
+    The largest eigenvalue is that of a very high power, in any gauge.
+    """
     rank = len(vu)
     power, after = np.zeros((rank, rank)), np.zeros((rank, rank))
     for r in range(rank):
-        power[r, r] = 1.0
-    total = 0.0
-    for _ in range(n_bins):
-        total = 0.0
+        for c in range(rank):
+            power[r, c] = a * vu[r, c] + (1 - a if r == c else 0.0)
+    log_size, times = 0.0, 1.0
+    for _ in range(_SQUARINGS):
+        size = 0.0
         for r in range(rank):
             for c in range(rank):
-                after[r, c] = (1 - a) * power[r, c]
+                size = max(size, abs(power[r, c]))
+        if not size > 1e-100:
+            return not size >= 0.0
+        for r in range(rank):
+            for c in range(rank):
+                after[r, c] = 0.0
                 for d in range(rank):
-                    after[r, c] += a * vu[r, d] * power[d, c]
-                total += after[r, c] * after[r, c]
+                    after[r, c] += power[r, d] / size * (power[d, c] / size)
         power, after = after, power
-        if not total < 1e200:
-            return True
-    return total > _GROWTH
+        log_size += np.log(size) / times
+        times *= 2.0
+    return not n_bins * log_size <= _GROWTH
 
 
 @njit(cache=True, nogil=True)
