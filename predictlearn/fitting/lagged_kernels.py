@@ -17,9 +17,9 @@ forget_stale(__file__, dynamics.__file__)
 _RIDGE = 1e-10
 # As in `inner`: with less left of a neuron's squares, sums of squares have lost too many digits.
 _CANCELS = 1e-3
-# As in `dynamics`: activity that has run away, and the growth over a trial (log). The largest
-# eigenvalue is that of the power 2 to this.
-_RUNAWAY, _GROWTH, _SQUARINGS = 1e8, 5.0, 16
+# As in `dynamics`: activity that has run away, and growth over a trial (log), a hair less, since
+# a search may end at the limit. The largest eigenvalue is that of the power 2 to the last.
+_RUNAWAY, _GROWTH, _SQUARINGS = 1e8, 4.99, 16
 
 
 @njit(cache=True, nogil=True)
