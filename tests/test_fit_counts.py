@@ -103,7 +103,8 @@ def test_score_and_information_against_brute_force(saturating, softplus, alpha, 
     rate = rates(theta, phi)
     seen = 1.0 if data.seen is None else data.seen
     info = np.einsum("iar,ibr,ir->iab", jac, jac, seen / (rate + alpha * rate**2))
-    found = np.block([[at.inner, at.cross], [at.cross.transpose(0, 2, 1), at.outer]])
+    outer = np.stack([at.outer(one) for one in np.eye(len(phi))])
+    found = np.block([[at.inner, at.cross], [at.cross.transpose(0, 2, 1), outer]])
     assert found == pytest.approx(info, rel=1e-5, abs=1e-5)
     scores = trial_scores(data, layout, k, dk, phi).sum(axis=0)
     assert scores[:, :p] == pytest.approx(at.slope_phi, abs=1e-8)

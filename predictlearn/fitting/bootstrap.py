@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from predictlearn.errors import InputError
-from predictlearn.fitting.inner import Data, trial_scores
+from predictlearn.fitting.inner import Blocks, Data, trial_scores
 from predictlearn.fitting.moments import (
     invert,
     moment_slopes,
@@ -29,9 +29,14 @@ from predictlearn.fitting.moments import (
 from predictlearn.fitting.solver import Problem, Solution, free_directions, reduced_system
 from predictlearn.fitting.summary import Raw
 
-__all__ = ["Linearised", "interval_table", "linearise", "replicates"]
+__all__ = ["Linearised", "interval_table", "linearise", "loading_error", "replicates"]
 
 Array = npt.NDArray[np.float64]
+
+_RUN_AWAY = (
+    "the fitted dynamics run away on these inputs, so outputs cannot be regressed on them; "
+    "check dt, tau and the units of inputs, or fit shorter trials"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +56,7 @@ class Linearised:
     follow : ndarray, shape (neurons, p, q)
         How the coefficients follow theta: phi moves by -follow dtheta.
     error : ndarray, shape (n_base, n_base)
-        Mean over neurons of the estimation covariance of their loadings.
+        From `loading_error`.
     """
 
     theta: Array
@@ -61,6 +66,45 @@ class Linearised:
     trial_phi: Array
     follow: Array
     error: Array
+
+
+def loading_error(problem: Problem, solution: Solution) -> Array:
+    """Return the mean over neurons of the estimation covariance of their loadings.
+
+    Parameters
+    ----------
+    problem : Problem
+        What was fitted.
+    solution : Solution
+        The fit.
+
+    Returns
+    -------
+    ndarray, shape (n_base, n_base)
+        From the scores of whole trials.
+    """
+    data, at = problem.data, solution.at
+    k = data.flatten(_rolled(problem, solution.theta))
+    scores = trial_scores(data, problem.layout, k, np.zeros((len(k), 0, k.shape[1])), at.phi)
+    return _mean_outer(_steps(problem, at, scores)[:, :, data.n_lead :])
+
+
+def _rolled(problem: Problem, theta: Array) -> Array:
+    """Return k, or say why there is none."""
+    k = problem.dynamics.activity(theta)
+    if k is None:
+        raise InputError(_RUN_AWAY)
+    return k
+
+
+def _steps(problem: Problem, at: Blocks, scores: Array) -> Array:
+    """Return the step of the coefficients for one more copy of a trial, theta held."""
+    n = problem.data.n_trials
+    inverse = invert(at.distinct) * np.sqrt(n / (n - 1))
+    p = inverse.shape[1]
+    if at.shared:
+        return np.asarray(scores[:, :, :p] @ inverse[0])
+    return np.einsum("iab,pib->pia", inverse, scores[:, :, :p], optimize=True)
 
 
 def linearise(problem: Problem, solution: Solution) -> Linearised:
@@ -82,19 +126,16 @@ def linearise(problem: Problem, solution: Solution) -> Linearised:
     at, theta = solution.at, solution.theta
     rolled = problem.dynamics.roll(theta)
     if rolled is None:
-        raise InputError(
-            "the fitted dynamics run away on these inputs, so outputs cannot be regressed on them; "
-            "check dt, tau and the units of inputs, or fit shorter trials"
-        )
+        raise InputError(_RUN_AWAY)
     k, dk = (data.flatten(x) for x in rolled)
     scores = trial_scores(data, layout, k, dk, at.phi)
     p, lead = at.phi.shape[1], data.n_lead
     variance = np.maximum(noise_variance(data, at), 1e-300)
     weights = 1 / variance
     h, _, back, _ = reduced_system(at, weights, 0.0)
-    inverse_scores = np.einsum("iab,pib->pia", invert(at.inner), scores[:, :, :p], optimize=True)
+    trial_phi = _steps(problem, at, scores)
     small = np.sqrt(problem.data.n_trials / (problem.data.n_trials - 1))
-    error = _mean_outer(inverse_scores[:, :, lead:]) * small**2
+    error = _mean_outer(trial_phi[:, :, lead:])
 
     # Scores of theta with every neuron solved for, by trial and neuron.
     own = weights[:, None] * (
@@ -112,7 +153,7 @@ def linearise(problem: Problem, solution: Solution) -> Linearised:
         precision = sampling_precision(layout, loadings, problem.sampled)
         h = h + slope.T @ precision @ slope
         pull = slope.T @ precision
-        half = np.einsum("ia,pib->pab", loadings, inverse_scores[:, :, lead:], optimize=True)
+        half = np.einsum("ia,pib->pab", loadings, trial_phi[:, :, lead:], optimize=True) / small
         moved = (half[:, rows, columns] + half[:, columns, rows]) / data.n_neurons
         anchor_trial = moved @ pull.T
         if problem.sampled:
@@ -137,7 +178,7 @@ def linearise(problem: Problem, solution: Solution) -> Linearised:
         phi=at.phi,
         trial_theta=(by_trial + small * anchor_trial) @ inverse,
         neuron_theta=(shrink * by_neuron + anchor_neuron) @ inverse,
-        trial_phi=inverse_scores * small,
+        trial_phi=trial_phi,
         follow=back,
         error=error,
     )
@@ -178,15 +219,17 @@ def _unshrunk(
     return np.asarray(out @ free.T)
 
 
-def moments(problem: Problem, linear: Linearised) -> Array:
+def moments(problem: Problem, phi: Array, error: Array) -> Array:
     """Return the (m, u) block of S at the fit.
 
     Parameters
     ----------
     problem : Problem
         What was fitted.
-    linear : Linearised
-        The fit, with the estimation error of the loadings.
+    phi : ndarray, shape (neurons, p)
+        The fit.
+    error : ndarray, shape (n_base, n_base)
+        From `loading_error`.
 
     Returns
     -------
@@ -194,8 +237,8 @@ def moments(problem: Problem, linear: Linearised) -> Array:
         Moments of the loadings less their estimation error. For erf the dynamics also say something
         of S, but through the Gaussian closure, which a finite network does not quite obey.
     """
-    loadings = linear.phi[:, problem.data.n_lead :]
-    return positive_part(loadings.T @ loadings / len(loadings) - linear.error)
+    loadings = phi[:, problem.data.n_lead :]
+    return positive_part(loadings.T @ loadings / len(loadings) - error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,13 +291,7 @@ def fit_outputs(problem: Problem, theta: Array, outputs: Array) -> OutputFit:
 
 def _regress_outputs(problem: Problem, theta: Array, outputs: Array) -> tuple[Array, Array]:
     """Return coefficients of the outputs on g k, and the step of each trial."""
-    rolled = problem.dynamics.roll(problem.dynamics.clip(theta))
-    if rolled is None:
-        raise InputError(
-            "the fitted dynamics run away on these inputs, so outputs cannot be regressed on them; "
-            "check dt, tau and the units of inputs, or fit shorter trials"
-        )
-    k = rolled[0]
+    k = _rolled(problem, problem.dynamics.clip(theta))
     regressors = k * problem.dynamics.gain(theta, k)
     n_out, n_base = outputs.shape[2], len(k)
     zb = np.zeros((n_out, n_base))
@@ -351,14 +388,21 @@ def interval_table(
     DataFrame
         Index the names; columns low, high, estimate, sd.
     """
-    quantile = float(stats.t.ppf(0.5 + level / 2, max(degrees, 1)))
-    table = pd.DataFrame(draws, columns=list(estimate))
-    centre = pd.Series(estimate, dtype=float)
-    sd = table.std(ddof=1) if len(table) > 1 else pd.Series(np.nan, index=centre.index)
-    low, high = centre - quantile * sd, centre + quantile * sd
-    return pd.DataFrame({"low": low, "high": high, "estimate": centre, "sd": sd})
+    quantile = float(stdtrit(max(degrees, 1), 0.5 + level / 2))
+    centre = np.array(list(estimate.values()), dtype=float)
+    sd = np.full(len(centre), np.nan)
+    if len(draws) > 1:
+        sd = np.array([[draw[name] for name in estimate] for draw in draws]).std(axis=0, ddof=1)
+    columns = {
+        "low": centre - quantile * sd,
+        "high": centre + quantile * sd,
+        "estimate": centre,
+        "sd": sd,
+    }
+    return pd.DataFrame(columns, index=list(estimate))
 
 
 def _mean_outer(steps: Array) -> Array:
     """Return the mean over neurons of the sum over trials of step step^T."""
-    return np.asarray(np.einsum("pia,pib->ab", steps, steps, optimize=True) / steps.shape[1])
+    flat = steps.reshape(-1, steps.shape[2])
+    return np.asarray(flat.T @ flat / steps.shape[1])

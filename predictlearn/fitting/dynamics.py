@@ -11,12 +11,13 @@ R^2 directions that no data can tell; `Layout.tangents` gives them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-__all__ = ["Dynamics", "Layout"]
+__all__ = ["Dynamics", "Layout", "roll_trials"]
 
 Array = npt.NDArray[np.float64]
 
@@ -46,40 +47,51 @@ class Layout:
     fit_tau: bool = False
     fit_latency: bool = False
 
-    @property
+    @cached_property
     def n_base(self) -> int:
         """Number of reduced coordinates k, n_in + rank."""
         return self.n_in + self.rank
 
-    @property
+    @cached_property
     def n_vm(self) -> int:
         """Number of entries of S_vm."""
         return self.rank * self.n_in
 
-    @property
+    @cached_property
     def n_drive(self) -> int:
         """Number of entries of S_vm and S_vu."""
         return self.n_vm + self.rank**2
 
-    @property
+    @cached_property
     def n_bb(self) -> int:
         """Number of entries of S_bb in theta."""
         return self.n_base * (self.n_base + 1) // 2 if self.erf else 0
 
-    @property
+    @cached_property
     def at_time(self) -> int:
         """Index in theta of what follows S_bb: log tau, latency."""
         return self.n_drive + self.n_bb
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Length of theta."""
         return self.at_time + self.fit_tau + self.fit_latency
 
-    @property
+    @cached_property
     def triangle(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
         """Rows and columns of the upper triangle of S_bb, in the order of theta."""
         return np.triu_indices(self.n_base)
+
+    @cached_property
+    def moved(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Pairs (base, parameter) for which dk/dtheta is not zero throughout."""
+        pairs = [
+            (c, j)
+            for c in range(self.n_base)
+            for j in range(self.size)
+            if c >= self.n_in or j >= self.at_time
+        ]
+        return tuple(np.array(pairs, dtype=np.intp).T)
 
     def pack(
         self, vm: Array, vu: Array, bb: Array, tau: float = 1.0, latency: float = 0.0
@@ -118,19 +130,16 @@ class Layout:
     def tangents(self, theta: Array) -> Array:
         """Return the (size, rank^2) directions along which only the gauge changes."""
         vm, vu, bb = self.unpack(theta)
-        columns = []
-        for r in range(self.rank):
-            for c in range(self.rank):
-                x = np.zeros((self.rank, self.rank))
-                x[r, c] = 1.0
-                base = np.zeros((self.n_base, self.n_base))
-                base[self.n_in :, self.n_in :] = x
-                parts = [(-x @ vm).ravel(), (vu @ x - x @ vu).ravel()]
-                if self.erf:
-                    parts.append((base.T @ bb + bb @ base)[self.triangle])
-                parts.append(np.zeros(self.size - self.at_time))
-                columns.append(np.concatenate(parts))
-        return np.stack(columns, axis=1)
+        rank, n_in, n = self.rank, self.n_in, self.rank**2
+        x = np.eye(n).reshape(n, rank, rank)
+        parts = [(-x @ vm).reshape(n, -1), (vu @ x - x @ vu).reshape(n, -1)]
+        if self.erf:
+            base = np.zeros((n, self.n_base, self.n_base))
+            base[:, n_in:, n_in:] = x
+            turned = base.transpose(0, 2, 1) @ bb + bb @ base
+            parts.append(turned[:, *self.triangle])
+        parts.append(np.zeros((n, self.size - self.at_time)))
+        return np.concatenate(parts, axis=1).T
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,8 +174,9 @@ class Dynamics:
             latency = float(theta[at])
         return tau, latency
 
+    @cached_property
     def bounds(self) -> tuple[Array, Array]:
-        """Return the lowest and highest theta: tau one bin to ten trials, latency to half a one."""
+        """The lowest and highest theta: tau one bin to ten trials, latency to half a one."""
         low = np.full(self.layout.size, -np.inf)
         high = np.full(self.layout.size, np.inf)
         at, length = self.layout.at_time, self.inputs.shape[1] * self.dt
@@ -179,11 +189,11 @@ class Dynamics:
 
     def clip(self, theta: Array) -> Array:
         """Keep theta within its bounds."""
-        return np.clip(theta, *self.bounds())
+        return np.clip(theta, *self.bounds)
 
     def held(self, theta: Array, direction: Array | None = None) -> npt.NDArray[np.bool_]:
         """Tell which parameters stand at a bound (and would be moved beyond it)."""
-        low, high = self.bounds()
+        low, high = self.bounds
         below, above = theta <= low + 1e-9, theta >= high - 1e-9
         if direction is None:
             return np.asarray(below | above)
@@ -191,6 +201,8 @@ class Dynamics:
 
     def delayed(self, latency: float) -> tuple[Array, Array]:
         """Return the inputs after a latency (linear interpolation), and their slope in it."""
+        if latency == 0.0 and not self.layout.fit_latency:
+            return self.inputs, self.inputs  # whose slope nobody asks for
         shift = latency / self.dt
         whole = int(np.floor(shift + 1e-12))
         part = max(shift - whole, 0.0)
@@ -202,6 +214,15 @@ class Dynamics:
 
         None where the activity runs away.
         """
+        return self._rolled(theta, self.layout.size)
+
+    def activity(self, theta: Array) -> Array | None:
+        """Return k alone, in a fraction of the time."""
+        rolled = self._rolled(theta, 0)
+        return None if rolled is None else rolled[0]
+
+    def _rolled(self, theta: Array, size: int) -> tuple[Array, Array] | None:
+        """Return k and the derivatives in the first ``size`` parameters (all or none)."""
         tau, latency = self.times(theta)
         x, slope = self.delayed(latency)
         vm, vu, bb = self.layout.unpack(theta)
@@ -211,9 +232,9 @@ class Dynamics:
             radius = float(np.abs(np.linalg.eigvals(step)).max())
             if n_bins * np.log(max(radius, 1e-300)) > _GROWTH:
                 return None
-        k = np.zeros((self.layout.n_base, n_trials, n_bins))
-        dk = np.zeros((self.layout.n_base, self.layout.size, n_trials, n_bins))
-        _roll(
+        k = np.empty((self.layout.n_base, n_trials, n_bins))
+        dk = np.empty((self.layout.n_base, size, n_trials, n_bins))
+        roll_trials(
             x,
             slope,
             np.ascontiguousarray(vm),
@@ -226,7 +247,7 @@ class Dynamics:
             k,
             dk,
         )
-        largest = max(np.abs(k).max(), np.abs(dk).max() / _RUNAWAY)
+        largest = max(np.abs(k).max(), np.abs(dk).max(initial=0.0) / _RUNAWAY)
         return (k, dk) if np.isfinite(largest) and largest < _RUNAWAY else None
 
     def gain(self, theta: Array, k: Array) -> Array:
@@ -248,7 +269,7 @@ def _shifted(inputs: Array, bins: int) -> Array:
 
 
 @njit(cache=True, nogil=True)
-def _roll(x, slope, vm, vu, bb, a, erf, fit_tau, fit_latency, k_out, dk_out):  # type: ignore[no-untyped-def]
+def roll_trials(x, slope, vm, vu, bb, a, erf, fit_tau, fit_latency, k_out, dk_out):  # type: ignore[no-untyped-def]
     """Forward Euler of k and its derivatives, one trial at a time."""
     n_trials, n_bins, n_in = x.shape
     rank = vm.shape[0]
@@ -295,7 +316,7 @@ def _roll(x, slope, vm, vu, bb, a, erf, fit_tau, fit_latency, k_out, dk_out):  #
                         total += bbk[c] * dk[c, j]
                     d_delta[j] = 2.0 * total
                 j = at_bb
-                for c in range(n_base):
+                for c in range(n_base if size else 0):
                     for d in range(c, n_base):
                         d_delta[j] += k[c] * k[d] * (1.0 if c == d else 2.0)
                         j += 1
@@ -303,6 +324,8 @@ def _roll(x, slope, vm, vu, bb, a, erf, fit_tau, fit_latency, k_out, dk_out):  #
                 new_k[c] = (1.0 - a) * k[c] + a * x[p, t, c]
                 for j in range(at_time, size):
                     new_dk[c, j] = (1.0 - a) * dk[c, j]
+                if size == 0:
+                    continue
                 if fit_tau:
                     new_dk[c, at_time] -= a * (x[p, t, c] - k[c])
                 if fit_latency:
@@ -319,6 +342,8 @@ def _roll(x, slope, vm, vu, bb, a, erf, fit_tau, fit_latency, k_out, dk_out):  #
                     new_dk[n_in + r, j] = (1.0 - a) * dk[n_in + r, j] + a * (
                         g * total + slope_g * d_delta[j] * drive[r]
                     )
+                if size == 0:
+                    continue
                 for c in range(n_in):
                     new_dk[n_in + r, r * n_in + c] += a * g * k[c]
                 for c in range(rank):

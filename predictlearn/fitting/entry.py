@@ -11,7 +11,7 @@ import numpy.typing as npt
 from predictlearn.checks import as_float_array, non_negative, positive, positive_int
 from predictlearn.errors import InputError, SilentNeuronsWarning, choice
 from predictlearn.fitting.trials import lengths, padded, quiet_neurons
-from predictlearn.recordings.entry import check_activity, check_leading_axes
+from predictlearn.recordings.entry import Extent, check_activity, check_leading_axes, extent
 
 __all__ = [
     "check_counts",
@@ -167,10 +167,11 @@ def check_data(
             f"{x.shape}. Without known inputs use StochasticLowRankRNN."
         )
     needed = x.shape[2] + model.rank + int(model.offset or counts(model)) + int(fits_gain(model))
-    kept = _kept(y, needed + 1 if counts(model) else None)
+    known = extent(y)
+    kept = _kept(y, needed + 1 if counts(model) else None, known)
     if not kept.all():
-        y = y[:, :, kept]
-    check_activity(y)
+        y, known = y[:, :, kept], known.of(kept)
+    check_activity(y, known)
     if model.rank > y.shape[2]:
         raise InputError(
             f"rank must be at most the number of neurons ({y.shape[2]}); got {model.rank}"
@@ -189,7 +190,7 @@ def check_data(
             "inputs are constant over all trials and bins, which cannot tell the dynamics; "
             "give inputs that change (a constant go input may stand beside them)"
         )
-    fewest = int((~np.isnan(y)).sum(axis=(0, 1)).min())
+    fewest = int(known.seen.min())
     if fewest <= needed:
         raise InputError(
             f"activity: some neuron has {fewest} bins, and {needed} coefficients each need "
@@ -209,9 +210,9 @@ def check_data(
     return y, x, kept
 
 
-def _kept(y: Array, fewest_spikes: int | None) -> npt.NDArray[np.bool_]:
+def _kept(y: Array, fewest_spikes: int | None, known: Extent) -> npt.NDArray[np.bool_]:
     """Return which neurons to keep, and warn of the others."""
-    quiet = quiet_neurons(y, fewest_spikes)
+    quiet = quiet_neurons(y, fewest_spikes, known)
     if quiet.any():
         which = np.flatnonzero(quiet)
         why = "never change"

@@ -17,10 +17,12 @@ import numpy.typing as npt
 from scipy.signal import lfilter
 from scipy.special import erf
 
+from predictlearn.fitting.arrow import Blocks
 from predictlearn.fitting.count_kernels import accumulate_counts
 from predictlearn.fitting.counts import CountNoise
 from predictlearn.fitting.dynamics import Layout
 from predictlearn.fitting.kernels import accumulate_erf
+from predictlearn.fitting.lagged import LagMoments
 
 __all__ = ["Blocks", "Data", "blocks", "predicted", "trial_scores"]
 
@@ -62,6 +64,8 @@ class Data:
         How counts scatter; None for Gaussian activity. Counts have an offset.
     fading : float
         d of fluorescence c(t) = d c(t-1) + rate(t); 0 where activity is the rate itself.
+    lags : LagMoments or None
+        Its moments with the inputs, where k and dk are given as answers to pulses.
     """
 
     activity: Array
@@ -75,6 +79,7 @@ class Data:
     threads: int = 1
     count: CountNoise | None = None
     fading: float = 0.0
+    lags: LagMoments | None = None
 
     @classmethod
     def from_activity(
@@ -93,7 +98,6 @@ class Data:
         """Lay out activity (trials, time, neurons), NaN where missing, in some unit."""
         n_trials, n_bins, n_neurons = activity.shape
         flat = activity.reshape(-1, n_neurons)
-        # neuron by neuron: a large recording is to be copied once, not three times
         missing = np.isnan(activity.sum(axis=2)).any()
         seen = ~np.isnan(flat) if missing else None
         rows = np.arange(len(flat))
@@ -101,16 +105,22 @@ class Data:
             # what fades passes through bins that nobody saw
             rows = np.flatnonzero(seen.any(axis=1))
             seen = seen[rows]
-        columns = np.empty((n_neurons, len(rows)))
-        for first in range(0, n_neurons, _COPIED):
-            some = slice(first, first + _COPIED)
-            columns[some] = (flat[:, some] if len(rows) == len(flat) else flat[rows, some]).T
         if seen is not None:
             seen = None if seen.all() else np.ascontiguousarray(seen.T)
-        if seen is not None:
-            columns[~seen] = 0.0
-        if unit != 1.0:
-            columns /= unit
+        if seen is None and not (saturating or count):
+            # least squares take any layout: a large recording is not copied
+            columns = (flat if len(rows) == len(flat) else flat[rows]).T
+            columns = columns if unit == 1.0 else columns / unit
+        else:
+            # neuron by neuron: it is to be copied once, not three times
+            columns = np.empty((n_neurons, len(rows)))
+            for first in range(0, n_neurons, _COPIED):
+                some = slice(first, first + _COPIED)
+                columns[some] = (flat[:, some] if len(rows) == len(flat) else flat[rows, some]).T
+            if seen is not None:
+                columns[~seen] = 0.0
+            if unit != 1.0:
+                columns /= unit
         return cls(
             activity=columns,
             seen=seen,
@@ -153,15 +163,23 @@ class Data:
         return self.seen.sum(axis=1).astype(float)
 
     @cached_property
+    def sums(self) -> Array:
+        """Sum of each neuron's activity."""
+        return np.asarray(self.activity @ np.ones(len(self.rows)))
+
+    @cached_property
     def raw_squares(self) -> Array:
         """Sum of squares of each neuron about 0."""
+        if self.activity.flags.f_contiguous:
+            # the same sum, taken in the order of memory
+            return np.asarray(np.einsum("ri,ri->i", self.activity.T, self.activity.T))
         return np.asarray(np.einsum("ir,ir->i", self.activity, self.activity))
 
     def total_squares(self) -> Array:
         """Sum of squares of each neuron about its mean, or about 0 where there is no offset."""
         squares = self.raw_squares.copy()
         if self.offset:
-            squares -= self.activity.sum(axis=1) ** 2 / self.counts
+            squares -= self.sums**2 / self.counts
         return np.asarray(squares)
 
     def patterns(self) -> list[tuple[npt.NDArray[np.bool_] | None, npt.NDArray[np.intp]]]:
@@ -181,44 +199,18 @@ class Data:
         if self.fading and not self.saturating:
             k = lfilter([1.0], [1.0, -self.fading], k, axis=-1)
         flat = k.reshape(*k.shape[:-2], -1)
+        if self.lags is not None:
+            return flat
         return np.ascontiguousarray(
             flat if len(self.rows) == flat.shape[-1] else flat[..., self.rows]
         )
 
-
-@dataclass(frozen=True, eq=False)
-class Blocks:
-    """The fit at one point: coefficients, residuals and the arrow of normal equations.
-
-    Parameters
-    ----------
-    phi : ndarray, shape (neurons, p)
-        Coefficients.
-    inner : ndarray, shape (neurons, p, p)
-        J_phi^T J_phi with the ridge.
-    cross : ndarray, shape (neurons, p, q)
-        J_phi^T J_theta.
-    outer : ndarray, shape (neurons, q, q)
-        J_theta^T J_theta.
-    slope_phi, slope_theta : ndarray, shapes (neurons, p), (neurons, q)
-        J^T r, less the ridge.
-    squares : ndarray, shape (neurons,)
-        Sum of squared residuals; for counts -2 log likelihood, less what theta and phi do not move.
-    penalty : ndarray, shape (neurons,)
-        What the ridge adds to it.
-    tilt : ndarray, shape (q, n_base, n_base)
-        Regression of dk/dtheta on k: how the regressors turn with theta.
-    """
-
-    phi: Array
-    inner: Array
-    cross: Array
-    outer: Array
-    slope_phi: Array
-    slope_theta: Array
-    squares: Array
-    penalty: Array
-    tilt: Array
+    def inner(self, k: Array) -> Array:
+        """Return the sum over rows of k k^T, for the k that `flatten` returns."""
+        if self.lags is None:
+            return np.asarray(k @ k.T)
+        lagged = self.lags.gram[self.n_lead :, self.n_lead :]
+        return np.asarray(k @ lagged @ k.T)
 
 
 def blocks(data: Data, layout: Layout, k: Array, dk: Array, phi: Array | None) -> Blocks:
@@ -247,15 +239,15 @@ def blocks(data: Data, layout: Layout, k: Array, dk: Array, phi: Array | None) -
 
 def _ridge(data: Data, k: Array) -> Array:
     """Return what the ridge adds to the diagonal of the loadings' normal matrix."""
-    power = np.einsum("cr,cr->c", k, k)
-    power = np.maximum(power, 1e-300)
+    second = data.inner(k)
+    power = np.maximum(np.diag(second), 1e-300)
+    norm = np.sqrt(power)
     if data.count is not None:
         # the information of a bin of counts is about its rate
-        power = power * data.activity.sum() / data.counts.sum()
+        power = power * data.sums.sum() / data.counts.sum()
     if data.ridge is not None:
         return np.asarray(data.ridge * power)
-    norm = np.sqrt(np.maximum(np.einsum("cr,cr->c", k, k), 1e-300))
-    corr = (k @ k.T) / np.outer(norm, norm)
+    corr = second / np.outer(norm, norm)
     values = np.linalg.eigvalsh(corr)
     if values[0] > values[-1] / _WORST_CONDITION:
         return np.zeros_like(power)
@@ -273,38 +265,34 @@ def _tilt(layout: Layout, k: Array, dk: Array) -> Array:
     return np.asarray((cross @ inverse).reshape(q, n_base, n_base))
 
 
-def _derivative_columns(layout: Layout, q: int) -> tuple[npt.NDArray[np.intp], ...]:
-    """Return the (base, theta) pairs for which dk/dtheta is not zero throughout."""
-    pairs = [
-        (c, j)
-        for c in range(layout.n_base)
-        for j in range(q)
-        if c >= layout.n_in or j >= layout.at_time
-    ]
-    return tuple(np.array(x, dtype=np.intp) for x in zip(*pairs, strict=True)) if pairs else ()
-
-
 def _exact(data: Data, layout: Layout, k: Array, dk: Array) -> Blocks:
     """Return the normal equations of the linear regression, at its solution."""
     n_base, q = dk.shape[:2]
     lead = data.n_lead
     p = lead + n_base
-    columns = _derivative_columns(layout, q)
-    stacked = [np.ones((lead, k.shape[1])), k]
-    if columns:
-        stacked.append(dk[columns])
-    z = np.concatenate(stacked)
+    columns = layout.moved if q else ()
+    z = np.concatenate([k, dk[columns]]) if columns else k
+    if data.lags is not None:
+        # the constant is no filter of the inputs and has a place of its own
+        z = np.pad(z, ((lead, 0), (lead, 0)))
+        z[:lead, :lead] = np.eye(lead)
+    elif lead:
+        z = np.concatenate([np.ones((lead, k.shape[1])), z])
     ridge = np.zeros(p)
     ridge[lead:] = _ridge(data, k)
     n = data.n_neurons
+    patterns = data.patterns()
     phi, inner = np.zeros((n, p)), np.zeros((n, p, p))
-    cross, outer = np.zeros((n, p, q)), np.zeros((n, q, q))
+    cross, outers = np.zeros((n, p, q)), []
     slope_theta, squares = np.zeros((n, q)), np.zeros(n)
-    for seen, neurons in data.patterns():
-        zs = z if seen is None else z * seen
-        gram = zs @ zs.T
-        # a copy of the activity only where neurons differ in what they miss
-        target = zs @ (data.activity if seen is None else data.activity[neurons]).T
+    for seen, neurons in patterns:
+        if data.lags is not None:
+            gram, target = z @ data.lags.gram @ z.T, z @ data.lags.target
+        else:
+            zs = z if seen is None else z * seen
+            # a copy of the activity only where neurons differ in what they miss
+            target = zs @ (data.activity if seen is None else data.activity[neurons]).T
+            gram = zs @ zs.T
         normal = gram[:p, :p] + np.diag(ridge)
         scale = 1 / np.sqrt(np.maximum(np.diag(normal), 1e-300))
         solved = np.linalg.lstsq(
@@ -313,35 +301,38 @@ def _exact(data: Data, layout: Layout, k: Array, dk: Array) -> Blocks:
         coefficients = (scale[:, None] * solved).T
         loadings = coefficients[:, lead:]
         phi[neurons] = coefficients
-        inner[neurons] = normal
+        if len(patterns) > 1:
+            inner[neurons] = normal
+        else:
+            inner = np.broadcast_to(normal, inner.shape)
         own = target[:p].T
-        left = data.raw_squares[neurons] - np.einsum(
-            "ia,ia->i", coefficients, 2 * own - coefficients @ gram[:p, :p]
-        )
+        raw = data.raw_squares[neurons]
+        left = raw - np.einsum("ia,ia->i", coefficients, 2 * own - coefficients @ gram[:p, :p])
         # Sums of squares spare a pass over the data; where little is left they would cancel.
-        few = np.flatnonzero(left < _CANCELS * data.raw_squares[neurons])
+        few = np.flatnonzero(left < _CANCELS * raw)
         if few.size:
-            residual = data.activity[neurons[few]] - coefficients[few] @ zs[:p]
+            rows = z[:p] if data.lags is None else data.lags.regressors(z[:p])
+            residual = data.activity[neurons[few]] - coefficients[few] @ rows
             if seen is not None:
                 residual *= seen
             left[few] = np.einsum("ir,ir->i", residual, residual)
         squares[neurons] = left
         if columns:
-            first = np.zeros((p, n_base, q))
-            first[:, columns[0], columns[1]] = gram[:p, p:]
-            second = np.zeros((n_base, q, n_base, q))
-            second[columns[0][:, None], columns[1][:, None], columns[0], columns[1]] = gram[p:, p:]
+            first = np.zeros((n_base, p, q))
+            first[columns[0], :, columns[1]] = gram[p:, :p]
+            second = np.zeros((n_base, n_base, q, q))
+            second[columns[0][:, None], columns[0], columns[1][:, None], columns[1]] = gram[p:, p:]
             slope = np.zeros((len(neurons), n_base, q))
             slope[:, columns[0], columns[1]] = target[p:].T - coefficients @ gram[:p, p:]
-            cross[neurons] = np.einsum("acj,ic->iaj", first, loadings)
-            half = np.einsum("ic,cjdk->ijdk", loadings, second, optimize=True)
-            outer[neurons] = np.einsum("ijdk,id->ijk", half, loadings, optimize=True)
-            slope_theta[neurons] = np.einsum("icj,ic->ij", slope, loadings)
+            cross[neurons] = np.tensordot(loadings, first, axes=1)
+            slope_theta[neurons] = (loadings[:, None] @ slope)[:, 0]
+            outers.append((neurons, second))
     return Blocks(
         phi=phi,
         inner=inner,
+        shared=len(patterns) == 1,
         cross=cross,
-        outer=outer,
+        outers=outers,
         slope_phi=np.zeros((n, p)),
         slope_theta=slope_theta,
         squares=squares,
@@ -361,8 +352,9 @@ def _iterated(data: Data, layout: Layout, k: Array, dk: Array, phi: Array | None
     return Blocks(
         phi=phi,
         inner=normal[:, :p, :p] + np.diag(ridge),
+        shared=False,
         cross=normal[:, :p, p:],
-        outer=normal[:, p:, p:],
+        outers=[(np.arange(len(phi)), normal[:, p:, p:])],
         slope_phi=slope[:, :p] - ridge * phi,
         slope_theta=slope[:, p:],
         squares=squares,
@@ -395,21 +387,24 @@ def trial_scores(data: Data, layout: Layout, k: Array, dk: Array, phi: Array) ->
     n_base, q = dk.shape[:2]
     lead = data.n_lead
     p = lead + n_base
-    z = np.concatenate([np.ones((lead, k.shape[1])), k])
-    residual = data.activity - phi @ z
-    if data.seen is not None:
-        residual *= data.seen
-    columns = _derivative_columns(layout, q)
-    moved = dk[columns] if columns else np.zeros((0, k.shape[1]))
+    columns = layout.moved if q else ()
+    parts = [np.ones((lead, k.shape[1])), k]
+    z = np.concatenate([*parts, dk[columns]] if columns else parts)
     out = np.zeros((data.n_trials, data.n_neurons, p + q))
     by_base = np.zeros((data.n_neurons, n_base, q))
+    loadings = phi[:, None, lead:]
     for trial in range(data.n_trials):
         rows = slice(data.trial_start[trial], data.trial_start[trial + 1])
-        r = residual[:, rows]
-        out[trial, :, :p] = r @ z[:, rows].T
+        now = z[:, rows]
+        if data.seen is None:
+            scores = data.activity[:, rows] @ now.T - phi @ (now[:p] @ now.T)
+        else:
+            residual = data.activity[:, rows] - phi @ now[:p]
+            scores = (residual * data.seen[:, rows]) @ now.T
+        out[trial, :, :p] = scores[:, :p]
         if columns:
-            by_base[:, columns[0], columns[1]] = r @ moved[:, rows].T
-            out[trial, :, p:] = np.einsum("icj,ic->ij", by_base, phi[:, lead:])
+            by_base[:, columns[0], columns[1]] = scores[:, p:]
+            out[trial, :, p:] = (loadings @ by_base)[:, 0]
     return out
 
 

@@ -250,10 +250,13 @@ class LowRankRNN(BaseEstimator):
         y, x, kept = check_data(self, activity, inputs)
         z, out = check_outputs(outputs, readout, len(kept), y, bins)
         problem = self._problem(y, x)
-        trials, neurons = part(y, counts(self))
-        some = self._problem(y[trials][:, :, neurons], x[trials])
+
+        def part_of() -> Problem:
+            trials, neurons = part(y, counts(self))
+            return self._problem(y[trials][:, :, neurons], x[trials])
+
         rng = np.random.default_rng(self.seed)
-        solution = find_best(problem, some, self.n_starts, self.max_iter, self.tol, rng)
+        solution = find_best(problem, part_of, self.n_starts, self.max_iter, self.tol, rng)
         if solution is not None and self.noise == "negative-binomial":
             solution = settle_dispersion(problem, solution, self.max_iter, self.tol)
             problem = with_dispersion(problem, solution.dispersion)
@@ -296,13 +299,13 @@ class LowRankRNN(BaseEstimator):
                 f"inputs must have shape (trials, time, {self.n_in_}), as in fit; got {x.shape}"
             )
         dynamics = Dynamics(x, float(self.dt), self._layout, self.tau_, self.latency_)
-        rolled = dynamics.roll(self._theta)
-        if rolled is None:
+        k = dynamics.activity(self._theta)
+        if k is None:
             raise InputError("inputs drive the fitted network to infinity; are their units right?")
         rows = np.arange(x.shape[0] * x.shape[1])
         starts = np.arange(x.shape[0] + 1) * x.shape[1]
         data = replace(self._data, rows=rows, trial_start=starts)
-        flat = predicted(data, data.flatten(rolled[0]), self._phi)
+        flat = predicted(data, data.flatten(k), self._phi)
         if not counts(self):
             flat *= known_gain(self)
         flat = spread_out(flat, ~self.silent_)
@@ -387,11 +390,12 @@ class LowRankRNN(BaseEstimator):
         readout: Array | None,
     ) -> None:
         """Bring the solution to the canonical gauge and set the fitted attributes."""
-        linear = bootstrap.linearise(problem, solution)
-        output_fit = None
+        linear = bootstrap.linearise(problem, solution) if self.n_bootstrap else None
+        error = linear.error if linear else bootstrap.loading_error(problem, solution)
+        output_fit, phi = None, solution.at.phi
         zb = np.full((1, problem.layout.n_base), np.nan)
         zz = np.full((1, 1), np.nan)
-        loadings = linear.phi[:, problem.data.n_lead :]
+        loadings = phi[:, problem.data.n_lead :]
         kept = ~self.silent_
         whole = readout
         if readout is not None:
@@ -402,14 +406,14 @@ class LowRankRNN(BaseEstimator):
             zb, zz = output_fit.zb, np.full((outputs.shape[2],) * 2, np.nan)
         vm, vu, _ = problem.layout.unpack(solution.theta)
         times = problem.dynamics.times(solution.theta)
-        raw = Raw(vm, vu, bootstrap.moments(problem, linear), zb, zz, times)
+        raw = Raw(vm, vu, bootstrap.moments(problem, phi, error), zb, zz, times)
         best, q = canonical(raw)
-        draws = [
-            canonical(r)[0]
-            for r in bootstrap.replicates(
+        draws = []
+        if linear is not None:
+            drawn = bootstrap.replicates(
                 problem, linear, output_fit, readout, self.n_bootstrap, self.seed
             )
-        ]
+            draws = [canonical(r)[0] for r in drawn]
         self._set_tables(best, draws, problem, outputs is not None, readout is not None)
         self._set_fit(problem, solution, best, q, x)
         self.z_ = whole
@@ -485,11 +489,11 @@ class LowRankRNN(BaseEstimator):
         self.gain_ = spread_out(gain, kept)
         self.noise_variance_ = spread_out(variance, kept)
         self.dispersion_ = spread_out(dispersion, kept)
-        self.activity_mean_ = spread_out(data.activity.sum(axis=1) / data.counts * unit, kept)
+        self.activity_mean_ = spread_out(data.sums / data.counts * unit, kept)
         self.tau_, self.latency_ = problem.dynamics.times(solution.theta)
         self.vm_, self.vu_, self.bb_ = best.vm, best.vu, best.bb
-        rolled = problem.dynamics.roll(self._theta)
-        k = np.zeros((layout.n_base, *x.shape[:2])) if rolled is None else rolled[0]
+        k = problem.dynamics.activity(self._theta)
+        k = np.zeros((layout.n_base, *x.shape[:2])) if k is None else k
         k = np.moveaxis(k, 0, 2)
         self.k_ = (k[:, :, :n_in], k[:, :, n_in:])
         self.converged_, self.n_iter_ = solution.converged, solution.iterations

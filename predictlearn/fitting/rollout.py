@@ -130,7 +130,7 @@ def reduced_activity(fit: Any, inputs: npt.ArrayLike) -> Array:
             f"inputs must have shape (trials, time, {fit.n_in_}), as in fit; got {x.shape}"
         )
     dynamics = Dynamics(x, float(fit.dt), fit._layout, fit.tau_, fit.latency_)
-    rolled = dynamics.roll(fit._theta)
-    if rolled is None:
+    k = dynamics.activity(fit._theta)
+    if k is None:
         raise InputError("inputs drive the fitted network to infinity; are their units right?")
-    return np.ascontiguousarray(np.moveaxis(rolled[0], 0, 2))
+    return np.ascontiguousarray(np.moveaxis(k, 0, 2))

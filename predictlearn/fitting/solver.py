@@ -14,7 +14,7 @@ Omega in a Newton step.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,7 @@ __all__ = [
     "Problem",
     "Solution",
     "free_directions",
+    "noise_floor",
     "reduced_system",
     "solve",
     "solve_inner",
@@ -119,7 +120,8 @@ def _evaluate(problem: Problem, theta: Array, phi: Array | None) -> Blocks | Non
     at = blocks(problem.data, problem.layout, k, dk, phi)
     if not np.abs(at.phi).max() < _HUGE:
         return None
-    parts = (at.squares, at.inner, at.cross, at.outer, at.slope_phi, at.slope_theta)
+    parts = [at.squares, at.distinct, at.cross, at.slope_phi, at.slope_theta]
+    parts += [outer for _, outer in at.outers]
     return at if all(np.isfinite(x).all() for x in parts) else None
 
 
@@ -136,6 +138,11 @@ def _likelihood(data: Data, at: Blocks, floor: Array) -> float:
         return float(0.5 * np.sum(at.squares + at.penalty))
     variance = (at.squares + at.penalty + floor) / data.counts
     return float(0.5 * np.sum(data.counts * np.log(variance)))
+
+
+def noise_floor(data: Data) -> Array:
+    """Return what is added to the squared residuals of each neuron, so that none is zero."""
+    return np.asarray(_FLOOR * data.total_squares() + 1e-300)
 
 
 def free_directions(layout: Layout, theta: Array) -> Array:
@@ -161,17 +168,17 @@ def reduced_system(at: Blocks, weights: Array, damping: float) -> tuple[Array, A
     tuple of ndarray
         H (q, q), g (q,), inner^-1 cross (neurons, p, q), inner^-1 slope_phi (neurons, p).
     """
-    inner = at.inner.copy()
+    inner = at.distinct.copy()
     diagonal = np.einsum("iaa->ia", inner)
     index = np.arange(inner.shape[1])
     inner[:, index, index] += damping * diagonal
     inverse = invert(inner)
     back = inverse @ at.cross
-    own = np.einsum("iab,ib->ia", inverse, at.slope_phi)
-    h = np.einsum("i,ijk->jk", weights, at.outer) - np.einsum(
-        "i,iaj,iak->jk", weights, at.cross, back, optimize=True
-    )
-    g = weights @ (at.slope_theta - np.einsum("iaj,ia->ij", back, at.slope_phi))
+    own = (inverse @ at.slope_phi[:, :, None])[:, :, 0]
+    q = at.cross.shape[2]
+    weighed = weights[:, None, None] * at.cross
+    h = at.outer(weights) - weighed.reshape(-1, q).T @ back.reshape(-1, q)
+    g = weights @ at.slope_theta - back.reshape(-1, q).T @ (weights[:, None] * at.slope_phi).ravel()
     return h, g, back, own
 
 
@@ -199,7 +206,7 @@ def solve(
         None where the start itself runs away.
     """
     data, layout = problem.data, problem.layout
-    floor = _FLOOR * data.total_squares() + 1e-300
+    floor = noise_floor(data)
     theta = problem.dynamics.clip(theta)
     at = _evaluate(problem, theta, phi)
     if at is None:
@@ -273,7 +280,7 @@ def _advance(
 ) -> tuple[Array, Blocks | None, float]:
     """Take a step; return where it led, what was found there, and f (infinite for a failure)."""
     there = problem.dynamics.clip(theta + move)
-    phi = at.phi + own - np.einsum("iaj,j->ia", back, there - theta)
+    phi = at.phi + own - back @ (there - theta)
     found = _evaluate(problem, there, phi)
     if found is None:
         return there, None, np.inf
@@ -369,10 +376,10 @@ def solve_inner(problem: Problem, theta: Array, phi: Array, steps: int) -> Array
     ndarray, shape (neurons, p)
         Better coefficients.
     """
-    rolled = problem.dynamics.roll(theta)
+    rolled = problem.dynamics.activity(theta)
     if rolled is None:
         return phi
-    k = problem.data.flatten(rolled[0])
+    k = problem.data.flatten(rolled)
     none = np.zeros((len(k), 0, k.shape[1]))
     at = blocks(problem.data, problem.layout, k, none, phi)
     damping = np.full(len(phi), 1e-2)
@@ -383,10 +390,22 @@ def solve_inner(problem: Problem, theta: Array, phi: Array, steps: int) -> Array
         move = np.einsum("iab,ib->ia", invert(inner), at.slope_phi)
         trial = blocks(problem.data, problem.layout, k, none, at.phi + move)
         better = trial.squares + trial.penalty <= at.squares + at.penalty
-        kept = np.where(better[:, None], trial.phi, at.phi)
-        at = blocks(problem.data, problem.layout, k, none, kept)
+        at = _either(better, trial, at)
         damping = np.where(better, damping / 5, damping * 10)
     return at.phi
+
+
+def _either(better: npt.NDArray[np.bool_], one: Blocks, other: Blocks) -> Blocks:
+    """Return blocks that hold, neuron by neuron, those of ``one`` where it is better."""
+    if better.all():
+        return one
+    names = ("phi", "inner", "slope_phi", "squares", "penalty")
+    pairs = {name: (getattr(one, name), getattr(other, name)) for name in names}
+    chosen = {
+        name: np.where(better.reshape(-1, *[1] * (a.ndim - 1)), a, b)
+        for name, (a, b) in pairs.items()
+    }
+    return replace(one, **chosen)
 
 
 def whiten(problem: Problem, theta: Array) -> tuple[Array, Array]:
@@ -405,11 +424,11 @@ def whiten(problem: Problem, theta: Array) -> tuple[Array, Array]:
         Theta in the new gauge, and Q (rank, rank) with U -> U Q.
     """
     rank, n_in = problem.layout.rank, problem.layout.n_in
-    rolled = problem.dynamics.roll(theta)
-    if rolled is None:
+    k = problem.dynamics.activity(theta)
+    if k is None:
         return theta, np.eye(rank)
-    k = problem.data.flatten(rolled[0])[n_in:]
-    covariance = k @ k.T / k.shape[1]
+    second = problem.data.inner(problem.data.flatten(k))
+    covariance = second[n_in:, n_in:] / len(problem.data.rows)
     size = np.trace(covariance)
     if not size > 0:
         return theta, np.eye(rank)

@@ -1,14 +1,17 @@
 """Where the fit starts, and the way from there to the best fit.
 
-Linear dynamics are searched first, from several random starts, on a few principal components of
-the activity (for counts of their square roots), which is fast. For erf and for counts the best of
+Linear dynamics are searched first, from several random starts, on moments of the activity and the
+inputs where these serve, else (and for erf and for counts, of these on their square roots) on a
+few principal components of the activity, which is fast. For erf and for counts the best of
 them are turned into starts that allow for saturation and for the link, compared on a part of the
 data, and the best is followed on all of it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +19,17 @@ import numpy.typing as npt
 from predictlearn.fitting.counts import fit_dispersion, inverse_link, log_likelihood_constant
 from predictlearn.fitting.dynamics import Dynamics, Layout
 from predictlearn.fitting.inner import Data, blocks, predicted
+from predictlearn.fitting.lagged import lag_moments, pulses
+from predictlearn.fitting.lagged_kernels import climb
 from predictlearn.fitting.moments import positive_part
-from predictlearn.fitting.solver import Problem, Solution, solve, solve_inner, whiten
+from predictlearn.fitting.solver import (
+    Problem,
+    Solution,
+    noise_floor,
+    solve,
+    solve_inner,
+    whiten,
+)
 
 __all__ = ["find_best", "part", "settle_dispersion", "with_dispersion"]
 
@@ -26,6 +38,8 @@ Array = npt.NDArray[np.float64]
 # Starts that must meet in the best place before no more are drawn, and how near they must come, in
 # units of the log likelihood.
 _AGREED, _MET = 3, 0.05
+# Steps from each start before the best are followed, and the decrement at last on moments.
+_STEPS, _POLISHED = 15, 1e-6
 # Enough to tell good starts from bad ones.
 _SOME_TRIALS, _SOME_NEURONS, _SOME_STEPS = 30, 60, 25
 # Counts say less.
@@ -40,11 +54,19 @@ _MANY_BINS = 4000
 _COUNT_STEPS = 8
 
 
+class _End(NamedTuple):
+    """Where the search from one start ended."""
+
+    theta: Array
+    objective: float
+    converged: bool
+
+
 # What overflows on the way is refused as a step, so there is nothing to warn of.
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def find_best(
     problem: Problem,
-    some: Problem,
+    part_of: Callable[[], Problem],
     n_starts: int,
     max_iter: int,
     tol: float,
@@ -56,8 +78,8 @@ def find_best(
     ----------
     problem : Problem
         The fit.
-    some : Problem
-        The same on a part of the data, see `part`; for erf and counts.
+    part_of : callable
+        Returns the same on a part of the data, see `part`; for erf and counts.
     n_starts : int
         Number of starts.
     max_iter : int
@@ -72,11 +94,20 @@ def find_best(
     Solution or None
         The best fit; None where every start ran away.
     """
-    linear = _search_linear(problem, n_starts, max_iter, tol, rng)
     if not (problem.layout.erf or problem.data.count):
-        ends = [solve(problem, whiten(problem, s.theta)[0], None, max_iter, tol) for s in linear]
-        return _best(ends)
-    ends = []
+        # A ridge follows the power of k, which no slope here knows: where a search with one ends
+        # depends on its way, and only components and then the recording lead where they led.
+        summed = None if problem.data.ridge else _summed(problem)
+        small = summed or _components(problem)
+        starts = [end.theta for end in _search_linear(small, n_starts, max_iter, tol, rng)]
+        if summed is None:
+            return _best([_followed(problem, theta, max_iter, tol) for theta in starts])
+        # moments have told already which is the best
+        polished = (_polished(summed, theta, max_iter) for theta in starts)
+        found = (_followed(summed, theta, max_iter, tol) for theta in polished)
+        return next(filter(None, found), None)
+    linear = _search_linear(_components(problem), n_starts, max_iter, tol, rng)
+    some, ends = part_of(), []
     for start in linear[:2]:
         for weaken in (True, False) if problem.layout.erf else (False,):
             theta, phi = _saturate(some, start.theta, weaken)
@@ -87,6 +118,11 @@ def find_best(
     theta = whiten(problem, best.theta)[0]
     phi = _coefficients(problem, theta) if problem.data.iterated else None
     return solve(problem, theta, phi, max_iter, tol)
+
+
+def _followed(problem: Problem, theta: Array, max_iter: int, tol: float) -> Solution | None:
+    """Search from a start in a gauge in which it is well scaled."""
+    return solve(problem, whiten(problem, theta)[0], None, max_iter, tol)
 
 
 def with_dispersion(problem: Problem, dispersion: Array | None) -> Problem:
@@ -122,10 +158,10 @@ def settle_dispersion(problem: Problem, solution: Solution, max_iter: int, tol: 
         return solution
     dispersion, before = data.count.dispersion, np.inf
     for _ in range(_DISPERSION_ROUNDS):
-        rolled = problem.dynamics.roll(solution.theta)
+        rolled = problem.dynamics.activity(solution.theta)
         if rolled is None:
             break
-        rate = predicted(data, data.flatten(rolled[0]), solution.at.phi)
+        rate = predicted(data, data.flatten(rolled), solution.at.phi)
         dispersion = fit_dispersion(data.activity, data.seen, rate, dispersion)
         again = solve(
             with_dispersion(problem, dispersion), solution.theta, solution.at.phi, max_iter, tol
@@ -199,31 +235,72 @@ def _random_start(dynamics: Dynamics, rng: np.random.Generator) -> Array:
 
 
 def _search_linear(
-    problem: Problem, n_starts: int, max_iter: int, tol: float, rng: np.random.Generator
-) -> list[Solution]:
-    """Fit linear dynamics to the leading components of the activity; best first, at most three."""
-    layout = replace(problem.layout, erf=False)
-    dynamics = replace(problem.dynamics, layout=layout)
-    small = Problem(_components(problem.data, layout), dynamics, problem.sampled)
-    found: list[Solution] = []
+    small: Problem, n_starts: int, max_iter: int, tol: float, rng: np.random.Generator
+) -> list[_End]:
+    """Fit linear dynamics to what stands for the activity; best first, at most three."""
+    dynamics = small.dynamics
+    found: list[_End] = []
     for _ in range(n_starts):
         theta = whiten(small, dynamics.clip(_random_start(dynamics, rng)))[0]
-        solution = solve(small, theta, None, min(15, max_iter), tol)
-        if solution is None:
+        end = _climbed(small, theta, min(_STEPS, max_iter), tol)
+        if end is None:
             continue
-        found.append(solution)
+        found.append(end)
         best = min(found, key=lambda s: s.objective)
         met = sum(s.converged and s.objective < best.objective + _MET for s in found)
         if best.converged and met >= _AGREED:
             break
-    ranked = sorted(found, key=lambda s: s.objective)
-    again = [solve(small, whiten(small, s.theta)[0], None, max_iter, tol) for s in ranked[:4]]
-    kept: list[Solution] = []
-    for solution in sorted((s for s in again if s is not None), key=lambda s: s.objective):
+    ranked: list[_End] = []
+    for end in sorted(found, key=lambda s: s.objective):
         # Starts that met in one place count once.
-        if not any(abs(solution.objective - s.objective) < 1e-3 for s in kept):
-            kept.append(solution)
+        if not any(s.converged and abs(end.objective - s.objective) < _MET for s in ranked):
+            ranked.append(end)
+    again = [_climbed(small, whiten(small, s.theta)[0], max_iter, tol) for s in ranked[:4]]
+    kept: list[_End] = []
+    for end in sorted((s for s in again if s is not None), key=lambda s: s.objective):
+        if not any(abs(end.objective - s.objective) < 1e-3 for s in kept):
+            kept.append(end)
     return kept[:3]
+
+
+def _climbed(small: Problem, theta: Array, steps: int, tol: float) -> _End | None:
+    """Search from one start; None where it runs away."""
+    data, dynamics, layout = small.data, small.dynamics, small.layout
+    if data.lags is not None and not data.ridge:
+        theta, objective, converged, fault = climb(
+            dynamics.clip(theta),
+            (layout.n_in, layout.rank, data.n_lead),
+            (dynamics.dt, dynamics.tau, dynamics.latency),
+            (layout.fit_tau, layout.fit_latency),
+            dynamics.inputs.shape[1],
+            data.lags.gram,
+            data.lags.target,
+            data.raw_squares,
+            float(len(data.rows)),
+            noise_floor(data),
+            *dynamics.bounds,
+            steps,
+            tol,
+        )
+        if fault != 2:
+            return None if fault else _End(theta, objective, converged)
+    end = solve(small, theta, None, steps, tol)
+    return None if end is None else _End(end.theta, end.objective, end.converged)
+
+
+def _polished(summed: Problem, theta: Array, max_iter: int) -> Array:
+    """Go on to the very optimum for a few steps, which on moments cost hardly anything."""
+    end = _climbed(summed, whiten(summed, theta)[0], min(_STEPS, max_iter), _POLISHED)
+    return theta if end is None else end.theta
+
+
+def _summed(problem: Problem) -> Problem | None:
+    """Return the same linear fit from `lag_moments`, None where they do not serve."""
+    lags = lag_moments(problem.data, problem.dynamics.inputs)
+    if lags is None:
+        return None
+    data = replace(problem.data, lags=lags)
+    return replace(problem, data=data, dynamics=pulses(problem.dynamics))
 
 
 def _plain(data: Data) -> Data:
@@ -236,23 +313,34 @@ def _plain(data: Data) -> Data:
     return replace(data, activity=roots, saturating=False, gain=False, count=None)
 
 
-def _components(data: Data, layout: Layout) -> Data:
-    """Replace the neurons by their leading principal components, which hold all the signal.
+def _components(problem: Problem) -> Problem:
+    """Return the linear fit to the leading principal components, which hold all the signal.
 
     What is missing is filled with the neuron's mean: good enough for a start.
     """
+    layout = replace(problem.layout, erf=False)
+    linear = replace(
+        problem,
+        data=_leading_components(problem.data, layout),
+        dynamics=replace(problem.dynamics, layout=layout),
+    )
+    return _summed(linear) or linear
+
+
+def _leading_components(data: Data, layout: Layout) -> Data:
+    """Replace the neurons by their leading principal components."""
     keep = layout.n_base + layout.rank + 3
     plain = _plain(data)
     if data.n_neurons <= keep:
         return plain
-    y, mean = plain.activity, plain.activity.sum(axis=1) / plain.counts
+    y, mean = plain.activity, plain.sums / plain.counts
     if plain.seen is not None:
         y = np.where(plain.seen, y, mean[:, None])
     weight = 1 / np.sqrt(np.maximum(plain.total_squares() / plain.counts, 1e-300))
     shift = mean if data.offset else np.zeros_like(mean)
     vectors = _leading(y, weight, shift, keep)
-    activity = np.ascontiguousarray((vectors * weight[:, None]).T @ y)
-    return replace(plain, activity=activity, seen=None)
+    activity = y.T @ (vectors * weight[:, None])
+    return replace(plain, activity=activity.T, seen=None)
 
 
 def _leading(y: Array, weight: Array, shift: Array, keep: int) -> Array:
@@ -283,14 +371,14 @@ def _regressed(problem: Problem, theta: Array) -> Array:
     """
     data, layout = problem.data, replace(problem.layout, erf=False)
     plain = replace(data, saturating=False, gain=False)
-    rolled = problem.dynamics.roll(theta)
+    rolled = problem.dynamics.activity(theta)
     if rolled is None:
         return np.zeros((data.n_neurons, plain.n_lead + layout.n_base))
-    k = plain.flatten(rolled[0])
+    k = plain.flatten(rolled)
     if data.count is None:
         none = np.zeros((len(k), 0, k.shape[1]))
         return blocks(plain, layout, k, none, None).phi
-    rate = data.activity.sum(axis=1) / data.counts
+    rate = data.sums / data.counts
     phi = np.zeros((data.n_neurons, plain.n_lead + layout.n_base))
     phi[:, 0] = inverse_link(rate, data.count.softplus)
     return solve_inner(replace(problem, data=plain), theta, phi, _COUNT_STEPS)
@@ -311,13 +399,13 @@ def _coefficients(problem: Problem, theta: Array) -> Array:
     """Return starting coefficients of erf rates or counts for given dynamics."""
     data = problem.data
     regressed = _regressed(problem, theta)
-    rolled = problem.dynamics.roll(theta)
+    rolled = problem.dynamics.activity(theta)
     if rolled is None:
         return np.zeros((data.n_neurons, data.n_lead + problem.layout.n_base))
     if not data.saturating:
         return regressed
     at = int(data.offset)
-    loadings, k = regressed[:, at:], data.flatten(rolled[0])
+    loadings, k = regressed[:, at:], data.flatten(rolled)
     parts = [regressed[:, :at]]
     if data.gain:
         gain = np.ones((data.n_neurons, 1))
@@ -340,10 +428,10 @@ def _saturate(problem: Problem, linear_theta: Array, weaken: bool) -> tuple[Arra
         return theta, regressed
     vm, vu, _ = plain.layout.unpack(theta)
     tau, latency = plain.dynamics.times(theta)
-    rolled = plain.dynamics.roll(theta)
+    rolled = plain.dynamics.activity(theta)
     if rolled is None:
-        rolled = (np.zeros((layout.n_base, *problem.dynamics.inputs.shape[:2])), np.zeros(0))
-    k = rolled[0].reshape(layout.n_base, -1)
+        rolled = np.zeros((layout.n_base, *problem.dynamics.inputs.shape[:2]))
+    k = rolled.reshape(layout.n_base, -1)
     loadings, gain = _unsaturated(regressed[:, int(data.offset) :], k, data.saturating)
     bb = positive_part(loadings.T @ loadings / len(loadings))
     lift = 1 / gain if weaken else 1.0

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from predictlearn.checks import as_float_array
 from predictlearn.errors import InputError
+from predictlearn.recordings.entry import Extent
 
 __all__ = ["lengths", "padded", "quiet_neurons", "spread_out", "trimmed"]
 
@@ -78,7 +79,9 @@ def trimmed(values: Array, bins: list[int] | None) -> Any:
     return values if bins is None else [v[:n].copy() for v, n in zip(values, bins, strict=True)]
 
 
-def quiet_neurons(activity: Array, fewest_spikes: int | None) -> npt.NDArray[np.bool_]:
+def quiet_neurons(
+    activity: Array, fewest_spikes: int | None, known: Extent
+) -> npt.NDArray[np.bool_]:
     """Tell which neurons never change, or (counts) have too few spikes for their coefficients.
 
     Parameters
@@ -87,22 +90,20 @@ def quiet_neurons(activity: Array, fewest_spikes: int | None) -> npt.NDArray[np.
         Activity, NaN where missing.
     fewest_spikes : int or None
         Spikes that a neuron needs; None where activity is not counts.
+    known : Extent
+        Of the activity.
 
     Returns
     -------
     ndarray of bool, shape (neurons,)
         Neurons to set aside; those without any value are not among them.
     """
-    n_neurons = activity.shape[2]
-    low, high = np.full(n_neurons, np.inf), np.full(n_neurons, -np.inf)
-    total = np.zeros(n_neurons)
-    for plane in activity:
-        low, high = np.fmin(low, np.fmin.reduce(plane)), np.fmax(high, np.fmax.reduce(plane))
-        if fewest_spikes is not None:
-            total += np.nansum(plane, axis=0)
-    quiet = low == high
+    quiet = known.low == known.high
     if fewest_spikes is not None:
-        quiet |= (total < fewest_spikes) & (low <= high)
+        total = np.zeros(activity.shape[2])
+        for plane in activity:
+            total += np.nansum(plane, axis=0)
+        quiet |= (total < fewest_spikes) & (known.seen > 0)
     return np.asarray(quiet)
 
 

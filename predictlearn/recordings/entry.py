@@ -2,23 +2,73 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from predictlearn.errors import InputError
 
-__all__ = ["check_activity", "check_leading_axes", "three_axes"]
+__all__ = ["Extent", "check_activity", "check_leading_axes", "extent", "three_axes"]
 
 
-def check_activity(activity: npt.NDArray[np.float64]) -> None:
+class Extent(NamedTuple):
+    """Least and largest value of each neuron, and the bins in which it was seen."""
+
+    low: npt.NDArray[np.float64]
+    high: npt.NDArray[np.float64]
+    seen: npt.NDArray[np.intp]
+
+    def of(self, neurons: npt.NDArray[np.bool_]) -> Extent:
+        """Return those of some neurons."""
+        return Extent(self.low[neurons], self.high[neurons], self.seen[neurons])
+
+
+def extent(activity: npt.NDArray[np.float64]) -> Extent:
+    """Look at activity once.
+
+    Parameters
+    ----------
+    activity : ndarray, shape (trials, time, neurons)
+        Recorded activity, NaN where missing.
+
+    Returns
+    -------
+    Extent
+        Of the values that are not NaN; inf and -inf where there are none.
+
+    Examples
+    --------
+    >>> extent(np.array([[[1.0], [np.nan]], [[3.0], [2.0]]])).seen.tolist()
+    [3]
+    """
+    n = activity.shape[2]
+    out = Extent(np.full(n, np.inf), np.full(n, -np.inf), np.zeros(n, np.intp))
+    _look(np.ascontiguousarray(activity).reshape(-1, n), *out)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _look(flat, low, high, seen):  # type: ignore[no-untyped-def]
+    """Fill in what `extent` returns, in one pass: a large recording is slow to read."""
+    for r in range(flat.shape[0]):
+        for i in range(flat.shape[1]):
+            value = flat[r, i]
+            low[i] = value if value < low[i] else low[i]
+            high[i] = value if value > high[i] else high[i]
+            seen[i] += value == value
+
+
+def check_activity(activity: npt.NDArray[np.float64], known: Extent | None = None) -> None:
     """Refuse activity that no model can be fitted to.
 
     Parameters
     ----------
     activity : ndarray, shape (trials, time, neurons)
         Recorded activity, NaN where missing.
+    known : Extent, optional
+        Its extent, where it is known already.
 
     Raises
     ------
@@ -32,20 +82,15 @@ def check_activity(activity: npt.NDArray[np.float64]) -> None:
                 f"activity needs at least two {what}s; got shape {activity.shape}, read as "
                 f"(trials, time, neurons)"
             )
-    # two passes where nothing is missing: a large recording is slow to look at
-    low, high = activity.min(axis=(0, 1)), activity.max(axis=(0, 1))
-    if not (np.isfinite(low).all() and np.isfinite(high).all()):
-        if np.isinf(activity).any():
-            raise InputError("activity must be finite, or NaN where a bin is missing; got infinity")
-        seen = ~np.isnan(activity)
-        empty = np.flatnonzero(~seen.any(axis=(0, 1)))
-        if empty.size:
-            raise InputError(
-                f"activity: neurons {empty.tolist()[:10]} have no value at all (all NaN); drop "
-                f"them, e.g. activity[:, :, ~np.isnan(activity).all(axis=(0, 1))]"
-            )
-        low = np.where(seen, activity, np.inf).min(axis=(0, 1))
-        high = np.where(seen, activity, -np.inf).max(axis=(0, 1))
+    low, high, seen = extent(activity) if known is None else known
+    if np.isinf(low[seen > 0]).any() or np.isinf(high[seen > 0]).any():
+        raise InputError("activity must be finite, or NaN where a bin is missing; got infinity")
+    empty = np.flatnonzero(seen == 0)
+    if empty.size:
+        raise InputError(
+            f"activity: neurons {empty.tolist()[:10]} have no value at all (all NaN); drop "
+            f"them, e.g. activity[:, :, ~np.isnan(activity).all(axis=(0, 1))]"
+        )
     constant = np.flatnonzero(high == low)
     if constant.size:
         raise InputError(

@@ -1,0 +1,294 @@
+"""The compiled search of linear dynamics on moments of activity and inputs at all lags."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from predictlearn.fitting import dynamics
+from predictlearn.fitting.dynamics import roll_trials
+from predictlearn.theory.compiled import forget_stale
+
+__all__ = ["climb"]
+
+forget_stale(__file__, dynamics.__file__)
+
+# Keeps regressors that are nearly collinear apart, relative to their power.
+_RIDGE = 1e-10
+# As in `inner`: with less left of a neuron's squares, sums of squares have lost too many digits.
+_CANCELS = 1e-3
+# As in `dynamics`: activity that has run away, and growth over a trial (log), a hair less, since
+# a search may end at the limit. The largest eigenvalue is that of the power 2 to the last.
+_RUNAWAY, _GROWTH, _SQUARINGS = 1e8, 4.99, 16
+
+
+@njit(cache=True, nogil=True)
+def _solve(matrix, right):  # type: ignore[no-untyped-def]
+    """Solve in place by Cholesky; a pivot lost to rounding is made tiny, its solution huge."""
+    n, m = right.shape
+    for j in range(n):
+        for c in range(j):
+            matrix[j, j] -= matrix[j, c] * matrix[j, c]
+        matrix[j, j] = np.sqrt(max(matrix[j, j], 1e-300))
+        for i in range(j + 1, n):
+            for c in range(j):
+                matrix[i, j] -= matrix[i, c] * matrix[j, c]
+            matrix[i, j] /= matrix[j, j]
+    for i in range(n):
+        for c in range(i):
+            for k in range(m):
+                right[i, k] -= matrix[i, c] * right[c, k]
+        for k in range(m):
+            right[i, k] /= matrix[i, i]
+    for i in range(n - 1, -1, -1):
+        for c in range(i + 1, n):
+            for k in range(m):
+                right[i, k] -= matrix[c, i] * right[c, k]
+        for k in range(m):
+            right[i, k] /= matrix[i, i]
+
+
+@njit(cache=True, nogil=True)
+def _grows(vu, a, n_bins):  # type: ignore[no-untyped-def]
+    """Tell whether a mode grows more over a trial than `Dynamics` allows.
+
+    The largest eigenvalue is that of a very high power, in any gauge.
+    """
+    rank = len(vu)
+    power, after = np.zeros((rank, rank)), np.zeros((rank, rank))
+    for r in range(rank):
+        for c in range(rank):
+            power[r, c] = a * vu[r, c] + (1 - a if r == c else 0.0)
+    log_size, times = 0.0, 1.0
+    for _ in range(_SQUARINGS):
+        size = 0.0
+        for r in range(rank):
+            for c in range(rank):
+                size = max(size, abs(power[r, c]))
+        if not size > 1e-100:
+            return not size >= 0.0
+        for r in range(rank):
+            for c in range(rank):
+                after[r, c] = 0.0
+                for d in range(rank):
+                    after[r, c] += power[r, d] / size * (power[d, c] / size)
+        power, after = after, power
+        log_size += np.log(size) / times
+        times *= 2.0
+    return not n_bins * log_size <= _GROWTH
+
+
+@njit(cache=True, nogil=True)
+def _filters(theta, sizes, times, fitted, n_bins):  # type: ignore[no-untyped-def]
+    """Return the answers of (constant,) k and dk/dtheta to pulses; whether they stay finite."""
+    n_in, rank, lead = sizes
+    dt, tau, latency = times
+    at_vu, at_time = rank * n_in, rank * (n_in + rank)
+    q, n_base = len(theta), n_in + rank
+    z = np.zeros((lead + n_base + rank * q + n_in * (q - at_time), lead + n_in * n_bins))
+    for j in range(q):
+        if not abs(theta[j]) < 1e100:
+            return z, False
+    vm = theta[:at_vu].reshape(rank, n_in)
+    vu = theta[at_vu:at_time].reshape(rank, rank)
+    if fitted[0]:
+        tau = np.exp(theta[at_time])
+    if fitted[1]:
+        latency = theta[q - 1]
+    if _grows(vu, dt / tau, n_bins):
+        return z, False
+    whole = int(np.floor(latency / dt + 1e-12))
+    part = max(latency / dt - whole, 0.0)
+    x, slope = np.zeros((n_in, n_bins, n_in)), np.zeros((n_in, n_bins, n_in))
+    for c in range(n_in):
+        if whole < n_bins:
+            x[c, whole, c], slope[c, whole, c] = 1 - part, -1 / dt
+        if whole + 1 < n_bins:
+            x[c, whole + 1, c], slope[c, whole + 1, c] = part, 1 / dt
+    k, dk = np.zeros((n_base, n_in, n_bins)), np.zeros((n_base, q, n_in, n_bins))
+    roll_trials(x, slope, vm, vu, np.zeros((1, 1)), dt / tau, False, *fitted, k, dk)
+    for a in range(lead):
+        z[a, a] = 1.0
+    row, largest = lead, 0.0
+    for j in range(-1, q):  # k itself, then the derivatives
+        for c in range(0 if j < 0 or j >= at_time else n_in, n_base):
+            for i in range(n_in):
+                for t in range(n_bins):
+                    value = k[c, i, t] if j < 0 else dk[c, j, i, t]
+                    z[row, lead + i * n_bins + t] = value
+                    largest = max(largest, abs(value))
+            row += 1
+    return z, largest < _RUNAWAY
+
+
+@njit(cache=True, nogil=True)
+def _normal(theta, sizes, times, fitted, n_bins, gram, target, raw, count, floor):  # type: ignore[no-untyped-def]
+    """Return f, its downhill slope and curvature in theta, and 0 where all is well.
+
+    1 where the activity runs away, 2 where sums of squares cancel.
+    """
+    n_in, rank, lead = sizes
+    n_base, at_time = n_in + rank, rank * (n_in + rank)
+    p, q, n = lead + n_base, len(theta), target.shape[1]
+    slope, curvature = np.zeros(q), np.zeros((q, q))
+    z, fine = _filters(theta, sizes, times, fitted, n_bins)
+    if not fine:
+        return np.inf, slope, curvature, 1
+    both, with_y = np.dot(np.dot(z, gram), z.T), np.dot(z, target)
+    m = len(z) - p
+    normal, solved = np.zeros((p, p)), np.zeros((p, n + m))
+    for a in range(p):
+        scale = 1 / np.sqrt(max(both[a, a], 1e-300))
+        for b in range(p):
+            normal[a, b] = both[a, b] * scale / np.sqrt(max(both[b, b], 1e-300))
+        normal[a, a] += _RIDGE
+        for i in range(n):
+            solved[a, i] = with_y[a, i] * scale
+        for b in range(m):
+            solved[a, n + b] = both[a, p + b] * scale
+    _solve(normal, solved)
+    left = raw.copy()
+    for a in range(p):
+        scale = 1 / np.sqrt(max(both[a, a], 1e-300))
+        for b in range(n + m):
+            solved[a, b] *= scale
+        for i in range(n):
+            left[i] -= solved[a, i] * with_y[a, i]
+    value = 0.0
+    second, weights = np.zeros((n_base, n_base)), np.zeros(n)
+    for i in range(n):
+        if not left[i] >= _CANCELS * raw[i]:
+            return np.inf, slope, curvature, 2
+        left[i] += floor[i]
+        weights[i] = count / left[i]
+        value += 0.5 * count * np.log(left[i] / count)
+    for c in range(n_base):
+        for d in range(n_base):
+            for i in range(n):
+                second[c, d] += weights[i] * solved[lead + c, i] * solved[lead + d, i]
+    # columns of dk in the order of `_filters`: base c and parameter j of each
+    column = 0
+    bases, parameters = np.zeros(m, np.int64), np.zeros(m, np.int64)
+    for j in range(q):
+        for c in range(0 if j >= at_time else n_in, n_base):
+            bases[column], parameters[column] = c, j
+            column += 1
+    off, apart = np.zeros(n), np.zeros(m)
+    for a in range(m):
+        for i in range(n):
+            off[i] = with_y[p + a, i]
+        for d in range(m):
+            apart[d] = both[p + a, p + d]
+        for b in range(p):
+            for i in range(n):
+                off[i] -= both[p + a, b] * solved[b, i]
+            for d in range(m):
+                apart[d] -= both[p + a, b] * solved[b, n + d]
+        c, j = bases[a], parameters[a]
+        for i in range(n):
+            slope[j] += weights[i] * solved[lead + c, i] * off[i]
+        for d in range(m):
+            curvature[j, parameters[d]] += second[c, bases[d]] * apart[d]
+    return value, slope, curvature, 0
+
+
+@njit(cache=True, nogil=True)
+def _add_gauge(h, weight, theta, n_in, rank):  # type: ignore[no-untyped-def]
+    """Make the curvature positive along directions in which only the gauge changes."""
+    at_vu = rank * n_in
+    tangent = np.zeros(len(theta))
+    for r in range(rank):
+        for c in range(rank):
+            tangent[:] = 0.0
+            for i in range(n_in):
+                tangent[r * n_in + i] = -theta[c * n_in + i]
+            for d in range(rank):
+                tangent[at_vu + d * rank + c] += theta[at_vu + d * rank + r]
+                tangent[at_vu + r * rank + d] -= theta[at_vu + c * rank + d]
+            size = 1e-300
+            for j in range(len(theta)):
+                size += tangent[j] * tangent[j]
+            for i in range(len(theta)):
+                for j in range(len(theta)):
+                    h[i, j] += weight * tangent[i] * tangent[j] / size
+
+
+@njit(cache=True, nogil=True)
+def climb(  # type: ignore[no-untyped-def]
+    theta, sizes, times, fitted, n_bins, gram, target, raw, count, floor, low, high, max_iter, tol
+):
+    """Run Levenberg-Marquardt from one start, every neuron solved for in each step.
+
+    Parameters
+    ----------
+    theta : ndarray, shape (q,)
+        Start.
+    sizes : tuple of int
+        n_in, rank, n_lead.
+    times : tuple of float
+        dt, and tau and latency where they are not fitted.
+    fitted : tuple of bool
+        Whether tau and latency are.
+    n_bins : int
+        T.
+    gram, target : ndarray
+        Of `LagMoments`.
+    raw : ndarray, shape (neurons,)
+        Sums of squares.
+    count : float
+        Bins.
+    floor : ndarray, shape (neurons,)
+        Added to what is left of the squares.
+    low, high : ndarray, shape (q,)
+        Bounds of theta.
+    max_iter, tol : int, float
+        As in `solve`.
+
+    Returns
+    -------
+    tuple
+        theta, f, whether it converged, and 0, or what `_normal` says of the start, or 2 where sums
+        of squares cancel on the way.
+    """
+    problem = (sizes, times, fitted, n_bins, gram, target, raw, count, floor)
+    value, slope, curvature, fault = _normal(theta, *problem)
+    damping, decrement, q = 1e-3, np.inf, len(theta)
+    fresh = True
+    for _ in range(max_iter):
+        if fault:
+            break
+        h, step = curvature.copy(), slope.copy().reshape(q, 1)
+        size = 1e-300
+        for j in range(q):
+            size += h[j, j]
+        _add_gauge(h, size / q, theta, sizes[0], sizes[1])
+        for j in range(q):
+            h[j, j] += damping * h[j, j] + 1e-12 * size
+            below = theta[j] <= low[j] + 1e-9 and slope[j] < 0
+            above = theta[j] >= high[j] - 1e-9 and slope[j] > 0
+            if below or above:
+                for i in range(q):
+                    h[i, j] = h[j, i] = 0.0
+                h[j, j], step[j, 0] = 1.0, 0.0
+        _solve(h, step)
+        there, expected = theta.copy(), 0.0
+        for j in range(q):
+            expected += slope[j] * step[j, 0]
+            there[j] = min(max(theta[j] + step[j, 0], low[j]), high[j])
+        if fresh:
+            decrement = expected
+        now, now_slope, now_curvature, wrong = _normal(there, *problem)
+        if wrong == 2:
+            fault = wrong
+            break
+        fresh = wrong == 0 and now <= value
+        if fresh:
+            theta, value, slope, curvature = there, now, now_slope, now_curvature
+            damping = max(damping / 5, 1e-9)
+            if decrement < tol and damping < 1e-1:
+                return theta, value, True, 0
+        else:
+            damping *= 6
+            if damping > 1e8:
+                return theta, value, decrement < 10 * tol, 0
+    return theta, value, False, fault
