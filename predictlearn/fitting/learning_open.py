@@ -141,7 +141,7 @@ class Ridge:
             metric = np.diag(self.straight.prior(y)[1] ** 2)
             while n < most:
                 step = -np.linalg.solve(curvature + damping * metric, gradient)
-                if (far := np.sqrt(step @ metric @ step)) > _FARTHEST:
+                if (far := float(np.sqrt(step @ metric @ step))) > _FARTHEST:
                     damping *= far
                     continue
                 tried = self.residuals(y + step, group_sd) + shift
