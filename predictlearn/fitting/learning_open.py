@@ -30,8 +30,8 @@ _NOTHING = 1e-4
 _SCREENING, _KEPT = 15, 2
 # How often the best is searched on from where it stopped for want of evaluations.
 _AGAIN = 3
-# Damping of the first step, relative to the prior.
-_FIRST = 1.0
+# Damping of the first step, relative to the prior, and that at which nothing moves any more.
+_FIRST, _STUCK = 1.0, 1e12
 # Longest step, in standard deviations of the prior.
 _FARTHEST = 3.0
 # Evaluations that lead a draw back to the ridge, the gain of log density that ends it, and the
@@ -139,7 +139,7 @@ class Ridge:
             if 0.5 * gradient @ np.linalg.solve(curvature, gradient) < enough:
                 return y, n, True
             metric = np.diag(self.straight.prior(y)[1] ** 2)
-            while n < most:
+            while n < most and damping < _STUCK:
                 step = -np.linalg.solve(curvature + damping * metric, gradient)
                 if (far := float(np.sqrt(step @ metric @ step))) > _FARTHEST:
                     damping *= far
