@@ -1,12 +1,13 @@
 """Measure how LearningFit does on simulated learning; prints the tables of learning_fit.md.
 
 Run as ``python docs/learning_fit_study.py PART [N_JOBS]`` with PART one of coverage, networks,
-sessions, rules, forecast, figure.
+sessions, rules, forecast, behaviour, figure.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import predictlearn as pl
 from predictlearn.fitting import LearningFit, simulate_sessions
 from predictlearn.fitting.learning_identifiability import identify
 from predictlearn.fitting.learning_model import Model
+from predictlearn.fitting.learning_open import Ridge
 from predictlearn.fitting.learning_parameters import Layout, draw_factor
 from predictlearn.fitting.learning_sessions import checked_sessions
 from predictlearn.reporting.style import COLOURS, new_figure, png, styled
@@ -125,11 +127,15 @@ def rules(n_jobs):
                 say(label, str(error))
 
 
+def drawn_start(seed):
+    """Draw a start from the prior, moved inward."""
+    lower = draw_factor(4, 1.0, np.random.default_rng(seed))
+    return pl.Overlaps(0.7 * lower @ lower.T + 0.3 * np.eye(4))
+
+
 def phase(seed):
     """Fit task A, predict task B; return coverage of the band and errors beside a default."""
-    rng = np.random.default_rng(seed)
-    lower = draw_factor(4, 1.0, rng)
-    start = pl.Overlaps(0.7 * lower @ lower.T + 0.3 * np.eye(4))
+    start = drawn_start(seed)
     at = np.array([5, 10, 20, 50, 100, 200, 500])
     try:
         before = pl.learn(start, TASK, RULE, 950)
@@ -172,6 +178,87 @@ def forecast(n_jobs):
     say(table.describe().loc[["mean", "50%"]].round(4).to_string())
     better = table["error log10 loss"] < table["default error log10 loss"]
     say("better than the default in", better.mean().round(3))
+
+
+def from_loss(label, seed, start, **simulation):
+    """Fit the loss alone; return if and how fast it ended, and what its draws hold."""
+    data = simulate_sessions(
+        start, TASK, 50, RULE, n_sessions=20, seed=seed, columns=["loss"], **simulation
+    )
+    begun = time.process_time()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", pl.ConvergenceWarning)
+        fit = LearningFit(rank=1).fit(data, TASK, 50, RULE)
+    took = time.process_time() - begun
+    problem, best, layout = fit._problem, fit._best, fit._problem.model.layout
+    ridge, rng = Ridge(problem), np.random.default_rng(1)
+    height = lambda y: 0.5 * np.sum(ridge.residuals(y, best.group_sd) ** 2)  # noqa: E731
+    begins = best.y + 0.1 * rng.standard_normal((3, len(best.y))) @ best.root.T
+    gain = max(height(best.y) - height(ridge.climb(y, best.group_sd, 200)[0]) for y in begins)
+    # the direction that theory says is open, S + c J
+    scales = layout.scales(fit.start_.matrix)
+    along = layout.vector(np.diag([1.0, 1.0, -1.0, -1.0])) / scales[:10]
+    free = fit._found.free / scales[:, None]
+    theory = np.linalg.norm(free[:10].T @ along) / np.linalg.norm(along)
+    # nothing measured tells the sign of u and v
+    signs = np.array([1.0, 1.0, 1.0, 1.0])
+    signs[1:3] = -1.0 if start["vm"] < 0 else 1.0
+    true = layout.pack(start.matrix * signs * signs[:, None])
+    table, truth = fit.intervals_, layout.natural(true)
+    truth[10:] = layout.rates(truth[10:])
+    held = (table["low"] <= truth) & (truth <= table["high"])
+    # combinations in straight coordinates that the draws hold tightest, in units of the prior
+    straight = ridge.straight
+    unit = straight.prior(np.zeros(len(true)))[1]
+    rows = fit._draws(len(fit._drawn[1]), None)
+    y = unit * [straight.of(layout.pack(layout.full(r), r[10:])) for r in rows]
+    values, vectors = np.linalg.eigh(np.cov(y.T))
+    low, high = np.quantile(y @ vectors, [0.025, 0.975], axis=0)
+    at = vectors.T @ (unit * straight.of(true))
+    tight = values < 0.25
+    out = {
+        "learners": label,
+        "converged": fit.converged_,
+        "restarts gain nothing": gain < 0.01,
+        "processor time": took,
+        "open": free.shape[1],
+        "J among them": theory > 0.99,
+        "gain on truth": fit.log_likelihood_ - problem.log_likelihood(true, best.group_sd),
+        "overlaps held": held[:10].mean(),
+        "rate held": held.iloc[10],
+        "tight": tight.sum(),
+        "tight held": ((low <= at) & (at <= high))[tight].mean(),
+    }
+    before, later = pl.learn(start, TASK, RULE, 950), np.array([5, 10, 20, 50, 100, 200, 500])
+    for name, task in (("same task", TASK), ("task B", NEXT)):
+        true_loss = pl.learn(before.final, task, RULE, 500).losses[later]
+        band = fit.predict(task, later, n_draws=100).loss()
+        inside = (band["low"] <= true_loss) & (true_loss <= band["high"])
+        out[name + " held"] = inside.mean()
+        # at the end of the same task losses are nothing, to any number of decades
+        if task is NEXT:
+            out[name + " decades"] = np.log10(band["high"] / band["low"]).mean()
+    return out
+
+
+def behaviour(n_jobs):
+    """Fit the loss alone: learners of the theory and networks of 300 neurons."""
+    cases = [("prior", s, drawn_start(s), {}) for s in range(50)]
+    cases += [("study", s, TRUE, {}) for s in range(25)]
+    cases += [("networks", s, drawn_start(s), {"n_neurons": 300}) for s in range(100, 125)]
+
+    def tried(label, seed, start, more):
+        try:
+            return from_loss(label, seed, start, **more)
+        except pl.DivergenceError:
+            return None
+
+    rows = Parallel(n_jobs=n_jobs)(
+        delayed(tried)(label, seed, start, more) for label, seed, start, more in cases
+    )
+    table = pd.DataFrame([r for r in rows if r is not None])
+    say(table.groupby("learners").mean().T.round(3).to_string())
+    say(table.drop(columns="learners").astype(float).mean().round(3).to_string())
 
 
 def expected(n_sessions=20, noise=0.02, names=SEEN, rate="fit"):

@@ -12,13 +12,13 @@ import pandas as pd
 from predictlearn.checks import positive_int
 from predictlearn.errors import InputError
 from predictlearn.fitting.learning_likelihood import Problem
-from predictlearn.fitting.learning_parameters import log_prior
+from predictlearn.fitting.learning_parameters import RATE_SD, log_prior
 
 __all__ = ["Posterior", "sample_posterior"]
 
 Array = npt.NDArray[np.float64]
-# Prior standard deviations of a log rate about the rule's, and of a log noise about the fitted one.
-_RATE_SD, _NOISE_SD = 2.0, 1.0
+# Prior standard deviation of a log noise about the fitted one.
+_NOISE_SD = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +106,7 @@ def sample_posterior(
         for k, g in enumerate(groups):
             sd[g] = np.exp(log_noise[k])
             prior -= 0.5 * ((log_noise[k] - centre[g]) / _NOISE_SD) ** 2
-        prior -= 0.5 * float(np.sum((x[n:] / _RATE_SD) ** 2))
+        prior -= 0.5 * float(np.sum((x[n:] / RATE_SD) ** 2))
         return prior + problem.value(x, sd)
 
     rng = np.random.default_rng(seed)

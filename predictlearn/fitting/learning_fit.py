@@ -15,6 +15,7 @@ from predictlearn.fitting.learning_climb import fit_recorded
 from predictlearn.fitting.learning_likelihood import Fitted, Problem, search, size_of
 from predictlearn.fitting.learning_middle import centred, signed
 from predictlearn.fitting.learning_model import Model
+from predictlearn.fitting.learning_open import search_ridge, several_open
 from predictlearn.fitting.learning_parameters import Layout
 from predictlearn.fitting.learning_results import Learned
 from predictlearn.fitting.learning_sampling import checked_sample, sampled
@@ -69,7 +70,9 @@ class LearningFit(Learned):
     intervals_ : DataFrame
         low, high, estimate, sd by overlap and rate. sd is that of the identified part (delta
         method, t quantile). Where a direction is unidentified the interval also spans the range
-        over which a network exists, and the estimate is its middle.
+        over which a network exists, and the estimate is its middle. Where several are, as from the
+        loss alone, these are quantiles and sd of draws from the posterior (see Notes), made when
+        first asked for, and the estimate is its maximum.
     covariance_ : DataFrame
         Covariance along identified directions, of overlaps and log rates.
     rates_ : Series
@@ -103,6 +106,10 @@ class LearningFit(Learned):
     A direction is unidentified when its standard deviation exceeds 1, overlaps being measured by
     the norms of their two vectors and rates by factors e. With loss-visible overlaps alone, linear
     units and small steps, exactly one is: S + c J, J = diag(+1 on m, u; -1 on v, z).
+
+    Where several directions are open the likelihood has a long curved ridge and no maximum on it.
+    The fit is then the maximum of the posterior under the weak prior of `sample`, about the first
+    rates of `rule`: give the best guess you have. `draw` and `predict` draw along the ridge.
 
     The sign of u and v together is a convention where nothing measured tells it: the first vm is
     then positive. For rank above one, rotations of u and v likewise: v_k m_j = 0 for k > j.
@@ -199,14 +206,17 @@ class LearningFit(Learned):
             data, layout, self.nonlinearity, self.tau, self.seed, self.gauge == "canonical"
         )
         problem = Problem(model, self._rotates(data), size_of(data))
-        best = search(problem, self.n_starts, self.max_iter, self.seed, self.n_jobs)
+        # from the loss alone several directions are open, always
+        best = None if data.columns == (LOSS,) else self._search(problem)
+        if best is not None and n_sample is not None:
+            problem, best = sampled(problem, best, n_sample, size, self.max_iter)
+        if best is None or not best.converged or several_open(problem, best):
+            best = self._search_ridge(problem, best)
         if best is None:
             raise InputError(
                 "no start gave finite learning; check that rule has a rate that the task allows "
                 f"(got {rule.rate:g}) and that epochs counts updates."
             )
-        if n_sample is not None:
-            problem, best = sampled(problem, best, n_sample, size, self.max_iter)
         best = centred(problem, signed(problem, best), self.max_iter)
         self._warn(best)
         self._keep(problem, best)
@@ -345,6 +355,20 @@ class LearningFit(Learned):
                 "rule must be without target_noise and minibatch: no session tells which noise "
                 "the learner drew. Fit the rule without it; goodness_of_fit() says if that fails."
             )
+
+    def _search(self, problem: Problem) -> Fitted | None:
+        """Return the maximum of the likelihood found; None if every start diverges."""
+        return search(problem, self.n_starts, self.max_iter, self.seed, self.n_jobs)
+
+    def _search_ridge(self, problem: Problem, first: Fitted | None) -> Fitted | None:
+        """Return the maximum under the weak prior, or of the likelihood if it has one nearby."""
+        begin = [] if first is None else [first.x]
+        best = search_ridge(problem, begin, self.n_starts, self.max_iter, self.seed, self.n_jobs)
+        if best is None or several_open(problem, best):
+            return best or first
+        found = problem.improve(best.x, best.group_sd, self.max_iter)
+        single = found is not None and found.converged and not several_open(problem, found)
+        return found if single else best
 
     def _warn(self, best: Fitted) -> None:
         """Warn if the search did not end by its tolerances."""

@@ -10,7 +10,7 @@ from scipy import stats
 from predictlearn.fitting.learning_identifiability import Identified, draws, reach
 from predictlearn.fitting.learning_parameters import Layout
 
-__all__ = ["interval_table"]
+__all__ = ["drawn_table", "interval_table"]
 
 Array = npt.NDArray[np.float64]
 
@@ -37,6 +37,19 @@ def interval_table(
     estimate[n:] = layout.rates(natural[n:])
     low[n:], high[n:] = layout.rates(low[n:]), layout.rates(high[n:])
     sd[n:] *= estimate[n:]
+    return pd.DataFrame(
+        {"low": low, "high": high, "estimate": estimate, "sd": sd}, index=list(layout.names)
+    )
+
+
+def drawn_table(natural: Array, rows: Array, layout: Layout, level: float) -> pd.DataFrame:
+    """Return low, high, estimate and sd of every overlap and rate, from draws, (draws, P)."""
+    n = layout.n_overlaps
+    table = rows.copy()
+    table[:, n:] = [layout.rates(row[n:]) for row in rows]
+    low, high = np.quantile(table, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    estimate = np.concatenate([natural[:n], layout.rates(natural[n:])])
+    sd = table.std(axis=0, ddof=1)
     return pd.DataFrame(
         {"low": low, "high": high, "estimate": estimate, "sd": sd}, index=list(layout.names)
     )

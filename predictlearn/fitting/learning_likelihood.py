@@ -10,11 +10,11 @@ from joblib import Parallel, delayed
 from scipy.optimize import least_squares
 
 from predictlearn.fitting.learning_model import Model, Run
-from predictlearn.fitting.learning_parameters import draw_factor
+from predictlearn.fitting.learning_parameters import Layout, draw_factor
 from predictlearn.fitting.learning_sessions import Sessions, start_values
 from predictlearn.theory.names import pathway_slices
 
-__all__ = ["PIN", "Fitted", "Problem", "search", "size_of"]
+__all__ = ["PIN", "Fitted", "Problem", "convention", "search", "size_of"]
 
 Array = npt.NDArray[np.float64]
 # Evaluations of a start before it is judged, and how many starts go on.
@@ -301,6 +301,17 @@ def search(problem: Problem, n_starts: int, max_iter: int, seed: int, n_jobs: in
         # a search that is begun anew and gains nothing has ended
         best = problem.improve(best.x, best.group_sd, max_iter) or best
     return best
+
+
+def convention(layout: Layout, matrix: Array) -> Array:
+    """Return the signs, (D,), of u and v that make the first vm positive."""
+    where = pathway_slices(*layout.sizes)
+    signs = np.ones(layout.dim)
+    for k in range(layout.sizes[1]):
+        u, v = where["u"].start + k, where["v"].start + k
+        if matrix[v, min(k, layout.sizes[0] - 1)] < 0:
+            signs[[u, v]] = -1.0
+    return signs
 
 
 def size_of(data: Sessions) -> float:

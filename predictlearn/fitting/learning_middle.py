@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
 from predictlearn.fitting.learning_identifiability import Identified, centre, identify
-from predictlearn.fitting.learning_likelihood import Fitted, Problem
-from predictlearn.theory.names import pathway_slices
+from predictlearn.fitting.learning_likelihood import Fitted, Problem, convention
+from predictlearn.fitting.learning_open import OnRidge, Ridge
 
 __all__ = ["centred", "corrected", "signed"]
 
@@ -17,15 +19,14 @@ Array = npt.NDArray[np.float64]
 def signed(problem: Problem, best: Fitted) -> Fitted:
     """Return the fit with the first vm positive where nothing measured tells the sign."""
     layout = problem.model.layout
+    if isinstance(best, OnRidge):
+        ridge = Ridge(problem)
+        y = ridge.signed(best.y)
+        return replace(best, x=ridge.straight.x(y), y=y)
     if not problem.pins:
         return best
-    where = pathway_slices(*layout.sizes)
-    signs = np.ones(layout.dim)
     matrix = layout.matrix(best.x)
-    for k in range(layout.sizes[1]):
-        u, v = where["u"].start + k, where["v"].start + k
-        if matrix[v, min(k, layout.sizes[0] - 1)] < 0:
-            signs[[u, v]] = -1.0
+    signs = convention(layout, matrix)
     x = layout.pack(matrix * signs * signs[:, None], best.x[layout.n_overlaps :])
     return Fitted(x, best.group_sd, best.cost, best.converged)
 
@@ -35,6 +36,8 @@ def corrected(problem: Problem, best: Fitted) -> tuple[Array, Identified]:
     data, layout = problem.model.data, problem.model.layout
     scales = layout.scales(layout.matrix(best.x))
     group_sd = best.group_sd
+    if isinstance(best, OnRidge):
+        return group_sd, identify(problem.natural_slopes(best.x, group_sd), scales)
     for _ in range(1 if data.noise.known else 3):
         found = identify(problem.natural_slopes(best.x, group_sd), scales)
         if data.noise.known:
@@ -51,6 +54,8 @@ def corrected(problem: Problem, best: Fitted) -> tuple[Array, Identified]:
 def centred(problem: Problem, best: Fitted, max_iter: int) -> Fitted:
     """Move along unidentified directions to the middle of what is realisable."""
     layout = problem.model.layout
+    if isinstance(best, OnRidge):
+        return best
     for _ in range(3):
         # several open directions are curved: one move, and no more
         _, found = corrected(problem, best)

@@ -15,11 +15,13 @@ import numpy.typing as npt
 from predictlearn.theory.names import PATHWAYS, overlap_names, table_pairs
 from predictlearn.theory.rules import GradientDescent
 
-__all__ = ["NORM_SD", "Layout", "draw_factor", "log_prior"]
+__all__ = ["NORM_SD", "RATE_SD", "Layout", "draw_factor", "log_prior"]
 
 Array = npt.NDArray[np.float64]
 NORM_SD = 0.7
 """Standard deviation of the log norm of a loading vector in the prior."""
+RATE_SD = 2.0
+"""Standard deviation of a log rate about that of the rule in the prior."""
 
 
 @dataclass(frozen=True)

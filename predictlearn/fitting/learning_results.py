@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,10 @@ from predictlearn.fitting.learning_bayes import Posterior, checked_counts, sampl
 from predictlearn.fitting.learning_forecast import Forecast, forecast
 from predictlearn.fitting.learning_goodness import GoodnessOfFit, tested
 from predictlearn.fitting.learning_identifiability import draws
-from predictlearn.fitting.learning_intervals import interval_table
+from predictlearn.fitting.learning_intervals import drawn_table, interval_table
 from predictlearn.fitting.learning_likelihood import Fitted, Problem
 from predictlearn.fitting.learning_middle import corrected
+from predictlearn.fitting.learning_open import OnRidge, Ridge
 from predictlearn.fitting.learning_profile import profile_ends
 from predictlearn.fitting.learning_sessions import LOSS
 from predictlearn.theory.overlaps import Overlaps
@@ -30,6 +32,8 @@ __all__ = ["Learned"]
 Array = npt.NDArray[np.float64]
 # A maximum lower by less log likelihood than this could be the true one.
 _NEARLY = 3.0
+# Draws behind the intervals of a fit that leaves several directions open.
+_DRAWS = 100
 
 
 class Learned(BaseEstimator):
@@ -40,6 +44,7 @@ class Learned(BaseEstimator):
     max_iter: int
     seed: int
     level: float
+    n_jobs: int
 
     def _keep(self, problem: Problem, best: Fitted) -> None:
         """Store the results."""
@@ -65,8 +70,8 @@ class Learned(BaseEstimator):
         self.identifiable_ = pd.Series(
             found.identifiable[: layout.n_overlaps], index=list(layout.overlap_names)
         )
-        degrees = np.inf if data.noise.known else max(self.n_residual_, 1)
-        self.intervals_ = interval_table(natural, found, layout, self.level, degrees, self.seed)
+        self._drawn = (self.seed, np.empty((0, len(names))))
+        self.__dict__.pop("intervals_", None)
         log_rates = natural[layout.n_overlaps :]
         self.rates_ = pd.Series(layout.rates(log_rates), index=list(layout.rate_names), dtype=float)
         self.rate_ = float(layout.rule_at(log_rates).rate)
@@ -83,6 +88,18 @@ class Learned(BaseEstimator):
         self.trajectory_ = fitted.assign(loss=run.losses)
         self.residuals_ = data.table(problem.white(best.x, group_sd))
         self.converged_ = best.converged
+
+    @cached_property
+    def intervals_(self) -> pd.DataFrame:
+        """Low, high, estimate and sd of every overlap and rate."""
+        check_is_fitted(self, "start_")
+        layout = self._problem.model.layout
+        if isinstance(self._best, OnRidge):
+            # only when asked for: draws along a ridge take longer than the search for it
+            return drawn_table(self._natural, self._draws(_DRAWS, None), layout, self.level)
+        known = self._problem.model.data.noise.known
+        degrees = np.inf if known else max(self.n_residual_, 1)
+        return interval_table(self._natural, self._found, layout, self.level, degrees, self.seed)
 
     def _keep_maxima(self, others: list[Fitted]) -> None:
         """Store the other maxima of the likelihood, and widen intervals over those nearly as high.
@@ -131,6 +148,11 @@ class Learned(BaseEstimator):
         check_is_fitted(self, "start_")
         layout, best = self._problem.model.layout, self._best
         choice("name", name, layout.names)
+        if isinstance(best, OnRidge):
+            raise InputError(
+                "profile needs a likelihood with a maximum, and the sessions leave "
+                f"{self._found.free.shape[1]} directions open; use intervals_."
+            )
         k = layout.names.index(name)
         if not self._found.identifiable[k]:
             raise InputError(f"{name} is unidentified; its realisable range is in intervals_.")
@@ -201,6 +223,12 @@ class Learned(BaseEstimator):
 
     def _draws(self, n: int, seed: int | None) -> Array:
         """Return draws of the natural parameters."""
+        if isinstance(self._best, OnRidge):
+            seed = self.seed if seed is None else seed
+            if self._drawn[0] != seed or len(self._drawn[1]) < n:
+                xs = Ridge(self._problem).draws(self._best, n, seed, self.n_jobs)
+                self._drawn = (seed, np.array([self._problem.model.layout.natural(x) for x in xs]))
+            return self._drawn[1][:n]
         rng = np.random.default_rng(self.seed if seed is None else seed)
         return draws(self._natural, self._found, self._problem.model.layout, n, rng)
 

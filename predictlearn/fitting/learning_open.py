@@ -1,0 +1,321 @@
+"""Fits that leave several directions open, such as those of the loss alone.
+
+The likelihood then has no maximum, but a ridge: long, curved, and rising by next to nothing
+all the way to where learning is infinitely slow through infinitely large loadings. What is sought
+instead is the start of most posterior density under the weak prior of `sample()`, in coordinates
+in which the prior is a unit normal. Every direction is then held, so a damped Gauss-Newton search
+ends, and says so where a whole undamped step could gain nothing that matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from joblib import Parallel, delayed
+from scipy import stats
+
+from predictlearn.fitting.learning_identifiability import identify
+from predictlearn.fitting.learning_likelihood import Fitted, Problem, convention
+from predictlearn.fitting.learning_straight import Straight
+
+__all__ = ["OnRidge", "Ridge", "search_ridge", "several_open"]
+
+Array = npt.NDArray[np.float64]
+# Log density that the next undamped step would gain, below which a search has ended.
+_NOTHING = 1e-4
+# Evaluations of a start before it is judged, and how many starts go on.
+_SCREENING, _KEPT = 15, 2
+# How often the best is searched on from where it stopped for want of evaluations.
+_AGAIN = 3
+# Damping of the first step, relative to the prior, and that at which nothing moves any more.
+_FIRST, _STUCK = 1.0, 1e12
+# Longest step, in standard deviations of the prior.
+_FARTHEST = 3.0
+# Evaluations that lead a draw back to the ridge, the gain of log density that ends it, and the
+# quantile of the misfit beyond which it was not led back.
+_CORRECTING, _NEAR, _OFF = 25, 0.5, 0.999
+# Rounds in which the noise is found, and the change of its logarithm that ends them.
+_ROUNDS, _SETTLED = 12, 1e-3
+# Change of a measurement by one sd of the prior, relative to the largest, beyond which learning is
+# chaotic (a rate at the edge of what the task allows): no data can be compared with that.
+_CHAOS = 1e3
+
+
+@dataclass(frozen=True, eq=False)
+class OnRidge(Fitted):
+    """A maximum of the posterior density; `cost` is minus its log, data and prior.
+
+    Parameters
+    ----------
+    y : numpy.ndarray, (P,)
+        The maximum in straight coordinates.
+    root : numpy.ndarray, (P, P)
+        R, with R R' the covariance of the posterior there.
+    degrees : numpy.ndarray, (2,)
+        Measurements that the noise of overlaps and of losses was estimated from; infinite if given.
+    """
+
+    y: Array
+    root: Array
+    degrees: Array
+
+    @property
+    def evidence(self) -> float:
+        """Log mass of the posterior about the maximum, but for a constant."""
+        return float(np.linalg.slogdet(self.root)[1]) - self.cost
+
+
+@dataclass(eq=False)
+class Ridge:
+    """Residuals of data and prior in straight coordinates.
+
+    Parameters
+    ----------
+    problem : Problem
+        The likelihood.
+    """
+
+    problem: Problem
+
+    def __post_init__(self) -> None:
+        self.straight = Straight(self.problem.model.layout, self.problem.scale)
+
+    def residuals(self, y: Array, group_sd: Array) -> Array:
+        """Return residuals of data, conventions and prior; infinite where learning is unstable."""
+        run = self.problem.run(self.straight.x(y))
+        out = np.concatenate(
+            [self.problem.residuals(self.straight.x(y), group_sd), self.straight.prior(y)[0]]
+        )
+        if run is None:
+            return np.full_like(out, np.inf)
+        most = _CHAOS * np.abs(self.problem.model.data.values).max()
+        return np.full_like(out, np.inf) if np.abs(run.slopes).max() > most else out
+
+    def slopes(self, y: Array, group_sd: Array) -> Array:
+        """Return the slopes of the residuals in y."""
+        data = self.problem.slopes(self.straight.x(y), group_sd) @ self.straight.slopes(y)
+        return np.concatenate([data, np.diag(self.straight.prior(y)[1])])
+
+    def climb(
+        self,
+        y: Array,
+        group_sd: Array,
+        most: int,
+        shift: Array | float = 0.0,
+        enough: float = _NOTHING,
+    ) -> tuple[Array, int, bool]:
+        """Search from y by damped Gauss-Newton steps.
+
+        Parameters
+        ----------
+        y : numpy.ndarray, (P,)
+            Where to begin.
+        group_sd : numpy.ndarray, (2,)
+            Noise.
+        most : int
+            Evaluations.
+        shift : numpy.ndarray, optional
+            Added to the residuals: noise drawn anew.
+        enough : float
+            Log density that the next undamped step would gain, below which the search ends.
+
+        Returns
+        -------
+        y : numpy.ndarray, (P,)
+            Where the search ended.
+        n : int
+            Evaluations made.
+        ended : bool
+            Whether no step could gain anything that matters.
+        """
+        left = self.residuals(y, group_sd) + shift
+        cost, n, damping, harder = 0.5 * float(left @ left), 1, _FIRST, 2.0
+        while np.isfinite(cost):
+            slopes = self.slopes(y, group_sd)
+            curvature, gradient = slopes.T @ slopes, slopes.T @ left
+            if 0.5 * gradient @ np.linalg.solve(curvature, gradient) < enough:
+                return y, n, True
+            metric = np.diag(self.straight.prior(y)[1] ** 2)
+            while n < most and damping < _STUCK:
+                step = -np.linalg.solve(curvature + damping * metric, gradient)
+                if (far := float(np.sqrt(step @ metric @ step))) > _FARTHEST:
+                    damping *= far
+                    continue
+                tried = self.residuals(y + step, group_sd) + shift
+                n += 1
+                fall = cost - 0.5 * float(tried @ tried)
+                if fall > 0:
+                    foreseen = float(-gradient @ step - 0.5 * step @ curvature @ step)
+                    # Nielsen's rule
+                    damping *= float(max(0.1, 1 - (2 * fall / foreseen - 1) ** 3))
+                    y, left, cost, harder = y + step, tried, cost - fall, 2.0
+                    break
+                damping, harder = damping * harder, harder * 2
+            else:
+                break
+        return y, n, False
+
+    def noise_at(self, y: Array, group_sd: Array) -> tuple[Array, Array]:
+        """Return the noise of what is left, and how many measurements it was estimated from.
+
+        Parameters count as far as the data rather than the prior determine them.
+        """
+        data, run = self.problem.model.data, self.problem.run(self.straight.x(y))
+        degrees = np.full(2, np.inf)
+        if data.noise.known or run is None:
+            return group_sd, degrees
+        if data.noise.shared is not None:
+            return self.problem.noise_at(self.straight.x(y), group_sd), degrees
+        squares = (data.values - run.values) ** 2
+        for _ in range(_ROUNDS):
+            orthogonal = np.linalg.qr(self.slopes(y, group_sd))[0][: data.n]
+            free = 1 - np.sum(orthogonal**2, axis=1)
+            new = group_sd.copy()
+            for g in set(data.noise.group.tolist()):
+                rows = data.noise.group == g
+                degrees[g] = max(float(np.sum(free[rows])), 1.0)
+                sd = float(np.sqrt(np.sum(squares[rows]) / degrees[g]))
+                new[g] = max(sd, self.problem.floor(g))
+            settled = _same(new, group_sd)
+            group_sd = new
+            if settled:
+                break
+        return group_sd, degrees
+
+    def improve(self, y: Array, group_sd: Array, most: int) -> OnRidge | None:
+        """Search from y, noise in turn; None where learning is unstable at once."""
+        if not np.all(np.isfinite(self.residuals(y, group_sd))):
+            return None
+        n, converged = 0, False
+        while n < most and not converged:
+            y, used, ended = self.climb(y, group_sd, most - n)
+            n += used
+            new, degrees = self.noise_at(y, group_sd)
+            converged = ended and _same(new, group_sd)
+            group_sd = new
+        left = self.residuals(y, group_sd)
+        determinant = self.problem.model.data.noise.log_determinant(group_sd)
+        cost = 0.5 * float(left @ left + determinant)
+        root = np.linalg.inv(np.linalg.qr(self.slopes(y, group_sd), mode="r"))
+        return OnRidge(self.straight.x(y), group_sd, cost, converged, y, root, degrees)
+
+    def draw(self, best: OnRidge, rng: np.random.Generator) -> tuple[Array, float]:
+        """Draw from the posterior about a maximum, along the ridge.
+
+        The maximum for data and prior with noise drawn anew: where the slopes at `best` would have
+        it, and from there by a few steps back to the ridge, which is curved.
+
+        Parameters
+        ----------
+        best : OnRidge
+            The maximum.
+        rng : numpy.random.Generator
+            Source of randomness.
+
+        Returns
+        -------
+        y : numpy.ndarray, (P,)
+            The draw.
+        misfit : float
+            Sum of squares that it leaves.
+        """
+        spread = [1.0 if np.isinf(d) else np.sqrt(d / rng.chisquare(d)) for d in best.degrees]
+        group_sd = best.group_sd * spread
+        slopes = self.slopes(best.y, group_sd)
+        shift = rng.standard_normal(len(slopes))
+        move = -np.linalg.lstsq(slopes, shift, rcond=None)[0]
+        for share in (1.0, 0.5, 0.25, 0.0):
+            y = best.y + share * move
+            if np.all(np.isfinite(self.residuals(y, group_sd))):
+                break
+        y, _, _ = self.climb(y, group_sd, _CORRECTING, shift, _NEAR)
+        return y, float(np.sum((self.residuals(y, group_sd) + shift) ** 2))
+
+    def draws(self, best: OnRidge, n: int, seed: int, n_jobs: int = 1) -> Array:
+        """Return n draws, (n, P), as parameters x.
+
+        Those that were not led back to the ridge are replaced by others.
+        """
+        children = np.random.SeedSequence(seed).spawn(n)
+        drawn = Parallel(n_jobs=n_jobs)(
+            delayed(self.draw)(best, np.random.default_rng(child)) for child in children
+        )
+        misfits = np.array([misfit for _, misfit in drawn])
+        near = np.flatnonzero(misfits < stats.chi2.ppf(_OFF, self.problem.model.data.n))
+        if near.size:
+            for k in np.setdiff1d(np.arange(n), near):
+                drawn[k] = drawn[near[k % near.size]]
+        return np.array([self.straight.x(y) for y, _ in drawn])
+
+    def signed(self, y: Array) -> Array:
+        """Return y with the first vm positive where nothing measured tells the sign of u and v."""
+        if not self.problem.pins:
+            return y
+        layout = self.problem.model.layout
+        signs = convention(layout, layout.matrix(self.straight.x(y)))
+        return self.straight.mirrored(y, signs)
+
+
+def _same(new: Array, old: Array) -> bool:
+    """Return whether two noises are the same, as far as it matters."""
+    return bool(np.all(np.abs(np.log(new / old)) < _SETTLED))
+
+
+def several_open(problem: Problem, best: Fitted) -> bool:
+    """Return whether a fit leaves more than one direction open, which may then be curved."""
+    layout = problem.model.layout
+    scales = layout.scales(layout.matrix(best.x))
+    slopes = problem.natural_slopes(best.x, best.group_sd)
+    return identify(slopes, scales).free.shape[1] > 1
+
+
+def search_ridge(
+    problem: Problem, begin: Sequence[Array], n_starts: int, max_iter: int, seed: int, n_jobs: int
+) -> OnRidge | None:
+    """Return the maximum with most posterior mass about it; None if every start is unstable.
+
+    Parameters
+    ----------
+    problem : Problem
+        The likelihood.
+    begin : sequence of numpy.ndarray
+        Starts x, if any.
+    n_starts : int
+        Starts in all: these, the middle of the prior, and draws from it.
+    max_iter : int
+        Evaluations from each of the best.
+    seed, n_jobs
+        As for `search`.
+
+    Returns
+    -------
+    OnRidge or None
+        The best.
+    """
+    ridge = Ridge(problem)
+    middle = np.zeros(len(problem.model.layout.names))
+    middle[: problem.model.layout.dim] = 0.5 * np.log(problem.scale)
+    children = np.random.SeedSequence(seed).spawn(n_starts)
+    starts = [ridge.straight.of(x) for x in begin]
+    starts.append(middle)
+    # half way to the middle: few starts far out learn stably
+    starts += [
+        (ridge.straight.drawn(np.random.default_rng(child)) + middle) / 2 for child in children
+    ]
+    noise = problem.first_noise()
+    tried = Parallel(n_jobs=n_jobs)(
+        delayed(ridge.improve)(y, noise, _SCREENING) for y in starts[: max(n_starts, 1)]
+    )
+    found = sorted((f for f in tried if f is not None), key=lambda f: f.cost)[:_KEPT]
+    ended = Parallel(n_jobs=n_jobs)(
+        delayed(ridge.improve)(f.y, f.group_sd, max_iter) for f in found
+    )
+    best = max((f for f in ended if f is not None), key=lambda f: f.evidence, default=None)
+    for _ in range(_AGAIN):
+        if best is None or best.converged:
+            break
+        best = ridge.improve(best.y, best.group_sd, max_iter)
+    return best
