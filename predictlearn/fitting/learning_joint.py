@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from predictlearn.errors import DivergenceError
+from predictlearn.fitting.learning_information import expected_information
 from predictlearn.fitting.learning_likelihood import PIN, Fitted, Problem
 from predictlearn.fitting.learning_marginal import Gradient, Recorded, bound, information, marginal
+from predictlearn.fitting.learning_middle import turned
 from predictlearn.fitting.learning_model import legs_of
 from predictlearn.fitting.learning_raw import with_noise
 from predictlearn.theory.names import table_pairs
@@ -26,8 +28,8 @@ _STEP = 1e-5
 _SETTLED = 1e-3
 # Step, in standard deviations, of the differences that carry the error of overlaps to loadings.
 _NUDGE = 0.1
-# Steps after which a curvature is found anew (one that failed counts double), and lengths tried.
-_AGE, _TRIES = 8, 15
+# Lengths of a step that are tried.
+_TRIES = 15
 
 
 @dataclass(eq=False)
@@ -42,11 +44,13 @@ class RawProblem(Problem):
 
     recorded: Recorded = field(default_factory=lambda: Recorded([], 0, np.inf))
     _at: tuple[bytes, tuple[float, Array] | None] = field(default=(b"", None), repr=False)
+    _here: tuple[bytes, Any] = field(default=(b"", None), repr=False)
     _bent: tuple[bytes, Array] = field(default=(b"", np.empty(0)), repr=False)
 
     def altered(self, **changes: Any) -> RawProblem:
         """Return the problem with changes, and nothing remembered."""
-        return replace(self, _at=(b"", None), _bent=(b"", np.empty(0)), **changes)
+        forgotten = {"_at": (b"", None), "_here": (b"", None), "_bent": (b"", np.empty(0))}
+        return replace(self, **forgotten, **changes)
 
     def learned(self, x: Array, slopes: bool = True) -> SensitiveRun | None:
         """Return overlaps, transports and their slopes at the sessions; None on divergence."""
@@ -78,6 +82,15 @@ class RawProblem(Problem):
 
     def at(self, x: Array, slopes: bool = True) -> tuple[SensitiveRun, Array, Gradient] | None:
         """Return learning, the transports of (m, u) with their slopes, and the likelihood."""
+        if not slopes:
+            return self._ran(x, slopes)
+        key = np.asarray(x).tobytes()
+        if self._here[0] != key:
+            self._here = (key, self._ran(x, slopes))
+        return self._here[1]
+
+    def _ran(self, x: Array, slopes: bool) -> tuple[SensitiveRun, Array, Gradient] | None:
+        """Return what `at` keeps."""
         run = self.learned(x, slopes)
         if run is None:
             return None
@@ -124,6 +137,34 @@ class RawProblem(Problem):
         slopes[: layout.n_overlaps] += by_factor[np.tril_indices(layout.dim)]
         return value, slopes
 
+    def information(self, x: Array) -> Array:
+        """Return minus the expected second derivatives in x, conventions included.
+
+        Positive semidefinite, and cheaper than one evaluation of the likelihood.
+        """
+        here = self.at(x)
+        if here is None:
+            raise FloatingPointError("learning diverges at the fit")
+        run, transports, found = here
+        layout = self.model.layout
+        lower, by_x = layout.factor(x), layout.slopes(x)
+        # C = L' A: by the transports, and by L itself
+        moves = np.einsum("ji,kjbp->kibp", lower, self.model._chosen(transports[..., 1:])) @ by_x
+        rows, columns = np.tril_indices(layout.dim)
+        moves[:, columns, :, np.arange(layout.n_overlaps)] += transports[:, rows, :, 0]
+        known = expected_information(
+            self.recorded,
+            np.einsum("ji,kjb->kib", lower, transports[..., 0]),
+            run.matrices,
+            found.posterior.covariance,
+            moves,
+            self.model._chosen(run.slopes) @ by_x,
+        )
+        held = by_x[self.conventions()] / (PIN * self.scale)
+        if self.fixed is not None:
+            held = np.concatenate([held, self.fixed[0][None] @ by_x / PIN])
+        return known + held.T @ held
+
     def curvature(self, x: Array, both: bool = True) -> Array:
         """Return minus the second derivatives in x, by differences of exact slopes.
 
@@ -169,47 +210,32 @@ class RawProblem(Problem):
 
     def improve(self, x: Array, group_sd: Array, most: int) -> Fitted | None:
         """Search from x, at most `most` steps; None where learning diverges at once."""
-        if self.evaluate(x) is None:
+        x = turned(self, x)
+        here = self.evaluate(x)
+        if here is None:
             return None
-        x = np.asarray(x, dtype=float).copy()
-        bent: Array | None = None
-        damping, age, converged = 0.0, 0, False
+        damping, converged = 0.0, False
         for _ in range(most):
-            here = self.evaluate(x)
-            if here is None:
-                raise FloatingPointError("learning diverges at the fit")
             value, slopes = here
-            if bent is None or age >= _AGE:
-                try:
-                    bent, age = self.curvature(x, both=False), 0
-                except FloatingPointError:
-                    break
-            values, vectors = np.linalg.eigh(bent)
-            # an indefinite curvature is turned round; no direction is taken for flat
-            values = np.maximum(np.abs(values), 1e-9 * np.abs(values).max())
+            values, vectors = np.linalg.eigh(self.information(x))
+            # no direction is taken for flat
+            values = np.maximum(values, 1e-9 * values[-1])
             along = vectors.T @ slopes
             if np.sum(along**2 / values) < _SETTLED**2:
                 converged = True
                 break
-            tries, at = 0, None
-            while tries < _TRIES and (at is None or at[0] <= value):
-                step = vectors @ (along / (values + damping))
+            step, at = vectors @ (along / (values + damping)), None
+            for _ in range(_TRIES):
                 at = self.evaluate(x + step)
-                tries += 1
-                if at is None or at[0] <= value:
-                    damping = max(4 * damping, 1e-3 * float(np.median(values)))
-            if at is None or at[0] <= value:
-                # no step of any length climbs: the top, within rounding, or an old curvature
-                if age == 0:
-                    converged = bool(np.sum(along**2 / values) < 1.0)
+                if at is not None and at[0] > value:
                     break
-                bent = None
-                continue
-            # the change of slope along the step corrects the curvature (symmetric rank one)
-            rest = slopes - at[1] - bent @ step
-            if abs(rest @ step) > 1e-8 * np.linalg.norm(rest) * np.linalg.norm(step):
-                bent = bent + np.outer(rest, rest) / (rest @ step)
-            x, damping, age = x + step, damping / 8, age + 1 + 2 * (tries > 1)
+                damping = max(4 * damping, 1e-3 * float(np.median(values)))
+                step = vectors @ (along / (values + damping))
+            if at is None or at[0] <= value:
+                # no step of any length climbs: the top, within rounding
+                converged = bool(np.sum(along**2 / values) < 1.0)
+                break
+            x, here, damping = x + step, at, damping / 8
             if at[0] - value < _SETTLED**2:
                 converged = True
                 break

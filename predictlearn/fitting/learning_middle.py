@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
 from predictlearn.fitting.learning_identifiability import Identified, centre, identify
 from predictlearn.fitting.learning_likelihood import Fitted, Problem
+from predictlearn.theory.gauge import canonical_transform, column_transform
 from predictlearn.theory.names import pathway_slices
 
 __all__ = ["centred", "corrected", "signed"]
@@ -14,20 +17,29 @@ __all__ = ["centred", "corrected", "signed"]
 Array = npt.NDArray[np.float64]
 
 
-def signed(problem: Problem, best: Fitted) -> Fitted:
-    """Return the fit with the first vm positive where nothing measured tells the sign."""
+def turned(problem: Problem, x: Array) -> Array:
+    """Return x with u and v turned to the convention, where nothing measured tells the rotation.
+
+    The axes are those of Gram-Schmidt on the columns of vm, vu vm, ...: v_k m_j = 0 for k > j, and
+    what drives an axis first is positive.
+    """
     layout = problem.model.layout
     if not problem.pins:
-        return best
+        return x
     where = pathway_slices(*layout.sizes)
-    signs = np.ones(layout.dim)
-    matrix = layout.matrix(best.x)
-    for k in range(layout.sizes[1]):
-        u, v = where["u"].start + k, where["v"].start + k
-        if matrix[v, min(k, layout.sizes[0] - 1)] < 0:
-            signs[[u, v]] = -1.0
-    x = layout.pack(matrix * signs * signs[:, None], best.x[layout.n_overlaps :])
-    return Fitted(x, best.group_sd, best.cost, best.converged)
+    matrix = layout.matrix(x)
+    q = canonical_transform(
+        np.eye(layout.sizes[1]), matrix[where["v"], where["m"]], matrix[where["v"], where["u"]]
+    )
+    if np.allclose(q, np.eye(len(q)), rtol=0, atol=1e-12):
+        return x
+    turn = column_transform(q, layout.sizes[0], layout.sizes[2])
+    return layout.pack(turn.T @ matrix @ turn, x[layout.n_overlaps :])
+
+
+def signed(problem: Problem, best: Fitted) -> Fitted:
+    """Return the fit in the gauge of the convention; see `turned`."""
+    return replace(best, x=turned(problem, best.x))
 
 
 def corrected(problem: Problem, best: Fitted) -> tuple[Array, Identified]:
