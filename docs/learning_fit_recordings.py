@@ -1,14 +1,16 @@
 """Measure LearningFit where only a sample of the neurons is recorded; see learning_fit.md.
 
-Run as ``python docs/learning_fit_recordings.py sample|recordings|rules [RUNS]``. sample: sessions
-of overlaps of which mm, mu and uu are those of a sample. recordings: the recordings, whose
+Run as ``python docs/learning_fit_recordings.py sample|recordings|rules|rank2 [RUNS]``. sample:
+sessions of overlaps of which mm, mu and uu are those of a sample. recordings: the recordings, whose
 neurons are the same in all sessions, in part, or not at all. rules: recordings of learners whose
-rule is not the one assumed.
+rule is not the one assumed. rank2: recordings of networks of rank two that learn to ring, all from
+one start or each from its own.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 import warnings
 
 import numpy as np
@@ -26,12 +28,19 @@ RULES = {
     "Adam 1e-3": pl.Adam(1e-3),
     "weight decay 0.05": pl.GradientDescent(5e-3, weight_decay=0.05),
 }
+RINGING, FASTER = pl.DampedOscillation(duration=10.0, dt=0.1), pl.GradientDescent(1e-2)
+# both modes are visible from the start, and u and v are turned as those of a fit: v2m is 0, v1m and
+# v2u1 are positive
+RANK2 = pl.Overlaps(np.eye(6), 1, 2, 1).replace(
+    zm=0.1, zu1=0.5, zu2=0.3, v1m=0.5, v1u1=0.2, v1u2=-0.5, v2u1=0.5, mu1=0.2, zv1=0.2,
+    u1u1=1.2, u2u2=0.9, v1v1=1.1, v2v2=1.3,
+)  # fmt: skip
 
 
-def row(fit, true):
+def row(fit, true, rate=RULE.rate):
     """Return by name whether the interval held, the error, and the p value of the test."""
     truth = true.to_series()
-    truth["rate"] = RULE.rate
+    truth["rate"] = rate
     table = fit.intervals_.loc[truth.index]
     held = (table["low"] <= truth) & (truth <= table["high"])
     off = (table["estimate"] - truth).add_prefix("error ")
@@ -69,10 +78,43 @@ def rules(name, seed):
         return pd.Series({"p": 0.0, "refused": 1.0})
 
 
+def drawn(seed):
+    """Return a start about RANK2: seen overlaps differ by 0.15 (sd), those of v and z by 0.3."""
+    rng = np.random.default_rng(1000 + seed)
+    moves = rng.standard_normal((6, 6))
+    sds = np.full((6, 6), 0.15)
+    sds[3:, 3:] = 0.3
+    values, vectors = np.linalg.eigh(RANK2.matrix + sds * (moves + moves.T) / np.sqrt(2))
+    start = pl.Overlaps((vectors * np.maximum(values, 0.1)) @ vectors.T, 1, 2, 1)
+    vm = start.block("v", "m")
+    turn, upper = np.linalg.qr(np.hstack([vm, start.block("v", "u") @ vm]))
+    return start.gauge(turn * np.sign(np.diag(upper)))
+
+
+def rank2(starts, seed):
+    """Fit networks of rank two."""
+    start = RANK2 if starts == "one start" else drawn(seed)
+    sessions, neurons = pl.simulate_learning(
+        start, RINGING, 60, FASTER, n_sessions=16, recurring=50, n_trials=40, seed=seed
+    )
+    began = time.process_time()
+    fit = pl.LearningFit(rank=2, n_starts=4)
+    fit.fit_recordings(sessions, RINGING, 60, FASTER, neurons=neurons, network=N)
+    seconds = time.process_time() - began
+    # v2m is zero by convention
+    found = row(fit, start, FASTER.rate).drop(["v2m", "error v2m"])
+    found["p, drifts"] = fit.goodness_of_fit("smooth misfit").p_value
+    found["maxima"] = (fit.maxima_["log_likelihood"] > -3).sum()
+    found["converged"], found["open"] = fit.converged_, len(fit.directions_)
+    found["seconds"] = round(seconds, 1)
+    return found
+
+
 STUDIES = {
     "sample": (sample, (100, 30), "recorded"),
     "recordings": (recordings, (100, 50, 0), "recurring of 100 recorded"),
     "rules": (rules, tuple(RULES), "fitted as plain descent"),
+    "rank2": (rank2, ("one start", "starts drawn"), "for rank two"),
 }
 
 
@@ -89,14 +131,16 @@ def main():
             if sys.stderr.isatty():
                 sys.stderr.write(f"\r{part} {setting}: {seed + 1} of {runs}")
         table = pd.DataFrame(rows)
-        held = table[[c for c in (*NEAR.names, "rate") if c in table]].mean()
+        held = table[[c for c in (*NEAR.names, *RANK2.names, "rate") if c in table]].mean()
         rms = np.sqrt((table.filter(like="error ") ** 2).mean())
         sys.stdout.write(f"{setting} {what}, {N} neurons, {runs} runs; held:\n")
         sys.stdout.write(f"{held.round(2).to_dict()}; all {held.mean():.3f}\n")
         sys.stdout.write(f"rms {rms.round(3).to_dict()}\n")
         for test in table.filter(regex="^p"):
             sys.stdout.write(f"{test} < 0.05 in {(table[test] < 0.05).mean():.2f}\n")
-        for column in table.columns.intersection(["maxima", "refused"]):
+        for column in table.columns.intersection(
+            ["maxima", "refused", "converged", "open", "seconds"]
+        ):
             sys.stdout.write(f"{column} {table[column].fillna(0).tolist()}\n")
         sys.stdout.flush()
 

@@ -1,8 +1,8 @@
 """The expected information of recordings on a start and its rates, loadings integrated out.
 
-Neuron i of `learning_marginal` is y_i ~ Normal(0, H H' + R), with H' = C kappa (over all bins of all
-sessions that saw it) and R its noise. With V = (1 + H' R^-1 H)^-1, B_p = H' R^-1 dH_p and
-N_pq = dH_p' R^-1 dH_q for a parameter p, its Fisher information is
+Neuron i of `learning_marginal` is y_i ~ Normal(0, H H' + R), with H' = C kappa, over all bins of
+all sessions that saw it, and R its noise. With V = (1 + H' R^-1 H)^-1, B_p = H' R^-1 dH_p and
+N_pq = dH_p' R^-1 dH_q for parameters p and q, its Fisher information is
 
     tr(V B_p V B_q) + tr((1 - V) (N_pq - B_p' V B_q)),
 

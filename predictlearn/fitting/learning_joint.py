@@ -24,8 +24,8 @@ __all__ = ["RawProblem"]
 Array = npt.NDArray[np.float64]
 # Step of the differences of exact slopes that give the curvature, in units of sqrt(scale).
 _STEP = 1e-5
-# Slope, in units of one standard deviation, and gain of log likelihood, that end a search.
-_SETTLED = 1e-3
+# Slope, in units of one standard deviation, and gain of a whole step, that end a search.
+_SETTLED, _GAIN = 1e-3, 1e-4
 # Step, in standard deviations, of the differences that carry the error of overlaps to loadings.
 _NUDGE = 0.1
 # Lengths of a step that are tried.
@@ -218,8 +218,8 @@ class RawProblem(Problem):
         for _ in range(most):
             value, slopes = here
             values, vectors = np.linalg.eigh(self.information(x))
-            # no direction is taken for flat
-            values = np.maximum(values, 1e-9 * values[-1])
+            # a direction that the data leave open is not followed further than its slope carries
+            values = np.maximum(values, 1 / self.scale)
             along = vectors.T @ slopes
             if np.sum(along**2 / values) < _SETTLED**2:
                 converged = True
@@ -235,10 +235,11 @@ class RawProblem(Problem):
                 # no step of any length climbs: the top, within rounding
                 converged = bool(np.sum(along**2 / values) < 1.0)
                 break
-            x, here, damping = x + step, at, damping / 8
-            if at[0] - value < _SETTLED**2:
+            x, here = x + step, at
+            if at[0] - value < _GAIN and damping <= values[0]:
                 converged = True
                 break
+            damping /= 8
         return Fitted(x, group_sd, -self.log_likelihood(x, group_sd), converged)
 
     def settled(self, x: Array) -> RawProblem:
