@@ -131,7 +131,8 @@ def main():
             if sys.stderr.isatty():
                 sys.stderr.write(f"\r{part} {setting}: {seed + 1} of {runs}")
         table = pd.DataFrame(rows)
-        held = table[[c for c in (*NEAR.names, *RANK2.names, "rate") if c in table]].mean()
+        names = dict.fromkeys((*NEAR.names, *RANK2.names, "rate"))
+        held = table[[c for c in names if c in table]].mean()
         rms = np.sqrt((table.filter(like="error ") ** 2).mean())
         sys.stdout.write(f"{setting} {what}, {N} neurons, {runs} runs; held:\n")
         sys.stdout.write(f"{held.round(2).to_dict()}; all {held.mean():.3f}\n")
