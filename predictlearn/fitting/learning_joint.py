@@ -49,7 +49,11 @@ class RawProblem(Problem):
 
     def altered(self, **changes: Any) -> RawProblem:
         """Return the problem with changes, and nothing remembered."""
-        forgotten = {"_at": (b"", None), "_here": (b"", None), "_bent": (b"", np.empty(0))}
+        forgotten: dict[str, Any] = {
+            "_at": (b"", None),
+            "_here": (b"", None),
+            "_bent": (b"", np.empty(0)),
+        }
         return replace(self, **forgotten, **changes)
 
     def learned(self, x: Array, slopes: bool = True) -> SensitiveRun | None:
@@ -165,24 +169,15 @@ class RawProblem(Problem):
             held = np.concatenate([held, self.fixed[0][None] @ by_x / PIN])
         return known + held.T @ held
 
-    def curvature(self, x: Array, both: bool = True) -> Array:
-        """Return minus the second derivatives in x, by differences of exact slopes.
-
-        Differences to both sides, or (half the work, for a search) to one.
-        """
+    def curvature(self, x: Array) -> Array:
+        """Return minus the second derivatives in x, by differences of exact slopes."""
         step = _STEP * np.sqrt(self.scale)
-        signs = (1.0, -1.0) if both else (1.0, 0.0)
         out = np.empty((len(x), len(x)))
-        for p in range(len(x)):
-            ends = []
-            for sign in signs:
-                moved = x.copy()
-                moved[p] += sign * step
-                at = self._evaluate(moved) if sign else self.evaluate(x)
-                if at is None:
-                    raise FloatingPointError("learning diverges beside the fit")
-                ends.append(at[1])
-            out[p] = -(ends[0] - ends[1]) / ((signs[0] - signs[1]) * step)
+        for p, along in enumerate(step * np.eye(len(x))):
+            ends = [self._evaluate(x + along), self._evaluate(x - along)]
+            if ends[0] is None or ends[1] is None:
+                raise FloatingPointError("learning diverges beside the fit")
+            out[p] = (ends[1][1] - ends[0][1]) / (2 * step)
         return (out + out.T) / 2
 
     def log_likelihood(self, x: Array, group_sd: Array) -> float:
@@ -210,7 +205,7 @@ class RawProblem(Problem):
 
     def improve(self, x: Array, group_sd: Array, most: int) -> Fitted | None:
         """Search from x, at most `most` steps; None where learning diverges at once."""
-        x = turned(self, x)
+        x = turned(self, x) if self.fixed is None else x
         here = self.evaluate(x)
         if here is None:
             return None
