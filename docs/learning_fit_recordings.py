@@ -4,12 +4,14 @@ Run as ``python docs/learning_fit_recordings.py PART [RUNS] [FIRST]`` with PART 
 sessions of overlaps of which mm, mu and uu are those of a sample. recordings: the recordings, whose
 neurons are the same in all sessions, in part, or not at all. counts: spike counts, of which half of
 the neurons recur, with the gain known or fitted. rules: recordings of learners whose rule is not
-the one assumed. RUNS networks each, 24 if not given, from the seed FIRST on.
+the one assumed. rank2: recordings of networks of rank two that learn to ring, all from one start or
+each from its own. RUNS networks each, 24 if not given, from the seed FIRST on.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 import warnings
 
 import numpy as np
@@ -29,12 +31,19 @@ RULES = {
     "Adam 1e-3": pl.Adam(1e-3),
     "weight decay 0.05": pl.GradientDescent(5e-3, weight_decay=0.05),
 }
+RINGING, FASTER = pl.DampedOscillation(duration=10.0, dt=0.1), pl.GradientDescent(1e-2)
+# both modes are visible from the start, and u and v are turned as those of a fit: v2m is 0, v1m and
+# v2u1 are positive
+RANK2 = pl.Overlaps(np.eye(6), 1, 2, 1).replace(
+    zm=0.1, zu1=0.5, zu2=0.3, v1m=0.5, v1u1=0.2, v1u2=-0.5, v2u1=0.5, mu1=0.2, zv1=0.2,
+    u1u1=1.2, u2u2=0.9, v1v1=1.1, v2v2=1.3,
+)  # fmt: skip
 
 
-def row(fit, true, gain=None):
+def row(fit, true, rate=RULE.rate, gain=None):
     """Return by name whether the interval held, the error, and the p value of the test."""
     truth = true.to_series()
-    truth["rate"] = RULE.rate
+    truth["rate"] = rate
     if gain is not None:
         truth["gain"] = gain
     table = fit.intervals_.loc[truth.index]
@@ -80,7 +89,7 @@ def counts(setting, seed):
     fit = pl.LearningFit(n_starts=4)
     given = {"neurons": neurons, "network": N, "noise": noise}
     fit.fit_recordings(sessions, TASK, 50, RULE, gain=gain, **given)
-    return more(fit, row(fit, NEAR, GAIN if gain == "fit" else None))
+    return more(fit, row(fit, NEAR, gain=GAIN if gain == "fit" else None))
 
 
 def rules(name, seed):
@@ -92,6 +101,38 @@ def rules(name, seed):
         return pd.Series({"p": 0.0, "refused": 1.0})
 
 
+def drawn(seed):
+    """Return a start about RANK2: seen overlaps differ by 0.15 (sd), those of v and z by 0.3."""
+    rng = np.random.default_rng(1000 + seed)
+    moves = rng.standard_normal((6, 6))
+    sds = np.full((6, 6), 0.15)
+    sds[3:, 3:] = 0.3
+    values, vectors = np.linalg.eigh(RANK2.matrix + sds * (moves + moves.T) / np.sqrt(2))
+    start = pl.Overlaps((vectors * np.maximum(values, 0.1)) @ vectors.T, 1, 2, 1)
+    vm = start.block("v", "m")
+    turn, upper = np.linalg.qr(np.hstack([vm, start.block("v", "u") @ vm]))
+    return start.gauge(turn * np.sign(np.diag(upper)))
+
+
+def rank2(starts, seed):
+    """Fit networks of rank two."""
+    start = RANK2 if starts == "one start" else drawn(seed)
+    sessions, neurons = pl.simulate_learning(
+        start, RINGING, 60, FASTER, n_sessions=16, recurring=50, n_trials=40, seed=seed
+    )
+    began = time.process_time()
+    fit = pl.LearningFit(rank=2, n_starts=4)
+    fit.fit_recordings(sessions, RINGING, 60, FASTER, neurons=neurons, network=N)
+    seconds = time.process_time() - began
+    # v2m is zero by convention
+    found = row(fit, start, FASTER.rate).drop(["v2m", "error v2m"])
+    found["p, drifts"] = fit.goodness_of_fit("smooth misfit").p_value
+    found["maxima"] = (fit.maxima_["log_likelihood"] > -3).sum()
+    found["converged"], found["open"] = fit.converged_, len(fit.directions_)
+    found["seconds"] = round(seconds, 1)
+    return found
+
+
 STUDIES = {
     "sample": (sample, (100, 30), "recorded"),
     "recordings": (recordings, (100, 50, 0), "recurring of 100 recorded"),
@@ -101,6 +142,7 @@ STUDIES = {
         "noise and gain (known or fitted)",
     ),
     "rules": (rules, tuple(RULES), "fitted as plain descent"),
+    "rank2": (rank2, ("one start", "starts drawn"), "for rank two"),
 }
 
 
@@ -118,14 +160,17 @@ def main():
             if sys.stderr.isatty():
                 sys.stderr.write(f"\r{part} {setting}: {seed - first + 1} of {runs}")
         table = pd.DataFrame(rows)
-        held = table[[c for c in (*NEAR.names, "rate", "gain") if c in table]].mean()
+        names = dict.fromkeys((*NEAR.names, *RANK2.names, "rate", "gain"))
+        held = table[[c for c in names if c in table]].mean()
         rms = np.sqrt((table.filter(like="error ") ** 2).mean())
         sys.stdout.write(f"{setting} {what}, {N} neurons, {runs} runs; held:\n")
         sys.stdout.write(f"{held.round(2).to_dict()}; all {held.mean():.3f}\n")
         sys.stdout.write(f"rms {rms.round(3).to_dict()}\n")
         for test in table.filter(regex="^p"):
             sys.stdout.write(f"{test} < 0.05 in {(table[test] < 0.05).mean():.2f}\n")
-        for column in table.columns.intersection(["maxima", "refused", "converged"]):
+        for column in table.columns.intersection(
+            ["maxima", "refused", "converged", "open", "seconds"]
+        ):
             sys.stdout.write(f"{column} {table[column].fillna(0).tolist()}\n")
         sys.stdout.flush()
 

@@ -191,6 +191,20 @@ def test_scores_scatter_as_the_information_says():
     assert max(low / high for low, high in gauge) < 1e-9
 
 
+@pytest.mark.parametrize("observed", ["counts", "current"])
+def test_information_is_the_scatter_of_the_slopes(observed):
+    """At the true parameters, over learners; with the gain among the parameters."""
+    noise, white = "poisson" if observed == "counts" else "gaussian", []
+    for seed in range(12):
+        sessions, neurons = recordings(n_sessions=6, n_trials=20, observed=observed, seed=seed)
+        raw, x = problem(sessions, neurons, noise=noise, gain=GAIN)
+        root = np.linalg.cholesky(raw.information(x))
+        white.append(np.linalg.solve(root, raw.evaluate(x)[1]))
+    squares = np.square(white)
+    assert squares.shape == (12, 12)
+    assert np.mean(squares) == pytest.approx(1.0, abs=0.3)
+
+
 def test_gain_of_the_first_look():
     """Recordings in other units lead to the same first look, but for how large an input is."""
     sessions, _ = simulate_learning(

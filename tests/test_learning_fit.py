@@ -143,18 +143,22 @@ def test_sessions_in_their_canonical_gauges():
     assert table.loc["uu", "sd"] < 0.2
 
 
-@pytest.mark.parametrize("rank", [1, 2])
-def test_slopes_in_the_canonical_gauge(rank):
-    rng = np.random.default_rng(rank)
-    dim = 2 + 2 * rank
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (1, 2, 1), (3, 2, 2), (1, 3, 1), (2, 3, 1)])
+def test_slopes_in_the_canonical_gauge(sizes):
+    rng = np.random.default_rng(sizes[1])
+    dim = sizes[0] + 2 * sizes[1] + sizes[2]
     x = rng.normal(size=(3, dim, 2 * dim))
     s = x @ np.swapaxes(x, 1, 2) / dim
-    along = rng.normal(size=(3, dim, dim, 1))
+    along = rng.normal(size=(3, dim, dim, 2))
     along = along + np.swapaxes(along, 1, 2)
-    _, slopes = canonical_matrices(s, along, (1, rank, 1))
-    up = canonical_matrices(s + 1e-5 * along[..., 0], along, (1, rank, 1))[0]
-    down = canonical_matrices(s - 1e-5 * along[..., 0], along, (1, rank, 1))[0]
-    assert np.allclose(slopes[..., 0], (up - down) / 2e-5, rtol=1e-4, atol=1e-5)
+    _, slopes = canonical_matrices(s, along, sizes)
+    assert np.abs(slopes).max() > 1
+    for p in range(2):
+        up = canonical_matrices(s + 1e-5 * along[..., p], along, sizes)[0]
+        down = canonical_matrices(s - 1e-5 * along[..., p], along, sizes)[0]
+        expected = (up - down) / 2e-5
+        scale = np.abs(expected).max()
+        assert np.allclose(slopes[..., p], expected, rtol=0, atol=1e-6 * scale)
 
 
 def test_canonical_matrices_are_those_of_overlaps():

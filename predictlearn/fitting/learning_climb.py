@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -103,36 +104,35 @@ def climb(
     maxima : list of Fitted
         Distinct ones.
     """
-    layout, epochs = problem.model.layout, problem.model.data.epochs
+    epochs = problem.model.data.epochs
     n_first = int(np.clip(np.searchsorted(epochs, 0.25 * epochs[-1]), _FEWEST, len(epochs)))
     children = np.random.SeedSequence(seed).spawn(max(n_starts - 1, 1))[: n_starts - 1]
     starts = [first]
     starts += [_scattered(problem, first, np.random.default_rng(child)) for child in children]
-    noise = np.ones(2)
-    early = shortened(problem, n_first)
-    tried = Parallel(n_jobs=n_jobs)(delayed(_ended)(early, x, _SCREENING) for x in starts)
-    found = sorted((f for f in tried if f is not None), key=lambda f: f.cost)
-    kept: list[Fitted] = []
-    for f in found:
-        if len(kept) < _KEPT and all(_apart(f.x, k.x, layout) for k in kept):
-            kept.append(f)
-    ends = Parallel(n_jobs=n_jobs)(delayed(_ended)(problem, f.x, max_iter) for f in kept or [])
-    best = min((f for f in ends if f is not None), key=lambda f: f.cost, default=None)
-    if best is None:
+    _, early = _maxima(shortened(problem, n_first), starts, _SCREENING, n_jobs)
+    return _maxima(problem, [f.x for f in early[:_KEPT]], max_iter, n_jobs)
+
+
+def _maxima(
+    problem: RawProblem, starts: Sequence[Array], max_iter: int, n_jobs: int
+) -> tuple[RawProblem, list[Fitted]]:
+    """Return the problem with its noise settled at the highest maximum, and the distinct maxima."""
+    tried = Parallel(n_jobs=n_jobs)(delayed(_ended)(problem, x, max_iter) for x in starts)
+    ends = [f for f in tried if f is not None]
+    if not ends:
         return problem, []
     # one noise and one binding for all, so that likelihoods can be compared; but counts are
     # expanded about each, which their likelihood allows for
-    problem = problem.settled(best.x)
+    problem = problem.settled(min(ends, key=lambda f: f.cost).x)
     maxima: list[Fitted] = []
     again = [
         (problem.settled(f.x) if problem.recorded.expanded else problem).improve(
-            f.x, noise, max_iter
+            f.x, np.ones(2), max_iter
         )
         for f in ends
-        if f is not None
     ]
     for f in sorted((f for f in again if f is not None), key=lambda f: f.cost):
-        if all(_apart(f.x, k.x, layout) for k in maxima):
+        if all(_apart(f.x, k.x, problem.model.layout) for k in maxima):
             maxima.append(f)
     return problem, maxima
 

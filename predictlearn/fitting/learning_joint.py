@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from predictlearn.errors import DivergenceError
+from predictlearn.fitting.learning_information import expected_information
 from predictlearn.fitting.learning_likelihood import PIN, Fitted, Problem
 from predictlearn.fitting.learning_marginal import Gradient, Recorded, bound, information, marginal
+from predictlearn.fitting.learning_middle import turned
 from predictlearn.fitting.learning_model import legs_of
 from predictlearn.fitting.learning_raw import with_noise
 from predictlearn.theory.names import table_pairs
@@ -22,14 +24,14 @@ __all__ = ["RawProblem"]
 Array = npt.NDArray[np.float64]
 # Step of the differences of exact slopes that give the curvature, in units of sqrt(scale).
 _STEP = 1e-5
-# Slope, in units of one standard deviation, and gain of log likelihood, that end a search.
-_SETTLED = 1e-3
+# Slope, in units of one standard deviation, and gain of a whole step, that end a search.
+_SETTLED, _GAIN = 1e-3, 1e-4
 # Step, in standard deviations, of the differences that carry the error of overlaps to loadings.
 _NUDGE = 0.1
 # Rounds of expanding counts about the course that the expansion before makes most likely.
 _ROUNDS = 25
-# Steps after which a curvature is found anew (one that failed counts double), and lengths tried.
-_AGE, _TRIES = 8, 15
+# Lengths of a step that are tried.
+_TRIES = 15
 
 
 @dataclass(eq=False)
@@ -47,11 +49,17 @@ class RawProblem(Problem):
     recorded: Recorded = field(default_factory=lambda: Recorded([], 0, np.inf))
     gain: float = 1.0
     _at: tuple[bytes, tuple[float, Array] | None] = field(default=(b"", None), repr=False)
+    _here: tuple[bytes, Any] = field(default=(b"", None), repr=False)
     _bent: tuple[bytes, Array] = field(default=(b"", np.empty(0)), repr=False)
 
     def altered(self, **changes: Any) -> RawProblem:
         """Return the problem with changes, and nothing remembered."""
-        return replace(self, _at=(b"", None), _bent=(b"", np.empty(0)), **changes)
+        forgotten: dict[str, Any] = {
+            "_at": (b"", None),
+            "_here": (b"", None),
+            "_bent": (b"", np.empty(0)),
+        }
+        return replace(self, **forgotten, **changes)
 
     def learned(self, x: Array, slopes: bool = True) -> SensitiveRun | None:
         """Return overlaps, transports and their slopes at the sessions; None on divergence."""
@@ -83,6 +91,15 @@ class RawProblem(Problem):
 
     def at(self, x: Array, slopes: bool = True) -> tuple[SensitiveRun, Array, Gradient] | None:
         """Return learning, the transports of (m, u) with their slopes, and the likelihood."""
+        if not slopes:
+            return self._ran(x, slopes)
+        key = np.asarray(x).tobytes()
+        if self._here[0] != key:
+            self._here = (key, self._ran(x, slopes))
+        return self._here[1]
+
+    def _ran(self, x: Array, slopes: bool) -> tuple[SensitiveRun, Array, Gradient] | None:
+        """Return what `at` keeps."""
         run = self.learned(x, slopes)
         if run is None:
             return None
@@ -148,24 +165,46 @@ class RawProblem(Problem):
         slopes[: layout.n_overlaps] += by_factor[np.tril_indices(layout.dim)]
         return value, slopes
 
-    def curvature(self, x: Array, both: bool = True) -> Array:
-        """Return minus the second derivatives in x, by differences of exact slopes.
+    def information(self, x: Array) -> Array:
+        """Return minus the expected second derivatives in x, conventions included.
 
-        Differences to both sides, or (half the work, for a search) to one.
+        Positive semidefinite, and cheaper than one evaluation of the likelihood.
         """
+        here = self.at(x)
+        if here is None:
+            raise FloatingPointError("learning diverges at the fit")
+        run, transports, found = here
+        layout = self.model.layout
+        gain, by_x, maps = self.gain_at(x), layout.slopes(x), self._maps(x, transports)
+        lower = gain * layout.factor(x)
+        # C = gain L' A: by the transports, by the gain, and by L itself
+        moves = np.einsum("ji,kjbp->kibp", lower, self.model._chosen(transports[..., 1:])) @ by_x
+        if layout.gain is not None:
+            moves[..., -1] += maps
+        rows, columns = np.tril_indices(layout.dim)
+        moves[:, columns, :, np.arange(layout.n_overlaps)] += gain * transports[:, rows, :, 0]
+        known = expected_information(
+            self.recorded,
+            maps,
+            run.matrices,
+            found.posterior.covariance,
+            moves,
+            self.model._chosen(run.slopes) @ by_x,
+        )
+        held = by_x[self.conventions()] / (PIN * self.scale)
+        if self.fixed is not None:
+            held = np.concatenate([held, self.fixed[0][None] @ by_x / PIN])
+        return known + held.T @ held
+
+    def curvature(self, x: Array) -> Array:
+        """Return minus the second derivatives in x, by differences of exact slopes."""
         step = _STEP * np.sqrt(self.scale)
-        signs = (1.0, -1.0) if both else (1.0, 0.0)
         out = np.empty((len(x), len(x)))
-        for p in range(len(x)):
-            ends = []
-            for sign in signs:
-                moved = x.copy()
-                moved[p] += sign * step
-                at = self._evaluate(moved) if sign else self.evaluate(x)
-                if at is None:
-                    raise FloatingPointError("learning diverges beside the fit")
-                ends.append(at[1])
-            out[p] = -(ends[0] - ends[1]) / ((signs[0] - signs[1]) * step)
+        for p, along in enumerate(step * np.eye(len(x))):
+            ends = [self._evaluate(x + along), self._evaluate(x - along)]
+            if ends[0] is None or ends[1] is None:
+                raise FloatingPointError("learning diverges beside the fit")
+            out[p] = (ends[1][1] - ends[0][1]) / (2 * step)
         return (out + out.T) / 2
 
     def log_likelihood(self, x: Array, group_sd: Array) -> float:
@@ -193,50 +232,36 @@ class RawProblem(Problem):
 
     def improve(self, x: Array, group_sd: Array, most: int) -> Fitted | None:
         """Search from x, at most `most` steps; None where learning diverges at once."""
-        if self.evaluate(x) is None:
+        x = turned(self, x) if self.fixed is None else x
+        here = self.evaluate(x)
+        if here is None:
             return None
-        x = np.asarray(x, dtype=float).copy()
-        bent: Array | None = None
-        damping, age, converged = 0.0, 0, False
+        damping, converged = 0.0, False
         for _ in range(most):
-            here = self.evaluate(x)
-            if here is None:
-                raise FloatingPointError("learning diverges at the fit")
             value, slopes = here
-            if bent is None or age >= _AGE:
-                try:
-                    bent, age = self.curvature(x, both=False), 0
-                except FloatingPointError:
-                    break
-            values, vectors = np.linalg.eigh(bent)
-            # an indefinite curvature is turned round; no direction is taken for flat
-            values = np.maximum(np.abs(values), 1e-9 * np.abs(values).max())
+            values, vectors = np.linalg.eigh(self.information(x))
+            # a direction that the data leave open is not followed further than its slope carries
+            values = np.maximum(values, 1 / self.scale)
             along = vectors.T @ slopes
             if np.sum(along**2 / values) < _SETTLED**2:
                 converged = True
                 break
-            tries, at = 0, None
-            while tries < _TRIES and (at is None or at[0] <= value):
-                step = vectors @ (along / (values + damping))
+            step, at = vectors @ (along / (values + damping)), None
+            for _ in range(_TRIES):
                 at = self.evaluate(x + step)
-                tries += 1
-                if at is None or at[0] <= value:
-                    damping = max(4 * damping, 1e-3 * float(np.median(values)))
-            if at is None or at[0] <= value:
-                # no step of any length climbs: the top, within rounding, or an old curvature
-                if age == 0:
-                    converged = bool(np.sum(along**2 / values) < 1.0)
+                if at is not None and at[0] > value:
                     break
-                bent = None
-                continue
-            # the change of slope along the step corrects the curvature (symmetric rank one)
-            rest = slopes - at[1] - bent @ step
-            if abs(rest @ step) > 1e-8 * np.linalg.norm(rest) * np.linalg.norm(step):
-                bent = bent + np.outer(rest, rest) / (rest @ step)
-            x, damping, age = x + step, damping / 8, age + 1 + 2 * (tries > 1)
-            if at[0] - value < _SETTLED**2:
+                damping = max(4 * damping, 1e-3 * float(np.median(values)))
+                step = vectors @ (along / (values + damping))
+            if at is None or at[0] <= value:
+                # no step of any length climbs: the top, within rounding
+                converged = bool(np.sum(along**2 / values) < 1.0)
+                break
+            x, here = x + step, at
+            if at[0] - value < _GAIN and damping <= values[0]:
                 converged = True
                 break
+            damping /= 8
         return Fitted(x, group_sd, -self.log_likelihood(x, group_sd), converged)
 
     def settled(self, x: Array) -> RawProblem:

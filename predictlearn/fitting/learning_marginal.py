@@ -37,6 +37,7 @@ __all__ = [
     "Posterior",
     "RawSession",
     "Recorded",
+    "basis",
     "bound",
     "information",
     "marginal",
@@ -223,13 +224,12 @@ class _Sums:
     @classmethod
     def of(cls, session: RawSession, s: Array, zb: Array) -> _Sums | None:
         """Return the sums; None where activity runs away."""
-        found = rolled_out(session, s)
+        found = basis(session, s)
         if found is None:
             return None
-        base, rank = len(found[0]), session.dynamics.layout.rank
-        both = _moving(session, found)
-        cross, gram = session.seen.sums(_bins(both, session.kept), base)
-        judged = _bins(both, session.judged)
+        seen, judged = found
+        base, rank = zb.shape[1], session.dynamics.layout.rank
+        cross, gram = session.seen.sums(seen, base)
         left = session.outputs - zb @ judged[:base]
         white = left / session.output_noise[:, None]
         slopes = judged[base:].reshape(rank, -1, judged.shape[1])
@@ -242,16 +242,32 @@ class _Sums:
         )
 
 
-def _moving(session: RawSession, rolled: tuple[Array, Array]) -> Array:
-    """Return kappa and the slopes of its rows k_u, which alone have any, one below the other."""
-    k, dk = rolled
+def basis(session: RawSession, s: Array) -> tuple[Array, Array] | None:
+    """Return kappa and below it the slopes of k_u by (vm, vu), which alone of kappa has any.
+
+    Parameters
+    ----------
+    session : RawSession
+        The session.
+    s : numpy.ndarray, (D, D)
+        Overlaps of the network.
+
+    Returns
+    -------
+    tuple of numpy.ndarray, (base + rank q, bins), or None
+        In the bins of the activity, and in those of the outputs; None where activity runs away.
+    """
+    found = rolled_out(session, s)
+    if found is None:
+        return None
+    k, dk = found
     rank = session.dynamics.layout.rank
-    return np.concatenate([k, dk[len(k) - rank :].reshape(-1, *k.shape[1:])])
-
-
-def _bins(values: Array, kept: npt.NDArray[np.bool_]) -> Array:
-    """Return values, (rows, trials, time), in the bins kept, (rows, bins)."""
-    return values.reshape(len(values), -1) if kept.all() else values[:, kept]
+    rows = np.concatenate([k, dk[len(k) - rank :].reshape(-1, *k.shape[1:])])
+    seen, judged = (
+        rows.reshape(len(rows), -1) if kept.all() else rows[:, kept]
+        for kept in (session.kept, session.judged)
+    )
+    return seen, judged
 
 
 def information(recorded: Recorded, transports: Array, matrices: Array, second: Array) -> Array:
@@ -275,18 +291,18 @@ def information(recorded: Recorded, transports: Array, matrices: Array, second: 
     dim, base = transports.shape[1:]
     out = []
     for session, a, s in zip(recorded.sessions, transports, matrices, strict=True):
-        rolled = rolled_out(session, s)
-        if rolled is None:
+        rows = basis(session, s)
+        if rows is None:
             raise FloatingPointError("activity runs away at the fit")
-        k, dk = rolled
+        seen, judged = rows
         zb = s[-len(session.outputs) :, :base]
-        q, n_out, rank = dk.shape[1], len(zb), session.dynamics.layout.rank
-        rows = _bins(_moving(session, rolled), session.kept)
-        _, gram = session.seen.sums(rows, len(rows))
+        n_out, rank = len(zb), session.dynamics.layout.rank
+        q = (len(seen) - base) // rank
+        _, gram = session.seen.sums(seen, len(seen))
         # of loadings with loadings, of rows with rows; and of the rows that move
         known = np.tensordot(second[session.neurons], gram, axes=(0, 0))
         u = a[:, base - rank :]
-        moved = known[:, :, base:].reshape(dim, dim, rank, q, len(rows))
+        moved = known[:, :, base:].reshape(dim, dim, rank, q, len(seen))
         at_map = q + n_out * base
         found = np.zeros((at_map + dim * base,) * 2)
         found[:q, :q] = np.einsum(
@@ -298,12 +314,12 @@ def information(recorded: Recorded, transports: Array, matrices: Array, second: 
         crossed = np.einsum("ja,ijaqb->ibq", u, moved[..., :base])
         found[at_map:, :q] = crossed.reshape(-1, q)
         found[:q, at_map:] = found[at_map:, :q].T
-        judged, followed = k[:, session.judged], dk[:, :, session.judged]
+        followed = judged[base:].reshape(rank, q, -1)
         for o in range(n_out):
             # an output moves with kappa by zb, and with its own readout
             slopes = np.zeros((at_map, judged.shape[1]))
-            slopes[:q] = np.einsum("a,aqt->qt", zb[o], followed)
-            slopes[q + o * base : q + (o + 1) * base] = judged
+            slopes[:q] = np.einsum("a,aqt->qt", zb[o, base - rank :], followed)
+            slopes[q + o * base : q + (o + 1) * base] = judged[:base]
             found[:at_map, :at_map] += slopes @ slopes.T / session.output_noise[o]
         out.append(found)
     return np.array(out)

@@ -8,27 +8,46 @@ import numpy as np
 import numpy.typing as npt
 
 from predictlearn.fitting.learning_identifiability import Identified, centre, identify
-from predictlearn.fitting.learning_likelihood import Fitted, Problem, convention
+from predictlearn.fitting.learning_likelihood import Fitted, Problem
 from predictlearn.fitting.learning_open import OnRidge, Ridge
+from predictlearn.theory.gauge import canonical_transform, column_transform
+from predictlearn.theory.names import pathway_slices
 
 __all__ = ["centred", "corrected", "signed"]
 
 Array = npt.NDArray[np.float64]
 
 
-def signed(problem: Problem, best: Fitted) -> Fitted:
-    """Return the fit with the first vm positive where nothing measured tells the sign."""
+def turned(problem: Problem, x: Array) -> Array:
+    """Return x with u and v turned to the convention, where nothing measured tells the rotation.
+
+    The axes are those of Gram-Schmidt on the columns of vm, vu vm, ...: v_k m_j = 0 for k > j, and
+    what drives an axis first is positive.
+    """
     layout = problem.model.layout
+    if not problem.pins:
+        return x
+    where = pathway_slices(*layout.sizes)
+    matrix = layout.matrix(x)
+    q = canonical_transform(
+        np.eye(layout.sizes[1]), matrix[where["v"], where["m"]], matrix[where["v"], where["u"]]
+    )
+    if np.allclose(q, np.eye(len(q)), rtol=0, atol=1e-12):
+        return x
+    turn = column_transform(q, layout.sizes[0], layout.sizes[2])
+    return layout.pack(turn.T @ matrix @ turn, x[layout.n_overlaps :])
+
+
+def signed(problem: Problem, best: Fitted) -> Fitted:
+    """Return the fit in the gauge of the convention; see `turned`.
+
+    On a ridge, whose coordinates are no plain ones, the signs alone are turned.
+    """
     if isinstance(best, OnRidge):
         ridge = Ridge(problem)
         y = ridge.signed(best.y)
         return replace(best, x=ridge.straight.x(y), y=y)
-    if not problem.pins:
-        return best
-    matrix = layout.matrix(best.x)
-    signs = convention(layout, matrix)
-    x = layout.pack(matrix * signs * signs[:, None], best.x[layout.n_overlaps :])
-    return Fitted(x, best.group_sd, best.cost, best.converged)
+    return replace(best, x=turned(problem, best.x))
 
 
 def corrected(problem: Problem, best: Fitted) -> tuple[Array, Identified]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from predictlearn.errors import DivergenceError
 from predictlearn.fitting.learning_parameters import Layout
 from predictlearn.fitting.learning_sessions import LOSS, Sessions
-from predictlearn.theory.gauge import canonical_transform, column_transform
+from predictlearn.theory.gauge import EXCITED, canonical_transform, column_transform
 from predictlearn.theory.names import pathway_slices, table_pairs
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.rules import GradientDescent
@@ -21,8 +21,6 @@ from predictlearn.theory.trials import Task
 __all__ = ["Model", "Run", "canonical_matrices", "legs_of"]
 
 Array = npt.NDArray[np.float64]
-# The step of the differences that carry slopes through the map to the canonical gauge.
-_STEP = 1e-6
 
 
 def legs_of(
@@ -181,8 +179,10 @@ def canonical_matrices(
 
     Notes
     -----
-    For rank one the factor is q = +-uu^(-1/2) and its slope exact; for higher rank slopes go
-    through the map by central differences of it along every parameter.
+    For rank one the factor is q = +-uu^(-1/2). For higher rank a change D of S, seen in the gauge
+    it had, turns that gauge by 1 + X. As uu stays the identity, X + X' = -D_uu; and as T, the
+    columns of (vm, vu vm, ...) that gave the axes, stays upper triangular, X is dT T^-1 below the
+    diagonal.
 
     Examples
     --------
@@ -203,21 +203,40 @@ def canonical_matrices(
         moved = factor * matrices
         drift = -0.5 * total[..., None] * (slopes[:, u, u] / uu[:, None])[:, None, None, :]
         return moved, factor[..., None] * slopes + moved[..., None] * drift
-    moved = np.array([_canonical(s, sizes) for s in matrices])
-    out = np.empty_like(slopes)
+    moved, out = np.empty_like(matrices), np.empty_like(slopes)
+    u, v, m = where["u"], where["v"], where["m"]
     for k, s in enumerate(matrices):
-        for p in range(slopes.shape[-1]):
-            along = slopes[k, :, :, p]
-            size = float(np.abs(along).max())
-            h = _STEP * float(np.abs(s).max()) / size if size > 0 else 1.0
-            up, down = _canonical(s + h * along, sizes), _canonical(s - h * along, sizes)
-            out[k, :, :, p] = (up - down) / (2 * h)
+        b = column_transform(canonical_transform(s[u, u], s[v, m], s[v, u]), sizes[0], sizes[2])
+        moved[k] = b.T @ s @ b
+        change = np.einsum("ai,abp,bj->ijp", b, slopes[k], b, optimize=True)
+        turn = _turning(moved[k], change, sizes)
+        # b turns by diag(0, X, -X', 0)
+        half = np.zeros_like(change)
+        half[u] = np.einsum("rcp,rj->cjp", turn, moved[k][u])
+        half[v] = -np.einsum("crp,rj->cjp", turn, moved[k][v])
+        out[k] = change + half + half.swapaxes(0, 1)
     return moved, out
 
 
-def _canonical(s: Array, sizes: tuple[int, int, int]) -> Array:
-    """Return S in its canonical gauge."""
-    where = pathway_slices(*sizes)
+def _turning(s: Array, change: Array, sizes: tuple[int, int, int]) -> Array:
+    """Return X, (R, R, P), for changes, (D, D, P), of an S in its canonical gauge."""
+    where, rank = pathway_slices(*sizes), sizes[1]
     u, v, m = where["u"], where["v"], where["m"]
-    b = column_transform(canonical_transform(s[u, u], s[v, m], s[v, u]), sizes[0], sizes[2])
-    return b.T @ s @ b
+    columns, moves = [s[v, m]], [change[v, m]]
+    for _ in range(rank - 1):
+        moves.append(
+            np.einsum("rap,ac->rcp", change[v, u], columns[-1])
+            + np.einsum("ra,acp->rcp", s[v, u], moves[-1])
+        )
+        columns.append(s[v, u] @ columns[-1])
+    found, moved = np.concatenate(columns, axis=1), np.concatenate(moves, axis=1)
+    axes, slopes = np.eye(rank), np.zeros((rank, rank, change.shape[-1]))
+    for r in range(rank):
+        # an axis that nothing drives keeps the unit vector
+        driven = np.flatnonzero(np.abs(found[r]) > EXCITED * np.abs(found).max())
+        if driven.size:
+            axes[:, r], slopes[:, r] = found[:, driven[0]], moved[:, driven[0]]
+    lower = np.tril(np.ones((rank, rank)), -1)[..., None]
+    turn = lower * np.einsum("rap,ac->rcp", slopes, np.linalg.inv(axes))
+    stretch = change[u, u] * (np.triu(np.ones((rank, rank))) - 0.5 * np.eye(rank))[..., None]
+    return np.asarray(turn - np.swapaxes(turn, 0, 1) - stretch)

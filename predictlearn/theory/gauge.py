@@ -11,11 +11,11 @@ from scipy import linalg
 
 from predictlearn.errors import InputError
 
-__all__ = ["canonical_transform", "column_transform", "invariant_products"]
+__all__ = ["EXCITED", "canonical_transform", "column_transform", "invariant_products"]
 
 # Directions that the inputs excite less than this, relative to the strongest, have no canonical
 # axis of their own: they are ordered by the recurrence alone.
-_EXCITED = 1e-10
+EXCITED = 1e-10
 
 
 def column_transform(q: np.ndarray, n_in: int, n_out: int) -> np.ndarray:
@@ -79,7 +79,7 @@ def canonical_transform(uu: np.ndarray, vm: np.ndarray, vu: np.ndarray) -> np.nd
             for axis in axes:
                 vector -= axis * (axis @ vector)
         size = np.linalg.norm(vector)
-        if size > _EXCITED * (scale if c < n_driven else 1.0):
+        if size > EXCITED * (scale if c < n_driven else 1.0):
             axes.append(vector / size)
         if len(axes) == rank:
             break
