@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -263,6 +264,17 @@ def test_intervals_span_maxima_that_the_data_hardly_tell_apart(fitted):
         assert fit.maxima_["vv"].diff().iloc[1] == pytest.approx(0.2)
         assert (fit.intervals_.loc["vv", "high"] > alone.loc["vv", "high"] + 0.1) == spans
         assert (fit.intervals_["low"] <= alone["low"]).all()
+
+
+def test_warns_where_too_little_was_learned():
+    sessions, neurons = recordings(n_sessions=2, n_trials=6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", pl.ConvergenceWarning)
+        with pytest.warns(UserWarning, match=r"leave \d direction\(s\) open"):
+            fit = pl.LearningFit(n_starts=1).fit_recordings(
+                sessions, TASK, 1, RULE, neurons=neurons, network=100
+            )
+    assert len(fit.directions_) > 0
 
 
 def test_starts_differ_in_what_is_hidden_only():

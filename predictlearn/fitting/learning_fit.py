@@ -273,6 +273,13 @@ class LearningFit(Learned):
         InputError
             Arguments that cannot be used.
 
+        Warns
+        -----
+        ConvergenceWarning
+            If the search did not end by its tolerances.
+        UserWarning
+            If a direction is left open: intervals were then found not to hold.
+
         Notes
         -----
         The likelihood of the raw activity, with the loadings of every neuron integrated out
@@ -324,6 +331,14 @@ class LearningFit(Learned):
                 f"off; got {rule!r}."
             ) from error
         self._warn(best)
+        if len(self.directions_) > 0:
+            warnings.warn(
+                f"the sessions leave {len(self.directions_)} direction(s) open (directions_): too "
+                "little was learned between them. Believe none of intervals_; record further into "
+                "learning",
+                UserWarning,
+                stacklevel=2,
+            )
         names = loading_names(problem.model.layout.sizes)
         index = pd.Index(found.neurons, name="neuron")
         self.sessions_ = found.table
