@@ -69,6 +69,8 @@ class Currents:
         Currents, less the mean of each neuron.
     noise : numpy.ndarray, (n,)
         Variance of the noise of every neuron.
+    value : float
+        What adds to the log likelihood beside the quadratic form: nothing, see `Counts`.
     """
 
     values: Array
@@ -105,7 +107,20 @@ class Currents:
         return weight[:, None] * (self.values @ rows.T), weight[:, None, None] * gram
 
     def settled(self, k: Array, loads: Array) -> Currents:
-        """Return the currents with the noise that is left when each neuron follows kappa freely."""
+        """Return the currents with the noise that is left when each neuron follows kappa freely.
+
+        Parameters
+        ----------
+        k : numpy.ndarray, (base, bins)
+            kappa.
+        loads : numpy.ndarray, (n, base)
+            What each neuron reads from it; for counts only.
+
+        Returns
+        -------
+        Currents
+            With their noise.
+        """
         return replace(
             self, noise=left_over(self.values, k - k.mean(axis=1, keepdims=True), used=1)
         )

@@ -115,8 +115,8 @@ def _check_one(label: str, one: Any, tau: float, noise: str) -> None:
     if (one.observed == "counts") != (noise != "gaussian"):
         wanted = "gaussian" if noise != "gaussian" else "poisson' or 'negative-binomial"
         raise InputError(
-            f"noise must be '{wanted}' for {label}, which holds {one.observed}s, and the same for "
-            f"all sessions; got {noise!r}.".replace("countss", "counts")
+            f"noise must be '{wanted}' for {label} (observed={one.observed!r}), and the same for "
+            f"all sessions; got {noise!r}."
         )
     if noise != "gaussian":
         seen = one.activity[~np.isnan(one.activity)]
