@@ -17,7 +17,7 @@ from predictlearn.fitting import simulate_learning
 from predictlearn.fitting.learning_climb import _scattered, shortened
 from predictlearn.fitting.learning_joint import RawProblem
 from predictlearn.fitting.learning_likelihood import Fitted
-from predictlearn.fitting.learning_marginal import Posterior, bound, marginal, rolled_out
+from predictlearn.fitting.learning_marginal import marginal, rolled_out
 from predictlearn.fitting.learning_model import Model
 from predictlearn.fitting.learning_parameters import Layout
 from predictlearn.fitting.learning_raw import checked_recordings, with_noise
@@ -158,30 +158,6 @@ def test_slopes_of_what_learning_multiplies_by():
         learn_with_sensitivities(
             START, [Leg(TASK, 5, pl.GradientDescent(1e-3, momentum=0.5))], [5], carry=True
         )
-
-
-@pytest.mark.parametrize(("n", "size"), [(50, 80), (50, 400)])
-def test_recorded_neurons_of_a_network_scatter_less(n, size):
-    rng = np.random.default_rng(0)
-    rows, columns = np.triu_indices(3)
-    found = []
-    for _ in range(4000):
-        xi = np.linalg.qr(rng.standard_normal((size, 3)))[0] * np.sqrt(size)
-        found.append((xi[:n].T @ xi[:n] / n)[rows, columns])
-    simulated = np.cov(np.array(found).T)
-    recorded, _ = checked_recordings(*recordings(n_sessions=2), None, 1, 1.0)
-    recorded = replace(recorded, n_neurons=n, population=float(size))
-    known = Posterior(np.zeros((n, 3)), np.zeros((n, 3, 3)))
-    binding = bound(recorded, known).binding
-    # each neuron by itself scatters as 1/n; both together as the sample of a network
-    alone = np.diag(np.where(rows == columns, 2.0, 1.0)) / n
-    together = np.linalg.inv(np.linalg.inv(alone) + binding)
-    np.testing.assert_allclose(np.diag(together), np.diag(simulated), rtol=0.12, atol=0.5 / n**2)
-    # where the recordings say nothing of the neurons they say nothing of Q
-    blank = Posterior(np.zeros((n, 3)), np.tile(np.eye(3), (n, 1, 1)))
-    assert np.all(
-        np.diag(bound(recorded, blank).binding) < np.diag(binding) / 2 + 1 / np.diag(alone)
-    )
 
 
 def test_only_identity_of_neurons_matters():

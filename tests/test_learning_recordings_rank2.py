@@ -125,8 +125,9 @@ def test_information_is_that_of_the_dense_gaussian(network):
         white = np.linalg.solve(k, d.reshape(-1, *k.shape))
         expected += np.einsum("pij,qji->pq", white, white) / 2
     if network is not None:
-        assert raw.recorded.binding is not None
-        expected += q @ raw.recorded.binding @ q.T
+        weight = raw.at(x)[2].weight
+        assert weight is not None
+        expected += q @ weight @ q.T
     found = raw.information(x)
     units = 1 / np.sqrt(np.diag(expected))
     units = units * units[:, None]

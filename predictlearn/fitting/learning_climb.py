@@ -14,6 +14,7 @@ from joblib import Parallel, delayed
 
 from predictlearn.checks import positive
 from predictlearn.errors import InputError
+from predictlearn.fitting.learning_crest import Crest
 from predictlearn.fitting.learning_joint import RawProblem
 from predictlearn.fitting.learning_likelihood import Fitted, Problem, search, size_of
 from predictlearn.fitting.learning_model import Model
@@ -27,6 +28,8 @@ __all__ = ["RecordedFit", "climb", "fit_recorded", "shortened"]
 Array = npt.NDArray[np.float64]
 # Steps from every start on the first sessions (of which at least so many), and ends that go on.
 _SCREENING, _FEWEST, _KEPT = 25, 4, 3
+# How often a maximum is looked for along the crest of the last.
+_AGAIN = 3
 # Steps between two expansions of counts, and the change of log likelihood that needs none.
 _STRETCH, _UNMOVED = 8, 0.01
 # Evaluations of the search that finds a first start from sessions fitted one by one.
@@ -100,7 +103,7 @@ def climb(
     Returns
     -------
     problem : RawProblem
-        With noise and binding as they are at the highest maximum.
+        With noise and expansion as they are at the highest maximum.
     maxima : list of Fitted
         Distinct ones.
     """
@@ -110,7 +113,16 @@ def climb(
     starts = [first]
     starts += [_scattered(problem, first, np.random.default_rng(child)) for child in children]
     _, early = _maxima(shortened(problem, n_first), starts, _SCREENING, n_jobs)
-    return _maxima(problem, [f.x for f in early[:_KEPT]], max_iter, n_jobs)
+    problem, maxima = _maxima(problem, [f.x for f in early[:_KEPT]], max_iter, n_jobs)
+    for _ in range(_AGAIN if maxima else 0):
+        # a fold hides its higher side from a search; the crest goes there
+        highest = Crest(problem, maxima[0].x).highest()
+        found = problem.improve(highest, np.ones(2), max_iter)
+        if found is None or found.cost > maxima[0].cost - _UNMOVED:
+            break
+        problem, again = _maxima(problem, [found.x, *(f.x for f in maxima)], max_iter, n_jobs)
+        maxima = again or maxima
+    return problem, maxima
 
 
 def _maxima(
@@ -121,15 +133,12 @@ def _maxima(
     ends = [f for f in tried if f is not None]
     if not ends:
         return problem, []
-    # one noise and one binding for all, so that likelihoods can be compared; but counts are
-    # expanded about each, which their likelihood allows for
+    # one noise for all, so that likelihoods can be compared; but counts are expanded about each,
+    # which their likelihood allows for
     problem = problem.settled(min(ends, key=lambda f: f.cost).x)
     maxima: list[Fitted] = []
     again = [
-        (problem.settled(f.x) if problem.recorded.expanded else problem).improve(
-            f.x, np.ones(2), max_iter
-        )
-        for f in ends
+        problem.expanded(f.x).improve(f.x, np.ones(2), max_iter) for f in ends
     ]
     for f in sorted((f for f in again if f is not None), key=lambda f: f.cost):
         if all(_apart(f.x, k.x, problem.model.layout) for k in maxima):
@@ -138,13 +147,12 @@ def _maxima(
 
 
 def _ended(problem: RawProblem, x: Array, max_iter: int) -> Fitted | None:
-    """Return where a search from x ends, noise and binding found in turn; None if it diverges.
+    """Return where a search from x ends, noise found in turn; None if it diverges.
 
     Counts are expanded anew every few steps, until that moves the end no more: about a poor course
     the expansion has its maximum at a poor place.
     """
     found, left = None, max_iter
-    expanded = problem.recorded.expanded
     most = 2
     while left > 0:
         if problem.at(x) is None:
@@ -158,7 +166,7 @@ def _ended(problem: RawProblem, x: Array, max_iter: int) -> Fitted | None:
             left -= most
             if found.converged and abs(found.cost - before.cost) < _UNMOVED:
                 break
-        most = min(_STRETCH, left) if expanded else max_iter
+        most = min(_STRETCH, left) if problem.recorded.expanded else max_iter
     return found
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from predictlearn.fitting.learning_marginal import Recorded, basis
+from predictlearn.fitting.learning_marginal import Gradient, Recorded, basis
 
 __all__ = ["expected_information"]
 
@@ -23,16 +23,16 @@ Array = npt.NDArray[np.float64]
 
 
 def expected_information(
-    recorded: Recorded, maps: Array, matrices: Array, covariance: Array, moves: Array, slopes: Array
+    recorded: Recorded, maps: Array, matrices: Array, found: Gradient, moves: Array, slopes: Array
 ) -> Array:
-    """Return the expected information, (P, P), that of the outputs and of `bound` included.
+    """Return the expected information, (P, P), that of the outputs and of `finite` included.
 
     Parameters
     ----------
     recorded, maps, matrices
         As for `learning_marginal.marginal`.
-    covariance : numpy.ndarray, (n, D, D)
-        V of every neuron.
+    found : Gradient
+        What `marginal` returned of them.
     moves : numpy.ndarray, (sessions, D, n_in + rank, P)
         Slopes of the maps.
     slopes : numpy.ndarray, (sessions, D, D, P)
@@ -44,6 +44,7 @@ def expected_information(
         Positive semidefinite.
     """
     dim, base, n_parameters = moves.shape[1:]
+    covariance = found.posterior.covariance
     known = np.zeros((n_parameters, n_parameters))
     pulls = np.zeros((recorded.n_neurons, dim, dim, n_parameters))
     rest = np.eye(dim) - covariance
@@ -67,11 +68,11 @@ def expected_information(
     drawn = np.einsum("nij,njkp->nikp", covariance, pulls, optimize=True)
     known += _traced(drawn, np.swapaxes(drawn, 1, 2))
     known -= _traced(np.einsum("nijp,njk->nikp", pulls, rest, optimize=True), drawn)
-    if recorded.binding is not None:
+    if found.weight is not None:
         # how the expected second moments of xi move
         half = np.einsum("nijp,njk->ikp", drawn, rest, optimize=True) / recorded.n_neurons
         moved = (half + np.swapaxes(half, 0, 1))[np.triu_indices(dim)]
-        known += moved.T @ recorded.binding @ moved
+        known += moved.T @ found.weight @ moved
     return np.asarray((known + known.T) / 2)
 
 

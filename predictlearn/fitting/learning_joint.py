@@ -11,10 +11,10 @@ import numpy.typing as npt
 from predictlearn.errors import DivergenceError
 from predictlearn.fitting.learning_information import expected_information
 from predictlearn.fitting.learning_likelihood import PIN, Fitted, Problem
-from predictlearn.fitting.learning_marginal import Gradient, Recorded, bound, information, marginal
+from predictlearn.fitting.learning_marginal import Gradient, Recorded, information, marginal
 from predictlearn.fitting.learning_middle import turned
 from predictlearn.fitting.learning_model import legs_of
-from predictlearn.fitting.learning_raw import with_noise
+from predictlearn.fitting.learning_raw import expanded, with_noise
 from predictlearn.theory.names import table_pairs
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.sensitivity import SensitiveRun, learn_with_sensitivities
@@ -187,7 +187,7 @@ class RawProblem(Problem):
             self.recorded,
             maps,
             run.matrices,
-            found.posterior.covariance,
+            found,
             moves,
             self.model._chosen(run.slopes) @ by_x,
         )
@@ -265,22 +265,26 @@ class RawProblem(Problem):
         return Fitted(x, group_sd, -self.log_likelihood(x, group_sd), converged)
 
     def settled(self, x: Array) -> RawProblem:
-        """Return the problem with noise, expansion, and what N binds, as they are at x.
+        """Return the problem with noise and expansion as they are at x."""
+        run, _, _ = self._sure(x)
+        return self.altered(recorded=with_noise(self.recorded, run.matrices)).expanded(x)
 
-        Counts are expanded about the course that is most likely at x, found in turn with it.
+    def expanded(self, x: Array) -> RawProblem:
+        """Return the problem with counts expanded about the course that is most likely at x.
+
+        Course and expansion are found in turn. All else is as it was, so that values of the
+        likelihood, each with its own expansion, can be compared.
         """
-        problem = self.altered(recorded=replace(self.recorded, binding=None))
-        value = -np.inf
-        for _ in range(_ROUNDS):
+        problem, value = self, -np.inf
+        for _ in range(_ROUNDS if self.recorded.expanded else 0):
             run, transports, found = problem._sure(x)
             maps = problem._maps(x, transports)
-            recorded = with_noise(problem.recorded, run.matrices, maps, found.posterior.mean)
-            problem = problem.altered(recorded=recorded)
             before, value = value, found.value
-            if not recorded.expanded or abs(value - before) < _SETTLED:
+            recorded = expanded(problem.recorded, run.matrices, maps, found.posterior.mean)
+            problem = problem.altered(recorded=recorded)
+            if abs(value - before) < _SETTLED:
                 break
-        posterior = problem._sure(x)[2].posterior
-        return problem.altered(recorded=bound(problem.recorded, posterior))
+        return problem
 
     def _scores(self, x: Array) -> tuple[Array, Array, Array]:
         """Return score, information and slopes of what a session could have of its own.

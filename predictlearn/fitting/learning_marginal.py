@@ -18,18 +18,19 @@ in every bin in place of 1 / sigma^2 (`learning_observed`): sums over bins are t
 
 No session needs a gauge of its own, any neurons may recur in any sessions, and that a sample of the
 neurons is not the network needs no further allowance, but for one: where n of N neurons were
-recorded, the second moments of their xi scatter by 1/n - 1/N, not 1/n (`bound`).
+recorded, the second moments of their xi scatter by 1/n - 1/N, not 1/n (`learning_finite`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from predictlearn.fitting.dynamics import Dynamics
+from predictlearn.fitting.learning_finite import finite
 from predictlearn.fitting.learning_observed import Counts, Observed
 
 __all__ = [
@@ -38,7 +39,6 @@ __all__ = [
     "RawSession",
     "Recorded",
     "basis",
-    "bound",
     "information",
     "marginal",
     "rolled_out",
@@ -90,14 +90,11 @@ class Recorded:
         Distinct neurons.
     population : float
         Neurons of the network; infinite if very many.
-    binding : numpy.ndarray, optional
-        W of `bound`, over the upper triangle of Q.
     """
 
     sessions: Sequence[RawSession]
     n_neurons: int
     population: float
-    binding: Array | None = None
 
     @property
     def expanded(self) -> bool:
@@ -137,6 +134,8 @@ class Gradient:
         By (zm, zu).
     posterior : Posterior
         Of the neurons.
+    weight : numpy.ndarray or None
+        How firmly N holds their second moments, `learning_finite`; None for very many neurons.
     """
 
     value: float
@@ -144,6 +143,7 @@ class Gradient:
     drives: Array
     readouts: Array
     posterior: Posterior
+    weight: Array | None
 
 
 def marginal(recorded: Recorded, maps: Array, matrices: Array) -> Gradient | None:
@@ -183,7 +183,15 @@ def marginal(recorded: Recorded, maps: Array, matrices: Array) -> Gradient | Non
     mean = np.einsum("nij,nj->ni", covariance, pull)
     value += 0.5 * float(np.sum(mean * pull)) - 0.5 * float(np.linalg.slogdet(precision)[1].sum())
     second = covariance + mean[:, :, None] * mean[:, None, :]
-    more, first, second = _bound(recorded, mean, covariance, second)
+    first, more = mean, finite(mean, covariance, recorded.population)
+    if more is not None:
+        # slopes by V and m m' as slopes by M and b, of which V = M^-1 and m = V b
+        value += more.value
+        moved = np.einsum("nij,njk,nk->ni", covariance, more.by_mean, mean)
+        outer = moved[:, :, None] * mean[:, None, :]
+        first = mean + 2 * moved
+        second = second + 2 * (outer + np.swapaxes(outer, 1, 2))
+        second = second + 2 * covariance @ more.by_covariance @ covariance
     d_maps, d_drives, d_readouts = np.zeros_like(maps), [], np.zeros_like(readouts)
     for at, (session, c, part) in enumerate(zip(sessions, maps, parts, strict=True)):
         missed = first[session.neurons].T @ part.cross
@@ -194,9 +202,9 @@ def marginal(recorded: Recorded, maps: Array, matrices: Array) -> Gradient | Non
         drives = pulled[base - rank :].reshape(rank, rank, -1)
         d_drives.append(np.einsum("aaq->q", drives) + part.drives)
         d_readouts[at] = part.readouts
-    return Gradient(
-        value + more, d_maps, np.array(d_drives), d_readouts, Posterior(mean, covariance)
-    )
+    weight = None if more is None else more.weight
+    posterior = Posterior(mean, covariance)
+    return Gradient(value, d_maps, np.array(d_drives), d_readouts, posterior, weight)
 
 
 @dataclass(frozen=True, eq=False)
@@ -331,69 +339,3 @@ def rolled_out(session: RawSession, s: Array) -> tuple[Array, Array] | None:
     base, n_in = layout.n_base, layout.n_in
     drive = s[base : base + layout.rank]
     return session.dynamics.roll(layout.pack(drive[:, :n_in], drive[:, n_in:base], s))
-
-
-def _bound(
-    recorded: Recorded, mean: Array, covariance: Array, second: Array
-) -> tuple[float, Array, Array]:
-    """Return what a network of N neurons adds, and the moments with which slopes are taken.
-
-    With q = Q - 1 at the expected Q, f = -q' W q / 2. Its slope F by the sum of xi xi' turns the
-    slopes of a mean xi_i into xi_i + 2 V_i F xi_i, and of a second moment likewise.
-    """
-    if recorded.binding is None:
-        return 0.0, mean, second
-    rows, columns = np.triu_indices(second.shape[1])
-    off = (second.mean(axis=0) - np.eye(second.shape[1]))[rows, columns]
-    pulled = recorded.binding @ off
-    f = np.zeros(second.shape[1:])
-    f[rows, columns] -= 0.5 * pulled / recorded.n_neurons
-    f = f + f.T
-    a = np.einsum("nij,nj->ni", covariance @ f, mean)
-    outer = a[:, :, None] * mean[:, None, :]
-    second = second + 2 * (outer + np.swapaxes(outer, 1, 2)) + 2 * covariance @ f @ covariance
-    return -0.5 * float(off @ pulled), mean + 2 * a, second
-
-
-def bound(recorded: Recorded, posterior: Posterior) -> Recorded:
-    """Return the sessions with what a network of N neurons says of the recorded ones.
-
-    The mean Q of xi xi' over n of N neurons has the covariance (1/n - 1/N) (1 + transposition)
-    about 1; as integrated, each neuron by itself, 1/n. A factor exp(-q' W q / 2), q = Q - 1, makes
-    up for it; W is the inverse of (N - n) / n^2 (1 + transposition) plus the covariance that the
-    recordings leave to Q.
-
-    Parameters
-    ----------
-    recorded : Recorded
-        The sessions.
-    posterior : Posterior
-        Of the neurons, near the fit.
-
-    Returns
-    -------
-    Recorded
-        With W; as it was for a network of very many neurons.
-    """
-    n = recorded.n_neurons
-    if not np.isfinite(recorded.population):
-        return recorded
-    mean, v = posterior.mean, posterior.covariance
-    a, b = np.triu_indices(mean.shape[1])
-    c, d = a[None], b[None]
-    a, b = a[:, None], b[:, None]
-    both = v + mean[:, :, None] * mean[:, None, :]
-    means = mean[:, :, None] * mean[:, None, :]
-    # Cov(xi_a xi_b, xi_c xi_d) = E_ac E_bd + E_ad E_bc less the products of the means
-    left = (
-        both[:, a, c] * both[:, b, d]
-        + both[:, a, d] * both[:, b, c]
-        - means[:, a, c] * means[:, b, d]
-        - means[:, a, d] * means[:, b, c]
-    ).sum(axis=0) / n**2
-    missing = max(recorded.population - n, 0.0) / n**2
-    own = missing * (1.0 * ((a == c) & (b == d)) + ((a == d) & (b == c)))
-    scatter = own + left
-    # neurons without any error would hold Q at 1 exactly: as firmly as half a neuron missing
-    scatter = scatter + 0.5 / n**2 * np.eye(len(scatter))
-    return replace(recorded, binding=np.linalg.inv(scatter))

@@ -33,6 +33,8 @@ _FLOOR = 1e-8
 # Steps to an offset, and the step, in units of the link's argument, that ends them: an error of
 # this size changes the log likelihood by its square times the spikes, and is made good at that.
 _STEPS, _SETTLED = 20, 1e-4
+# Neurons times bins that are expanded at a time.
+_CACHED = 16_384
 # Longest step of an offset or a course: where spikes are few a whole one can be much too far.
 _LONGEST = 2.0
 
@@ -106,15 +108,13 @@ class Currents:
         # activity is about its mean already
         return weight[:, None] * (self.values @ rows.T), weight[:, None, None] * gram
 
-    def settled(self, k: Array, loads: Array) -> Currents:
+    def settled(self, k: Array) -> Currents:
         """Return the currents with the noise that is left when each neuron follows kappa freely.
 
         Parameters
         ----------
         k : numpy.ndarray, (base, bins)
             kappa.
-        loads : numpy.ndarray, (n, base)
-            What each neuron reads from it; for counts only.
 
         Returns
         -------
@@ -193,37 +193,74 @@ class Counts:
 
     def _about(self, h: Array) -> Counts:
         """Return the counts expanded about h, (n, bins), with offset and dispersion found."""
-        noise, offset, course = self.noise, self.offset, h
-        spiking = self.counts.sum(axis=1) > 0
+        weight, pull = np.empty_like(h), np.empty_like(h)
+        offset, whole = np.empty(len(h)), np.empty(len(h))
+        noise, value = replace(self.noise, dispersion=self.noise.dispersion.copy()), 0.0
+        for rows in _blocks(self.counts):
+            part = _Part.about(
+                self.counts[rows], h[rows], self.offset[rows], self.noise.of(rows), self.dispersed
+            )
+            weight[rows], pull[rows], whole[rows] = part.weight, part.pull, part.whole
+            offset[rows], noise.dispersion[rows] = part.offset, part.noise.dispersion
+            value += part.value
+        return Counts(self.counts, noise, self.dispersed, offset, h, weight, whole, pull, value)
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """The expansion of a few neurons: so few that all of it stays in the cache."""
+
+    noise: CountNoise
+    offset: Array
+    weight: Array
+    whole: Array
+    pull: Array
+    value: float
+
+    @classmethod
+    def about(
+        cls, counts: Array, h: Array, offset: Array, noise: CountNoise, dispersed: bool
+    ) -> _Part:
+        """Return the expansion about h; see `Counts`."""
+        total = counts.sum(axis=1)
+        spiking = total > 0
+        plain = not noise.softplus and not noise.dispersion.any()
         for _ in range(_STEPS):
             eta = offset[:, None] + h
-            rate, weight, score = _expanded(self.counts, noise, eta)
+            rate, weight, score = _expanded(counts, noise, eta)
             step = np.where(spiking, score.sum(axis=1) / _whole(weight), 0.0)
             if np.abs(step).max() < _SETTLED:
                 break
-            offset = offset + np.clip(step, -_LONGEST, _LONGEST)
-        if self.dispersed:
-            noise = replace(
-                noise, dispersion=fit_dispersion(self.counts, None, rate, noise.dispersion)
-            )
-            rate, weight, score = _expanded(self.counts, noise, eta)
+            if plain:
+                # of a Poisson with a log link the offset is known at once
+                step = np.log(np.where(spiking, total, 1.0) / rate.sum(axis=1)) * spiking
+                offset = offset + step
+            else:
+                offset = offset + np.clip(step, -_LONGEST, _LONGEST)
+        if dispersed:
+            found = fit_dispersion(counts, None, rate, noise.dispersion)
+            noise = replace(noise, dispersion=found)
+            rate, weight, score = _expanded(counts, noise, eta)
         weight[~spiking], score[~spiking] = 0.0, 0.0
         whole = _whole(weight)
         h = h - (np.einsum("nt,nt->n", weight, h) / whole)[:, None]
         # what is left of the score of the offset is made good by a last step of it
         rest = score.sum(axis=1)
         score -= weight * (rest / whole)[:, None]
-        value = float(np.sum(_log_likelihood(self.counts, noise, eta, rate)[spiking]))
+        value = float(np.sum(_log_likelihood(counts, noise, eta, rate)[spiking]))
         value += 0.5 * float(np.sum(rest**2 / whole))
         weighted = weight * h
         value -= 0.5 * float(np.vdot(weighted, h)) + float(np.vdot(score, h))
-        pull = weighted + score
-        return Counts(
-            self.counts, noise, self.dispersed, offset, course, weight, whole, pull, value
-        )
+        return cls(noise, offset, weight, whole, weighted + score, value)
 
 
 Observed = Currents | Counts
+
+
+def _blocks(counts: Array) -> list[slice]:
+    """Return the neurons, a few at a time."""
+    few = max(_CACHED // max(counts.shape[1], 1), 1)
+    return [slice(i, i + few) for i in range(0, len(counts), few)]
 
 
 def _whole(weight: Array) -> Array:

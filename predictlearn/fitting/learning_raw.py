@@ -18,7 +18,7 @@ from predictlearn.fitting.learning_observed import Counts, Currents, left_over
 from predictlearn.fitting.low_rank_rnn import LowRankRNN
 from predictlearn.recordings.recording import Recording
 
-__all__ = ["checked_recordings", "first_look", "with_noise"]
+__all__ = ["checked_recordings", "expanded", "first_look", "with_noise"]
 
 Array = npt.NDArray[np.float64]
 
@@ -187,11 +187,8 @@ def first_look(
     return table.loc[:, table.notna().any()]
 
 
-def with_noise(recorded: Recorded, matrices: Array, maps: Array, loads: Array) -> Recorded:
-    """Return the sessions with their noise, and counts with their expansion, as they are at a fit.
-
-    The noise of currents and outputs is what is left when each follows kappa freely; counts are
-    expanded about the course that each neuron's loadings give it.
+def with_noise(recorded: Recorded, matrices: Array) -> Recorded:
+    """Return the sessions with their noise: what is left when currents and outputs follow kappa.
 
     Parameters
     ----------
@@ -199,6 +196,34 @@ def with_noise(recorded: Recorded, matrices: Array, maps: Array, loads: Array) -
         The sessions.
     matrices : numpy.ndarray, (sessions, D, D)
         Overlaps at the sessions, whose dynamics give kappa.
+
+    Returns
+    -------
+    Recorded
+        With variances of outputs, and of neurons that are seen as currents.
+
+    Raises
+    ------
+    InputError
+        If activity runs away.
+    """
+    out = []
+    for session, k in zip(recorded.sessions, _courses(recorded, matrices), strict=True):
+        noise = left_over(session.outputs, k[:, session.judged], used=0)
+        seen = session.seen
+        if isinstance(seen, Currents):
+            seen = seen.settled(k[:, session.kept])
+        out.append(replace(session, seen=seen, output_noise=noise))
+    return replace(recorded, sessions=out)
+
+
+def expanded(recorded: Recorded, matrices: Array, maps: Array, loads: Array) -> Recorded:
+    """Return the sessions with counts expanded about the course that loadings give each neuron.
+
+    Parameters
+    ----------
+    recorded, matrices
+        As for `with_noise`.
     maps : numpy.ndarray, (sessions, D, n_in + rank)
         C of `learning_marginal`.
     loads : numpy.ndarray, (n, D)
@@ -207,7 +232,7 @@ def with_noise(recorded: Recorded, matrices: Array, maps: Array, loads: Array) -
     Returns
     -------
     Recorded
-        With variances of neurons and outputs.
+        Currents and outputs are as they were.
 
     Raises
     ------
@@ -215,14 +240,23 @@ def with_noise(recorded: Recorded, matrices: Array, maps: Array, loads: Array) -
         If activity runs away.
     """
     out = []
-    for session, s, c in zip(recorded.sessions, matrices, maps, strict=True):
+    courses = _courses(recorded, matrices)
+    for session, k, c in zip(recorded.sessions, courses, maps, strict=True):
+        if isinstance(session.seen, Counts):
+            seen = session.seen.settled(k[:, session.kept], loads[session.neurons] @ c)
+            session = replace(session, seen=seen)
+        out.append(session)
+    return replace(recorded, sessions=out)
+
+
+def _courses(recorded: Recorded, matrices: Array) -> list[Array]:
+    """Return kappa in every session, (base, trials, bins)."""
+    out = []
+    for session, s in zip(recorded.sessions, matrices, strict=True):
         rolled = rolled_out(session, s)
         if rolled is None:
             raise InputError(
                 "the dynamics of a session run away within a trial; check dt, tau and the inputs"
             )
-        k = rolled[0]
-        seen = session.seen.settled(k[:, session.kept], loads[session.neurons] @ c)
-        output_noise = left_over(session.outputs, k[:, session.judged], used=0)
-        out.append(replace(session, seen=seen, output_noise=output_noise))
-    return replace(recorded, sessions=out)
+        out.append(rolled[0])
+    return out

@@ -15,10 +15,12 @@ from sklearn.utils.validation import check_is_fitted
 from predictlearn.checks import positive_int
 from predictlearn.errors import InputError, choice
 from predictlearn.fitting.learning_bayes import Posterior, checked_counts, sample_posterior
+from predictlearn.fitting.learning_crest import Crest
 from predictlearn.fitting.learning_forecast import Forecast, forecast
 from predictlearn.fitting.learning_goodness import GoodnessOfFit, tested
 from predictlearn.fitting.learning_identifiability import draws
 from predictlearn.fitting.learning_intervals import drawn_table, interval_table
+from predictlearn.fitting.learning_joint import RawProblem
 from predictlearn.fitting.learning_likelihood import Fitted, Problem
 from predictlearn.fitting.learning_middle import corrected
 from predictlearn.fitting.learning_open import OnRidge, Ridge
@@ -34,6 +36,8 @@ Array = npt.NDArray[np.float64]
 _NEARLY = 3.0
 # Draws behind the intervals of a fit that leaves several directions open.
 _DRAWS = 100
+# Draws behind those of a fit to recordings, which cost next to nothing once the crest is known.
+_CREST_DRAWS = 4000
 
 
 class Learned(BaseEstimator):
@@ -48,6 +52,7 @@ class Learned(BaseEstimator):
 
     def _keep(self, problem: Problem, best: Fitted) -> None:
         """Store the results."""
+        self._crest = Crest(problem, best.x) if isinstance(problem, RawProblem) else None
         data, layout = problem.model.data, problem.model.layout
         group_sd, found = corrected(problem, best)
         natural = layout.natural(best.x)
@@ -94,12 +99,21 @@ class Learned(BaseEstimator):
         """Low, high, estimate and sd of every overlap and rate."""
         check_is_fitted(self, "start_")
         layout = self._problem.model.layout
+        # only when asked for: draws along a ridge take longer than the search for it
         if isinstance(self._best, OnRidge):
-            # only when asked for: draws along a ridge take longer than the search for it
             return drawn_table(self._natural, self._draws(_DRAWS, None), layout, self.level)
+        if self._crest is not None:
+            return self._along(self._crest)
         known = self._problem.model.data.noise.known
         degrees = np.inf if known else max(self.n_residual_, 1)
         return interval_table(self._natural, self._found, layout, self.level, degrees, self.seed)
+
+    def _along(self, crest: Crest) -> pd.DataFrame:
+        """Return intervals from draws along a crest."""
+        layout = self._problem.model.layout
+        xs = crest.draws(_CREST_DRAWS, np.random.default_rng(self.seed))
+        rows = np.array([layout.natural(x) for x in xs])
+        return drawn_table(layout.natural(crest.x), rows, layout, self.level)
 
     def _keep_maxima(self, others: list[Fitted]) -> None:
         """Store the other maxima of the likelihood, and widen intervals over those nearly as high.
@@ -107,6 +121,7 @@ class Learned(BaseEstimator):
         An interval about one maximum says nothing of another that the data hardly tell from it.
         """
         problem, best, layout = self._problem, self._best, self._problem.model.layout
+        assert isinstance(problem, RawProblem)
         rows = []
         for f in [best, *others]:
             natural = layout.natural(f.x)
@@ -116,9 +131,7 @@ class Learned(BaseEstimator):
         for f in others:
             if f.cost - best.cost > _NEARLY:
                 continue
-            natural = layout.natural(f.x)
-            found = corrected(problem, f)[1]
-            table = interval_table(natural, found, layout, self.level, np.inf, self.seed)
+            table = self._along(Crest(problem, f.x))
             for side, wider in (("low", np.minimum), ("high", np.maximum)):
                 self.intervals_[side] = wider(self.intervals_[side], table[side])
 
@@ -230,6 +243,9 @@ class Learned(BaseEstimator):
                 self._drawn = (seed, np.array([self._problem.model.layout.natural(x) for x in xs]))
             return self._drawn[1][:n]
         rng = np.random.default_rng(self.seed if seed is None else seed)
+        if self._crest is not None:
+            layout = self._problem.model.layout
+            return np.array([layout.natural(x) for x in self._crest.draws(n, rng)])
         return draws(self._natural, self._found, self._problem.model.layout, n, rng)
 
     def sample(

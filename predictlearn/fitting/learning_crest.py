@@ -1,0 +1,220 @@
+"""The posterior of a fit along its crest: the bent line on which the likelihood falls least.
+
+What a network shows fixes some combinations of its overlaps a thousand times better than others.
+About the worst of them, often the scale of u against that of v, the likelihood is no parabola: its
+top goes on along a line that bends by many of the small standard deviations within one of the
+largest. So the line is traced from the maximum to both sides, in the coordinates of
+`learning_straight`; across it the posterior is normal. With A the information at a point, t the
+line's direction and E the directions across,
+
+    p(s) ds = exp(log density at the top of the cross-section) / sqrt(det(E' A E)) ds
+
+is what the line holds, and draws are a point of it with a normal draw across.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from scipy import interpolate
+
+from predictlearn.fitting.learning_joint import RawProblem
+from predictlearn.fitting.learning_straight import Straight
+
+__all__ = ["Crest"]
+
+Array = npt.NDArray[np.float64]
+# A step along the line, in standard deviations there; how often it may be halved.
+_STEP, _HALVINGS = 0.6, 5
+# Steps to the top of a cross-section, and what the next would gain in log density that ends them.
+_STEPS, _THERE = 8, 0.02
+# The line ends where it holds e^-this of what it does at most, or after so many points a side.
+_END, _MOST = 6.0, 40
+# Points of the line that draws are taken from.
+_FINE = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class _Node:
+    """A point of the crest.
+
+    Parameters
+    ----------
+    at : numpy.ndarray, (P,)
+        Where, in straight coordinates in units of the prior.
+    height : float
+        Log density.
+    along : numpy.ndarray, (P,)
+        Direction of the line.
+    root : numpy.ndarray, (P, P - 1)
+        R, with R R' the covariance across it.
+    weakest : float
+        Standard deviation along the line, by the information.
+    """
+
+    at: Array
+    height: float
+    along: Array
+    root: Array
+    weakest: float
+
+    @property
+    def held(self) -> float:
+        """Log of the density times the size of the cross-section."""
+        return self.height + 0.5 * float(np.linalg.slogdet(self.root.T @ self.root)[1])
+
+
+@dataclass(eq=False)
+class Crest:
+    """The crest through a maximum of the likelihood of recordings.
+
+    Parameters
+    ----------
+    problem : RawProblem
+        The likelihood, noise and expansion settled.
+    x : numpy.ndarray, (P,)
+        The maximum.
+    """
+
+    problem: RawProblem
+    x: Array
+    _nodes: list[_Node] = field(default_factory=list, repr=False)
+
+    def __post_init__(self) -> None:
+        self._straight = Straight(self.problem.model.layout, self.problem.scale)
+        y = self._straight.of(self.x)
+        self._unit = self._straight.prior(y)[1]
+
+    def _parameters(self, at: Array) -> Array:
+        """Return x."""
+        return self._straight.x(at / self._unit)
+
+    def _seen(self, at: Array) -> tuple[float, Array, Array] | None:
+        """Return log density, its slopes and the information; None where learning diverges."""
+        y = at / self._unit
+        x = self._straight.x(y)
+        found = self.problem.evaluate(x)
+        if found is None:
+            return None
+        moves = self._straight.slopes(y) / self._unit
+        left, rise = self._straight.prior(y)
+        rise = rise / self._unit
+        known = moves.T @ self.problem.information(x) @ moves + np.diag(rise**2)
+        return (
+            found[0] - 0.5 * float(left @ left),
+            moves.T @ found[1] - rise * left,
+            known,
+        )
+
+    def _top(self, at: Array, along: Array) -> _Node | None:
+        """Return the top of the cross-section through a point; None if it is not reached."""
+        across = np.linalg.svd(along[None])[2][1:].T
+        here = self._seen(at)
+        for _ in range(_STEPS):
+            if here is None:
+                return None
+            height, slope, known = here
+            inner = across.T @ known @ across
+            step = np.linalg.solve(inner, across.T @ slope)
+            if 0.5 * float(step @ inner @ step) < _THERE:
+                return self._node(at, height, known, along, across)
+            for share in (1.0, 0.5, 0.25, 0.1):
+                there = self._seen(at + share * across @ step)
+                if there is not None and there[0] > height:
+                    at = at + share * across @ step
+                    break
+            else:
+                return None
+            here = there
+        return None
+
+    def _node(self, at: Array, height: float, known: Array, along: Array, across: Array) -> _Node:
+        """Return a point of the crest, where it goes on nearly as it came."""
+        inner = np.linalg.inv(across.T @ known @ across)
+        onward = np.linalg.solve(known, along)
+        size = float(np.sqrt(along @ onward))
+        onward /= np.linalg.norm(onward)
+        return _Node(at, height, onward, across @ np.linalg.cholesky(inner), size)
+
+    def nodes(self) -> list[_Node]:
+        """Return the points of the crest, from one end to the other; traced when first asked for.
+
+        Raises
+        ------
+        FloatingPointError
+            If learning diverges at the maximum.
+        """
+        if not self._nodes:
+            at = self._straight.of(self.x) * self._unit
+            here = self._seen(at)
+            if here is None:
+                raise FloatingPointError("learning diverges at the fit")
+            height, _, known = here
+            values, vectors = np.linalg.eigh(known)
+            along = vectors[:, 0]
+            first = self._node(at, height, known, along, vectors[:, 1:])
+            back = self._walked(first, -1.0)
+            self._nodes = [*back[::-1], first, *self._walked(first, 1.0)]
+        return self._nodes
+
+    def highest(self) -> Array:
+        """Return the parameters x of the highest point."""
+        return self._parameters(max(self.nodes(), key=lambda node: node.height).at)
+
+    def _walked(self, first: _Node, side: float) -> list[_Node]:
+        """Return the points to one side."""
+        out, node, most = [], first, first.held
+        along = side * first.along
+        for _ in range(_MOST):
+            step = _STEP * node.weakest
+            for _ in range(_HALVINGS):
+                further = self._top(node.at + step * along, along)
+                # a top that lies further off than the step is that of another crest
+                if further is not None and np.linalg.norm(further.at - node.at) < 2 * step:
+                    break
+                further, step = None, step / 2
+            if further is None:
+                break
+            node = further
+            along = node.along
+            out.append(node)
+            most = max(most, node.held)
+            if node.held < most - _END:
+                break
+        return out
+
+    def draws(self, n: int, rng: np.random.Generator) -> Array:
+        """Draw from the posterior.
+
+        Parameters
+        ----------
+        n : int
+            Draws.
+        rng : numpy.random.Generator
+            Source of randomness.
+
+        Returns
+        -------
+        numpy.ndarray, (n, P)
+            Parameters x.
+        """
+        nodes = self.nodes()
+        at = np.array([node.at for node in nodes])
+        if len(nodes) < 2:
+            where, line = np.zeros(n), lambda s: np.tile(at, (len(s), 1))
+            length = np.zeros(1)
+        else:
+            length = np.append(0.0, np.cumsum(np.linalg.norm(np.diff(at, axis=0), axis=1)))
+            held = interpolate.PchipInterpolator(length, [node.held for node in nodes])
+            line = interpolate.PchipInterpolator(length, at)
+            fine = np.linspace(0, length[-1], _FINE)
+            mass = np.exp(held(fine) - held(fine).max())
+            where = rng.choice(fine, n, p=mass / mass.sum())
+        nearest = np.abs(where[:, None] - length).argmin(axis=1)
+        across = rng.standard_normal((n, at.shape[1] - 1))
+        points = line(where)
+        for k, node in enumerate(nearest):
+            points[k] += nodes[node].root @ across[k]
+        return np.array([self._parameters(p) for p in points])
