@@ -328,7 +328,7 @@ def test_noise_is_found():
     sessions, neurons = recordings(n_trials=40, noise=0.25, output_noise=0.05)
     recorded, _ = checked_recordings(sessions, neurons, None, 1, 1.0)
     run = pl.learn(START, TASK, RULE, 100, every=20)
-    found = with_noise(recorded, run.array, np.zeros((6, 4, 2)), np.zeros((recorded.n_neurons, 4)))
+    found = with_noise(recorded, run.array)
     for session in found.sessions:
         assert np.sqrt(session.seen.noise.mean()) == pytest.approx(0.25, rel=0.02)
         assert np.sqrt(session.output_noise[0]) == pytest.approx(0.05, rel=0.06)

@@ -11,13 +11,13 @@ from predictlearn.fitting import vector_math
 from predictlearn.fitting.vector_math import fill_exp
 from predictlearn.theory.compiled import forget_stale
 
-__all__ = ["accumulate_counts"]
+__all__ = ["accumulate_counts", "fill_link"]
 
 forget_stale(__file__, vector_math.__file__)
 
 
 @njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
-def _link(eta, softplus, rate, slope, scratch, bits, m):  # type: ignore[no-untyped-def]
+def fill_link(eta, softplus, rate, slope, scratch, bits, m):  # type: ignore[no-untyped-def]
     """Write the expected counts and their derivative in eta."""
     if not softplus:
         fill_exp(eta, rate, bits, m)
@@ -126,7 +126,7 @@ def accumulate_counts(  # type: ignore[no-untyped-def]
                 for t in range(m):
                     eta[t] = base + c_gain * bend[t]
                     bend[t] = c_gain
-            _link(eta, softplus, rate, rise, scratch, bits, m)
+            fill_link(eta, softplus, rate, rise, scratch, bits, m)
             for t in range(m):
                 lam = max(rate[t], 1e-300)
                 ratio = (

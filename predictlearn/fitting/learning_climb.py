@@ -117,11 +117,10 @@ def climb(
     for _ in range(_AGAIN if maxima else 0):
         # a fold hides its higher side from a search; the crest goes there
         highest = Crest(problem, maxima[0].x).highest()
-        found = problem.improve(highest, np.ones(2), max_iter)
-        if found is None or found.cost > maxima[0].cost - _UNMOVED:
+        higher = problem.expanded(highest).improve(highest, np.ones(2), max_iter)
+        if higher is None or higher.cost > maxima[0].cost - _UNMOVED:
             break
-        problem, again = _maxima(problem, [found.x, *(f.x for f in maxima)], max_iter, n_jobs)
-        maxima = again or maxima
+        problem, maxima = _settled(problem, [higher, *maxima], max_iter)
     return problem, maxima
 
 
@@ -131,15 +130,20 @@ def _maxima(
     """Return the problem with its noise settled at the highest maximum, and the distinct maxima."""
     tried = Parallel(n_jobs=n_jobs)(delayed(_ended)(problem, x, max_iter) for x in starts)
     ends = [f for f in tried if f is not None]
-    if not ends:
-        return problem, []
-    # one noise for all, so that likelihoods can be compared; but counts are expanded about each,
-    # which their likelihood allows for
+    return _settled(problem, ends, max_iter) if ends else (problem, [])
+
+
+def _settled(
+    problem: RawProblem, ends: Sequence[Fitted], max_iter: int
+) -> tuple[RawProblem, list[Fitted]]:
+    """Return the problem with its noise settled at the highest end, and the maxima from the ends.
+
+    One noise for all, so that likelihoods can be compared; but counts are expanded about each,
+    which their likelihood allows for.
+    """
     problem = problem.settled(min(ends, key=lambda f: f.cost).x)
     maxima: list[Fitted] = []
-    again = [
-        problem.expanded(f.x).improve(f.x, np.ones(2), max_iter) for f in ends
-    ]
+    again = [problem.expanded(f.x).improve(f.x, np.ones(2), max_iter) for f in ends]
     for f in sorted((f for f in again if f is not None), key=lambda f: f.cost):
         if all(_apart(f.x, k.x, problem.model.layout) for k in maxima):
             maxima.append(f)

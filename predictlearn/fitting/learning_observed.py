@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from predictlearn.fitting.counts import (
     CountNoise,
@@ -24,19 +23,13 @@ from predictlearn.fitting.counts import (
     inverse_link,
     log_likelihood_constant,
 )
+from predictlearn.fitting.expansion_kernels import expand_counts
 
 __all__ = ["Counts", "Currents", "Observed", "left_over"]
 
 Array = npt.NDArray[np.float64]
 # Least variance of a noise, relative to that of the signal: outputs may have none.
 _FLOOR = 1e-8
-# Steps to an offset, and the step, in units of the link's argument, that ends them: an error of
-# this size changes the log likelihood by its square times the spikes, and is made good at that.
-_STEPS, _SETTLED = 20, 1e-4
-# Neurons times bins that are expanded at a time.
-_CACHED = 16_384
-# Longest step of an offset or a course: where spikes are few a whole one can be much too far.
-_LONGEST = 2.0
 
 
 def left_over(y: Array, x: Array, used: int) -> Array:
@@ -187,108 +180,37 @@ class Counts:
 
     def settled(self, k: Array, loads: Array) -> Counts:
         """Return the counts expanded about h = loads kappa, or as near to it as one step may go."""
-        move = loads @ k - self.course
-        longest = np.abs(move).max(axis=1, keepdims=True)
-        return self._about(self.course + move * (_LONGEST / np.maximum(longest, _LONGEST)))
+        return self._about(loads @ k)
 
-    def _about(self, h: Array) -> Counts:
-        """Return the counts expanded about h, (n, bins), with offset and dispersion found."""
-        weight, pull = np.empty_like(h), np.empty_like(h)
-        offset, whole = np.empty(len(h)), np.empty(len(h))
-        noise, value = replace(self.noise, dispersion=self.noise.dispersion.copy()), 0.0
-        for rows in _blocks(self.counts):
-            part = _Part.about(
-                self.counts[rows], h[rows], self.offset[rows], self.noise.of(rows), self.dispersed
-            )
-            weight[rows], pull[rows], whole[rows] = part.weight, part.pull, part.whole
-            offset[rows], noise.dispersion[rows] = part.offset, part.noise.dispersion
-            value += part.value
-        return Counts(self.counts, noise, self.dispersed, offset, h, weight, whole, pull, value)
+    def _about(self, course: Array) -> Counts:
+        """Return the counts expanded about a course, (n, bins), or as near as one step may go."""
+        course = np.ascontiguousarray(course)
+        noise, offset = self.noise, self.offset.copy()
+        weight, pull = np.empty_like(course), np.empty_like(course)
+        whole, values = np.empty(len(course)), np.empty(len(course))
 
+        def expand(noise: CountNoise) -> None:
+            expand_counts(
+                self.counts, self.course, noise.softplus, noise.dispersion,
+                course, offset, weight, pull, whole, values,
+            )  # fmt: skip
 
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """The expansion of a few neurons: so few that all of it stays in the cache."""
-
-    noise: CountNoise
-    offset: Array
-    weight: Array
-    whole: Array
-    pull: Array
-    value: float
-
-    @classmethod
-    def about(
-        cls, counts: Array, h: Array, offset: Array, noise: CountNoise, dispersed: bool
-    ) -> _Part:
-        """Return the expansion about h; see `Counts`."""
-        total = counts.sum(axis=1)
-        spiking = total > 0
-        plain = not noise.softplus and not noise.dispersion.any()
-        for _ in range(_STEPS):
-            eta = offset[:, None] + h
-            rate, weight, score = _expanded(counts, noise, eta)
-            step = np.where(spiking, score.sum(axis=1) / _whole(weight), 0.0)
-            if np.abs(step).max() < _SETTLED:
-                break
-            if plain:
-                # of a Poisson with a log link the offset is known at once
-                step = np.log(np.where(spiking, total, 1.0) / rate.sum(axis=1)) * spiking
-                offset = offset + step
-            else:
-                offset = offset + np.clip(step, -_LONGEST, _LONGEST)
-        if dispersed:
-            found = fit_dispersion(counts, None, rate, noise.dispersion)
+        expand(noise)
+        if self.dispersed:
+            rate = noise.mean(offset[:, None] + course)
+            found = fit_dispersion(self.counts, None, rate, noise.dispersion)
             noise = replace(noise, dispersion=found)
-            rate, weight, score = _expanded(counts, noise, eta)
-        weight[~spiking], score[~spiking] = 0.0, 0.0
-        whole = _whole(weight)
-        h = h - (np.einsum("nt,nt->n", weight, h) / whole)[:, None]
-        # what is left of the score of the offset is made good by a last step of it
-        rest = score.sum(axis=1)
-        score -= weight * (rest / whole)[:, None]
-        value = float(np.sum(_log_likelihood(counts, noise, eta, rate)[spiking]))
-        value += 0.5 * float(np.sum(rest**2 / whole))
-        weighted = weight * h
-        value -= 0.5 * float(np.vdot(weighted, h)) + float(np.vdot(score, h))
-        return cls(noise, offset, weight, whole, weighted + score, value)
+            expand(noise)
+        value = float(values.sum())
+        some = noise.dispersion > 0
+        if some.any():
+            # of a Poisson only sum log n! is left out, of either
+            y = self.counts[some]
+            value += float(log_likelihood_constant(y, noise.dispersion[some]).sum())
+            value -= float(log_likelihood_constant(y, np.zeros(len(y))).sum())
+        return Counts(
+            self.counts, noise, self.dispersed, offset, course, weight, whole, pull, value
+        )
 
 
 Observed = Currents | Counts
-
-
-def _blocks(counts: Array) -> list[slice]:
-    """Return the neurons, a few at a time."""
-    few = max(_CACHED // max(counts.shape[1], 1), 1)
-    return [slice(i, i + few) for i in range(0, len(counts), few)]
-
-
-def _whole(weight: Array) -> Array:
-    """Return the sum of each neuron's weights, above zero for a silent one too."""
-    return np.asarray(np.maximum(weight.sum(axis=1), 1e-300))
-
-
-def _expanded(counts: Array, noise: CountNoise, eta: Array) -> tuple[Array, Array, Array]:
-    """Return expected counts, and expected curvature and score in the link's argument."""
-    rate = np.maximum(noise.mean(eta), 1e-300)
-    if not noise.softplus and not noise.dispersion.any():
-        return rate, rate.copy(), counts - rate
-    slope = special.expit(eta) if noise.softplus else rate
-    weight = slope / (rate * (1 + noise.dispersion[:, None] * rate))
-    score = weight * (counts - rate)
-    return rate, weight * slope, score
-
-
-def _log_likelihood(counts: Array, noise: CountNoise, eta: Array, rate: Array) -> Array:
-    """Return the log likelihood of each neuron's counts, less what depends on these alone."""
-    logs = np.log(rate) if noise.softplus else eta
-    out = np.asarray(np.sum(counts * logs - rate, axis=1))
-    some = noise.dispersion > 0
-    if some.any():
-        y, lam, alpha = counts[some], rate[some], noise.dispersion[some, None]
-        more = np.log1p(alpha * lam)
-        out[some] = np.sum(y * (logs[some] - more) - more / alpha, axis=1)
-        # of a Poisson only sum log n! is left out, of either
-        out[some] += log_likelihood_constant(y, alpha[:, 0])
-        out[some] -= log_likelihood_constant(y, np.zeros(len(y)))
-    return out
