@@ -28,6 +28,8 @@ __all__ = ["Crest"]
 Array = npt.NDArray[np.float64]
 # A step along the line, in standard deviations there; how often it may be halved.
 _STEP, _HALVINGS = 0.6, 5
+# Change of the log density a step that is short enough, where there is more than e^-this.
+_CHANGE, _TAIL = 1.0, 3.5
 # Steps to the top of a cross-section, and what the next would gain in log density that ends them.
 _STEPS, _THERE = 8, 0.02
 # The line ends where it holds e^-this of what it does at most, or after so many points a side.
@@ -168,16 +170,19 @@ class Crest:
         out, node, most = [], first, first.held
         along = side * first.along
         for _ in range(_MOST):
-            step = _STEP * node.weakest
+            step, reached = _STEP * node.weakest, None
             for _ in range(_HALVINGS):
                 further = self._top(node.at + step * along, along)
                 # a top that lies further off than the step is that of another crest
                 if further is not None and np.linalg.norm(further.at - node.at) < 2 * step:
-                    break
-                further, step = None, step / 2
-            if further is None:
+                    reached = further
+                    # where there is mass steps are as short as the density asks for
+                    if further.held < most - _TAIL or abs(further.held - node.held) < _CHANGE:
+                        break
+                step /= 2
+            if reached is None:
                 break
-            node = further
+            node = reached
             along = node.along
             out.append(node)
             most = max(most, node.held)

@@ -1,0 +1,128 @@
+"""The posterior along the crest of a likelihood, against likelihoods of known shape."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import predictlearn as pl
+from predictlearn.fitting.learning_crest import Crest
+from predictlearn.fitting.learning_parameters import NORM_SD, Layout
+from predictlearn.fitting.learning_straight import Straight
+
+LAYOUT = Layout((1, 1, 1), pl.GradientDescent(5e-3), "fit")
+STRAIGHT = Straight(LAYOUT, 1.0)
+CENTRE = np.linspace(-0.2, 0.2, len(LAYOUT.names))
+# In straight coordinates: the line runs along the first and bends into the second.
+LONG, NARROW, BEND = 0.3, 3e-3, 1.5
+
+
+@dataclass
+class Known:
+    """A likelihood in place of that of recordings; `height` gives (value, slope) along the line."""
+
+    height: object = staticmethod(lambda s: (-0.5 * (s / LONG) ** 2, -s / LONG**2))
+    edge: float = np.inf
+    asked: int = 0
+
+    @property
+    def model(self):
+        return SimpleNamespace(layout=LAYOUT)
+
+    scale = 1.0
+
+    def _terms(self, x):
+        y = STRAIGHT.of(x) - CENTRE
+        across = np.append(y[1] - BEND * y[0] ** 2, y[2:]) / NARROW
+        slopes = np.eye(len(y))[1:] / NARROW
+        slopes[0, 0] = -2 * BEND * y[0] / NARROW
+        return y, across, slopes, STRAIGHT.slopes(STRAIGHT.of(x))
+
+    def evaluate(self, x):
+        self.asked += 1
+        y, across, slopes, jacobian = self._terms(x)
+        if y[0] > self.edge:
+            return None
+        value, slope = self.height(y[0])
+        by_y = -slopes.T @ across
+        by_y[0] += slope
+        return value - 0.5 * across @ across, np.linalg.solve(jacobian.T, by_y)
+
+    def information(self, x):
+        _, _, slopes, jacobian = self._terms(x)
+        known = slopes.T @ slopes
+        known[0, 0] += 1 / LONG**2
+        back = np.linalg.inv(jacobian)
+        return back.T @ known @ back
+
+
+def drawn(problem, n=4000, at=CENTRE):
+    """Return draws about the centre, in straight coordinates."""
+    xs = Crest(problem, STRAIGHT.x(at)).draws(n, np.random.default_rng(0))
+    return np.array([STRAIGHT.of(x) for x in xs]) - CENTRE
+
+
+def test_draws_follow_a_bent_line():
+    y = drawn(Known())
+    # along the line, data and prior together
+    precision = 1 / LONG**2 + 1 / NORM_SD**2
+    middle = -CENTRE[0] / NORM_SD**2 / precision
+    assert stats.kstest(y[:, 0], stats.norm(middle, precision**-0.5).cdf).pvalue > 1e-3
+    # the line bends by a hundred times what is left across it, and draws stay on it
+    assert np.ptp(y[:, 1]) > 100 * NARROW
+    across = (y[:, 1] - BEND * y[:, 0] ** 2) / NARROW
+    assert np.median(np.abs(across)) < 2.5
+    # a normal about the top would not: it is off by many standard deviations within two
+    assert BEND * (2 * LONG) ** 2 > 100 * NARROW
+    np.testing.assert_allclose(y[:, 2:].std(axis=0), NARROW, rtol=0.1)
+    np.testing.assert_allclose(y[:, 2:].mean(axis=0), 0, atol=3 * NARROW / 60)
+
+
+def test_a_line_that_is_no_normal():
+    # twice as far to the right as to the left, and flat between
+    def height(s):
+        wide = 0.2 if s > 0 else 0.1
+        return -((s / wide) ** 4) / 4, -(s**3) / wide**4
+
+    y = drawn(Known(height=height))
+    grid = np.linspace(-0.6, 0.9, 3001)
+    log = np.array([height(s)[0] for s in grid]) - 0.5 * ((grid + CENTRE[0]) / NORM_SD) ** 2
+    mass = np.cumsum(np.exp(log))
+    for p in (0.025, 0.5, 0.975):
+        exact = grid[np.searchsorted(mass / mass[-1], p)]
+        assert np.quantile(y[:, 0], p) == pytest.approx(exact, abs=0.015)
+
+
+def test_the_line_leads_to_a_higher_maximum():
+    def height(s):
+        parts = [np.exp(-0.5 * (s / 0.1) ** 2), 3 * np.exp(-0.5 * ((s - 0.35) / 0.1) ** 2)]
+        slope = (-parts[0] * s - parts[1] * (s - 0.35)) / 0.01
+        return np.log(sum(parts)), slope / sum(parts)
+
+    crest = Crest(Known(height=height), STRAIGHT.x(CENTRE))
+    assert STRAIGHT.of(crest.highest())[0] - CENTRE[0] == pytest.approx(0.35, abs=0.1)
+    share = np.mean(drawn(Known(height=height))[:, 0] > 0.16)
+    assert share == pytest.approx(0.75, abs=0.08)
+
+
+def test_the_line_ends_where_learning_diverges():
+    y = drawn(Known(edge=0.25))
+    assert 0.1 < y[:, 0].max() < 0.25 + 5 * NARROW
+    assert y[:, 0].min() < -0.5
+    with pytest.raises(FloatingPointError, match="diverges"):
+        drawn(Known(edge=-0.1))
+
+
+def test_traced_once_and_seeded():
+    problem = Known()
+    crest = Crest(problem, STRAIGHT.x(CENTRE))
+    first = crest.draws(5, np.random.default_rng(1))
+    asked = problem.asked
+    assert 20 < asked < 400
+    np.testing.assert_array_equal(first, crest.draws(5, np.random.default_rng(1)))
+    assert problem.asked == asked
+    assert not np.array_equal(first, crest.draws(5, np.random.default_rng(2)))
