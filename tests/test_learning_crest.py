@@ -110,11 +110,38 @@ def test_the_line_leads_to_a_higher_maximum():
 
 
 def test_the_line_ends_where_learning_diverges():
-    y = drawn(Known(edge=0.25))
+    problem = Known(edge=0.25)
+    y = drawn(problem)
+    crest = Crest(problem, STRAIGHT.x(CENTRE))
+    crest.nodes()
+    assert not crest.cut
     assert 0.1 < y[:, 0].max() < 0.25 + 5 * NARROW
     assert y[:, 0].min() < -0.5
     with pytest.raises(FloatingPointError, match="diverges"):
         drawn(Known(edge=-0.1))
+
+
+def test_says_so_where_the_line_is_lost():
+    problem = Known()
+    evaluate = problem.evaluate
+
+    def broken(x):
+        # slopes that lead nowhere, beyond a point well within the posterior
+        value, slope = evaluate(x)
+        return value, slope if STRAIGHT.of(x)[0] < CENTRE[0] + 0.1 else -slope
+
+    problem.evaluate = broken
+    crest = Crest(problem, STRAIGHT.x(CENTRE))
+    assert not crest.cut
+    crest.nodes()
+    assert crest.cut
+
+
+def test_a_maximum_from_which_nothing_leads_is_given_its_information():
+    problem = Known()
+    evaluate = problem.evaluate
+    problem.evaluate = lambda x: evaluate(x) if abs(STRAIGHT.of(x)[0] - CENTRE[0]) < 1e-9 else None
+    assert drawn(problem)[:, 0].std() == pytest.approx(LONG, rel=0.1)
 
 
 def test_traced_once_and_seeded():

@@ -78,10 +78,17 @@ class Crest:
         The likelihood, noise and expansion settled.
     x : numpy.ndarray, (P,)
         The maximum.
+
+    Attributes
+    ----------
+    cut : bool
+        Whether the line was lost where there is mass still, so that draws do not go far enough.
+        Known once it is traced.
     """
 
     problem: RawProblem
     x: Array
+    cut: bool = field(default=False, init=False)
     _nodes: list[_Node] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
@@ -135,7 +142,7 @@ class Crest:
     def _node(self, at: Array, height: float, known: Array, along: Array, across: Array) -> _Node:
         """Return a point of the crest, where it goes on nearly as it came."""
         inner = np.linalg.inv(across.T @ known @ across)
-        onward = np.linalg.solve(known, along)
+        onward = np.asarray(np.linalg.solve(known, along), dtype=float)
         size = float(np.sqrt(along @ onward))
         onward /= np.linalg.norm(onward)
         return _Node(at, height, onward, across @ np.linalg.cholesky(inner), size)
@@ -154,7 +161,7 @@ class Crest:
             if here is None:
                 raise FloatingPointError("learning diverges at the fit")
             height, _, known = here
-            values, vectors = np.linalg.eigh(known)
+            vectors = np.asarray(np.linalg.eigh(known)[1])
             along = vectors[:, 0]
             first = self._node(at, height, known, along, vectors[:, 1:])
             back = self._walked(first, -1.0)
@@ -181,6 +188,9 @@ class Crest:
                         break
                 step /= 2
             if reached is None:
+                # where learning diverges the posterior ends; else the line was lost
+                lost = self._seen(node.at + 2 * step * along) is not None
+                self.cut = self.cut or (lost and node.held > most - _TAIL)
                 break
             node = reached
             along = node.along
@@ -207,19 +217,19 @@ class Crest:
         """
         nodes = self.nodes()
         at = np.array([node.at for node in nodes])
-        if len(nodes) < 2:
-            where, line = np.zeros(n), lambda s: np.tile(at, (len(s), 1))
-            length = np.zeros(1)
+        if len(nodes) == 1:
+            # nowhere to go from the maximum: what the information says must do
+            along = nodes[0].weakest * rng.standard_normal((n, 1)) * nodes[0].along
+            points, nearest = at + along, np.zeros(n, dtype=int)
         else:
             length = np.append(0.0, np.cumsum(np.linalg.norm(np.diff(at, axis=0), axis=1)))
             held = interpolate.PchipInterpolator(length, [node.held for node in nodes])
-            line = interpolate.PchipInterpolator(length, at)
             fine = np.linspace(0, length[-1], _FINE)
             mass = np.exp(held(fine) - held(fine).max())
             where = rng.choice(fine, n, p=mass / mass.sum())
-        nearest = np.abs(where[:, None] - length).argmin(axis=1)
+            points = interpolate.PchipInterpolator(length, at)(where)
+            nearest = np.abs(where[:, None] - length).argmin(axis=1)
         across = rng.standard_normal((n, at.shape[1] - 1))
-        points = line(where)
         for k, node in enumerate(nearest):
             points[k] += nodes[node].root @ across[k]
         return np.array([self._parameters(p) for p in points])

@@ -71,8 +71,8 @@ class LearningFit(Learned):
         low, high, estimate, sd by overlap and rate. sd is that of the identified part (delta
         method, t quantile). Where a direction is unidentified the interval also spans the range
         over which a network exists, and the estimate is its middle. Where several are, as from the
-        loss alone, these are quantiles and sd of draws from the posterior (see Notes), made when
-        first asked for, and the estimate is its maximum.
+        loss alone, and of recordings, these are quantiles and sd of draws from the posterior (see
+        Notes), made when first asked for, and the estimate is the maximum.
     covariance_ : DataFrame
         Covariance along identified directions, of overlaps and log rates.
     rates_ : Series
@@ -288,7 +288,9 @@ class LearningFit(Learned):
         over neurons. Of counts the integral is Laplace's approximation. ``residuals_`` are how far
         each session's dynamics and readout would leave the fit, in standard deviations. Where
         several maxima are within 3 of the highest log
-        likelihood, ``intervals_`` span those of all.
+        likelihood, ``intervals_`` span those of all. They are quantiles of draws along the crest of
+        the posterior (`predictlearn.fitting.learning_crest`), which bends, under the weak prior of
+        `sample`; ``draw`` and ``predict`` use the same.
 
         Examples
         --------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cached_property
 from typing import Any
 
@@ -112,6 +113,12 @@ class Learned(BaseEstimator):
         """Return intervals from draws along a crest."""
         layout = self._problem.model.layout
         xs = crest.draws(_CREST_DRAWS, np.random.default_rng(self.seed))
+        if crest.cut:
+            warnings.warn(
+                "the likelihood could not be followed to where it ends: intervals_ are too narrow",
+                UserWarning,
+                stacklevel=3,
+            )
         rows = np.array([layout.natural(x) for x in xs])
         return drawn_table(layout.natural(crest.x), rows, layout, self.level)
 
