@@ -78,8 +78,8 @@ def _apart(x: Array, y: Array, layout: Layout) -> bool:
 
 def climb(
     problem: RawProblem, first: Array, n_starts: int, max_iter: int, seed: int, n_jobs: int
-) -> tuple[RawProblem, list[Fitted]]:
-    """Return the problem with its noise settled, and its maxima, the highest first.
+) -> tuple[RawProblem, list[Fitted], Crest | None]:
+    """Return the problem with its noise settled, its maxima, the highest first, and its crest.
 
     Fast learning between two sessions folds the likelihood, so that several maxima are common. They
     show in the first sessions already, where learning is quick to run: all starts are improved
@@ -106,6 +106,8 @@ def climb(
         With noise and expansion as they are at the highest maximum.
     maxima : list of Fitted
         Distinct ones.
+    crest : Crest or None
+        Through the highest, if there is any.
     """
     epochs = problem.model.data.epochs
     n_first = int(np.clip(np.searchsorted(epochs, 0.25 * epochs[-1]), _FEWEST, len(epochs)))
@@ -114,14 +116,18 @@ def climb(
     starts += [_scattered(problem, first, np.random.default_rng(child)) for child in children]
     _, early = _maxima(shortened(problem, n_first), starts, _SCREENING, n_jobs)
     problem, maxima = _maxima(problem, [f.x for f in early[:_KEPT]], max_iter, n_jobs)
-    for _ in range(_AGAIN if maxima else 0):
+    if not maxima:
+        return problem, [], None
+    crest = Crest(problem, maxima[0].x)
+    for _ in range(_AGAIN):
         # a fold hides its higher side from a search; the crest goes there
-        highest = Crest(problem, maxima[0].x).highest()
+        highest = crest.highest()
         higher = problem.expanded(highest).improve(highest, np.ones(2), max_iter)
         if higher is None or higher.cost > maxima[0].cost - _UNMOVED:
             break
         problem, maxima = _settled(problem, [higher, *maxima], max_iter)
-    return problem, maxima
+        crest = Crest(problem, maxima[0].x)
+    return problem, maxima, crest
 
 
 def _maxima(
@@ -201,6 +207,8 @@ class RecordedFit:
         What was fitted.
     maxima : list of Fitted
         Maxima of the likelihood, the highest first.
+    crest : Crest
+        The posterior through the highest.
     table : pandas.DataFrame
         Overlaps of every session fitted by itself, in its canonical gauge.
     neurons : numpy.ndarray
@@ -209,6 +217,7 @@ class RecordedFit:
 
     problem: RawProblem
     maxima: list[Fitted]
+    crest: Crest
     table: pd.DataFrame
     neurons: npt.NDArray[Any]
 
@@ -281,12 +290,12 @@ def fit_recorded(
         layout, first = replace(layout, gain=known), np.append(first, 0.0)
     model = Model(data, layout, "linear", tau, settings.seed, False)
     problem = RawProblem(model, True, rough.scale, recorded=recorded, gain=known)
-    problem, maxima = climb(
+    problem, maxima, crest = climb(
         problem, first, settings.n_starts, settings.max_iter, settings.seed, settings.n_jobs
     )
-    if not maxima:
+    if crest is None:
         raise InputError(
             "the sessions together led to learning that diverges; give rule a closer first rate, "
             "or more n_starts."
         )
-    return RecordedFit(problem, maxima, table, labels)
+    return RecordedFit(problem, maxima, crest, table, labels)

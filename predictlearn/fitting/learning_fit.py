@@ -323,7 +323,7 @@ class LearningFit(Learned):
         maxima = [signed(problem, f) for f in found.maxima]
         try:
             best = centred(problem, maxima[0], self.max_iter)
-            self._keep(problem, best)
+            self._keep(problem, best, found.crest)
             self._keep_maxima(maxima[1:])
             loadings = problem.loadings(best.x)
         except FloatingPointError as error:

@@ -51,9 +51,13 @@ class Learned(BaseEstimator):
     level: float
     n_jobs: int
 
-    def _keep(self, problem: Problem, best: Fitted) -> None:
-        """Store the results."""
-        self._crest = Crest(problem, best.x) if isinstance(problem, RawProblem) else None
+    def _keep(self, problem: Problem, best: Fitted, crest: Crest | None = None) -> None:
+        """Store the results; the crest may be traced already, if it is that of the fit."""
+        if isinstance(problem, RawProblem) and (
+            crest is None or not np.array_equal(crest.x, best.x)
+        ):
+            crest = Crest(problem, best.x)
+        self._crest = crest
         data, layout = problem.model.data, problem.model.layout
         group_sd, found = corrected(problem, best)
         natural = layout.natural(best.x)
