@@ -35,6 +35,8 @@ __all__ = ["Learned"]
 Array = npt.NDArray[np.float64]
 # A maximum lower by less log likelihood than this could be the true one.
 _NEARLY = 3.0
+# Parameters that differ by less have the same crest: they were turned to a convention by as little.
+_TURNED = 1e-5
 # Draws behind the intervals of a fit that leaves several directions open.
 _DRAWS = 100
 # Draws behind those of a fit to recordings, which cost next to nothing once the crest is known.
@@ -54,7 +56,7 @@ class Learned(BaseEstimator):
     def _keep(self, problem: Problem, best: Fitted, crest: Crest | None = None) -> None:
         """Store the results; the crest may be traced already, if it is that of the fit."""
         if isinstance(problem, RawProblem) and (
-            crest is None or not np.array_equal(crest.x, best.x)
+            crest is None or not np.allclose(crest.x, best.x, rtol=0, atol=_TURNED)
         ):
             crest = Crest(problem, best.x)
         self._crest = crest
