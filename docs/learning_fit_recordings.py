@@ -2,9 +2,9 @@
 
 Run as ``python docs/learning_fit_recordings.py PART [RUNS] [FIRST]`` with PART one of sample:
 sessions of overlaps of which mm, mu and uu are those of a sample. recordings: the recordings, whose
-neurons are the same in all sessions, in part, or not at all. counts: spike counts, of which half of
-the neurons recur, with the gain known or fitted. rules: recordings of learners whose rule is not
-the one assumed. rank2: recordings of networks of rank two that learn to ring, all from one start or
+neurons are the same in all sessions, in part, or not at all. counts, dispersed: spike counts, of
+which half of the neurons recur, Poisson or negative binomial. gain: the same with the gain fitted.
+rules: recordings of learners whose rule is not the one assumed. rank2: recordings of networks of rank two that learn to ring, all from one start or
 each from its own. RUNS networks each, 24 if not given, from the seed FIRST on.
 """
 
@@ -136,11 +136,9 @@ def rank2(starts, seed):
 STUDIES = {
     "sample": (sample, (100, 30), "recorded"),
     "recordings": (recordings, (100, 50, 0), "recurring of 100 recorded"),
-    "counts": (
-        counts,
-        (("poisson", GAIN), ("poisson", "fit"), ("negative-binomial", "fit")),
-        "noise and gain (known or fitted)",
-    ),
+    "counts": (counts, (("poisson", GAIN),), "noise and gain"),
+    "dispersed": (counts, (("negative-binomial", GAIN),), "noise and gain"),
+    "gain": (counts, (("poisson", "fit"), ("negative-binomial", "fit")), "noise and gain"),
     "rules": (rules, tuple(RULES), "fitted as plain descent"),
     "rank2": (rank2, ("one start", "starts drawn"), "for rank two"),
 }
