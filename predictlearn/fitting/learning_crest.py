@@ -31,7 +31,7 @@ _STEP, _HALVINGS = 0.6, 5
 # Change of the log density a step that is short enough, where there is more than e^-this.
 _CHANGE, _TAIL = 1.0, 3.5
 # Steps to the top of a cross-section, and what the next would gain in log density that ends them.
-_STEPS, _THERE = 8, 0.02
+_STEPS, _THERE = 15, 0.02
 # The line ends where it holds e^-this of what it does at most, or after so many points a side.
 _END, _MOST = 6.0, 40
 # Points of the line that draws are taken from.
@@ -129,7 +129,7 @@ class Crest:
             step = np.linalg.solve(inner, across.T @ slope)
             if 0.5 * float(step @ inner @ step) < _THERE:
                 return self._node(at, height, known, along, across)
-            for share in (1.0, 0.5, 0.25, 0.1):
+            for share in (1.0, 0.5, 0.25, 0.1, 0.03):
                 there = self._seen(at + share * across @ step)
                 if there is not None and there[0] > height:
                     at = at + share * across @ step
