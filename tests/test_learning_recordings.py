@@ -113,6 +113,15 @@ def test_slopes_are_those_of_the_value(network, rate):
     np.testing.assert_allclose(held.evaluate(x)[1], expected, atol=1e-6 * np.abs(expected).max())
 
 
+def test_chaotic_learning_is_not_compared_with_anything():
+    raw, x = problem(*recordings())
+    # at the edge of what the task allows, where learning ends well but could have ended anywhere
+    wild = x + 2.5 * np.eye(len(x))[-1]
+    assert np.isfinite(raw.value(wild, np.ones(2)))
+    assert raw.evaluate(wild) is None
+    assert raw.improve(wild, np.ones(2), 5) is None
+
+
 def test_slopes_for_rank_two():
     rng = np.random.default_rng(5)
     turn = 0.1 * rng.standard_normal((6, 6))

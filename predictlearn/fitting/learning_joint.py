@@ -22,6 +22,8 @@ from predictlearn.theory.sensitivity import SensitiveRun, learn_with_sensitiviti
 __all__ = ["RawProblem"]
 
 Array = npt.NDArray[np.float64]
+# Slopes of overlaps and transports beyond which learning is chaotic: nothing can be compared there.
+_CHAOS = 1e6
 # Step of the differences of exact slopes that give the curvature, in units of sqrt(scale).
 _STEP = 1e-5
 # Slope, in units of one standard deviation, and gain of a whole step, that end a search.
@@ -62,7 +64,7 @@ class RawProblem(Problem):
         return replace(self, **forgotten, **changes)
 
     def learned(self, x: Array, slopes: bool = True) -> SensitiveRun | None:
-        """Return overlaps, transports and their slopes at the sessions; None on divergence."""
+        """Return overlaps, transports and their slopes at the sessions; None on divergence or chaos."""
         layout, data = self.model.layout, self.model.data
         norms = np.sum(layout.factor(x) ** 2, axis=1)
         log_rates = x[layout.n_overlaps :]
@@ -70,7 +72,7 @@ class RawProblem(Problem):
             return None
         with np.errstate(over="ignore", invalid="ignore"):
             try:
-                return learn_with_sensitivities(
+                run = learn_with_sensitivities(
                     Overlaps(layout.matrix(x), *layout.sizes),
                     legs_of(data.tasks, data.epochs, layout.rule_at(log_rates)),
                     data.epochs.tolist(),
@@ -81,6 +83,8 @@ class RawProblem(Problem):
                 )
             except DivergenceError:
                 return None
+        wild = not all(np.all(np.abs(part) < _CHAOS) for part in (run.slopes, run.carried))
+        return None if wild else run
 
     def evaluate(self, x: Array) -> tuple[float, Array] | None:
         """Return the log likelihood and its slopes in x, conventions included."""
