@@ -64,7 +64,7 @@ class RawProblem(Problem):
         return replace(self, **forgotten, **changes)
 
     def learned(self, x: Array, slopes: bool = True) -> SensitiveRun | None:
-        """Return overlaps, transports and their slopes at the sessions; None on divergence or chaos."""
+        """Return overlaps, transports and slopes at the sessions; None on divergence or chaos."""
         layout, data = self.model.layout, self.model.data
         norms = np.sum(layout.factor(x) ** 2, axis=1)
         log_rates = x[layout.n_overlaps :]
