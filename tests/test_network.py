@@ -96,7 +96,9 @@ def test_gradient_of_other_nonlinearities_matches_differences(sizes, nonlinearit
 
 
 @pytest.mark.parametrize(
-    ("nonlinearity", "function"), [("tanh", np.tanh), (RATIONAL, _rational)], ids=str
+    ("nonlinearity", "function"),
+    [("tanh", np.tanh), (RATIONAL, _rational)],
+    ids=["tanh", "rational"],
 )
 def test_activity_of_other_nonlinearities_matches_a_dense_network(nonlinearity, function):
     trials = random_trials(15, n_trials=2, n_steps=20)
