@@ -129,7 +129,7 @@ def rank2(starts, seed):
     found = row(fit, start, FASTER.rate).drop(["v2m", "error v2m"])
     found["p, drifts"] = fit.goodness_of_fit("smooth misfit").p_value
     found["maxima"] = (fit.maxima_["log_likelihood"] > -3).sum()
-    found["converged"], found["open"] = fit.converged_, len(fit.directions_)
+    found["converged"], found["open"] = float(fit.converged_), float(len(fit.directions_))
     found["seconds"] = round(seconds, 1)
     return found
 
