@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -34,10 +34,6 @@ class CountNoise:
     softplus: bool
     dispersion: Array
     gain: float = 1.0
-
-    def of(self, rows: slice) -> CountNoise:
-        """Return the noise of some of the neurons."""
-        return replace(self, dispersion=self.dispersion[rows])
 
     def mean(self, eta: Array) -> Array:
         """Return the expected counts."""

@@ -71,7 +71,7 @@ def finite(mean: Array, covariance: Array, population: float) -> Finite | None:
     means = mean[:, :, None] * mean[:, None, :]
     both = covariance + means
     # Cov(xi_a xi_b, xi_c xi_d) = E_ac E_bd + E_ad E_bc less the products of the means
-    squares = (_products(both) - _products(means)).reshape((dim,) * 4) / n**2
+    squares = (_products(both) - _products(means)) / n**2
     straight = squares + squares.transpose(0, 1, 3, 2)
     left = straight[rows[:, None], columns[:, None], rows, columns]
     diagonal = np.where(rows == columns, 2.0, 1.0)
