@@ -10,7 +10,7 @@ from predictlearn.fitting.inner import Data, blocks
 from predictlearn.fitting.lagged import lag_moments, pulses
 from predictlearn.fitting.lagged_kernels import _grows, climb
 from predictlearn.fitting.solver import Problem, noise_floor, solve, whiten
-from predictlearn.fitting.starts import find_best
+from predictlearn.fitting.starts import find_best, settle_bin
 
 
 def recording(offset, unequal, noise=0.3, n_in=2, rank=2, timed=True):
@@ -80,7 +80,7 @@ def test_compiled_search_ends_where_the_other_does(timed):
     found, value, converged, fault = climb(
         start,
         (layout.n_in, layout.rank, data.n_lead),
-        (dynamics.dt, dynamics.tau, dynamics.latency),
+        (dynamics.dt, dynamics.tau, dynamics.latency, dynamics.mean),
         (layout.fit_tau, layout.fit_latency),
         dynamics.inputs.shape[1],
         data.lags.gram,
@@ -103,7 +103,8 @@ def test_compiled_search_ends_where_the_other_does(timed):
 
 def test_compiled_search_says_what_it_cannot_do():
     _, problem = recording(False, False, noise=0.0)
-    found = find_best(problem, lambda: problem, 8, 100, 1e-2, np.random.default_rng(0))
+    problem, starts = settle_bin([problem], 8, 100, 1e-2, 0)
+    found = find_best(problem, starts, lambda: problem, 100, 1e-2)
     assert found.converged
     assert problem.dynamics.times(found.theta) == pytest.approx((0.6, 0.13), abs=1e-6)
     assert (found.at.squares < 1e-12 * problem.data.raw_squares).all()
@@ -128,4 +129,6 @@ def test_growth_is_told_in_any_gauge():
         step = np.linalg.inv(gauge) @ turn @ gauge
         a = 0.1
         vu = (step - (1 - a) * np.eye(2)) / a
-        assert _grows(vu, a, 100) == (100 * np.log(radius) > 5.0)
+        assert _grows(vu, a, 100, False) == (100 * np.log(radius) > 5.0)
+        growth = 100 * a * (np.linalg.eigvals(vu).real.max() - 1)
+        assert _grows(vu, a, 100, True) == (growth > 5.0)

@@ -150,9 +150,8 @@ def test_tau_latency_and_offset_are_fitted():
     late[:, 2:] += 0.5 * x[:, :-2]
     r = simulate_recording(o, late, dt=0.1, tau=0.4, n_neurons=50, r2=0.6, seed=0)
     y = r.activity + np.linspace(-2, 2, 50)
-    fit = LowRankRNN(1, dt=0.1, tau="fit", latency="fit", offset=True, n_bootstrap=100, seed=1).fit(
-        y, x
-    )
+    settings = {"tau": "fit", "latency": "fit", "offset": True, "n_bootstrap": 100, "seed": 1}
+    fit = LowRankRNN(1, dt=0.1, bin="euler", **settings).fit(y, x)
     assert fit.tau_ == pytest.approx(0.4, abs=0.05)
     assert fit.latency_ == pytest.approx(0.15, abs=0.01)
     assert fit.offset_ == pytest.approx(np.linspace(-2, 2, 50), abs=0.2)
@@ -243,7 +242,7 @@ def test_warns_when_it_did_not_converge():
         ({"neurons": "some"}, "neurons must be one of"),
         ({"dt": -0.1}, "dt must be a positive number"),
         ({"tau": -1.0}, "tau must be a positive number"),
-        ({"tau": 0.01}, "half a bin"),
+        ({"tau": 0.01}, "at most 5 tau"),
         ({"tau": "fitt"}, "Did you mean 'fit'"),
         ({"latency": -0.1}, "latency must be zero or a positive"),
         ({"latency": 40.0}, "well below the length of a trial"),

@@ -3,6 +3,9 @@
     tau dk_m/dt = -k_m + x(t - latency)
     tau dk_u/dt = -k_u + g(Delta) [S_vm k_m + S_vu k_u],    Delta = k^T S_bb k
 
+Either its mean over every bin, in continuous time (`bin_means`), or its value after one forward
+Euler step a bin, as simulated networks have it.
+
 Parameters theta, in this order: S_vm, S_vu, the upper triangle of S_bb (erf only), log tau and
 latency (where they are fitted). The gauge U -> U Q leaves all activity as it is, so theta has
 R^2 directions that no data can tell; `Layout.tangents` gives them.
@@ -16,6 +19,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 from numba import njit
+
+from predictlearn.fitting.bin_means import roll_means
 
 __all__ = ["Dynamics", "Layout", "roll_trials"]
 
@@ -148,7 +153,7 @@ class Dynamics:
 
     Parameters
     ----------
-    inputs : ndarray, shape (trials, time, n_in)
+    inputs : ndarray, shape (trials, time * per_bin, n_in)
         Inputs, before the latency.
     dt : float
         Bin, seconds.
@@ -156,6 +161,10 @@ class Dynamics:
         What theta holds.
     tau, latency : float
         Their values where they are not fitted, seconds.
+    mean : bool
+        Whether activity is the mean over a bin in continuous time; else one Euler step a bin.
+    per_bin : int
+        Steps of the inputs in a bin; 1 for Euler.
     """
 
     inputs: Array
@@ -163,6 +172,13 @@ class Dynamics:
     layout: Layout
     tau: float = 1.0
     latency: float = 0.0
+    mean: bool = False
+    per_bin: int = 1
+
+    @property
+    def n_bins(self) -> int:
+        """Bins of a trial."""
+        return self.inputs.shape[1] // self.per_bin
 
     def times(self, theta: Array) -> tuple[float, float]:
         """Return tau and latency, seconds."""
@@ -176,12 +192,13 @@ class Dynamics:
 
     @cached_property
     def bounds(self) -> tuple[Array, Array]:
-        """The lowest and highest theta: tau one bin to ten trials, latency to half a one."""
+        """Lowest and highest theta: tau a bin (a fifth) to ten trials, latency to half a trial."""
         low = np.full(self.layout.size, -np.inf)
         high = np.full(self.layout.size, np.inf)
-        at, length = self.layout.at_time, self.inputs.shape[1] * self.dt
+        at, length = self.layout.at_time, self.n_bins * self.dt
         if self.layout.fit_tau:
-            low[at], high[at] = np.log(self.dt), np.log(10 * length)
+            low[at] = np.log(self.dt / 5 if self.mean else self.dt)
+            high[at] = np.log(10 * length)
             at += 1
         if self.layout.fit_latency:
             low[at], high[at] = 0.0, length / 2
@@ -224,31 +241,31 @@ class Dynamics:
     def _rolled(self, theta: Array, size: int) -> tuple[Array, Array] | None:
         """Return k and the derivatives in the first ``size`` parameters (all or none)."""
         tau, latency = self.times(theta)
-        x, slope = self.delayed(latency)
         vm, vu, bb = self.layout.unpack(theta)
-        n_trials, n_bins, _ = x.shape
-        if not self.layout.erf:
-            step = np.eye(len(vu)) + self.dt / tau * (vu - np.eye(len(vu)))
-            radius = float(np.abs(np.linalg.eigvals(step)).max())
-            if n_bins * np.log(max(radius, 1e-300)) > _GROWTH:
-                return None
-        k = np.empty((self.layout.n_base, n_trials, n_bins))
-        dk = np.empty((self.layout.n_base, size, n_trials, n_bins))
-        roll_trials(
-            x,
-            slope,
-            np.ascontiguousarray(vm),
-            np.ascontiguousarray(vu),
-            bb,
-            self.dt / tau,
-            self.layout.erf,
-            self.layout.fit_tau,
-            self.layout.fit_latency,
-            k,
-            dk,
-        )
+        vm, vu = np.ascontiguousarray(vm), np.ascontiguousarray(vu)
+        layout, n_trials = self.layout, len(self.inputs)
+        fitted = (layout.fit_tau, layout.fit_latency)
+        if not layout.erf and self.n_bins * self._growth(vu, tau) > _GROWTH:
+            return None
+        k = np.empty((layout.n_base, n_trials, self.n_bins))
+        dk = np.empty((layout.n_base, size, n_trials, self.n_bins))
+        if self.mean:
+            times = (self.dt, tau, latency)
+            roll_means(self.inputs, vm, vu, bb, times, self.per_bin, layout.erf, *fitted, k, dk)
+        else:
+            x, slope = self.delayed(latency)
+            roll_trials(x, slope, vm, vu, bb, self.dt / tau, layout.erf, *fitted, k, dk)
         largest = max(np.abs(k).max(), np.abs(dk).max(initial=0.0) / _RUNAWAY)
         return (k, dk) if np.isfinite(largest) and largest < _RUNAWAY else None
+
+    def _growth(self, vu: Array, tau: float) -> float:
+        """Return how much the fastest growing mode of a linear network grows in a bin (log)."""
+        if not np.isfinite(vu).all():
+            return np.inf
+        rates = np.linalg.eigvals(vu) - 1
+        if self.mean:
+            return float(self.dt / tau * rates.real.max())
+        return float(np.log(max(np.abs(1 + self.dt / tau * rates).max(), 1e-300)))
 
     def gain(self, theta: Array, k: Array) -> Array:
         """Return g(Delta), shape (trials, time)."""

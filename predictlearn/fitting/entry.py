@@ -25,6 +25,9 @@ __all__ = [
 
 Array = npt.NDArray[np.float64]
 
+# Bins wider than so many time constants are refused.
+_WIDEST = 5.0
+
 
 def known_gain(model: Any) -> float:
     """Return the known gain common to all neurons, 1 where it is fitted or absent."""
@@ -64,12 +67,18 @@ def check_settings(model: Any) -> None:
     choice("observed", model.observed, ("rate", "current"))
     choice("neurons", model.neurons, ("sample", "all"))
     _check_observation(model)
+    choice("bin", model.bin, ("auto", "mean", "euler"))
     positive("dt", model.dt)
     if isinstance(model.tau, str):
         choice("tau", model.tau, ("fit",))
-    elif positive("tau", model.tau) <= model.dt / 2:
+    elif positive("tau", model.tau) <= model.dt / 2 and model.bin == "euler":
         raise InputError(
-            f"tau must exceed half a bin (forward Euler); got tau {model.tau}, dt {model.dt}"
+            f"tau must exceed half a bin for bin='euler'; got tau {model.tau}, dt {model.dt}"
+        )
+    elif model.tau < model.dt / _WIDEST:
+        raise InputError(
+            f"dt must be at most {_WIDEST:g} tau, since nothing of the dynamics is left in wider "
+            f"bins; got dt {model.dt}, tau {model.tau} (both in seconds). Use narrower bins"
         )
     if isinstance(model.latency, str):
         choice("latency", model.latency, ("fit",))
@@ -157,10 +166,16 @@ def check_data(
     """
     check_settings(model)
     bins = lengths(activity)
-    activity, inputs = padded("activity", activity), padded("inputs", inputs, bins)
+    fine = lengths(inputs)
+    per_bin = 1
+    if bins and fine and len(fine) == len(bins) and fine[0] % bins[0] == 0:
+        per_bin = max(fine[0] // bins[0], 1)
+    like = None if bins is None else [n * per_bin for n in bins]
+    activity, inputs = padded("activity", activity), padded("inputs", inputs, like)
     y = as_float_array("activity", activity, ndim=3, finite=False, axes="(trials, time, neurons)")
     x = as_float_array("inputs", inputs, ndim=3, axes="(trials, time, n_in)")
-    check_leading_axes("inputs", x, y, "n_in")
+    per_bin = _steps_in_a_bin(x, y, model.bin)
+    check_leading_axes("inputs", x[:, ::per_bin], y, "n_in")
     if x.shape[2] == 0:
         raise InputError(
             "inputs must have at least one column, since LowRankRNN fits what inputs drive; got "
@@ -176,9 +191,9 @@ def check_data(
         raise InputError(
             f"rank must be at most the number of neurons ({y.shape[2]}); got {model.rank}"
         )
-    if not isinstance(model.latency, str) and model.latency > (x.shape[1] - 2) * model.dt:
+    if not isinstance(model.latency, str) and model.latency > (y.shape[1] - 2) * model.dt:
         raise InputError(
-            f"latency must be well below the length of a trial ({x.shape[1] * model.dt:g} s); got "
+            f"latency must be well below the length of a trial ({y.shape[1] * model.dt:g} s); got "
             f"{model.latency} s"
         )
     flat = x.reshape(-1, x.shape[2])
@@ -208,6 +223,19 @@ def check_data(
             "phi = 1), or gain=True and offset=True"
         )
     return y, x, kept
+
+
+def _steps_in_a_bin(x: Array, y: Array, bin: str) -> int:
+    """Return how many steps of the inputs a bin has; 1 where the shapes do not say so."""
+    if len(x) != len(y) or x.shape[1] <= y.shape[1] or x.shape[1] % y.shape[1]:
+        return 1
+    per_bin = x.shape[1] // y.shape[1]
+    if bin == "euler":
+        raise InputError(
+            f"inputs at {per_bin} steps a bin (got {x.shape}, activity {y.shape}) need bin='mean' "
+            "or 'auto'; bin='euler' makes one step a bin"
+        )
+    return per_bin
 
 
 def _kept(y: Array, fewest_spikes: int | None, known: Extent) -> npt.NDArray[np.bool_]:

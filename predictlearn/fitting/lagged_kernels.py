@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from predictlearn.fitting import dynamics
+from predictlearn.fitting import bin_means, dynamics
+from predictlearn.fitting.bin_means import roll_means, stretch
 from predictlearn.fitting.dynamics import roll_trials
 from predictlearn.theory.compiled import forget_stale
 
 __all__ = ["climb"]
 
-forget_stale(__file__, dynamics.__file__)
+forget_stale(__file__, dynamics.__file__, bin_means.__file__)
 
 # Keeps regressors that are nearly collinear apart, relative to their power.
 _RIDGE = 1e-10
@@ -49,7 +50,7 @@ def _solve(matrix, right):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _grows(vu, a, n_bins):  # type: ignore[no-untyped-def]
+def _grows(vu, a, n_bins, mean):  # type: ignore[no-untyped-def]
     """Tell whether a mode grows more over a trial than `Dynamics` allows.
 
     The largest eigenvalue is that of a very high power, in any gauge.
@@ -58,7 +59,12 @@ def _grows(vu, a, n_bins):  # type: ignore[no-untyped-def]
     power, after = np.zeros((rank, rank)), np.zeros((rank, rank))
     for r in range(rank):
         for c in range(rank):
-            power[r, c] = a * vu[r, c] + (1 - a if r == c else 0.0)
+            power[r, c] = a * (vu[r, c] - (1.0 if r == c else 0.0))
+    if mean:
+        power = stretch(power, 1.0, 0, rank, 1.0)[0, 0].copy()
+    else:
+        for r in range(rank):
+            power[r, r] += 1.0
     log_size, times = 0.0, 1.0
     for _ in range(_SQUARINGS):
         size = 0.0
@@ -79,10 +85,10 @@ def _grows(vu, a, n_bins):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _filters(theta, sizes, times, fitted, n_bins):  # type: ignore[no-untyped-def]
+def _filters(theta, sizes, clock, fitted, n_bins):  # type: ignore[no-untyped-def]
     """Return the answers of (constant,) k and dk/dtheta to pulses; whether they stay finite."""
     n_in, rank, lead = sizes
-    dt, tau, latency = times
+    dt, tau, latency, mean = clock
     at_vu, at_time = rank * n_in, rank * (n_in + rank)
     q, n_base = len(theta), n_in + rank
     z = np.zeros((lead + n_base + rank * q + n_in * (q - at_time), lead + n_in * n_bins))
@@ -95,18 +101,23 @@ def _filters(theta, sizes, times, fitted, n_bins):  # type: ignore[no-untyped-de
         tau = np.exp(theta[at_time])
     if fitted[1]:
         latency = theta[q - 1]
-    if _grows(vu, dt / tau, n_bins):
+    if _grows(vu, dt / tau, n_bins, mean):
         return z, False
-    whole = int(np.floor(latency / dt + 1e-12))
-    part = max(latency / dt - whole, 0.0)
     x, slope = np.zeros((n_in, n_bins, n_in)), np.zeros((n_in, n_bins, n_in))
-    for c in range(n_in):
-        if whole < n_bins:
-            x[c, whole, c], slope[c, whole, c] = 1 - part, -1 / dt
-        if whole + 1 < n_bins:
-            x[c, whole + 1, c], slope[c, whole + 1, c] = part, 1 / dt
     k, dk = np.zeros((n_base, n_in, n_bins)), np.zeros((n_base, q, n_in, n_bins))
-    roll_trials(x, slope, vm, vu, np.zeros((1, 1)), dt / tau, False, *fitted, k, dk)
+    if mean:
+        for c in range(n_in):
+            x[c, 0, c] = 1.0
+        roll_means(x, vm, vu, np.zeros((1, 1)), (dt, tau, latency), 1, False, *fitted, k, dk)
+    else:
+        whole = int(np.floor(latency / dt + 1e-12))
+        part = max(latency / dt - whole, 0.0)
+        for c in range(n_in):
+            if whole < n_bins:
+                x[c, whole, c], slope[c, whole, c] = 1 - part, -1 / dt
+            if whole + 1 < n_bins:
+                x[c, whole + 1, c], slope[c, whole + 1, c] = part, 1 / dt
+        roll_trials(x, slope, vm, vu, np.zeros((1, 1)), dt / tau, False, *fitted, k, dk)
     for a in range(lead):
         z[a, a] = 1.0
     row, largest = lead, 0.0
@@ -122,7 +133,7 @@ def _filters(theta, sizes, times, fitted, n_bins):  # type: ignore[no-untyped-de
 
 
 @njit(cache=True, nogil=True)
-def _normal(theta, sizes, times, fitted, n_bins, gram, target, raw, count, floor):  # type: ignore[no-untyped-def]
+def _normal(theta, sizes, clock, fitted, n_bins, gram, target, raw, count, floor):  # type: ignore[no-untyped-def]
     """Return f, its downhill slope and curvature in theta, and 0 where all is well.
 
     1 where the activity runs away, 2 where sums of squares cancel.
@@ -131,7 +142,7 @@ def _normal(theta, sizes, times, fitted, n_bins, gram, target, raw, count, floor
     n_base, at_time = n_in + rank, rank * (n_in + rank)
     p, q, n = lead + n_base, len(theta), target.shape[1]
     slope, curvature = np.zeros(q), np.zeros((q, q))
-    z, fine = _filters(theta, sizes, times, fitted, n_bins)
+    z, fine = _filters(theta, sizes, clock, fitted, n_bins)
     if not fine:
         return np.inf, slope, curvature, 1
     both, with_y = np.dot(np.dot(z, gram), z.T), np.dot(z, target)
@@ -215,7 +226,7 @@ def _add_gauge(h, weight, theta, n_in, rank):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def climb(  # type: ignore[no-untyped-def]
-    theta, sizes, times, fitted, n_bins, gram, target, raw, count, floor, low, high, max_iter, tol
+    theta, sizes, clock, fitted, n_bins, gram, target, raw, count, floor, low, high, max_iter, tol
 ):
     """Run Levenberg-Marquardt from one start, every neuron solved for in each step.
 
@@ -225,8 +236,8 @@ def climb(  # type: ignore[no-untyped-def]
         Start.
     sizes : tuple of int
         n_in, rank, n_lead.
-    times : tuple of float
-        dt, and tau and latency where they are not fitted.
+    clock : tuple of float, float, float, bool
+        dt, tau and latency where they are not fitted, and whether activity is the mean over a bin.
     fitted : tuple of bool
         Whether tau and latency are.
     n_bins : int
@@ -250,7 +261,7 @@ def climb(  # type: ignore[no-untyped-def]
         theta, f, whether it converged, and 0, or what `_normal` says of the start, or 2 where sums
         of squares cancel on the way.
     """
-    problem = (sizes, times, fitted, n_bins, gram, target, raw, count, floor)
+    problem = (sizes, clock, fitted, n_bins, gram, target, raw, count, floor)
     value, slope, curvature, fault = _normal(theta, *problem)
     damping, decrement, q = 1e-3, np.inf, len(theta)
     fresh = True

@@ -8,21 +8,26 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from predictlearn.checks import as_float_array
 from predictlearn.errors import ConvergenceWarning, InputError
-from predictlearn.fitting import bootstrap, scoring
-from predictlearn.fitting.counts import CountNoise, log_likelihood_constant
+from predictlearn.fitting import scoring
+from predictlearn.fitting.attributes import set_fitted
+from predictlearn.fitting.counts import CountNoise
 from predictlearn.fitting.dynamics import Dynamics, Layout
 from predictlearn.fitting.entry import check_data, check_outputs, counts, fits_gain, known_gain
 from predictlearn.fitting.inner import Data, predicted
-from predictlearn.fitting.moments import noise_variance
-from predictlearn.fitting.solver import Problem, Solution
-from predictlearn.fitting.starts import find_best, part, settle_dispersion, with_dispersion
-from predictlearn.fitting.summary import Raw, canonical, invariants, named, unseen_reasons
+from predictlearn.fitting.rollout import rolled_out
+from predictlearn.fitting.solver import Problem
+from predictlearn.fitting.starts import (
+    find_best,
+    part,
+    settle_bin,
+    settle_dispersion,
+    with_dispersion,
+)
 from predictlearn.fitting.trials import lengths, padded, spread_out, trimmed
 from predictlearn.recordings.entry import check_leading_axes
 
@@ -34,12 +39,16 @@ Array = npt.NDArray[np.float64]
 class LowRankRNN(BaseEstimator):
     """Low-rank recurrent network fitted to one session, with its overlaps and their intervals.
 
-    The model, forward Euler with a = dt/tau, activity of bin t read after the update that input
-    bin t drives::
+    The model::
 
-        h_i(t)    = m_i . k_m(t) + u_i . k_u(t)
-        k_m(t+1)  = (1-a) k_m(t) + a x(t - latency)
-        k_u(t+1)  = (1-a) k_u(t) + a g(Delta) [S_vm k_m(t) + S_vu k_u(t)],  Delta = k^T S_bb k
+        h_i(t)       = m_i . k_m(t) + u_i . k_u(t)
+        tau dk_m/dt  = -k_m + x(t - latency)
+        tau dk_u/dt  = -k_u + g(Delta) [S_vm k_m + S_vu k_u],    Delta = k^T S_bb k
+
+    in continuous time, with inputs constant in a bin (or in every step of a bin, where they are
+    given more finely), and activity the mean over a bin, as counts and fluorescence are. Linear
+    dynamics are exact for every width of bin. Simulated networks often make one forward Euler step
+    a bin instead, input bin t driving the update that activity of bin t is read after: `bin`.
 
     Given S_vm, S_vu, tau, the latency and (erf) S_bb, the reduced activity k is known and every
     neuron is a regression on it: least squares for Gaussian noise, and for counts a Poisson or
@@ -61,7 +70,11 @@ class LowRankRNN(BaseEstimator):
     observed : {"rate", "current"}
         Whether activity is phi(h) or h. For counts "current" is the usual generalised linear model.
     latency : float or "fit"
-        Delay of the inputs, seconds; fractions of a bin by linear interpolation.
+        Delay of the inputs, seconds.
+    bin : {"auto", "mean", "euler"}
+        What activity of a bin is: the mean over it of continuous dynamics, or the end of one Euler
+        step. "auto" takes the mean, unless a first search finds Euler's step clearly more likely,
+        as it is for networks simulated that way; see `bin_`.
     noise : {"gaussian", "poisson", "negative-binomial"}
         Gaussian: one variance a neuron. Counts: whole numbers; variance lam, or lam + alpha lam^2
         with one alpha a neuron, fitted.
@@ -131,6 +144,8 @@ class LowRankRNN(BaseEstimator):
         loadings.
     tau_, latency_ : float
         Seconds.
+    bin_ : str
+        "mean" or "euler", as fitted.
     vm_, vu_, bb_ : ndarray
         Blocks S_vm (rank, n_in), S_vu (rank, rank) and the (m, u) block of S, canonical gauge.
     k_ : tuple of ndarray
@@ -180,6 +195,7 @@ class LowRankRNN(BaseEstimator):
         observed: str = "rate",
         latency: float | str = 0.0,
         *,
+        bin: str = "auto",
         noise: str = "gaussian",
         link: str = "exp",
         decay: float | None = None,
@@ -200,6 +216,7 @@ class LowRankRNN(BaseEstimator):
         self.tau = tau
         self.observed = observed
         self.latency = latency
+        self.bin = bin
         self.noise = noise
         self.link = link
         self.decay = decay
@@ -229,7 +246,7 @@ class LowRankRNN(BaseEstimator):
             Recorded activity; NaN where a bin is missing. A list holds trials of unequal length;
             inputs and outputs are then lists too.
         inputs : array_like, shape (trials, time, n_in)
-            Inputs.
+            Inputs; or (trials, s time, n_in) where they are known at s steps a bin.
         outputs : array_like, shape (trials, time, n_out), optional
             Outputs of the network, which give zm and zu; NaN where missing.
         readout : array_like, shape (neurons, n_out), optional
@@ -249,14 +266,17 @@ class LowRankRNN(BaseEstimator):
         bins = lengths(activity)
         y, x, kept = check_data(self, activity, inputs)
         z, out = check_outputs(outputs, readout, len(kept), y, bins)
-        problem = self._problem(y, x)
+        self.per_bin_ = x.shape[1] // y.shape[1]
+        search = (self.n_starts, self.max_iter, self.tol)
+        ways = [self._problem(y, x, mean) for mean in _ways(self, self.per_bin_)]
+        problem, starts = settle_bin(ways, *search, self.seed)
+        self.bin_ = "mean" if problem.dynamics.mean else "euler"
 
         def part_of() -> Problem:
             trials, neurons = part(y, counts(self))
-            return self._problem(y[trials][:, :, neurons], x[trials])
+            return self._problem(y[trials][:, :, neurons], x[trials], problem.dynamics.mean)
 
-        rng = np.random.default_rng(self.seed)
-        solution = find_best(problem, part_of, self.n_starts, self.max_iter, self.tol, rng)
+        solution = find_best(problem, starts, part_of, self.max_iter, self.tol)
         if solution is not None and self.noise == "negative-binomial":
             solution = settle_dispersion(problem, solution, self.max_iter, self.tol)
             problem = with_dispersion(problem, solution.dispersion)
@@ -275,7 +295,7 @@ class LowRankRNN(BaseEstimator):
                 stacklevel=2,
             )
         self.silent_ = ~kept
-        self._keep(problem, solution, x, out, z)
+        set_fitted(self, problem, solution, out, z)
         return self
 
     def predict(self, inputs: npt.ArrayLike) -> Any:
@@ -284,7 +304,7 @@ class LowRankRNN(BaseEstimator):
         Parameters
         ----------
         inputs : array_like, shape (trials, time, n_in), or list of (time, n_in)
-            Inputs.
+            Inputs, in as many steps a bin as in `fit`.
 
         Returns
         -------
@@ -294,22 +314,18 @@ class LowRankRNN(BaseEstimator):
         """
         check_is_fitted(self, "overlaps_")
         x = as_float_array("inputs", padded("inputs", inputs), ndim=3)
-        if x.shape[2] != self.n_in_:
-            raise InputError(
-                f"inputs must have shape (trials, time, {self.n_in_}), as in fit; got {x.shape}"
-            )
-        dynamics = Dynamics(x, float(self.dt), self._layout, self.tau_, self.latency_)
-        k = dynamics.activity(self._theta)
-        if k is None:
-            raise InputError("inputs drive the fitted network to infinity; are their units right?")
-        rows = np.arange(x.shape[0] * x.shape[1])
-        starts = np.arange(x.shape[0] + 1) * x.shape[1]
+        k = rolled_out(self, x)
+        n_bins = k.shape[2]
+        rows = np.arange(len(x) * n_bins)
+        starts = np.arange(len(x) + 1) * n_bins
         data = replace(self._data, rows=rows, trial_start=starts)
         flat = predicted(data, data.flatten(k), self._phi)
         if not counts(self):
             flat *= known_gain(self)
         flat = spread_out(flat, ~self.silent_)
-        return trimmed(np.ascontiguousarray(flat.T).reshape(*x.shape[:2], -1), lengths(inputs))
+        bins = lengths(inputs)
+        bins = None if bins is None else [n // self.per_bin_ for n in bins]
+        return trimmed(np.ascontiguousarray(flat.T).reshape(len(x), n_bins, -1), bins)
 
     def score(self, activity: npt.ArrayLike, inputs: npt.ArrayLike, metric: str = "r2") -> float:
         """Score predictions on held-out trials.
@@ -337,18 +353,17 @@ class LowRankRNN(BaseEstimator):
             Shapes, counts or metric that cannot be used.
         """
         check_is_fitted(self, "overlaps_")
-        bins = lengths(activity)
         y = as_float_array("activity", padded("activity", activity), ndim=3, finite=False)
         if y.shape[2] != len(self.offset_):
             raise InputError(
                 f"activity must have the {len(self.offset_)} neurons of fit on its last axis "
                 f"(trials, time, neurons); got {y.shape}"
             )
-        x = as_float_array("inputs", padded("inputs", inputs, bins), ndim=3)
-        check_leading_axes("inputs", x, y, "n_in")
+        x = as_float_array("inputs", padded("inputs", inputs), ndim=3)
+        check_leading_axes("inputs", x[:, :: self.per_bin_], y, "n_in")
         return scoring.score(self, y, self.predict(x), metric)
 
-    def _problem(self, y: Array, x: Array) -> Problem:
+    def _problem(self, y: Array, x: Array, mean: bool) -> Problem:
         """Lay out the fit."""
         layout = Layout(
             x.shape[2],
@@ -363,6 +378,8 @@ class LowRankRNN(BaseEstimator):
             layout,
             3 * float(self.dt) if isinstance(self.tau, str) else float(self.tau),
             0.0 if isinstance(self.latency, str) else float(self.latency),
+            mean,
+            self.per_bin_,
         )
         count = None
         if counts(self):
@@ -381,119 +398,10 @@ class LowRankRNN(BaseEstimator):
         )
         return Problem(data, dynamics, self.neurons == "sample")
 
-    def _keep(
-        self,
-        problem: Problem,
-        solution: Solution,
-        x: Array,
-        outputs: Array | None,
-        readout: Array | None,
-    ) -> None:
-        """Bring the solution to the canonical gauge and set the fitted attributes."""
-        linear = bootstrap.linearise(problem, solution) if self.n_bootstrap else None
-        error = linear.error if linear else bootstrap.loading_error(problem, solution)
-        output_fit, phi = None, solution.at.phi
-        zb = np.full((1, problem.layout.n_base), np.nan)
-        zz = np.full((1, 1), np.nan)
-        loadings = phi[:, problem.data.n_lead :]
-        kept = ~self.silent_
-        whole = readout
-        if readout is not None:
-            readout = readout[kept]
-            zb, zz = readout.T @ loadings / len(loadings), readout.T @ readout / len(loadings)
-        elif outputs is not None:
-            output_fit = bootstrap.fit_outputs(problem, solution.theta, outputs)
-            zb, zz = output_fit.zb, np.full((outputs.shape[2],) * 2, np.nan)
-        vm, vu, _ = problem.layout.unpack(solution.theta)
-        times = problem.dynamics.times(solution.theta)
-        raw = Raw(vm, vu, bootstrap.moments(problem, phi, error), zb, zz, times)
-        best, q = canonical(raw)
-        draws = []
-        if linear is not None:
-            drawn = bootstrap.replicates(
-                problem, linear, output_fit, readout, self.n_bootstrap, self.seed
-            )
-            draws = [canonical(r)[0] for r in drawn]
-        self._set_tables(best, draws, problem, outputs is not None, readout is not None)
-        self._set_fit(problem, solution, best, q, x)
-        self.z_ = whole
-        if readout is None and outputs is not None:
-            base = np.concatenate([self.m_, self.u_], axis=1)
-            self.z_ = base @ np.linalg.lstsq(best.bb, best.zb.T, rcond=1e-12)[0]
 
-    def _set_tables(
-        self, best: Raw, draws: list[Raw], problem: Problem, outputs: bool, readout: bool
-    ) -> None:
-        """Set overlaps, intervals and the reasons for what is unseen."""
-        degrees = problem.data.n_trials - 1
-        if problem.sampled:
-            degrees = min(degrees, problem.data.n_neurons - 1)
-        overlaps = named(best)
-        self.overlaps_ = pd.Series(overlaps, name="overlap")
-        self.replicates_ = pd.DataFrame([named(r) for r in draws], columns=list(overlaps))
-        self.unseen_ = pd.Series(
-            unseen_reasons(problem.layout.n_in, self.rank, len(best.zb), outputs, readout),
-            name="reason",
-            dtype=object,
-        )
-        self.intervals_ = bootstrap.interval_table(
-            overlaps, [named(r) for r in draws], 0.95, degrees
-        )
-        timed = [
-            name
-            for name, fitted in (
-                ("tau", problem.layout.fit_tau),
-                ("latency", problem.layout.fit_latency),
-            )
-            if fitted
-        ]
-
-        def free(raw: Raw) -> dict[str, float]:
-            times = dict(zip(("tau", "latency"), raw.times, strict=True))
-            return invariants(raw) | {name: times[name] for name in timed}
-
-        self.gauge_invariants_ = bootstrap.interval_table(
-            free(best), [free(r) for r in draws], 0.95, degrees
-        )
-
-    def _set_fit(self, problem: Problem, solution: Solution, best: Raw, q: Array, x: Array) -> None:
-        """Set loadings, noise and what `predict` needs."""
-        data, layout = problem.data, problem.layout
-        lead, n_in = data.n_lead, layout.n_in
-        phi = solution.at.phi.copy()
-        phi[:, lead + n_in :] = phi[:, lead + n_in :] @ q
-        # Only the flags are needed to predict; the activity itself is not kept.
-        self._data = replace(
-            data,
-            activity=np.zeros((data.n_neurons, 0)),
-            seen=None,
-            rows=data.rows[:0],
-            trial_start=data.trial_start[:1],
-        )
-        self._phi, self._layout = phi, layout
-        self._theta = layout.regauge(solution.theta, q)
-        self.n_in_ = n_in
-        unit = 1.0 if counts(self) else known_gain(self)
-        ones, kept = np.ones(data.n_neurons), ~self.silent_
-        loadings = spread_out(phi[:, lead:], kept)
-        self.m_, self.u_ = loadings[:, :n_in], loadings[:, n_in:]
-        gain = phi[:, int(data.offset)] if data.gain else known_gain(self) * ones
-        variance = noise_variance(data, solution.at) * unit**2
-        dispersion = np.nan * ones
-        self.log_likelihood_ = -solution.objective
-        if data.count is not None:
-            variance, dispersion = np.nan * ones, data.count.dispersion
-            constant = log_likelihood_constant(data.activity, dispersion)
-            self.log_likelihood_ = float(constant.sum() - 0.5 * solution.at.squares.sum())
-        self.offset_ = spread_out(phi[:, 0] * unit if data.offset else 0.0 * ones, kept)
-        self.gain_ = spread_out(gain, kept)
-        self.noise_variance_ = spread_out(variance, kept)
-        self.dispersion_ = spread_out(dispersion, kept)
-        self.activity_mean_ = spread_out(data.sums / data.counts * unit, kept)
-        self.tau_, self.latency_ = problem.dynamics.times(solution.theta)
-        self.vm_, self.vu_, self.bb_ = best.vm, best.vu, best.bb
-        k = problem.dynamics.activity(self._theta)
-        k = np.zeros((layout.n_base, *x.shape[:2])) if k is None else k
-        k = np.moveaxis(k, 0, 2)
-        self.k_ = (k[:, :, :n_in], k[:, :, n_in:])
-        self.converged_, self.n_iter_ = solution.converged, solution.iterations
+def _ways(model: LowRankRNN, per_bin: int) -> tuple[bool, ...]:
+    """Return what activity of a bin may be (its mean: True), what is preferred first."""
+    if model.bin == "euler":
+        return (False,)
+    stable = isinstance(model.tau, str) or model.tau > model.dt / 2
+    return (True, False) if model.bin == "auto" and per_bin == 1 and stable else (True,)

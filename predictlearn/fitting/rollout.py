@@ -13,7 +13,7 @@ from predictlearn.errors import InputError
 from predictlearn.fitting.dynamics import Dynamics
 from predictlearn.recordings.entry import check_leading_axes
 
-__all__ = ["fitted_dynamics", "paired_trials", "reduced_activity"]
+__all__ = ["fitted_dynamics", "paired_trials", "reduced_activity", "rolled_out"]
 
 Array = npt.NDArray[np.float64]
 
@@ -124,13 +124,47 @@ def reduced_activity(fit: Any, inputs: npt.ArrayLike) -> Array:
     True
     """
     check_is_fitted(fit, "overlaps_")
-    x = as_float_array("inputs", inputs, ndim=3)
-    if x.shape[2] != fit.n_in_:
+    return np.ascontiguousarray(
+        np.moveaxis(rolled_out(fit, as_float_array("inputs", inputs, ndim=3)), 0, 2)
+    )
+
+
+def rolled_out(fit: Any, x: Array) -> Array:
+    """Return the same with k on the first axis, from inputs that are an array.
+
+    Parameters
+    ----------
+    fit : LowRankRNN
+        Fitted.
+    x : ndarray, shape (trials, time, n_in)
+        Inputs.
+
+    Returns
+    -------
+    ndarray, shape (n_in + rank, trials, time)
+        k of every bin.
+
+    Raises
+    ------
+    InputError
+        Inputs that do not fit, or that drive the network to infinity.
+    """
+    per_bin = fit.per_bin_
+    if x.shape[2] != fit.n_in_ or x.shape[1] % per_bin:
+        time = "time" if per_bin == 1 else f"{per_bin} time"
         raise InputError(
-            f"inputs must have shape (trials, time, {fit.n_in_}), as in fit; got {x.shape}"
+            f"inputs must have shape (trials, {time}, {fit.n_in_}), as in fit; got {x.shape}"
         )
-    dynamics = Dynamics(x, float(fit.dt), fit._layout, fit.tau_, fit.latency_)
+    dynamics = Dynamics(
+        np.ascontiguousarray(x),
+        float(fit.dt),
+        fit._layout,
+        fit.tau_,
+        fit.latency_,
+        fit.bin_ == "mean",
+        per_bin,
+    )
     k = dynamics.activity(fit._theta)
     if k is None:
         raise InputError("inputs drive the fitted network to infinity; are their units right?")
-    return np.ascontiguousarray(np.moveaxis(k, 0, 2))
+    return k

@@ -31,7 +31,7 @@ from predictlearn.fitting.solver import (
     whiten,
 )
 
-__all__ = ["find_best", "part", "settle_dispersion", "with_dispersion"]
+__all__ = ["find_best", "part", "settle_bin", "settle_dispersion", "with_dispersion"]
 
 Array = npt.NDArray[np.float64]
 
@@ -54,6 +54,10 @@ _MANY_BINS = 4000
 _COUNT_STEPS = 8
 
 
+# By so much (log likelihood) one Euler step a bin must beat the mean over a bin.
+_CLEARLY = 3.0
+
+
 class _End(NamedTuple):
     """Where the search from one start ended."""
 
@@ -62,51 +66,94 @@ class _End(NamedTuple):
     converged: bool
 
 
+class Starts(NamedTuple):
+    """What a first search found, best first.
+
+    ``small`` is the fit that it was made on, ``whole`` whether that holds all of the recording.
+    """
+
+    small: Problem
+    ends: list[_End]
+    whole: bool
+
+
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
+def settle_bin(
+    ways: list[Problem], n_starts: int, max_iter: int, tol: float, seed: int
+) -> tuple[Problem, Starts]:
+    """Search linear dynamics from several starts, and choose what activity of a bin is.
+
+    Parameters
+    ----------
+    ways : list of Problem
+        The same fit, what is preferred first; a later one is taken where it is clearly more likely.
+    n_starts : int
+        Largest number of starts.
+    max_iter : int
+        Steps for each of the best starts.
+    tol : float
+        Newton decrement at which to stop.
+    seed : int
+        Seed of the starts.
+
+    Returns
+    -------
+    tuple of Problem and Starts
+        The fit chosen, and where to go on.
+    """
+    found: list[tuple[Problem, Starts]] = []
+    for problem in ways:
+        # A ridge follows the power of k, which no slope here knows: where a search with one ends
+        # depends on its way, and only components and then the recording lead where they led.
+        plain = not (problem.layout.erf or problem.data.count or problem.data.ridge)
+        summed = _summed(problem) if plain else None
+        small = summed or _components(problem)
+        rng = np.random.default_rng(seed)
+        ends = _search_linear(small, n_starts, max_iter, tol, rng)
+        found.append((problem, Starts(small, ends, summed is not None)))
+    reached = [s.ends[0].objective if s.ends else np.inf for _, s in found]
+    chosen = int(np.argmin(reached))
+    return found[chosen if reached[chosen] < reached[0] - _CLEARLY else 0]
+
+
 # What overflows on the way is refused as a step, so there is nothing to warn of.
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def find_best(
     problem: Problem,
+    starts: Starts,
     part_of: Callable[[], Problem],
-    n_starts: int,
     max_iter: int,
     tol: float,
-    rng: np.random.Generator,
 ) -> Solution | None:
-    """Fit from several starts.
+    """Fit from what a first search found.
 
     Parameters
     ----------
     problem : Problem
         The fit.
+    starts : Starts
+        From `settle_bin`.
     part_of : callable
         Returns the same on a part of the data, see `part`; for erf and counts.
-    n_starts : int
-        Number of starts.
     max_iter : int
         Steps for each of the best starts.
     tol : float
         Newton decrement at which to stop.
-    rng : numpy.random.Generator
-        Draws the starts.
 
     Returns
     -------
     Solution or None
         The best fit; None where every start ran away.
     """
+    linear = starts.ends
     if not (problem.layout.erf or problem.data.count):
-        # A ridge follows the power of k, which no slope here knows: where a search with one ends
-        # depends on its way, and only components and then the recording lead where they led.
-        summed = None if problem.data.ridge else _summed(problem)
-        small = summed or _components(problem)
-        starts = [end.theta for end in _search_linear(small, n_starts, max_iter, tol, rng)]
-        if summed is None:
-            return _best([_followed(problem, theta, max_iter, tol) for theta in starts])
+        thetas = [end.theta for end in linear]
+        if not starts.whole:
+            return _best([_followed(problem, theta, max_iter, tol) for theta in thetas])
         # moments have told already which is the best
-        polished = (_polished(summed, theta, max_iter) for theta in starts)
-        found = (_followed(summed, theta, max_iter, tol) for theta in polished)
+        polished = (_polished(starts.small, theta, max_iter) for theta in thetas)
+        found = (_followed(starts.small, theta, max_iter, tol) for theta in polished)
         return next(filter(None, found), None)
-    linear = _search_linear(_components(problem), n_starts, max_iter, tol, rng)
     some, ends = part_of(), []
     for start in linear[:2]:
         for weaken in (True, False) if problem.layout.erf else (False,):
@@ -218,7 +265,7 @@ def _best(ends: list[Solution | None]) -> Solution | None:
 def _random_start(dynamics: Dynamics, rng: np.random.Generator) -> Array:
     """Draw dynamics: time constants between a bin and a trial, some of them turning."""
     layout, dt = dynamics.layout, dynamics.dt
-    length = dynamics.inputs.shape[1] * dt
+    length = dynamics.n_bins * dt
     tau, latency = dynamics.tau, dynamics.latency
     if layout.fit_tau:
         tau = float(np.exp(rng.uniform(np.log(1.2 * dt), np.log(max(length / 3, 2 * dt)))))
@@ -270,9 +317,9 @@ def _climbed(small: Problem, theta: Array, steps: int, tol: float) -> _End | Non
         theta, objective, converged, fault = climb(
             dynamics.clip(theta),
             (layout.n_in, layout.rank, data.n_lead),
-            (dynamics.dt, dynamics.tau, dynamics.latency),
+            (dynamics.dt, dynamics.tau, dynamics.latency, dynamics.mean),
             (layout.fit_tau, layout.fit_latency),
-            dynamics.inputs.shape[1],
+            dynamics.n_bins,
             data.lags.gram,
             data.lags.target,
             data.raw_squares,
@@ -296,6 +343,8 @@ def _polished(summed: Problem, theta: Array, max_iter: int) -> Array:
 
 def _summed(problem: Problem) -> Problem | None:
     """Return the same linear fit from `lag_moments`, None where they do not serve."""
+    if problem.dynamics.per_bin > 1:
+        return None
     lags = lag_moments(problem.data, problem.dynamics.inputs)
     if lags is None:
         return None
@@ -430,7 +479,7 @@ def _saturate(problem: Problem, linear_theta: Array, weaken: bool) -> tuple[Arra
     tau, latency = plain.dynamics.times(theta)
     rolled = plain.dynamics.activity(theta)
     if rolled is None:
-        rolled = np.zeros((layout.n_base, *problem.dynamics.inputs.shape[:2]))
+        rolled = np.zeros((layout.n_base, len(problem.dynamics.inputs), problem.dynamics.n_bins))
     k = rolled.reshape(layout.n_base, -1)
     loadings, gain = _unsaturated(regressed[:, int(data.offset) :], k, data.saturating)
     bb = positive_part(loadings.T @ loadings / len(loadings))

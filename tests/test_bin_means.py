@@ -1,0 +1,133 @@
+"""Means over bins of continuous dynamics, against plain numpy in much finer steps."""
+
+import numpy as np
+import pytest
+
+import predictlearn as pl
+from predictlearn.fitting.dynamics import Dynamics, Layout
+
+
+def fine_means(x, vm, vu, bb, dt, tau, latency, per_bin, erf, fine):
+    """Heun's method in ``fine`` steps a bin."""
+    n_trials, n_steps, n_in = x.shape
+    n_bins, h = n_steps // per_bin, dt / fine
+    out = np.zeros((n_in + len(vm), n_trials, n_bins))
+    k = np.zeros((n_trials, n_in + len(vm)))
+
+    def slope(k, now):
+        gain = 1.0
+        if erf:
+            gain = 1 / np.sqrt(1 + np.pi / 2 * np.einsum("pc,cd,pd->p", k, bb, k))[:, None]
+        drive = gain * (k[:, :n_in] @ vm.T + k[:, n_in:] @ vu.T)
+        return np.concatenate([now - k[:, :n_in], drive - k[:, n_in:]], axis=1) / tau
+
+    for t in range(n_bins):
+        for i in range(fine):
+            at = int(np.floor(((t * fine + i + 0.5) * h - latency) / dt * per_bin))
+            now = x[:, at] if at >= 0 else np.zeros((n_trials, n_in))
+            first = slope(k, now)
+            ahead = k + h * first
+            new = k + h * (first + slope(ahead, now)) / 2
+            out[:, :, t] += ((k + new) / 2).T / fine
+            k = new
+    return out
+
+
+def random_network(seed, n_in, rank):
+    rng = np.random.default_rng(seed)
+    vm, vu = rng.normal(size=(rank, n_in)), 0.8 * rng.normal(size=(rank, rank))
+    loadings = rng.normal(size=(9, n_in + rank))
+    return rng, vm, vu, loadings.T @ loadings / 9
+
+
+@pytest.mark.parametrize("erf", [False, True])
+@pytest.mark.parametrize("per_bin", [1, 3])
+@pytest.mark.parametrize(("dt", "latency"), [(0.02, 0.0), (0.1, 0.137), (0.3, 0.2)])
+def test_means_are_those_of_finer_steps(erf, per_bin, dt, latency):
+    rng, vm, vu, bb = random_network(0, 2, 2)
+    x = rng.normal(size=(2, 5 * per_bin, 2))
+    dynamics = Dynamics(x, dt, Layout(2, 2, erf), 0.13, latency, True, per_bin)
+    k = dynamics.activity(dynamics.layout.pack(vm, vu, bb))
+    fine = fine_means(x, vm, vu, bb, dt, 0.13, latency, per_bin, erf, 3000)
+    # the edges of a latency fall between two of the finer steps
+    assert np.abs(k - fine).max() < (2e-5 if not latency else 2e-3 * dt)
+
+
+@pytest.mark.parametrize("erf", [False, True])
+@pytest.mark.parametrize("per_bin", [1, 2])
+def test_slopes_are_differences(erf, per_bin):
+    rng, vm, vu, bb = random_network(1, 2, 2)
+    layout = Layout(2, 2, erf, True, True)
+    x = rng.normal(size=(2, 6 * per_bin, 2))
+    dynamics = Dynamics(x, 0.1, layout, mean=True, per_bin=per_bin)
+    theta = layout.pack(vm, vu, bb, 0.13, 0.137)
+    slopes = dynamics.roll(theta)[1]
+    for j in range(layout.size):
+        step = 1e-5 * np.eye(layout.size)[j]
+        up, down = dynamics.activity(theta + step), dynamics.activity(theta - step)
+        assert np.abs((up - down) / 2e-5 - slopes[:, j]).max() < 1e-7
+
+
+def recorded(bin, seed, hold=60, inputs_at=None):
+    """Currents of 40 neurons, tau 0.3 s, vu 0.6; inputs hold for so many times 0.01 s."""
+    rng = np.random.default_rng(seed)
+    x = np.repeat(rng.normal(size=(30, 300 // hold, 1)), hold, axis=1)
+    vm, vu, fine = np.array([[0.5]]), np.array([[0.6]]), round(bin / 0.01)
+    k = fine_means(x, vm, vu, None, 0.01, 0.3, 0.0, 1, False, 4)
+    k = k.reshape(2, 30, -1, fine).mean(axis=3)
+    loadings = rng.normal(size=(40, 2))
+    y = np.einsum("cpt,ic->pti", k, loadings)
+    own = round((inputs_at or bin) / 0.01)
+    x = x.reshape(30, -1, own, 1).mean(axis=2)
+    return y + 1e-3 * rng.normal(size=y.shape), x, loadings
+
+
+@pytest.mark.parametrize("bin", [0.03, 0.1, 0.3])
+def test_overlaps_do_not_depend_on_the_width_of_the_bin(bin):
+    y, x, loadings = recorded(bin, 0)
+    fit = pl.LowRankRNN(dt=bin, tau=0.3, observed="current", n_bootstrap=0).fit(y, x)
+    assert fit.bin_ == "mean"
+    assert fit.overlaps_["vu"] == pytest.approx(0.6, abs=1e-3)
+    assert fit.overlaps_["mm"] == pytest.approx((loadings[:, 0] ** 2).mean(), rel=1e-2)
+    if bin == 0.1:
+        fit = pl.LowRankRNN(dt=bin, tau=0.3, observed="current", n_bootstrap=0, bin="euler")
+        assert abs(fit.fit(y, x).overlaps_["vu"] - 0.6) > 0.02
+
+
+def test_inputs_at_their_own_finer_step():
+    y, x, _ = recorded(0.2, 1, hold=50, inputs_at=0.1)
+    model = pl.LowRankRNN(dt=0.2, tau=0.3, observed="current", n_bootstrap=0)
+    fit = model.fit(y, x)
+    assert fit.bin_ == "mean"
+    assert fit.per_bin_ == 2
+    assert fit.overlaps_["vu"] == pytest.approx(0.6, abs=1e-3)
+    assert fit.predict(x).shape == y.shape
+    assert fit.score(y, x) > 0.999
+    listed = model.fit([t[:12] for t in y], [t[:24] for t in x])
+    assert listed.predict([t[:24] for t in x])[0].shape == (12, 40)
+    with pytest.raises(pl.InputError, match=r"2 steps a bin.*bin='mean'"):
+        pl.LowRankRNN(dt=0.2, tau=0.3, bin="euler").fit(y, x)
+    with pytest.raises(pl.InputError, match=r"\(trials, 2 time, 1\)"):
+        fit.predict(x[:, :3])
+
+
+def test_networks_simulated_in_euler_steps_are_recognised():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(20, 30, 1)).cumsum(axis=1)
+    k, h, loadings = np.zeros((20, 2)), np.zeros((20, 30, 40)), rng.normal(size=(40, 2))
+    for t in range(30):
+        drive = np.stack([x[:, t, 0], 0.5 * k[:, 0] + 0.6 * k[:, 1]], axis=1)
+        k = 0.9 * k + 0.1 * drive
+        h[:, t] = k @ loadings.T
+    h += 0.2 * h.std() * rng.normal(size=h.shape)
+    fit = pl.LowRankRNN(dt=0.1, tau=1.0, n_bootstrap=0).fit(h, x)
+    assert fit.bin_ == "euler"
+    assert fit.overlaps_["vu"] == pytest.approx(0.6, abs=0.02)
+
+
+def test_bins_too_wide_for_the_dynamics_are_refused():
+    y, x, _ = recorded(0.2, 0)
+    with pytest.raises(pl.InputError, match="at most 5 tau"):
+        pl.LowRankRNN(dt=0.2, tau=0.03).fit(y, x)
+    with pytest.raises(pl.InputError, match="bin must be one of 'auto', 'mean', 'euler'"):
+        pl.LowRankRNN(dt=0.2, bin="means").fit(y, x)
