@@ -9,7 +9,9 @@ __all__ = [
     "ConvergenceWarning",
     "DivergenceError",
     "InputError",
+    "MisfitWarning",
     "SilentNeuronsWarning",
+    "UndeterminedWarning",
     "choice",
     "nearest",
 ]
@@ -54,6 +56,14 @@ class ConvergenceWarning(UserWarning):
 
 class SilentNeuronsWarning(UserWarning):
     """Neurons that never change, or hardly spike, were set aside; the message says which."""
+
+
+class MisfitWarning(UserWarning):
+    """Something that was given to a fit disagrees with the recording; the message says what."""
+
+
+class UndeterminedWarning(UserWarning):
+    """The recording leaves something open; the message says what, and what would decide it."""
 
 
 def nearest(value: object, allowed: Iterable[str]) -> str | None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import warnings
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from predictlearn.errors import UndeterminedWarning
 from predictlearn.fitting import bootstrap
 from predictlearn.fitting.counts import log_likelihood_constant
+from predictlearn.fitting.determined import UNREAD, undetermined
 from predictlearn.fitting.entry import counts, known_gain
 from predictlearn.fitting.moments import noise_variance
+from predictlearn.fitting.optima import Timing
 from predictlearn.fitting.solver import Problem, Solution
 from predictlearn.fitting.summary import Raw, canonical, invariants, named, unseen_reasons
 from predictlearn.fitting.trials import spread_out
@@ -21,6 +26,9 @@ __all__ = ["set_fitted"]
 
 Array = npt.NDArray[np.float64]
 
+# An interval stays where the profile moves a number by less than its half width over this.
+_BEYOND = 1.3
+
 
 def set_fitted(
     model: Any,
@@ -28,6 +36,7 @@ def set_fitted(
     solution: Solution,
     outputs: Array | None,
     readout: Array | None,
+    timing: Timing | None,
 ) -> None:
     """Bring the solution to the canonical gauge and set the fitted attributes.
 
@@ -43,71 +52,185 @@ def set_fitted(
         Outputs, NaN where missing.
     readout : ndarray, shape (neurons, n_out), or None
         Readout.
+    timing : Timing or None
+        Other optima of tau and latency, where they were fitted.
     """
-    linear = bootstrap.linearise(problem, solution) if model.n_bootstrap else None
-    error = linear.error if linear else bootstrap.loading_error(problem, solution)
-    output_fit, phi = None, solution.at.phi
-    zb = np.full((1, problem.layout.n_base), np.nan)
-    zz = np.full((1, 1), np.nan)
-    loadings = phi[:, problem.data.n_lead :]
     kept = ~model.silent_
-    whole = readout
-    if readout is not None:
-        readout = readout[kept]
-        zb, zz = readout.T @ loadings / len(loadings), readout.T @ readout / len(loadings)
-    elif outputs is not None:
-        output_fit = bootstrap.fit_outputs(problem, solution.theta, outputs)
-        zb, zz = output_fit.zb, np.full((outputs.shape[2],) * 2, np.nan)
-    vm, vu, _ = problem.layout.unpack(solution.theta)
-    times = problem.dynamics.times(solution.theta)
-    raw = Raw(vm, vu, bootstrap.moments(problem, phi, error), zb, zz, times)
+    shown = _Shown(outputs, None if readout is None else readout[kept], model)
+    linear = timing.linear if timing else None
+    if linear is None and model.n_bootstrap:
+        linear = bootstrap.linearise(problem, solution)
+    error = linear.error if linear else bootstrap.loading_error(problem, solution)
+    raw, output_fit = shown.raw(problem, solution, error)
     best, q = canonical(raw)
-    draws = []
-    if linear is not None:
-        drawn = bootstrap.replicates(
-            problem, linear, output_fit, readout, model.n_bootstrap, model.seed
+    draws = shown.draws(problem, linear, output_fit) if linear else []
+    reasons = unseen_reasons(
+        problem.layout.n_in, model.rank, len(best.zb), outputs is not None, readout is not None
+    )
+    open_ = undetermined(problem, solution, raw, error)
+    if any(UNREAD in reason for reason in open_.values()):
+        warnings.warn(
+            f"{', '.join(open_)} are given no number (unseen_): {UNREAD}",
+            UndeterminedWarning,
+            stacklevel=3,
         )
-        draws = [canonical(r)[0] for r in drawn]
-    _set_tables(model, best, draws, problem, outputs is not None, readout is not None)
+    reasons |= open_
+    model.unseen_ = pd.Series(reasons, name="reason", dtype=object)
+    _set_tables(model, problem, best, draws)
+    if timing:
+        _set_optima(model, problem, timing, shown)
+    _hide(model)
     _set_fit(model, problem, solution, best, q)
-    model.z_ = whole
+    model.z_ = readout
     if readout is None and outputs is not None:
         base = np.concatenate([model.m_, model.u_], axis=1)
         model.z_ = base @ np.linalg.lstsq(best.bb, best.zb.T, rcond=1e-12)[0]
 
 
-def _set_tables(
-    model: Any, best: Raw, draws: list[Raw], problem: Problem, outputs: bool, readout: bool
-) -> None:
-    """Set overlaps, intervals and the reasons for what is unseen."""
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """What shows the readout, and how draws are made: from solutions to blocks of S."""
+
+    outputs: Array | None
+    readout: Array | None
+    model: Any
+
+    def raw(
+        self, problem: Problem, solution: Solution, error: Array | None = None
+    ) -> tuple[Raw, bootstrap.OutputFit | None]:
+        """Return the blocks of S at a solution, and the regression of the outputs."""
+        if error is None:
+            error = bootstrap.loading_error(problem, solution)
+        phi, output_fit = solution.at.phi, None
+        loadings = phi[:, problem.data.n_lead :]
+        zb, zz = np.full((1, problem.layout.n_base), np.nan), np.full((1, 1), np.nan)
+        if self.readout is not None:
+            zb = self.readout.T @ loadings / len(loadings)
+            zz = self.readout.T @ self.readout / len(loadings)
+        elif self.outputs is not None:
+            output_fit = bootstrap.fit_outputs(problem, solution.theta, self.outputs)
+            zb, zz = output_fit.zb, np.full((self.outputs.shape[2],) * 2, np.nan)
+        vm, vu, _ = problem.layout.unpack(solution.theta)
+        times = problem.dynamics.times(solution.theta)
+        return Raw(vm, vu, bootstrap.moments(problem, phi, error), zb, zz, times), output_fit
+
+    def draws(
+        self,
+        problem: Problem,
+        linear: bootstrap.Linearised,
+        output_fit: bootstrap.OutputFit | None,
+    ) -> list[Raw]:
+        """Return bootstrap replicates, canonical gauge."""
+        drawn = bootstrap.replicates(
+            problem, linear, output_fit, self.readout, self.model.n_bootstrap, self.model.seed
+        )
+        return [canonical(r)[0] for r in drawn]
+
+
+def _free(problem: Problem, raw: Raw) -> dict[str, float]:
+    """Return what no gauge changes, with the times that were fitted."""
+    layout = problem.layout
+    times = zip(("tau", "latency"), raw.times, (layout.fit_tau, layout.fit_latency), strict=True)
+    return invariants(raw) | {name: value for name, value, fitted in times if fitted}
+
+
+def _degrees(problem: Problem) -> int:
+    """Return the degrees of freedom of intervals."""
     degrees = problem.data.n_trials - 1
-    if problem.sampled:
-        degrees = min(degrees, problem.data.n_neurons - 1)
-    overlaps = named(best)
+    return min(degrees, problem.data.n_neurons - 1) if problem.sampled else degrees
+
+
+def _set_tables(model: Any, problem: Problem, best: Raw, draws: list[Raw]) -> None:
+    """Set overlaps and intervals, of one optimum."""
+    degrees, overlaps = _degrees(problem), named(best)
     model.overlaps_ = pd.Series(overlaps, name="overlap")
     model.replicates_ = pd.DataFrame([named(r) for r in draws], columns=list(overlaps))
-    model.unseen_ = pd.Series(
-        unseen_reasons(problem.layout.n_in, model.rank, len(best.zb), outputs, readout),
-        name="reason",
-        dtype=object,
-    )
     model.intervals_ = bootstrap.interval_table(overlaps, [named(r) for r in draws], 0.95, degrees)
-    timed = [
-        name
-        for name, fitted in (
-            ("tau", problem.layout.fit_tau),
-            ("latency", problem.layout.fit_latency),
-        )
-        if fitted
-    ]
-
-    def free(raw: Raw) -> dict[str, float]:
-        times = dict(zip(("tau", "latency"), raw.times, strict=True))
-        return invariants(raw) | {name: times[name] for name in timed}
-
     model.gauge_invariants_ = bootstrap.interval_table(
-        free(best), [free(r) for r in draws], 0.95, degrees
+        _free(problem, best), [_free(problem, r) for r in draws], 0.95, degrees
     )
+
+
+def _set_optima(model: Any, problem: Problem, timing: Timing, shown: _Shown) -> None:
+    """Set the table of optima, widen intervals to what they span, and warn."""
+    tables = (
+        (model.intervals_, named),
+        (model.gauge_invariants_, partial(_free, problem)),
+    )
+    rows = []
+    for i, (solution, within) in enumerate(zip(timing.optima, timing.within, strict=True)):
+        tau, latency = problem.dynamics.times(solution.theta)
+        vu = problem.layout.unpack(solution.theta)[1]
+        rows.append((tau, latency, np.trace(vu), -solution.objective, within))
+        if i == 0 or not within or not model.n_bootstrap:
+            continue
+        linear = bootstrap.linearise(problem, solution)
+        raw, output_fit = shown.raw(problem, solution, linear.error)
+        draws = shown.draws(problem, linear, output_fit)
+        there, degrees = canonical(raw)[0], _degrees(problem)
+        for table, of in tables:
+            other = bootstrap.interval_table(of(there), [of(r) for r in draws], 0.95, degrees)
+            table["low"] = np.fmin(table["low"], other["low"])
+            table["high"] = np.fmax(table["high"], other["high"])
+    columns = ["tau", "latency", "vu", "log_likelihood", "within"]
+    model.optima_ = pd.DataFrame(rows, columns=columns)
+    points = [canonical(shown.raw(held, there)[0])[0] for held, there in timing.profile]
+    for table, of in tables:
+        _widen(table, [of(raw) for raw in points])
+    said = _open_times(model, timing)
+    if said:
+        warnings.warn(said, UndeterminedWarning, stacklevel=4)
+
+
+def _widen(table: pd.DataFrame, points: list[dict[str, float]]) -> None:
+    """Widen intervals where the profile of tau moves a number more than its interval allows.
+
+    What the profile moves adds to what else scatters by squares. The latter is no more than the
+    whole, so a number that hardly follows tau hardly changes.
+    """
+    for name, row in table.iterrows():
+        for side, sign in (("low", -1.0), ("high", 1.0)):
+            moved = max((sign * (p[name] - row["estimate"]) for p in points), default=0.0)
+            reach = sign * (row[side] - row["estimate"])
+            if moved > reach / _BEYOND:
+                table.loc[name, side] = row["estimate"] + sign * np.hypot(moved, reach)
+
+
+def _open_times(model: Any, timing: Timing) -> str | None:
+    """Say what of the times is left open, and what would decide."""
+    table = model.optima_[model.optima_["within"]]
+    said = []
+    if len(table) > 1:
+        each = "; ".join(
+            f"tau {r.tau:.3g} s, latency {r.latency:.3g} s, vu {r.vu:.3g} (log likelihood "
+            f"{r.log_likelihood:.2f})"
+            for r in table.itertuples()
+        )
+        said.append(f"the recording does not tell these apart: {each}; intervals span them")
+    if timing.open_below or timing.open_above:
+        where = "shorter" if timing.open_below else "longer"
+        said.append(f"tau may be any {where} than {model.optima_['tau'][0]:.3g} s as well")
+    if not said:
+        return None
+    return (
+        " and ".join(said) + " (optima_). Give tau where it is known from elsewhere; more inputs "
+        "than the rank, that change independently, or narrower bins and faster inputs would "
+        "decide it"
+    )
+
+
+def _hide(model: Any) -> None:
+    """Give no number for what is unseen."""
+    hidden = [name for name in model.unseen_.index if name in model.overlaps_.index]
+    model.overlaps_[hidden] = np.nan
+    model.intervals_.loc[hidden] = np.nan
+    if len(model.replicates_):
+        model.replicates_[hidden] = np.nan
+    letters = {"".join(c for c in name if c.isalpha()) for name in hidden}
+    for name in model.gauge_invariants_.index:
+        parts = name.split("[")[0].split("*")
+        if any(part in letters for part in parts) and name not in ("tau", "latency"):
+            model.gauge_invariants_.loc[name] = np.nan
 
 
 def _set_fit(model: Any, problem: Problem, solution: Solution, best: Raw, q: Array) -> None:

@@ -57,6 +57,8 @@ class Linearised:
         How the coefficients follow theta: phi moves by -follow dtheta.
     error : ndarray, shape (n_base, n_base)
         From `loading_error`.
+    covariance : ndarray, shape (q, q)
+        Inverse information of theta, as if bins were independent.
     """
 
     theta: Array
@@ -66,6 +68,7 @@ class Linearised:
     trial_phi: Array
     follow: Array
     error: Array
+    covariance: Array
 
 
 def loading_error(problem: Problem, solution: Solution) -> Array:
@@ -181,6 +184,7 @@ def linearise(problem: Problem, solution: Solution) -> Linearised:
         trial_phi=trial_phi,
         follow=back,
         error=error,
+        covariance=inverse,
     )
 
 

@@ -166,11 +166,9 @@ def check_data(
     """
     check_settings(model)
     bins = lengths(activity)
-    fine = lengths(inputs)
-    per_bin = 1
-    if bins and fine and len(fine) == len(bins) and fine[0] % bins[0] == 0:
-        per_bin = max(fine[0] // bins[0], 1)
-    like = None if bins is None else [n * per_bin for n in bins]
+    like, fine = bins, lengths(inputs)
+    if bins and fine and fine[0] > bins[0] and [n * (fine[0] // bins[0]) for n in bins] == fine:
+        like = fine
     activity, inputs = padded("activity", activity), padded("inputs", inputs, like)
     y = as_float_array("activity", activity, ndim=3, finite=False, axes="(trials, time, neurons)")
     x = as_float_array("inputs", inputs, ndim=3, axes="(trials, time, n_in)")

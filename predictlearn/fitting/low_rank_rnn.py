@@ -12,13 +12,14 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from predictlearn.checks import as_float_array
-from predictlearn.errors import ConvergenceWarning, InputError
+from predictlearn.errors import ConvergenceWarning, InputError, MisfitWarning
 from predictlearn.fitting import scoring
 from predictlearn.fitting.attributes import set_fitted
 from predictlearn.fitting.counts import CountNoise
 from predictlearn.fitting.dynamics import Dynamics, Layout
 from predictlearn.fitting.entry import check_data, check_outputs, counts, fits_gain, known_gain
 from predictlearn.fitting.inner import Data, predicted
+from predictlearn.fitting.optima import disagreement, settle_timing
 from predictlearn.fitting.rollout import rolled_out
 from predictlearn.fitting.solver import Problem
 from predictlearn.fitting.starts import (
@@ -124,8 +125,6 @@ class LowRankRNN(BaseEstimator):
         Overlaps of every bootstrap replicate, one row each.
     gauge_invariants_ : DataFrame
         The same for combinations that no gauge changes, and for tau and latency where fitted.
-        Intervals of tau and latency are local to the optimum: the two can trade places, and
-        another optimum nearly as good may lie outside them.
     m_, u_ : ndarray, shapes (neurons, n_in), (neurons, rank)
         Loadings, canonical gauge.
     z_ : ndarray, shape (neurons, n_out), or None
@@ -146,6 +145,10 @@ class LowRankRNN(BaseEstimator):
         Seconds.
     bin_ : str
         "mean" or "euler", as fitted.
+    optima_ : DataFrame
+        Where tau or the latency are fitted: tau, latency, vu (trace), log_likelihood of each
+        optimum found, and whether the data cannot tell it from the best (within). Intervals span
+        those within. Of equally likely ones the first has the shortest tau.
     vm_, vu_, bb_ : ndarray
         Blocks S_vm (rank, n_in), S_vu (rank, rank) and the (m, u) block of S, canonical gauge.
     k_ : tuple of ndarray
@@ -295,7 +298,16 @@ class LowRankRNN(BaseEstimator):
                 stacklevel=2,
             )
         self.silent_ = ~kept
-        set_fitted(self, problem, solution, out, z)
+        timing = None
+        if problem.layout.fit_tau or problem.layout.fit_latency:
+            timing = settle_timing(
+                problem, starts, solution, self.max_iter, self.tol, self.n_bootstrap > 0
+            )
+            solution = timing.optima[0]
+        said = disagreement(problem, starts, solution, self.max_iter, self.tol)
+        if said:
+            warnings.warn(said, MisfitWarning, stacklevel=2)
+        set_fitted(self, problem, solution, out, z, timing)
         return self
 
     def predict(self, inputs: npt.ArrayLike) -> Any:
@@ -353,13 +365,15 @@ class LowRankRNN(BaseEstimator):
             Shapes, counts or metric that cannot be used.
         """
         check_is_fitted(self, "overlaps_")
+        bins = lengths(activity)
+        fine = None if bins is None else [n * self.per_bin_ for n in bins]
         y = as_float_array("activity", padded("activity", activity), ndim=3, finite=False)
         if y.shape[2] != len(self.offset_):
             raise InputError(
                 f"activity must have the {len(self.offset_)} neurons of fit on its last axis "
                 f"(trials, time, neurons); got {y.shape}"
             )
-        x = as_float_array("inputs", padded("inputs", inputs), ndim=3)
+        x = as_float_array("inputs", padded("inputs", inputs, fine), ndim=3)
         check_leading_axes("inputs", x[:, :: self.per_bin_], y, "n_in")
         return scoring.score(self, y, self.predict(x), metric)
 

@@ -35,6 +35,7 @@ from predictlearn.fitting.moments import (
 __all__ = [
     "Problem",
     "Solution",
+    "evaluate",
     "free_directions",
     "noise_floor",
     "reduced_system",
@@ -109,8 +110,23 @@ class Solution:
     dispersion: Array | None = None
 
 
-def _evaluate(problem: Problem, theta: Array, phi: Array | None) -> Blocks | None:
-    """Return the normal equations at theta, None where activity or coefficients run away."""
+def evaluate(problem: Problem, theta: Array, phi: Array | None) -> Blocks | None:
+    """Return the normal equations at theta, None where activity or coefficients run away.
+
+    Parameters
+    ----------
+    problem : Problem
+        What to fit.
+    theta : ndarray, shape (q,)
+        Dynamics.
+    phi : ndarray, shape (neurons, p), or None
+        Coefficients, for a regression that is not linear.
+
+    Returns
+    -------
+    Blocks or None
+        Normal equations.
+    """
     if phi is not None and not np.abs(phi).max() < _HUGE:
         return None
     rolled = problem.dynamics.roll(theta)
@@ -208,7 +224,7 @@ def solve(
     data, layout = problem.data, problem.layout
     floor = noise_floor(data)
     theta = problem.dynamics.clip(theta)
-    at = _evaluate(problem, theta, phi)
+    at = evaluate(problem, theta, phi)
     if at is None:
         return None
     for _ in range(_TIES if layout.erf else 0):
@@ -281,7 +297,7 @@ def _advance(
     """Take a step; return where it led, what was found there, and f (infinite for a failure)."""
     there = problem.dynamics.clip(theta + move)
     phi = at.phi + own - back @ (there - theta)
-    found = _evaluate(problem, there, phi)
+    found = evaluate(problem, there, phi)
     if found is None:
         return there, None, np.inf
     value = _objective(problem, found, floor, there)
@@ -316,7 +332,7 @@ def _tie(problem: Problem, theta: Array, at: Blocks) -> tuple[Array, Blocks]:
     bb = positive_part(second)
     tied = theta.copy()
     tied[layout.n_drive : layout.at_time] = bb[layout.triangle]
-    again = _evaluate(problem, tied, at.phi)
+    again = evaluate(problem, tied, at.phi)
     return (theta, at) if again is None else (tied, again)
 
 
@@ -326,7 +342,7 @@ def _tidy(problem: Problem, theta: Array, at: Blocks) -> tuple[Array, Blocks]:
     phi = at.phi.copy()
     first = problem.data.n_lead + problem.layout.n_in
     phi[:, first:] = phi[:, first:] @ q
-    again = _evaluate(problem, tidy, phi)
+    again = evaluate(problem, tidy, phi)
     return (theta, at) if again is None else (tidy, again)
 
 

@@ -101,16 +101,19 @@ def settle_bin(
     tuple of Problem and Starts
         The fit chosen, and where to go on.
     """
+    first = ways[0]
+    # A ridge follows the power of k, which no slope here knows: where a search with one ends
+    # depends on its way, and only components and then the recording lead where they led.
+    plain = not (first.layout.erf or first.data.count or first.data.ridge)
+    summed = _summed(first) if plain else None
+    small = summed or _components(first)
     found: list[tuple[Problem, Starts]] = []
     for problem in ways:
-        # A ridge follows the power of k, which no slope here knows: where a search with one ends
-        # depends on its way, and only components and then the recording lead where they led.
-        plain = not (problem.layout.erf or problem.data.count or problem.data.ridge)
-        summed = _summed(problem) if plain else None
-        small = summed or _components(problem)
+        # moments of the recording are the same whatever a bin is
+        alike = replace(small, dynamics=replace(small.dynamics, mean=problem.dynamics.mean))
         rng = np.random.default_rng(seed)
-        ends = _search_linear(small, n_starts, max_iter, tol, rng)
-        found.append((problem, Starts(small, ends, summed is not None)))
+        ends = _search_linear(alike, n_starts, max_iter, tol, rng)
+        found.append((problem, Starts(alike, ends, summed is not None)))
     reached = [s.ends[0].objective if s.ends else np.inf for _, s in found]
     chosen = int(np.argmin(reached))
     return found[chosen if reached[chosen] < reached[0] - _CLEARLY else 0]
@@ -149,10 +152,10 @@ def find_best(
     if not (problem.layout.erf or problem.data.count):
         thetas = [end.theta for end in linear]
         if not starts.whole:
-            return _best([_followed(problem, theta, max_iter, tol) for theta in thetas])
+            return _best([followed(problem, theta, max_iter, tol) for theta in thetas])
         # moments have told already which is the best
-        polished = (_polished(starts.small, theta, max_iter) for theta in thetas)
-        found = (_followed(starts.small, theta, max_iter, tol) for theta in polished)
+        nearer = (polished(starts.small, theta, max_iter) for theta in thetas)
+        found = (followed(starts.small, theta, max_iter, tol) for theta in nearer)
         return next(filter(None, found), None)
     some, ends = part_of(), []
     for start in linear[:2]:
@@ -163,11 +166,11 @@ def find_best(
     if best is None:
         return None
     theta = whiten(problem, best.theta)[0]
-    phi = _coefficients(problem, theta) if problem.data.iterated else None
+    phi = coefficients(problem, theta) if problem.data.iterated else None
     return solve(problem, theta, phi, max_iter, tol)
 
 
-def _followed(problem: Problem, theta: Array, max_iter: int, tol: float) -> Solution | None:
+def followed(problem: Problem, theta: Array, max_iter: int, tol: float) -> Solution | None:
     """Search from a start in a gauge in which it is well scaled."""
     return solve(problem, whiten(problem, theta)[0], None, max_iter, tol)
 
@@ -335,7 +338,7 @@ def _climbed(small: Problem, theta: Array, steps: int, tol: float) -> _End | Non
     return None if end is None else _End(end.theta, end.objective, end.converged)
 
 
-def _polished(summed: Problem, theta: Array, max_iter: int) -> Array:
+def polished(summed: Problem, theta: Array, max_iter: int) -> Array:
     """Go on to the very optimum for a few steps, which on moments cost hardly anything."""
     end = _climbed(summed, whiten(summed, theta)[0], min(_STEPS, max_iter), _POLISHED)
     return theta if end is None else end.theta
@@ -444,7 +447,7 @@ def _unsaturated(loadings: Array, k: Array, saturating: bool) -> tuple[Array, fl
     return loadings, float(1 / np.sqrt(1 + 0.5 * np.pi * delta))
 
 
-def _coefficients(problem: Problem, theta: Array) -> Array:
+def coefficients(problem: Problem, theta: Array) -> Array:
     """Return starting coefficients of erf rates or counts for given dynamics."""
     data = problem.data
     regressed = _regressed(problem, theta)
@@ -487,6 +490,6 @@ def _saturate(problem: Problem, linear_theta: Array, weaken: bool) -> tuple[Arra
     start = layout.pack(vm * lift, vu * lift, bb, tau, latency)
     if not data.iterated:
         return start, None
-    phi = _coefficients(problem, start)
+    phi = coefficients(problem, start)
     bb = positive_part(phi[:, data.n_lead :].T @ phi[:, data.n_lead :] / len(phi))
     return layout.pack(vm * lift, vu * lift, bb, tau, latency), phi

@@ -1,0 +1,184 @@
+"""What a recording does not determine: directions in which the likelihood does not move."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import linalg
+
+from predictlearn.fitting.solver import (
+    Problem,
+    Solution,
+    reduced_system,
+)
+from predictlearn.fitting.summary import Raw, canonical, named
+
+__all__ = ["UNREAD", "undetermined"]
+
+Array = npt.NDArray[np.float64]
+
+# A change of a parameter by its natural size that moves the log likelihood by less than half of
+# this is none that data could tell; sizes are those of regressors of unit power.
+_UNTOLD = 0.05
+# Regressors of unit length more collinear than this (smallest eigenvalue of their products).
+_COLLINEAR = 1e-7
+# What moves by less than this, relative to its size, along such a direction is determined.
+_STILL = 1e-3
+# A latent is read where its loadings exceed their estimation error by so many standard errors.
+_READ = 5.0
+# The reason that is no matter of a few numbers.
+UNREAD = (
+    "neurons follow the recurrent latents no more than noise would; a lower rank, the right "
+    "inputs, or more trials"
+)
+
+
+def undetermined(problem: Problem, solution: Solution, raw: Raw, error: Array) -> dict[str, str]:
+    """Name the overlaps that the recording leaves open, and say why.
+
+    Parameters
+    ----------
+    problem : Problem
+        What was fitted.
+    solution : Solution
+        Where the search ended.
+    raw : Raw
+        The blocks of S there, in the gauge of the solution.
+    error : ndarray, shape (n_base, n_base)
+        Mean estimation covariance of the loadings, from `loading_error`.
+
+    Returns
+    -------
+    dict of str to str
+        Reason by name of overlap; empty where all is determined.
+
+    Notes
+    -----
+    Three kinds: regressors that are one (two inputs that are one, an input without effect in the
+    bins recorded), directions of the dynamics without information (an input in the last bin only,
+    trials too short for the recurrence), and latents that no neuron reads.
+    """
+    layout = problem.layout
+    k = problem.dynamics.activity(solution.theta)
+    if k is None:
+        return {}
+    power = np.maximum(np.diag(problem.data.inner(problem.data.flatten(k))), 1e-300)
+    size = np.sqrt(power / len(problem.data.rows))
+    n_in, rank = layout.n_in, layout.rank
+    reasons: dict[str, str] = {}
+
+    def note(moved: set[str], why: str) -> None:
+        for name in named(raw):
+            if name in moved:
+                reasons.setdefault(name, why)
+
+    for direction in _one_regressor(problem, k):
+        inputs = [str(c + 1) for c in np.flatnonzero(np.abs(direction[:n_in] * size[:n_in]) > 0.1)]
+        why = (
+            f"inputs {' and '.join(inputs)} are one in this recording, so what each does cannot be "
+            "told: vary them independently, or give their sum as one input"
+            if len(inputs) > 1
+            else "regressors of the activity are one in these bins: longer or more varied trials"
+        )
+        note(_moved_loadings(raw, direction), why)
+    for direction in _without_information(problem, solution, size):
+        drive = np.abs(direction[: layout.n_vm].reshape(rank, n_in)).max(axis=0)
+        drive = drive * size[:n_in]
+        inputs = [str(c + 1) for c in np.flatnonzero(drive > 0.3 * drive.max(initial=0.0))]
+        recurrent = np.abs(direction[layout.n_vm : layout.n_drive]).max(initial=0.0)
+        if drive.max(initial=0.0) > recurrent:
+            why = (
+                f"no recorded bin depends on how input {' or '.join(inputs)} enters the "
+                "recurrence: record longer after it"
+            )
+        else:
+            why = (
+                "no recorded bin depends on it: record longer trials, or inputs that change earlier"
+            )
+        note(_moved_dynamics(problem, solution, raw, direction), why)
+    if not _latents_are_read(problem, raw, error):
+        note({name for name in named(raw) if "u" in name or "v" in name}, UNREAD)
+    return reasons
+
+
+def _one_regressor(problem: Problem, k: Array) -> list[Array]:
+    """Return the combinations of loadings (n_base) whose regressor is zero."""
+    second = problem.data.inner(problem.data.flatten(k))
+    scale = 1 / np.sqrt(np.maximum(np.diag(second), 1e-300))
+    values, vectors = np.linalg.eigh(second * np.outer(scale, scale))
+    return [scale * vectors[:, i] for i in np.flatnonzero(values < _COLLINEAR)]
+
+
+def _without_information(problem: Problem, solution: Solution, size: Array) -> list[Array]:
+    """Return the directions of theta, gauge apart, that the likelihood does not feel."""
+    layout, at = problem.layout, solution.at
+    data = problem.data
+    weights = np.ones(data.n_neurons)
+    if data.count is None:
+        weights = data.counts / np.maximum(at.squares + at.penalty, 1e-300)
+    h = reduced_system(at, weights, 0.0)[0]
+    if not np.isfinite(h).all():
+        return []
+    scale = np.ones(layout.size)
+    scale[: layout.n_vm] = np.tile(1 / size[: layout.n_in], layout.rank) * size[-1]
+    if layout.fit_latency:
+        scale[-1] = problem.dynamics.dt
+    # S_bb is known from the loadings
+    scale[layout.n_drive : layout.at_time] = 0.0
+    held = problem.dynamics.held(solution.theta)
+    scale[held] = 0.0
+    tangents = layout.tangents(solution.theta)
+    kept = np.flatnonzero(scale)
+    within = h[np.ix_(kept, kept)] * np.outer(scale[kept], scale[kept])
+    gauge = tangents[kept] / scale[kept, None]
+    rest = linalg.null_space(gauge.T) if gauge.size else np.eye(len(kept))
+    values, vectors = np.linalg.eigh(rest.T @ within @ rest)
+    out = []
+    for i in np.flatnonzero(values < _UNTOLD):
+        direction = np.zeros(layout.size)
+        direction[kept] = scale[kept] * (rest @ vectors[:, i])
+        out.append(direction)
+    return out
+
+
+def _latents_are_read(problem: Problem, raw: Raw, error: Array) -> bool:
+    """Tell whether every recurrent latent is read by the neurons beyond estimation error."""
+    n_in, n = problem.layout.n_in, problem.data.n_neurons
+    noise = error[n_in:, n_in:]
+    second = raw.bb[n_in:, n_in:] + noise
+    if not (np.isfinite(noise).all() and np.isfinite(second).all()):
+        return True
+    floor = 1e-12 * max(float(np.trace(second)), 1e-300) * np.eye(len(noise))
+    ratio = linalg.eigh(second, noise + floor, eigvals_only=True)
+    return bool(ratio.min() > 1 + _READ * np.sqrt(2 / n))
+
+
+def _moved_loadings(raw: Raw, direction: Array) -> set[str]:
+    """Return the overlaps that change where loadings move along a direction."""
+    rng = np.random.default_rng(0)
+    pull = rng.normal(size=len(direction)) * np.sqrt(np.diag(raw.bb)).max()
+    pull /= max(float(np.linalg.norm(direction)), 1e-300)
+    bb = raw.bb + np.outer(pull, direction) + np.outer(direction, pull)
+    bb = bb + 2 * np.linalg.norm(pull) ** 2 * np.outer(direction, direction)
+    zb = raw.zb + rng.normal(size=(len(raw.zb), 1)) * direction
+    return _changed(raw, Raw(raw.vm, raw.vu, bb, zb, raw.zz, raw.times))
+
+
+def _moved_dynamics(problem: Problem, solution: Solution, raw: Raw, direction: Array) -> set[str]:
+    """Return the overlaps that change where the dynamics move along a direction."""
+    layout = problem.layout
+    step = direction / max(float(np.abs(direction).max()), 1e-300)
+    vm, vu, _ = layout.unpack(solution.theta + step)
+    return _changed(raw, Raw(vm, vu, raw.bb, raw.zb, raw.zz, raw.times))
+
+
+def _changed(before: Raw, after: Raw) -> set[str]:
+    """Return the names of overlaps, canonical gauge, that differ."""
+    one, other = named(canonical(before)[0]), named(canonical(after)[0])
+    largest = max(abs(v) for v in one.values() if np.isfinite(v))
+    return {
+        name
+        for name, value in one.items()
+        if np.isfinite(value)
+        and abs(other[name] - value) > _STILL * max(abs(value), 0.01 * largest)
+    }

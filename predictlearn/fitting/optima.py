@@ -1,0 +1,312 @@
+"""Other optima of tau and the latency, how far each may move, and whether given ones agree.
+
+The time constant can trade places with a recurrent one: the activity of a linear network with one
+input is a filter with the rates 1/tau and (1 - lambda)/tau, lambda the eigenvalues of S_vu, and it
+does not say which of them is 1/tau. So the other assignments are fitted too. Around an optimum the
+log likelihood is profiled over tau, since at a double rate it is no parabola.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from predictlearn.fitting.bootstrap import Linearised, linearise
+from predictlearn.fitting.dynamics import Dynamics
+from predictlearn.fitting.solver import (
+    Problem,
+    Solution,
+    evaluate,
+    free_directions,
+    reduced_system,
+    solve,
+    whiten,
+)
+from predictlearn.fitting.starts import Starts, coefficients, followed, polished
+
+__all__ = ["Timing", "disagreement", "settle_timing"]
+
+Array = npt.NDArray[np.float64]
+
+# Half the 95% quantile of chi squared with one degree of freedom.
+_LIKELY = 1.92
+# Optima nearer than this in log tau, or in latency by this share of a bin, are one.
+_NEAR_TAU, _NEAR_LATENCY = 0.03, 0.2
+# Where log likelihoods differ by less, optima are equally likely.
+_TIED = 0.1
+# First step of a profile, in standard deviations; how steps grow; how many there may be.
+_FIRST, _GROW, _MOST = 2.6, 1.5, 10
+# Standard errors by which trials must disagree with a time that was given, and by how much the
+# likelihood, and the time itself, must change for a warning.
+_DISAGREE, _GAIN, _OFF = 4.0, 10.0, 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Timing:
+    """What a recording says of tau and the latency.
+
+    Parameters
+    ----------
+    optima : list of Solution
+        The best one first, then the others by likelihood.
+    within : list of bool
+        Which of them the data cannot tell from the best.
+    profile : list of (Problem, Solution)
+        Points with tau held around the best that the data cannot tell from it either.
+    open_below, open_above : bool
+        Whether the profile ends at a bound of tau there.
+    linear : Linearised or None
+        Of the best, where intervals are wanted.
+    """
+
+    optima: list[Solution]
+    within: list[bool]
+    profile: list[tuple[Problem, Solution]]
+    open_below: bool
+    open_above: bool
+    linear: Linearised | None
+
+
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
+def settle_timing(
+    problem: Problem,
+    starts: Starts,
+    solution: Solution,
+    max_iter: int,
+    tol: float,
+    intervals: bool,
+) -> Timing:
+    """Fit from the other assignments of the time constants, and profile tau.
+
+    Parameters
+    ----------
+    problem : Problem
+        The fit, with tau or the latency fitted.
+    starts : Starts
+        From `settle_bin`.
+    solution : Solution
+        The best fit so far.
+    max_iter, tol : int, float
+        As in `solve`.
+    intervals : bool
+        Whether intervals are wanted, and so the profile.
+
+    Returns
+    -------
+    Timing
+        Of optima that are equally likely, that with the shortest tau stands first: a neuron's own
+        time constant is the fastest thing in a recurrent network that holds on to its inputs.
+    """
+    found = [solution]
+    candidates = [end.theta for end in starts.ends[1:]]
+    candidates += _swapped(problem, solution.theta)
+    for theta in candidates:
+        other = _follow(problem, starts, theta, max_iter, tol)
+        if other is None or not np.isfinite(other.objective):
+            continue
+        same = [i for i, s in enumerate(found) if _near(problem, s, other)]
+        if not same:
+            found.append(other)
+        elif other.objective < found[same[0]].objective:
+            found[same[0]] = other
+    found.sort(key=lambda s: s.objective)
+    tied = [s for s in found if s.objective < found[0].objective + _TIED]
+    first = min(tied, key=lambda s: problem.dynamics.times(s.theta))
+    found = [first, *(s for s in found if s is not first)]
+    linear = linearise(problem, first) if intervals else None
+    spread, threshold = _spread(problem, linear)
+    within = [s.objective < found[0].objective + threshold for s in found]
+    if linear is None or not problem.layout.fit_tau:
+        return Timing(found, within, [], False, False, linear)
+    down, below = _profile(problem, starts, first, -spread, threshold, max_iter, tol)
+    up, above = _profile(problem, starts, first, spread, threshold, max_iter, tol)
+    return Timing(found, within, [*down, *up], below, above, linear)
+
+
+def _follow(
+    problem: Problem, starts: Starts, theta: Array, max_iter: int, tol: float
+) -> Solution | None:
+    """Search from one start as `find_best` does from its own."""
+    if starts.whole:
+        small = replace(starts.small, dynamics=_like(starts.small, problem))
+        return followed(small, polished(small, theta, max_iter), max_iter, tol)
+    if not problem.data.iterated:
+        return followed(problem, theta, max_iter, tol)
+    theta = whiten(problem, theta)[0]
+    return solve(problem, theta, coefficients(problem, theta), max_iter, tol)
+
+
+def _like(small: Problem, problem: Problem) -> Dynamics:
+    """Return the dynamics of the small fit with the times of the other."""
+    return replace(
+        small.dynamics,
+        layout=problem.dynamics.layout,
+        tau=problem.dynamics.tau,
+        latency=problem.dynamics.latency,
+    )
+
+
+def _swapped(problem: Problem, theta: Array) -> list[Array]:
+    """Return starts in which 1/tau has traded places with a real recurrent rate."""
+    layout = problem.layout
+    if not layout.fit_tau:
+        return []
+    vm, vu, bb = layout.unpack(theta)
+    tau, latency = problem.dynamics.times(theta)
+    values, vectors = np.linalg.eig(vu)
+    if np.linalg.cond(vectors) > 1e8:
+        return []
+    left = np.linalg.inv(vectors)
+    out = []
+    for i in np.flatnonzero(np.abs(values.imag) < 1e-9):
+        rate = (1 - values[i].real) / tau
+        if not rate * problem.dynamics.n_bins * problem.dynamics.dt > 0.1:
+            continue
+        rates = (np.eye(len(vu)) - vu) / tau
+        rates = rates + (1 / tau - rate) * np.outer(vectors[:, i], left[i]).real
+        start = layout.pack(
+            vm / (rate * tau), np.eye(len(vu)) - rates / rate, bb, 1 / rate, latency
+        )
+        out.append(problem.dynamics.clip(start))
+    return out
+
+
+def _near(problem: Problem, one: Solution, other: Solution) -> bool:
+    """Tell whether two solutions are one optimum."""
+    (tau, latency), (tau2, latency2) = (problem.dynamics.times(s.theta) for s in (one, other))
+    close = abs(np.log(tau / tau2)) < _NEAR_TAU
+    return bool(close and abs(latency - latency2) < _NEAR_LATENCY * problem.dynamics.dt)
+
+
+def _spread(problem: Problem, linear: Linearised | None) -> tuple[float, float]:
+    """Return the standard deviation of log tau, and the fall of the log likelihood that is likely.
+
+    Where trials scatter more than the likelihood expects, so does the likelihood itself.
+    """
+    at = problem.layout.at_time
+    if linear is None or not problem.layout.fit_tau:
+        return 0.1, _LIKELY
+    steps = linear.trial_theta[:, at]
+    robust = float(np.sqrt((steps**2).sum() + (linear.neuron_theta[:, at] ** 2).sum()))
+    expected = float(np.sqrt(max(linear.covariance[at, at], 0.0)))
+    inflation = (robust / expected) ** 2 if expected > 0 else 1.0
+    return (robust if 0 < robust < 1 else 0.2), _LIKELY * float(np.clip(inflation, 1.0, 100.0))
+
+
+def _profile(
+    problem: Problem,
+    starts: Starts,
+    solution: Solution,
+    spread: float,
+    threshold: float,
+    max_iter: int,
+    tol: float,
+) -> tuple[list[tuple[Problem, Solution]], bool]:
+    """Walk away in log tau while the likelihood stays; tell whether that led to a bound."""
+    layout, dynamics = problem.layout, problem.dynamics
+    at = layout.at_time
+    low, high = (float(bound[at]) for bound in dynamics.bounds)
+    centre = float(solution.theta[at])
+    out: list[tuple[Problem, Solution]] = []
+    reach, last = _FIRST * spread, solution.theta
+    for _ in range(_MOST):
+        log_tau = float(np.clip(centre + reach, low, high))
+        held = replace(
+            problem,
+            dynamics=replace(
+                dynamics, layout=replace(layout, fit_tau=False), tau=float(np.exp(log_tau))
+            ),
+        )
+        # what is left of the dynamics keeps its rates
+        vm, vu, bb = layout.unpack(last)
+        ratio = float(np.exp(log_tau - last[at]))
+        vu = np.eye(len(vu)) - ratio * (np.eye(len(vu)) - vu)
+        latency = dynamics.times(last)[1]
+        theta = held.layout.pack(vm * ratio, vu, bb, 1.0, latency)
+        there = _follow(held, starts, theta, max_iter, tol)
+        if there is None or there.objective > solution.objective + threshold:
+            return out, False
+        out.append((held, there))
+        if log_tau in (low, high):
+            return out, True
+        last = np.insert(there.theta, at, log_tau)
+        reach *= _GROW
+    return out, False
+
+
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
+def disagreement(
+    problem: Problem, starts: Starts, solution: Solution, max_iter: int, tol: float
+) -> str | None:
+    """Say whether the recording wants another tau or latency than was given.
+
+    Parameters
+    ----------
+    problem : Problem
+        The fit, with tau or the latency given.
+    starts : Starts
+        From `settle_bin`.
+    solution : Solution
+        Where it ended.
+    max_iter, tol : int, float
+        As in `solve`.
+
+    Returns
+    -------
+    str or None
+        A sentence; None where nothing speaks against what was given, by the score test with trials
+        as clusters.
+    """
+    layout = problem.layout
+    if layout.fit_tau and layout.fit_latency:
+        return None
+    tau, latency = problem.dynamics.times(solution.theta)
+    free = replace(layout, fit_tau=True, fit_latency=True)
+    freed = replace(problem, dynamics=replace(problem.dynamics, layout=free))
+    vm, vu, bb = layout.unpack(solution.theta)
+    theta = free.pack(vm, vu, bb, tau, latency)
+    if not _pulls(freed, starts, theta, solution):
+        return None
+    at = evaluate(freed, theta, solution.at.phi if problem.data.iterated else None)
+    if at is None:
+        return None
+    steps = linearise(freed, replace(solution, theta=theta, at=at)).trial_theta
+    given = [not layout.fit_tau, not layout.fit_latency]
+    times = steps[:, free.at_time :][:, given]
+    scatter = np.sqrt(len(times)) * times.std(axis=0)
+    if not (np.abs(times.sum(axis=0)) > _DISAGREE * scatter).any():
+        return None
+    best = _follow(freed, starts, theta, max_iter, tol)
+    if best is None or solution.objective - best.objective < _GAIN:
+        return None
+    new_tau, new_latency = freed.dynamics.times(best.theta)
+    far_tau = abs(np.log(new_tau / tau)) > _OFF
+    far_latency = abs(new_latency - latency) > 0.25 * problem.dynamics.dt
+    if not (far_tau and not layout.fit_tau) and not (far_latency and not layout.fit_latency):
+        return None
+    return (
+        f"tau {tau:.3g} s and latency {latency:.3g} s were given, but tau {new_tau:.3g} s and "
+        f"latency {new_latency:.3g} s make the recording more likely (log likelihood higher by "
+        f"{solution.objective - best.objective:.3g}). All overlaps depend on them, and their "
+        "intervals do not allow for it: check the times of the inputs and tau, or fit them "
+        "(tau='fit', latency='fit')"
+    )
+
+
+def _pulls(freed: Problem, starts: Starts, theta: Array, solution: Solution) -> bool:
+    """Tell whether the likelihood could rise enough by moving the times, all else following."""
+    base = starts.small if starts.whole else freed
+    base = replace(base, dynamics=_like(base, freed))
+    at = evaluate(base, theta, solution.at.phi if freed.data.iterated else None)
+    if at is None:
+        return False
+    weights = np.ones(len(at.squares))
+    if base.data.count is None:
+        weights = base.data.counts / np.maximum(at.squares + at.penalty, 1e-300)
+    h, g, _, _ = reduced_system(at, weights, 0.0)
+    free = free_directions(freed.layout, theta)
+    free = np.where(freed.dynamics.held(theta, g)[:, None], 0.0, free)
+    step = np.linalg.pinv(free.T @ h @ free, rcond=1e-11, hermitian=True) @ (free.T @ g)
+    return bool(0.5 * g @ free @ step > _GAIN / 2)
