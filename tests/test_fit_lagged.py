@@ -10,7 +10,7 @@ from predictlearn.fitting.inner import Data, blocks
 from predictlearn.fitting.lagged import lag_moments, pulses
 from predictlearn.fitting.lagged_kernels import _grows, climb
 from predictlearn.fitting.solver import Problem, noise_floor, solve, whiten
-from predictlearn.fitting.starts import find_best, settle_bin
+from predictlearn.fitting.starts import find_best
 
 
 def recording(offset, unequal, noise=0.3, n_in=2, rank=2, timed=True):
@@ -103,8 +103,7 @@ def test_compiled_search_ends_where_the_other_does(timed):
 
 def test_compiled_search_says_what_it_cannot_do():
     _, problem = recording(False, False, noise=0.0)
-    problem, starts = settle_bin([problem], 8, 100, 1e-2, 0)
-    found = find_best(problem, starts, lambda: problem, 100, 1e-2)
+    _, _, found = find_best([problem], lambda _: problem, 8, 100, 1e-2, 0)
     assert found.converged
     assert problem.dynamics.times(found.theta) == pytest.approx((0.6, 0.13), abs=1e-6)
     assert (found.at.squares < 1e-12 * problem.data.raw_squares).all()

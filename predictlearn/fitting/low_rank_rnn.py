@@ -25,7 +25,6 @@ from predictlearn.fitting.solver import Problem
 from predictlearn.fitting.starts import (
     find_best,
     part,
-    settle_bin,
     settle_dispersion,
     with_dispersion,
 )
@@ -270,16 +269,16 @@ class LowRankRNN(BaseEstimator):
         y, x, kept = check_data(self, activity, inputs)
         z, out = check_outputs(outputs, readout, len(kept), y, bins)
         self.per_bin_ = x.shape[1] // y.shape[1]
-        search = (self.n_starts, self.max_iter, self.tol)
         ways = [self._problem(y, x, mean) for mean in _ways(self, self.per_bin_)]
-        problem, starts = settle_bin(ways, *search, self.seed)
-        self.bin_ = "mean" if problem.dynamics.mean else "euler"
 
-        def part_of() -> Problem:
+        def part_of(mean: bool) -> Problem:
             trials, neurons = part(y, counts(self))
-            return self._problem(y[trials][:, :, neurons], x[trials], problem.dynamics.mean)
+            return self._problem(y[trials][:, :, neurons], x[trials], mean)
 
-        solution = find_best(problem, starts, part_of, self.max_iter, self.tol)
+        problem, starts, solution = find_best(
+            ways, part_of, self.n_starts, self.max_iter, self.tol, self.seed
+        )
+        self.bin_ = "mean" if problem.dynamics.mean else "euler"
         if solution is not None and self.noise == "negative-binomial":
             solution = settle_dispersion(problem, solution, self.max_iter, self.tol)
             problem = with_dispersion(problem, solution.dispersion)

@@ -85,7 +85,7 @@ def settle_timing(
     problem : Problem
         The fit, with tau or the latency fitted.
     starts : Starts
-        From `settle_bin`.
+        From `find_best`.
     solution : Solution
         The best fit so far.
     max_iter, tol : int, float
@@ -247,7 +247,7 @@ def disagreement(
     problem : Problem
         The fit, with tau or the latency given.
     starts : Starts
-        From `settle_bin`.
+        From `find_best`.
     solution : Solution
         Where it ended.
     max_iter, tol : int, float

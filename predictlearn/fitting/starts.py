@@ -11,15 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from predictlearn.fitting.components import components, summed
 from predictlearn.fitting.counts import fit_dispersion, inverse_link, log_likelihood_constant
-from predictlearn.fitting.dynamics import Dynamics, Layout
-from predictlearn.fitting.inner import Data, blocks, predicted
-from predictlearn.fitting.lagged import lag_moments, pulses
+from predictlearn.fitting.dynamics import Dynamics
+from predictlearn.fitting.inner import blocks, predicted
 from predictlearn.fitting.lagged_kernels import climb
 from predictlearn.fitting.moments import positive_part
 from predictlearn.fitting.solver import (
@@ -31,9 +31,19 @@ from predictlearn.fitting.solver import (
     whiten,
 )
 
-__all__ = ["find_best", "part", "settle_bin", "settle_dispersion", "with_dispersion"]
+__all__ = [
+    "Starts",
+    "coefficients",
+    "find_best",
+    "followed",
+    "part",
+    "polished",
+    "settle_dispersion",
+    "with_dispersion",
+]
 
 Array = npt.NDArray[np.float64]
+_Choice = TypeVar("_Choice")
 
 # Starts that must meet in the best place before no more are drawn, and how near they must come, in
 # units of the log likelihood.
@@ -46,10 +56,6 @@ _SOME_TRIALS, _SOME_NEURONS, _SOME_STEPS = 30, 60, 25
 _COUNT_TRIALS = 60
 # Rounds in which dispersion and all else are fitted in turn; they hardly depend on each other.
 _DISPERSION_ROUNDS = 6
-# Above this number of neurons their covariance is not worth its cost; rounds of the alternative.
-_MANY_NEURONS, _ROUNDS = 400, 5
-# Bins from which these axes are taken, about.
-_MANY_BINS = 4000
 # Steps of the regression of counts, from no loadings at all.
 _COUNT_STEPS = 8
 
@@ -77,16 +83,25 @@ class Starts(NamedTuple):
     whole: bool
 
 
+# What overflows on the way is refused as a step, so there is nothing to warn of.
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")
-def settle_bin(
-    ways: list[Problem], n_starts: int, max_iter: int, tol: float, seed: int
-) -> tuple[Problem, Starts]:
-    """Search linear dynamics from several starts, and choose what activity of a bin is.
+def find_best(
+    ways: list[Problem],
+    part_of: Callable[[bool], Problem],
+    n_starts: int,
+    max_iter: int,
+    tol: float,
+    seed: int,
+) -> tuple[Problem, Starts, Solution | None]:
+    """Fit from several starts, and choose what activity of a bin is.
 
     Parameters
     ----------
     ways : list of Problem
         The same fit, what is preferred first; a later one is taken where it is clearly more likely.
+    part_of : callable
+        Returns the same on a part of the data, see `part`, given whether activity is the mean over
+        a bin; for erf and counts.
     n_starts : int
         Largest number of starts.
     max_iter : int
@@ -98,76 +113,72 @@ def settle_bin(
 
     Returns
     -------
-    tuple of Problem and Starts
-        The fit chosen, and where to go on.
+    tuple of Problem, Starts and Solution or None
+        The fit chosen, what the first search found, and the best fit; None where every start ran
+        away.
     """
+    nonlinear = ways[0].layout.erf or ways[0].data.count is not None
+    first = _first_searches(ways, n_starts, max_iter, tol, seed)
+    if not nonlinear:
+        problem, starts = _preferred(
+            list(zip(ways, first, strict=True)),
+            [s.ends[0].objective if s.ends else np.inf for s in first],
+        )
+        thetas = [end.theta for end in starts.ends]
+        if not starts.whole:
+            ends = [followed(problem, theta, max_iter, tol) for theta in thetas]
+            return problem, starts, _best(ends)
+        # moments have told already which is the best
+        nearer = (polished(starts.small, theta, max_iter) for theta in thetas)
+        found = (followed(starts.small, theta, max_iter, tol) for theta in nearer)
+        return problem, starts, next(filter(None, found), None)
+    ends = [
+        _on_a_part(part_of(problem.dynamics.mean), starts, max_iter, tol)
+        for problem, starts in zip(ways, first, strict=True)
+    ]
+    problem, starts, best = _preferred(
+        list(zip(ways, first, ends, strict=True)), [e.objective if e else np.inf for e in ends]
+    )
+    if best is None:
+        return problem, starts, None
+    theta = whiten(problem, best.theta)[0]
+    phi = coefficients(problem, theta) if problem.data.iterated else None
+    return problem, starts, solve(problem, theta, phi, max_iter, tol)
+
+
+def _first_searches(
+    ways: list[Problem], n_starts: int, max_iter: int, tol: float, seed: int
+) -> list[Starts]:
+    """Search linear dynamics, for each way."""
     first = ways[0]
     # A ridge follows the power of k, which no slope here knows: where a search with one ends
     # depends on its way, and only components and then the recording lead where they led.
     plain = not (first.layout.erf or first.data.count or first.data.ridge)
-    summed = _summed(first) if plain else None
-    small = summed or _components(first)
-    found: list[tuple[Problem, Starts]] = []
+    moments = summed(first) if plain else None
+    small = moments or components(first)
+    out = []
     for problem in ways:
         # moments of the recording are the same whatever a bin is
         alike = replace(small, dynamics=replace(small.dynamics, mean=problem.dynamics.mean))
-        rng = np.random.default_rng(seed)
-        ends = _search_linear(alike, n_starts, max_iter, tol, rng)
-        found.append((problem, Starts(alike, ends, summed is not None)))
-    reached = [s.ends[0].objective if s.ends else np.inf for _, s in found]
-    chosen = int(np.argmin(reached))
-    return found[chosen if reached[chosen] < reached[0] - _CLEARLY else 0]
+        ends = _search_linear(alike, n_starts, max_iter, tol, np.random.default_rng(seed))
+        out.append(Starts(alike, ends, moments is not None))
+    return out
 
 
-# What overflows on the way is refused as a step, so there is nothing to warn of.
-@np.errstate(over="ignore", invalid="ignore", divide="ignore")
-def find_best(
-    problem: Problem,
-    starts: Starts,
-    part_of: Callable[[], Problem],
-    max_iter: int,
-    tol: float,
-) -> Solution | None:
-    """Fit from what a first search found.
+def _preferred(choices: list[_Choice], objectives: list[float]) -> _Choice:
+    """Return the first, unless another one is clearly more likely."""
+    best = int(np.argmin(objectives))
+    return choices[best if objectives[best] < objectives[0] - _CLEARLY else 0]
 
-    Parameters
-    ----------
-    problem : Problem
-        The fit.
-    starts : Starts
-        From `settle_bin`.
-    part_of : callable
-        Returns the same on a part of the data, see `part`; for erf and counts.
-    max_iter : int
-        Steps for each of the best starts.
-    tol : float
-        Newton decrement at which to stop.
 
-    Returns
-    -------
-    Solution or None
-        The best fit; None where every start ran away.
-    """
-    linear = starts.ends
-    if not (problem.layout.erf or problem.data.count):
-        thetas = [end.theta for end in linear]
-        if not starts.whole:
-            return _best([followed(problem, theta, max_iter, tol) for theta in thetas])
-        # moments have told already which is the best
-        nearer = (polished(starts.small, theta, max_iter) for theta in thetas)
-        found = (followed(starts.small, theta, max_iter, tol) for theta in nearer)
-        return next(filter(None, found), None)
-    some, ends = part_of(), []
-    for start in linear[:2]:
-        for weaken in (True, False) if problem.layout.erf else (False,):
+def _on_a_part(some: Problem, starts: Starts, max_iter: int, tol: float) -> Solution | None:
+    """Follow the best linear starts on a part of the data, as erf or counts."""
+    ends = []
+    for start in starts.ends[:2]:
+        for weaken in (True, False) if some.layout.erf else (False,):
             theta, phi = _saturate(some, start.theta, weaken)
             ends.append(solve(some, theta, phi, min(_SOME_STEPS, max_iter), tol))
-    best = _best(ends)
-    if best is None:
-        return None
-    theta = whiten(problem, best.theta)[0]
-    phi = coefficients(problem, theta) if problem.data.iterated else None
-    return solve(problem, theta, phi, max_iter, tol)
+    return _best(ends)
 
 
 def followed(problem: Problem, theta: Array, max_iter: int, tol: float) -> Solution | None:
@@ -338,82 +349,10 @@ def _climbed(small: Problem, theta: Array, steps: int, tol: float) -> _End | Non
     return None if end is None else _End(end.theta, end.objective, end.converged)
 
 
-def polished(summed: Problem, theta: Array, max_iter: int) -> Array:
+def polished(small: Problem, theta: Array, max_iter: int) -> Array:
     """Go on to the very optimum for a few steps, which on moments cost hardly anything."""
-    end = _climbed(summed, whiten(summed, theta)[0], min(_STEPS, max_iter), _POLISHED)
+    end = _climbed(small, whiten(small, theta)[0], min(_STEPS, max_iter), _POLISHED)
     return theta if end is None else end.theta
-
-
-def _summed(problem: Problem) -> Problem | None:
-    """Return the same linear fit from `lag_moments`, None where they do not serve."""
-    if problem.dynamics.per_bin > 1:
-        return None
-    lags = lag_moments(problem.data, problem.dynamics.inputs)
-    if lags is None:
-        return None
-    data = replace(problem.data, lags=lags)
-    return replace(problem, data=data, dynamics=pulses(problem.dynamics))
-
-
-def _plain(data: Data) -> Data:
-    """Return the data of a linear Gaussian fit; of counts the roots, whose noise is even."""
-    if data.count is None:
-        return replace(data, saturating=False, gain=False)
-    roots = np.sqrt(data.activity + 0.375)
-    if data.seen is not None:
-        roots *= data.seen
-    return replace(data, activity=roots, saturating=False, gain=False, count=None)
-
-
-def _components(problem: Problem) -> Problem:
-    """Return the linear fit to the leading principal components, which hold all the signal.
-
-    What is missing is filled with the neuron's mean: good enough for a start.
-    """
-    layout = replace(problem.layout, erf=False)
-    linear = replace(
-        problem,
-        data=_leading_components(problem.data, layout),
-        dynamics=replace(problem.dynamics, layout=layout),
-    )
-    return _summed(linear) or linear
-
-
-def _leading_components(data: Data, layout: Layout) -> Data:
-    """Replace the neurons by their leading principal components."""
-    keep = layout.n_base + layout.rank + 3
-    plain = _plain(data)
-    if data.n_neurons <= keep:
-        return plain
-    y, mean = plain.activity, plain.sums / plain.counts
-    if plain.seen is not None:
-        y = np.where(plain.seen, y, mean[:, None])
-    weight = 1 / np.sqrt(np.maximum(plain.total_squares() / plain.counts, 1e-300))
-    shift = mean if data.offset else np.zeros_like(mean)
-    vectors = _leading(y, weight, shift, keep)
-    activity = y.T @ (vectors * weight[:, None])
-    return replace(plain, activity=activity.T, seen=None)
-
-
-def _leading(y: Array, weight: Array, shift: Array, keep: int) -> Array:
-    """Return leading principal axes of weight (y - shift), (neurons, at most keep).
-
-    By subspace iteration where the covariance of all neurons would cost more, and from some of the
-    bins where there are many: the axes only say where a search begins.
-    """
-    n = len(y)
-    y = y[:, :: max(1, y.shape[1] // _MANY_BINS)]
-    if n <= _MANY_NEURONS:
-        gram = y @ y.T - y.shape[1] * np.outer(shift, shift)
-        values, vectors = np.linalg.eigh(gram * np.outer(weight, weight))
-        return np.asarray(vectors[:, -keep:][:, values[-keep:] > 1e-10 * values[-1]])
-    axes = np.random.default_rng(0).normal(size=(n, keep + 6))
-    for _ in range(_ROUNDS):
-        axes, _ = np.linalg.qr(axes)
-        scaled = axes * weight[:, None]
-        along = scaled.T @ y - (shift @ scaled)[:, None]
-        axes = weight[:, None] * (y @ along.T - np.outer(shift, along.sum(axis=1)))
-    return np.asarray(np.linalg.svd(axes, full_matrices=False)[0][:, :keep])
 
 
 def _regressed(problem: Problem, theta: Array) -> Array:
