@@ -2,7 +2,8 @@
 
 A network of 300 erf neurons learns the flip-flop by gradient descent on all its loadings. At five
 stages of learning, 80 of its neurons are "recorded" while it does 40 trials of the task: spike
-counts are Poisson, with mean baseline + gain * phi(h) per bin. The same neurons in every session.
+counts are Poisson, with mean baseline + gain * (mean of phi(h) over the bin). The network runs in
+continuous time there, in steps of a twentieth of a bin. The same neurons in every session.
 
 Run from anywhere: ``python datasets/make_simulated.py [FILE]``. The same file comes out every time.
 """
@@ -21,6 +22,8 @@ from predictlearn.recordings.storage import write_npz
 
 SEED = 20260504
 N_NETWORK, N_RECORDED, N_TRIALS = 300, 80, 40
+# steps in a bin of a recording
+FINE = 20
 STAGES = (0, 30, 80, 200, 600)
 TAU = 1.0
 RATE = 0.02
@@ -73,18 +76,18 @@ def make() -> dict[str, np.ndarray]:
             loadings = run.loadings
             done = stage
         trials = task.sample(rng)
-        activity = pl.run_network(loadings, trials, "erf", TAU)
-        mean = baseline + GAIN * activity.rates[:, :, recorded]
+        rates, outputs = _bin_means(loadings, trials)
+        mean = baseline + GAIN * rates[:, :, recorded]
         counts = rng.poisson(mean)
         if counts.max() > 255:
             raise ValueError("counts do not fit into one byte")
         kept["counts"].append(counts.astype(np.uint8))
         kept["inputs"].append(trials.inputs.astype(np.float32))
-        noise = OUTPUT_NOISE * rng.standard_normal(activity.outputs.shape)
-        kept["outputs"].append((activity.outputs + noise).astype(np.float32))
+        noise = OUTPUT_NOISE * rng.standard_normal(outputs.shape)
+        kept["outputs"].append((outputs + noise).astype(np.float32))
         kept["targets"].append(trials.targets.astype(np.float32))
         kept["weights"].append(trials.weights.astype(np.float32))
-        kept["true_loss"].append(np.float64(trials.loss(activity.outputs)))
+        kept["true_loss"].append(np.float64(trials.loss(outputs)))
         kept["overlaps"].append(loadings.overlaps().matrix)
     return {
         **{name: np.stack(arrays) for name, arrays in kept.items()},
@@ -94,6 +97,20 @@ def make() -> dict[str, np.ndarray]:
         "dt": np.float64(TASK.dt),
         "metadata": np.str_(json.dumps(_metadata(), indent=1)),
     }
+
+
+def _bin_means(loadings: pl.Loadings, trials: pl.Trials) -> tuple[np.ndarray, np.ndarray]:
+    """Return rates and outputs, averaged over bins, of a network that runs in finer steps."""
+    fine = pl.Trials(
+        *(np.repeat(a, FINE, axis=1) for a in (trials.inputs, trials.targets, trials.weights)),
+        dt=trials.dt / FINE,
+    )
+    activity = pl.run_network(loadings, fine, "erf", TAU)
+    shape = (len(trials.inputs), -1, FINE)
+    rates, outputs = (
+        a.reshape(*shape, a.shape[2]).mean(axis=2) for a in (activity.rates, activity.outputs)
+    )
+    return rates, outputs
 
 
 def _settings() -> dict[str, object]:
@@ -116,7 +133,7 @@ def _metadata() -> dict[str, object]:
         "nonlinearity": "erf",
         "tau": TAU,
         "gain": GAIN,
-        "counts": "Poisson, mean per bin = baseline + gain * phi(h)",
+        "counts": "Poisson, mean per bin = baseline + gain * mean of phi(h) over the bin",
         "output_noise": OUTPUT_NOISE,
         "network_size": N_NETWORK,
         "task": {"kind": "flip-flop", **_settings()},

@@ -11,7 +11,12 @@ import pandas as pd
 from joblib import Parallel, delayed
 
 from predictlearn.checks import positive_int
-from predictlearn.errors import ConvergenceWarning, SilentNeuronsWarning
+from predictlearn.errors import (
+    ConvergenceWarning,
+    MisfitWarning,
+    SilentNeuronsWarning,
+    UndeterminedWarning,
+)
 from predictlearn.fitting.low_rank_rnn import LowRankRNN
 from predictlearn.recordings.simulation import random_inputs, simulate_recording
 from predictlearn.theory.overlaps import Overlaps
@@ -179,8 +184,13 @@ def _one(
     recording = simulate_recording(overlaps, inputs, seed=second, **simulation)
     with warnings.catch_warnings():
         # Counted in the result instead.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        warnings.simplefilter("ignore", SilentNeuronsWarning)
+        for counted in (
+            ConvergenceWarning,
+            MisfitWarning,
+            SilentNeuronsWarning,
+            UndeterminedWarning,
+        ):
+            warnings.simplefilter("ignore", counted)
         fit = LowRankRNN(
             rank=overlaps.rank,
             nonlinearity=simulation["nonlinearity"],
@@ -189,7 +199,7 @@ def _one(
             observed=simulation["observed"],
             noise=simulation["noise"],
             link=simulation["link"],
-            **{"seed": number, **settings},
+            **{"seed": number, "bin": "euler", **settings},
         ).fit(recording.activity, recording.inputs, recording.outputs)
     true = overlaps.canonical()
     frames = []

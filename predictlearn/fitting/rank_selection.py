@@ -13,7 +13,13 @@ import pandas as pd
 from joblib import Parallel, delayed
 
 from predictlearn.checks import positive_int
-from predictlearn.errors import ConvergenceWarning, InputError, choice
+from predictlearn.errors import (
+    ConvergenceWarning,
+    InputError,
+    MisfitWarning,
+    UndeterminedWarning,
+    choice,
+)
 from predictlearn.fitting.ceiling import trial_folds
 from predictlearn.fitting.cosmoothing import cosmooth, needs_counts
 from predictlearn.fitting.low_rank_rnn import LowRankRNN
@@ -210,8 +216,10 @@ def _one(
     train, test = folds != fold, folds == fold
     kept = parts != fold if way == "neurons" else np.ones(len(parts), dtype=bool)
     with warnings.catch_warnings():
-        # Reported in the table instead, one row a fit.
-        warnings.simplefilter("ignore", ConvergenceWarning)
+        # Convergence is reported in the table instead, one row a fit; a rank too high leaves
+        # latents open, and that is what is being asked.
+        for ignored in (ConvergenceWarning, MisfitWarning, UndeterminedWarning):
+            warnings.simplefilter("ignore", ignored)
         fit = LowRankRNN(rank=rank, **settings).fit(y[train][:, :, kept], x[train])
     if way == "neurons":
         score = cosmooth(
