@@ -73,7 +73,8 @@ def undetermined(problem: Problem, solution: Solution, raw: Raw, error: Array) -
                 reasons.setdefault(name, why)
 
     for direction in _one_regressor(problem, k):
-        inputs = [str(c + 1) for c in np.flatnonzero(np.abs(direction[:n_in] * size[:n_in]) > 0.1)]
+        share = np.abs(direction[:n_in]) * np.sqrt(power[:n_in])
+        inputs = [str(c + 1) for c in np.flatnonzero(share > 0.1)]
         why = (
             f"inputs {' and '.join(inputs)} are one in this recording, so what each does cannot be "
             "told: vary them independently, or give their sum as one input"
@@ -96,7 +97,7 @@ def undetermined(problem: Problem, solution: Solution, raw: Raw, error: Array) -
                 "no recorded bin depends on it: record longer trials, or inputs that change earlier"
             )
         note(_moved_dynamics(problem, solution, raw, direction), why)
-    if not _latents_are_read(problem, raw, error):
+    if not reasons and not _latents_are_read(problem, raw, error):
         note({name for name in named(raw) if "u" in name or "v" in name}, UNREAD)
     return reasons
 
@@ -154,14 +155,19 @@ def _latents_are_read(problem: Problem, raw: Raw, error: Array) -> bool:
 
 
 def _moved_loadings(raw: Raw, direction: Array) -> set[str]:
-    """Return the overlaps that change where loadings move along a direction."""
+    """Return the overlaps that change where loadings move along a direction.
+
+    The drive of the recurrence by inputs moves along it just as freely.
+    """
     rng = np.random.default_rng(0)
     pull = rng.normal(size=len(direction)) * np.sqrt(np.diag(raw.bb)).max()
     pull /= max(float(np.linalg.norm(direction)), 1e-300)
     bb = raw.bb + np.outer(pull, direction) + np.outer(direction, pull)
     bb = bb + 2 * np.linalg.norm(pull) ** 2 * np.outer(direction, direction)
     zb = raw.zb + rng.normal(size=(len(raw.zb), 1)) * direction
-    return _changed(raw, Raw(raw.vm, raw.vu, bb, zb, raw.zz, raw.times))
+    drive = direction[: raw.vm.shape[1]] / max(float(np.linalg.norm(direction)), 1e-300)
+    vm = raw.vm + rng.normal(size=(len(raw.vm), 1)) * drive
+    return _changed(raw, Raw(vm, raw.vu, bb, zb, raw.zz, raw.times))
 
 
 def _moved_dynamics(problem: Problem, solution: Solution, raw: Raw, direction: Array) -> set[str]:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from predictlearn.fitting.bootstrap import Linearised, linearise
-from predictlearn.fitting.dynamics import Dynamics
+from predictlearn.fitting.dynamics import Dynamics, Layout
 from predictlearn.fitting.solver import (
     Problem,
     Solution,
@@ -24,7 +24,13 @@ from predictlearn.fitting.solver import (
     solve,
     whiten,
 )
-from predictlearn.fitting.starts import Starts, coefficients, followed, polished
+from predictlearn.fitting.starts import (
+    Starts,
+    coefficients,
+    followed,
+    polished,
+    search_linear,
+)
 
 __all__ = ["Timing", "disagreement", "settle_timing"]
 
@@ -40,7 +46,9 @@ _TIED = 0.1
 _FIRST, _GROW, _MOST = 2.6, 1.5, 10
 # Standard errors by which trials must disagree with a time that was given, and by how much the
 # likelihood, and the time itself, must change for a warning.
-_DISAGREE, _GAIN, _OFF = 4.0, 10.0, 0.1
+_DISAGREE, _GAIN, _OFF = 3.3, 5.0, 0.1
+# What a search from random starts must gain, which has no test by trials; and how many of these.
+_GAIN_FAR, _FAR_STARTS = 20.0, 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,8 +264,8 @@ def disagreement(
     Returns
     -------
     str or None
-        A sentence; None where nothing speaks against what was given, by the score test with trials
-        as clusters.
+        A sentence; None where nothing speaks against what was given: neither the score test with
+        trials as clusters, nor a search from other times.
     """
     layout = problem.layout
     if layout.fit_tau and layout.fit_latency:
@@ -267,19 +275,15 @@ def disagreement(
     freed = replace(problem, dynamics=replace(problem.dynamics, layout=free))
     vm, vu, bb = layout.unpack(solution.theta)
     theta = free.pack(vm, vu, bb, tau, latency)
-    if not _pulls(freed, starts, theta, solution):
+    begin, needed = None, _GAIN
+    if _pulls(freed, starts, theta, solution) and _trials_agree(freed, theta, solution, layout):
+        begin = theta
+    else:
+        begin, needed = _far_start(freed, starts, max_iter, tol), _GAIN_FAR
+    if begin is None:
         return None
-    at = evaluate(freed, theta, solution.at.phi if problem.data.iterated else None)
-    if at is None:
-        return None
-    steps = linearise(freed, replace(solution, theta=theta, at=at)).trial_theta
-    given = [not layout.fit_tau, not layout.fit_latency]
-    times = steps[:, free.at_time :][:, given]
-    scatter = np.sqrt(len(times)) * times.std(axis=0)
-    if not (np.abs(times.sum(axis=0)) > _DISAGREE * scatter).any():
-        return None
-    best = _follow(freed, starts, theta, max_iter, tol)
-    if best is None or solution.objective - best.objective < _GAIN:
+    best = _follow(freed, starts, begin, max_iter, tol)
+    if best is None or solution.objective - best.objective < needed:
         return None
     new_tau, new_latency = freed.dynamics.times(best.theta)
     far_tau = abs(np.log(new_tau / tau)) > _OFF
@@ -293,6 +297,35 @@ def disagreement(
         "intervals do not allow for it: check the times of the inputs and tau, or fit them "
         "(tau='fit', latency='fit')"
     )
+
+
+def _trials_agree(freed: Problem, theta: Array, solution: Solution, layout: Layout) -> bool:
+    """Tell whether trials, as clusters, pull a time that was given the same way."""
+    at = evaluate(freed, theta, solution.at.phi if freed.data.iterated else None)
+    if at is None:
+        return False
+    steps = linearise(freed, replace(solution, theta=theta, at=at)).trial_theta
+    given = [not layout.fit_tau, not layout.fit_latency]
+    times = steps[:, freed.layout.at_time :][:, given]
+    scatter = np.sqrt(len(times)) * times.std(axis=0)
+    return bool((np.abs(times.sum(axis=0)) > _DISAGREE * scatter).any())
+
+
+def _far_start(freed: Problem, starts: Starts, max_iter: int, tol: float) -> Array | None:
+    """Search from random starts with the times free; None where that finds hardly more."""
+    small = replace(starts.small, dynamics=_like(starts.small, freed))
+    small = replace(
+        small, dynamics=replace(small.dynamics, layout=replace(freed.layout, erf=False))
+    )
+    ends = search_linear(small, _FAR_STARTS, max_iter, tol, np.random.default_rng(0))
+    if not (ends and starts.ends):
+        return None
+    if not ends[0].objective < starts.ends[0].objective - _GAIN_FAR:
+        return None
+    vm, vu, _ = small.layout.unpack(ends[0].theta)
+    tau, latency = small.dynamics.times(ends[0].theta)
+    bb = freed.layout.unpack(np.zeros(freed.layout.size))[2] + np.eye(freed.layout.n_base)
+    return freed.layout.pack(vm, vu, bb, tau, latency)
 
 
 def _pulls(freed: Problem, starts: Starts, theta: Array, solution: Solution) -> bool:

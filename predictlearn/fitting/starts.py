@@ -38,6 +38,7 @@ __all__ = [
     "followed",
     "part",
     "polished",
+    "search_linear",
     "settle_dispersion",
     "with_dispersion",
 ]
@@ -160,7 +161,7 @@ def _first_searches(
     for problem in ways:
         # moments of the recording are the same whatever a bin is
         alike = replace(small, dynamics=replace(small.dynamics, mean=problem.dynamics.mean))
-        ends = _search_linear(alike, n_starts, max_iter, tol, np.random.default_rng(seed))
+        ends = search_linear(alike, n_starts, max_iter, tol, np.random.default_rng(seed))
         out.append(Starts(alike, ends, moments is not None))
     return out
 
@@ -295,7 +296,7 @@ def _random_start(dynamics: Dynamics, rng: np.random.Generator) -> Array:
     return layout.pack(vm, vu, np.zeros((layout.n_base, layout.n_base)), tau, latency)
 
 
-def _search_linear(
+def search_linear(
     small: Problem, n_starts: int, max_iter: int, tol: float, rng: np.random.Generator
 ) -> list[_End]:
     """Fit linear dynamics to what stands for the activity; best first, at most three."""
