@@ -67,7 +67,7 @@ def set_fitted(
     reasons = unseen_reasons(
         problem.layout.n_in, model.rank, len(best.zb), outputs is not None, readout is not None
     )
-    open_ = undetermined(problem, solution, raw, error)
+    open_ = undetermined(problem, solution, raw)
     if any(UNREAD in reason for reason in open_.values()):
         warnings.warn(
             f"{', '.join(open_)} are given no number (unseen_): {UNREAD}",

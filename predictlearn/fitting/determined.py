@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import linalg
 
+from predictlearn.fitting.arrow import Blocks
+from predictlearn.fitting.moments import invert, noise_variance
 from predictlearn.fitting.solver import (
     Problem,
     Solution,
@@ -33,7 +35,7 @@ UNREAD = (
 )
 
 
-def undetermined(problem: Problem, solution: Solution, raw: Raw, error: Array) -> dict[str, str]:
+def undetermined(problem: Problem, solution: Solution, raw: Raw) -> dict[str, str]:
     """Name the overlaps that the recording leaves open, and say why.
 
     Parameters
@@ -44,8 +46,6 @@ def undetermined(problem: Problem, solution: Solution, raw: Raw, error: Array) -
         Where the search ended.
     raw : Raw
         The blocks of S there, in the gauge of the solution.
-    error : ndarray, shape (n_base, n_base)
-        Mean estimation covariance of the loadings, from `loading_error`.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def undetermined(problem: Problem, solution: Solution, raw: Raw, error: Array) -
                 "no recorded bin depends on it: record longer trials, or inputs that change earlier"
             )
         note(_moved_dynamics(problem, solution, raw, direction), why)
-    if not reasons and not _latents_are_read(problem, raw, error):
+    if not reasons and not _latents_are_read(problem, solution.at):
         note({name for name in named(raw) if "u" in name or "v" in name}, UNREAD)
     return reasons
 
@@ -142,16 +142,26 @@ def _without_information(problem: Problem, solution: Solution, size: Array) -> l
     return out
 
 
-def _latents_are_read(problem: Problem, raw: Raw, error: Array) -> bool:
-    """Tell whether every recurrent latent is read by the neurons beyond estimation error."""
-    n_in, n = problem.layout.n_in, problem.data.n_neurons
-    noise = error[n_in:, n_in:]
-    second = raw.bb[n_in:, n_in:] + noise
+def _latents_are_read(problem: Problem, at: Blocks) -> bool:
+    """Tell whether every recurrent latent is read by the neurons beyond estimation error.
+
+    Neurons are weighed by what is known of them, so that a few that say nothing do not decide.
+    """
+    first = problem.data.n_lead + problem.layout.n_in
+    covariance = invert(at.inner) * noise_variance(problem.data, at)[:, None, None]
+    own = covariance[:, first:, first:]
+    rank = own.shape[1]
+    scale = np.exp(np.linalg.slogdet(own)[1] / (2 * rank))
+    known = np.isfinite(scale) & (scale > 0)
+    if not known.any():
+        return True
+    reading = at.phi[known, first:] / scale[known, None]
+    noise = (own[known] / scale[known, None, None] ** 2).mean(axis=0)
+    second = reading.T @ reading / len(reading)
     if not (np.isfinite(noise).all() and np.isfinite(second).all()):
         return True
-    floor = 1e-12 * max(float(np.trace(second)), 1e-300) * np.eye(len(noise))
-    ratio = linalg.eigh(second, noise + floor, eigvals_only=True)
-    return bool(ratio.min() > 1 + _READ * np.sqrt(2 / n))
+    ratio = linalg.eigh(second, noise, eigvals_only=True)
+    return bool(ratio.min() > 1 + _READ * np.sqrt(2 / len(reading)))
 
 
 def _moved_loadings(raw: Raw, direction: Array) -> set[str]:
