@@ -15,10 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.linalg import block_diag
 from scipy.special import stdtrit
 
 from predictlearn.errors import InputError
 from predictlearn.fitting.inner import Blocks, Data, trial_scores
+from predictlearn.fitting.loading_prior import MomentSteps, evidence, moment_steps
+from predictlearn.fitting.marginal import determinant_slopes
 from predictlearn.fitting.moments import (
     invert,
     moment_slopes,
@@ -57,6 +60,8 @@ class Linearised:
         How the coefficients follow theta: phi moves by -follow dtheta.
     error : ndarray, shape (n_base, n_base)
         From `loading_error`.
+    moments : MomentSteps or None
+        Moments of the population from posteriors of the loadings, for counts.
     """
 
     theta: Array
@@ -66,6 +71,7 @@ class Linearised:
     trial_phi: Array
     follow: Array
     error: Array
+    moments: MomentSteps | None = None
 
 
 def loading_error(problem: Problem, solution: Solution) -> Array:
@@ -107,7 +113,9 @@ def _steps(problem: Problem, at: Blocks, scores: Array) -> Array:
     return np.einsum("iab,pib->pia", inverse, scores[:, :, :p], optimize=True)
 
 
-def linearise(problem: Problem, solution: Solution) -> Linearised:
+def linearise(
+    problem: Problem, solution: Solution, readout: Array | None = None
+) -> Linearised:
     """Linearise the fit in the weights of trials and neurons.
 
     Parameters
@@ -116,6 +124,8 @@ def linearise(problem: Problem, solution: Solution) -> Linearised:
         What was fitted.
     solution : Solution
         The fit.
+    readout : ndarray, shape (neurons, n_out), optional
+        The readout, if known.
 
     Returns
     -------
@@ -141,13 +151,27 @@ def linearise(problem: Problem, solution: Solution) -> Linearised:
     own = weights[:, None] * (
         scores[:, :, p:] - np.einsum("iaj,pia->pij", back, scores[:, :, :p], optimize=True)
     )
+    prior, steps, of_each, of_spread = data.prior, None, 0.0, np.zeros(0)
+    if prior is not None:
+        of_each, of_spread = determinant_slopes(problem, theta, at)
+        # the population draws a neuron the same way in every trial
+        trial_phi = trial_phi - trial_phi.mean(axis=0)
+        own = own - own.mean(axis=0)
+        steps = _population_steps(
+            problem, at, readout, trial_phi[:, :, lead:], back[:, lead:], of_spread
+        )
     by_trial = own.sum(axis=1)
-    by_neuron = own.sum(axis=0)
+    by_neuron = own.sum(axis=0) if prior is None else at.slope_theta - of_each
     anchor_trial = np.zeros_like(by_trial)
     anchor_neuron = np.zeros_like(by_neuron)
     if layout.erf:
         loadings = at.phi[:, lead:]
-        of_c, of_load = moment_slopes(layout, loadings, back[:, lead:], error, at.tilt)
+        if prior is None:
+            of_c, of_load = moment_slopes(layout, loadings, back[:, lead:], error, at.tilt)
+        else:
+            none = np.zeros_like(error)
+            of_c, of_load = moment_slopes(layout, loadings, back[:, lead:], none, at.tilt)
+            of_load += of_spread[layout.triangle]
         slope = of_c - of_load
         rows, columns = layout.triangle
         precision = sampling_precision(layout, loadings, problem.sampled)
@@ -181,7 +205,20 @@ def linearise(problem: Problem, solution: Solution) -> Linearised:
         trial_phi=trial_phi,
         follow=back,
         error=error,
+        moments=steps,
     )
+
+
+def _population_steps(
+    problem: Problem, at: Blocks, readout: Array | None, trial: Array, follow: Array, spread: Array
+) -> MomentSteps:
+    """Return the moments of the population with those of a known readout, and their steps."""
+    found = evidence(problem.data, at)
+    start = problem.data.prior.second
+    if readout is not None:
+        found = found.with_known(readout)
+        start = block_diag(start, readout.T @ readout / len(readout))
+    return moment_steps(found, start, trial, follow, spread, problem.sampled)
 
 
 def _unshrunk(
@@ -355,7 +392,12 @@ def replicates(
         # Estimation error enters twice: in the fit, and again in the replicate.
         bb = (loadings * weights[:, None]).T @ loadings - 2 * linear.error
         zb, zz = np.full((1, layout.n_base), np.nan), np.full((1, 1), np.nan)
-        if readout is not None:
+        if linear.moments is not None:
+            second = positive_part(linear.moments.moved(v, w, step))
+            bb = second[: layout.n_base, : layout.n_base]
+        if readout is not None and linear.moments is not None:
+            zb, zz = second[layout.n_base :, : layout.n_base], second[layout.n_base :, layout.n_base :]
+        elif readout is not None:
             zb = (readout * weights[:, None]).T @ loadings
             zz = (readout * weights[:, None]).T @ readout
         elif output_fit is not None:
