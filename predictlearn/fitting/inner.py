@@ -23,7 +23,6 @@ from predictlearn.fitting.counts import CountNoise
 from predictlearn.fitting.dynamics import Layout
 from predictlearn.fitting.kernels import accumulate_erf
 from predictlearn.fitting.lagged import LagMoments
-from predictlearn.fitting.loading_prior import LoadingPrior
 
 __all__ = ["Blocks", "Data", "blocks", "predicted", "trial_scores"]
 
@@ -67,8 +66,8 @@ class Data:
         d of fluorescence c(t) = d c(t-1) + rate(t); 0 where activity is the rate itself.
     lags : LagMoments or None
         Its moments with the inputs, where k and dk are given as answers to pulses.
-    prior : LoadingPrior or None
-        Of the loadings, for counts.
+    population : ndarray, shape (n_base, n_base), or None
+        Second moments of the loadings' prior, a Gaussian about 0; for counts.
     """
 
     activity: Array
@@ -83,7 +82,7 @@ class Data:
     count: CountNoise | None = None
     fading: float = 0.0
     lags: LagMoments | None = None
-    prior: LoadingPrior | None = None
+    population: Array | None = None
 
     @classmethod
     def from_activity(
@@ -366,8 +365,8 @@ def _iterated(data: Data, layout: Layout, k: Array, dk: Array, phi: Array | None
     held = np.zeros((p, p))
     held[lead:, lead:] = np.diag(_ridge(data, k))
     turned = _ridge_slope(data, k, dk)
-    if data.prior is not None:
-        held[lead:, lead:] = data.prior.precision()
+    if data.population is not None:
+        held[lead:, lead:] = np.linalg.inv(data.population)
         turned = np.zeros_like(turned)
     normal, _, slope, squares = _run_kernel(data, layout, k, dk, phi, per_trial=False)
     return Blocks(

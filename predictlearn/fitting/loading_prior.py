@@ -9,7 +9,7 @@ where every neuron is well measured, M is the moments of the loadings less their
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,10 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Evidence",
-    "LoadingPrior",
     "MomentSteps",
     "evidence",
-    "log_marginal",
     "moment_steps",
     "second_moment",
 ]
@@ -38,37 +36,6 @@ _ROUNDS, _SETTLED = 200, 1e-7
 _LEAST = 1e-7
 # How much better a known readout is known than the spread of readouts over neurons.
 _KNOWN = 1e8
-
-
-@dataclass(frozen=True, eq=False)
-class LoadingPrior:
-    """What is held of the population while the dynamics are searched.
-
-    Parameters
-    ----------
-    second : ndarray, shape (n_base, n_base)
-        M.
-    spread : ndarray, shape (n_base, n_base)
-        Mean posterior covariance of the loadings.
-    slope : ndarray, shape (q,)
-        Derivative in theta of half the log determinants of Laplace's method.
-    """
-
-    second: Array
-    spread: Array
-    slope: Array
-
-    def precision(self) -> Array:
-        """Return the inverse of M."""
-        scale = 1 / np.sqrt(np.diag(self.second))
-        outer = np.outer(scale, scale)
-        return np.asarray(np.linalg.inv(self.second * outer) * outer)
-
-    def in_gauge(self, base: Array) -> LoadingPrior:
-        """Return the prior after loadings -> loadings base; the slope has to be found anew."""
-        return LoadingPrior(
-            base.T @ self.second @ base, base.T @ self.spread @ base, 0.0 * self.slope
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,8 +88,8 @@ def evidence(data: Data, at: Blocks) -> Evidence:
     """
     lead = data.n_lead
     info, score = at.inner, at.slope_phi
-    if data.prior is not None:
-        precision = data.prior.precision()
+    if data.population is not None:
+        precision = np.linalg.inv(data.population)
         info, score = info.copy(), score.copy()
         info[:, lead:, lead:] -= precision
         score[:, lead:] += at.phi[:, lead:] @ precision
@@ -178,13 +145,6 @@ def _floored(second: Array) -> Array:
     return np.asarray(fixed * np.outer(scale, scale))
 
 
-def log_marginal(found: Evidence, second: Array) -> Array:
-    """Return, by neuron, half of log det(1 + M H), what integrating the loadings out costs."""
-    root = np.linalg.cholesky(second)
-    inner = np.eye(len(second)) + root.T @ found.info @ root
-    return np.asarray(0.5 * np.linalg.slogdet(inner)[1])
-
-
 @dataclass(frozen=True, eq=False)
 class MomentSteps:
     """M of the loadings (and a known readout), and how it answers to weights and to theta.
@@ -215,7 +175,7 @@ class MomentSteps:
 
 def moment_steps(
     found: Evidence, start: Array, trial_loadings: Array, follow: Array, of_spread: Array,
-    sampled: bool,
+    turn: Array, sampled: bool,
 ) -> MomentSteps:  # fmt: skip
     """Linearise M in the weights of neurons and trials and in theta.
 
@@ -228,9 +188,11 @@ def moment_steps(
     trial_loadings : ndarray, shape (trials, neurons, n_base)
         Step of the loadings for one more copy of a trial.
     follow : ndarray, shape (neurons, n_base, q)
-        Loadings move by -follow dtheta.
+        Loadings move by -follow dtheta, beyond what all share.
     of_spread : ndarray, shape (n_base, n_base, q)
         Derivative in theta of their mean posterior covariance.
+    turn : ndarray, shape (q, n_base, n_base)
+        T, what all share: k turns into (1 + T dtheta) k.
     sampled : bool
         Whether neurons are drawn too. The noise of a bin is then in what neurons draw, and of the
         trials only what neurons share is left.
@@ -285,4 +247,9 @@ def moment_steps(
     theta = -np.einsum("iab,ibj,ic->jac", carry, follow, mean, optimize=True) / n
     theta = theta + np.swapaxes(theta, 1, 2)
     theta[:, :base, :base] += np.moveaxis(of_spread, 2, 0)
-    return MomentSteps(second, step(own / n), trial, np.moveaxis(step(theta), 0, 2))
+    theta = step(theta)
+    whole = np.zeros((len(turn), d, d))
+    whole[:, :base, :base] = turn
+    shared = second @ whole
+    theta -= shared + np.swapaxes(shared, 1, 2)
+    return MomentSteps(second, step(own / n), trial, np.moveaxis(theta, 0, 2))

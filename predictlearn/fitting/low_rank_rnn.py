@@ -19,6 +19,7 @@ from predictlearn.fitting.counts import CountNoise, log_likelihood_constant
 from predictlearn.fitting.dynamics import Dynamics, Layout
 from predictlearn.fitting.entry import check_data, check_outputs, counts, fits_gain, known_gain
 from predictlearn.fitting.inner import Data, predicted
+from predictlearn.fitting.marginal import with_population
 from predictlearn.fitting.moments import noise_variance
 from predictlearn.fitting.solver import Problem, Solution
 from predictlearn.fitting.starts import find_best, part, settle_dispersion, with_dispersion
@@ -257,9 +258,11 @@ class LowRankRNN(BaseEstimator):
 
         rng = np.random.default_rng(self.seed)
         solution = find_best(problem, part_of, self.n_starts, self.max_iter, self.tol, rng)
+        if solution is not None:
+            problem = with_population(problem, solution.population)
         if solution is not None and self.noise == "negative-binomial":
             solution = settle_dispersion(problem, solution, self.max_iter, self.tol)
-            problem = with_dispersion(problem, solution.dispersion)
+            problem = with_population(with_dispersion(problem, solution.dispersion), solution.population)
         if solution is None:
             raise InputError(
                 "no start gave a finite fit; check dt and tau (dt/tau well below 2), the size of "
@@ -390,23 +393,19 @@ class LowRankRNN(BaseEstimator):
         readout: Array | None,
     ) -> None:
         """Bring the solution to the canonical gauge and set the fitted attributes."""
-        linear = bootstrap.linearise(problem, solution) if self.n_bootstrap else None
-        error = linear.error if linear else bootstrap.loading_error(problem, solution)
-        output_fit, phi = None, solution.at.phi
-        zb = np.full((1, problem.layout.n_base), np.nan)
-        zz = np.full((1, 1), np.nan)
-        loadings = phi[:, problem.data.n_lead :]
         kept = ~self.silent_
         whole = readout
-        if readout is not None:
-            readout = readout[kept]
-            zb, zz = readout.T @ loadings / len(loadings), readout.T @ readout / len(loadings)
-        elif outputs is not None:
+        readout = None if readout is None else readout[kept]
+        linear = bootstrap.linearise(problem, solution, readout) if self.n_bootstrap else None
+        error = linear.error if linear else bootstrap.loading_error(problem, solution)
+        bb, zb, zz = bootstrap.moments(problem, solution.at, error, readout)
+        output_fit = None
+        if readout is None and outputs is not None:
             output_fit = bootstrap.fit_outputs(problem, solution.theta, outputs)
             zb, zz = output_fit.zb, np.full((outputs.shape[2],) * 2, np.nan)
         vm, vu, _ = problem.layout.unpack(solution.theta)
         times = problem.dynamics.times(solution.theta)
-        raw = Raw(vm, vu, bootstrap.moments(problem, phi, error), zb, zz, times)
+        raw = Raw(vm, vu, bb, zb, zz, times)
         best, q = canonical(raw)
         draws = []
         if linear is not None:

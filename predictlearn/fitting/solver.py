@@ -21,7 +21,6 @@ import numpy.typing as npt
 
 from predictlearn.fitting.dynamics import Dynamics, Layout
 from predictlearn.fitting.inner import Blocks, Data, blocks
-from predictlearn.fitting.loading_prior import LoadingPrior
 from predictlearn.fitting.moments import (
     ALL_RECORDED,
     divergence,
@@ -99,8 +98,8 @@ class Solution:
         Steps tried.
     dispersion : ndarray, shape (neurons,), or None
         Dispersion of a negative binomial that was fitted along.
-    prior : LoadingPrior or None
-        Of the loadings of counts, fitted along.
+    population : ndarray, shape (n_base, n_base), or None
+        Second moments of the population of loadings, for counts.
     """
 
     theta: Array
@@ -110,7 +109,7 @@ class Solution:
     converged: bool
     iterations: int
     dispersion: Array | None = None
-    prior: LoadingPrior | None = None
+    population: Array | None = None
 
 
 def _evaluate(problem: Problem, theta: Array, phi: Array | None) -> Blocks | None:
@@ -220,7 +219,7 @@ def solve(
     damping, decrement, iteration = 1e-3, np.inf, 0
     converged, accepted_steps = False, 0
     while iteration < max_iter:
-        if accepted_steps % _REGAUGE == _REGAUGE - 1 and data.prior is None:
+        if accepted_steps % _REGAUGE == _REGAUGE - 1:
             theta, at = _tidy(problem, theta, at)
         objective = _objective(problem, at, floor, theta)
         weights = _weights(data, at, floor)
@@ -233,8 +232,6 @@ def solve(
                 curvature, pull = _moment_system(problem, theta, at, back)
                 h += curvature
                 g += pull
-            if data.prior is not None:
-                g -= data.prior.slope
             if not (np.isfinite(h).all() and np.isfinite(g).all()):
                 decrement = np.inf
                 break
@@ -316,8 +313,7 @@ def _tie(problem: Problem, theta: Array, at: Blocks) -> tuple[Array, Blocks]:
     """Set S_bb to the moments of the loadings, less their estimation error."""
     layout = problem.layout
     loadings = at.phi[:, problem.data.n_lead :]
-    error, spread = _spread(problem.data, at)
-    second = loadings.T @ loadings / len(loadings) + spread - error
+    second = loadings.T @ loadings / len(loadings) - loading_error(problem.data, at)
     if not np.isfinite(second).all():
         return theta, at
     bb = positive_part(second)
@@ -340,38 +336,23 @@ def _tidy(problem: Problem, theta: Array, at: Blocks) -> tuple[Array, Blocks]:
 def _objective(problem: Problem, at: Blocks, floor: Array, theta: Array) -> float:
     """Return f."""
     value = _likelihood(problem.data, at, floor)
-    if problem.data.prior is not None:
-        value += float(problem.data.prior.slope @ theta)
     if not problem.layout.erf:
         return value
     loadings = at.phi[:, problem.data.n_lead :]
-    error, spread = _spread(problem.data, at)
-    second = loadings.T @ loadings / len(loadings) + spread
-    covariance = problem.layout.unpack(theta)[2] + error
+    second = loadings.T @ loadings / len(loadings)
+    covariance = problem.layout.unpack(theta)[2] + loading_error(problem.data, at)
     size = len(loadings) * (1.0 if problem.sampled else ALL_RECORDED)
     return value + 0.5 * size * divergence(covariance, second)
-
-
-def _spread(data: Data, at: Blocks) -> tuple[Array, Array]:
-    """Return what the loadings' moments have too much, and what they lack, of the population's.
-
-    Estimates scatter more than the loadings by their error, means of posteriors less by their
-    covariance, which a search holds.
-    """
-    none = np.zeros((at.phi.shape[1] - data.n_lead,) * 2)
-    if data.prior is not None:
-        return none, data.prior.spread
-    return loading_error(data, at), none
 
 
 def _moment_system(problem: Problem, theta: Array, at: Blocks, back: Array) -> tuple[Array, Array]:
     """Return the curvature and the downhill slope of the second term of f."""
     layout, lead = problem.layout, problem.data.n_lead
     loadings = at.phi[:, lead:]
-    error, spread = _spread(problem.data, at)
+    error = loading_error(problem.data, at)
     of_c, of_load = moment_slopes(layout, loadings, back[:, lead:], error, at.tilt)
     precision = sampling_precision(layout, loadings, problem.sampled)
-    second = loadings.T @ loadings / len(loadings) + spread
+    second = loadings.T @ loadings / len(loadings)
     size = len(loadings) * (1.0 if problem.sampled else ALL_RECORDED)
     covariance = layout.unpack(theta)[2] + error
     slope = divergence_slope(layout, covariance, second, of_c, of_load)

@@ -21,7 +21,7 @@ from predictlearn.fitting.dynamics import Dynamics, Layout
 from predictlearn.fitting.inner import Data, blocks, predicted
 from predictlearn.fitting.lagged import lag_moments, pulses
 from predictlearn.fitting.lagged_kernels import climb
-from predictlearn.fitting.marginal import settle_prior
+from predictlearn.fitting.marginal import settle_population
 from predictlearn.fitting.moments import positive_part
 from predictlearn.fitting.solver import (
     Problem,
@@ -119,7 +119,7 @@ def find_best(
     theta = whiten(problem, best.theta)[0]
     phi = _coefficients(problem, theta) if problem.data.iterated else None
     if problem.data.count is not None and phi is not None:
-        return settle_prior(problem, theta, phi, max_iter, tol)
+        return settle_population(problem, theta, phi, max_iter, tol)
     return solve(problem, theta, phi, max_iter, tol)
 
 
@@ -166,7 +166,7 @@ def settle_dispersion(problem: Problem, solution: Solution, max_iter: int, tol: 
             break
         rate = predicted(data, data.flatten(rolled), solution.at.phi)
         dispersion = fit_dispersion(data.activity, data.seen, rate, dispersion)
-        again = solve(
+        again = settle_population(
             with_dispersion(problem, dispersion), solution.theta, solution.at.phi, max_iter, tol
         )
         if again is None:
@@ -174,7 +174,6 @@ def settle_dispersion(problem: Problem, solution: Solution, max_iter: int, tol: 
         solution = replace(
             again,
             dispersion=dispersion,
-            prior=solution.prior,
             objective=again.objective
             - float(log_likelihood_constant(data.activity, dispersion).sum()),
             iterations=solution.iterations + again.iterations,
