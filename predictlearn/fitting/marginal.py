@@ -211,7 +211,8 @@ def settle_population(
     Parameters
     ----------
     problem : Problem
-        The fit; counts. Where it has a ridge, that holds the loadings, and nothing is integrated.
+        The fit; counts. Where it has a ridge, that holds the loadings, and nothing is integrated;
+        nor where every neuron has a gain, which could grow as its loadings shrink.
     theta : ndarray, shape (q,)
         Start.
     phi : ndarray, shape (neurons, p)
@@ -226,7 +227,7 @@ def settle_population(
     Solution or None
         With the population; None where the start runs away.
     """
-    if problem.data.ridge is not None:
+    if problem.data.ridge is not None or problem.data.gain:
         return solve(problem, theta, phi, max_iter, tol)
     layout, lead = problem.layout, problem.data.n_lead
     theta, q = whiten(problem, problem.dynamics.clip(theta))
