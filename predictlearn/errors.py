@@ -9,6 +9,7 @@ __all__ = [
     "ConvergenceWarning",
     "DivergenceError",
     "InputError",
+    "OffsetWarning",
     "SilentNeuronsWarning",
     "choice",
     "nearest",
@@ -50,6 +51,10 @@ class DivergenceError(RuntimeError):
 
 class ConvergenceWarning(UserWarning):
     """A fit stopped before it converged; the message says what to try."""
+
+
+class OffsetWarning(UserWarning):
+    """Activity has offsets that a fit leaves out; the message says of how many neurons."""
 
 
 class SilentNeuronsWarning(UserWarning):

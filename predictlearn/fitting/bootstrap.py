@@ -119,9 +119,7 @@ def _steps(problem: Problem, at: Blocks, scores: Array) -> Array:
     return np.einsum("iab,pib->pia", inverse, scores[:, :, :p], optimize=True)
 
 
-def linearise(
-    problem: Problem, solution: Solution, readout: Array | None = None
-) -> Linearised:
+def linearise(problem: Problem, solution: Solution, readout: Array | None = None) -> Linearised:
     """Linearise the fit in the weights of trials and neurons.
 
     Parameters

@@ -21,6 +21,7 @@ from predictlearn.fitting.entry import check_data, check_outputs, counts, fits_g
 from predictlearn.fitting.inner import Data, predicted
 from predictlearn.fitting.marginal import with_population
 from predictlearn.fitting.moments import noise_variance
+from predictlearn.fitting.offsets import warn_of_offsets
 from predictlearn.fitting.solver import Problem, Solution
 from predictlearn.fitting.starts import find_best, part, settle_dispersion, with_dispersion
 from predictlearn.fitting.summary import Raw, canonical, invariants, named, unseen_reasons
@@ -262,7 +263,9 @@ class LowRankRNN(BaseEstimator):
             problem = with_population(problem, solution.population)
         if solution is not None and self.noise == "negative-binomial":
             solution = settle_dispersion(problem, solution, self.max_iter, self.tol)
-            problem = with_population(with_dispersion(problem, solution.dispersion), solution.population)
+            problem = with_population(
+                with_dispersion(problem, solution.dispersion), solution.population
+            )
         if solution is None:
             raise InputError(
                 "no start gave a finite fit; check dt and tau (dt/tau well below 2), the size of "
@@ -273,10 +276,11 @@ class LowRankRNN(BaseEstimator):
             warnings.warn(
                 f"the fit did not converge in {solution.iterations} steps (log likelihood still "
                 f"rises by {solution.decrement:.2g}); try a larger max_iter, more n_starts, "
-                "a lower rank, or a ridge",
+                "or a lower rank",
                 ConvergenceWarning,
                 stacklevel=2,
             )
+        warn_of_offsets(problem, solution)
         self.silent_ = ~kept
         self._keep(problem, solution, x, out, z)
         return self

@@ -277,9 +277,7 @@ def settle_population(
     )  # fmt: skip
 
 
-def _moved(
-    problem: Problem, now: _State, bent: Bend, back: Array, move: Array
-) -> _State | None:
+def _moved(problem: Problem, now: _State, bent: Bend, back: Array, move: Array) -> _State | None:
     """Take a step, the loadings and their population turning along."""
     lead = problem.data.n_lead
     there = problem.dynamics.clip(now.theta + move)
@@ -289,6 +287,4 @@ def _moved(
         return None
     phi = now.phi - back @ move
     phi[:, lead:] = phi[:, lead:] @ np.linalg.inv(turn)
-    return _state(
-        problem, there, phi, turned_away(now.population, bent.turn, move), _AGAIN
-    )
+    return _state(problem, there, phi, turned_away(now.population, bent.turn, move), _AGAIN)
