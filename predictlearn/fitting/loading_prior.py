@@ -63,7 +63,7 @@ class Evidence:
         return Evidence(info, np.concatenate([self.natural, sharp * values], axis=1))
 
     def posterior(self, second: Array) -> tuple[Array, Array]:
-        """Return means (neurons, d) and covariances (neurons, d, d) of the loadings under N(0, M)."""
+        """Return means (neurons, d) and covariances (neurons, d, d) under N(0, M)."""
         # V = L (1 + L^T H L)^-1 L^T needs no inverse of M
         root = np.linalg.cholesky(second)
         inner = np.eye(len(second)) + root.T @ self.info @ root
@@ -168,7 +168,7 @@ class MomentSteps:
 
     def moved(self, neurons: Array, trials: Array, theta: Array) -> Array:
         """Return M after a change of the weights of neurons and trials and of theta."""
-        out = self.second + np.tensordot(neurons, self.neuron, axes=1)
+        out: Array = self.second + np.tensordot(neurons, self.neuron, axes=1)
         out = out + np.tensordot(trials, self.trial, axes=1)
         return np.asarray(out + self.follow @ theta)
 

@@ -16,10 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from predictlearn.fitting.arrow import Blocks
+from predictlearn.fitting.dynamics import Layout
 from predictlearn.fitting.inner import Data, blocks
 from predictlearn.fitting.loading_prior import evidence, second_moment
-from predictlearn.fitting.moments import ALL_RECORDED, divergence, divergence_slope
-from predictlearn.fitting.moments import sampling_precision
+from predictlearn.fitting.moments import (
+    ALL_RECORDED,
+    divergence,
+    divergence_slope,
+    sampling_precision,
+)
 from predictlearn.fitting.solver import (
     Problem,
     Solution,
@@ -102,7 +107,7 @@ def turned_away(matrix: Array, turn: Array, theta: Array) -> Array:
     return np.asarray(inverse.T @ matrix @ inverse)
 
 
-def _still(data: Data, k: Array, layout: object, phi: Array) -> Blocks:
+def _still(data: Data, k: Array, layout: Layout, phi: Array) -> Blocks:
     """Return the normal equations of the neurons alone."""
     return blocks(data, layout, k, np.zeros((len(k), 0, k.shape[1])), phi)
 
@@ -115,11 +120,13 @@ def _state(
     if rolled is None or not np.isfinite(phi).all():
         return None
     k = problem.data.flatten(rolled)
-    lead, layout = problem.data.n_lead, problem.layout
+    layout = problem.layout
+    if population is None:
+        at = _still(with_population(problem, None).data, k, layout, phi)
+        population = second_moment(evidence(with_population(problem, None).data, at))
     for _ in range(rounds):
         problem = with_population(problem, population)
-        if population is not None:
-            phi = solve_inner(problem, theta, phi, _INNER)
+        phi = solve_inner(problem, theta, phi, _INNER)
         at = _still(problem.data, k, layout, phi)
         if not np.isfinite(at.inner).all():
             return None
@@ -251,12 +258,12 @@ def settle_population(
         free = np.where(problem.dynamics.held(now.theta, g)[:, None], 0.0, free)
         h_free, g_free = free.T @ h @ free, free.T @ g
         diagonal = np.maximum(np.diag(h_free), 1e-12 * max(np.trace(h_free), 1e-300))
-        decrement, accepted = None, False
+        decrement, accepted = np.nan, False
         while iteration < max_iter and damping < 1e8:
             iteration += 1
             step = np.linalg.lstsq(h_free + np.diag(damping * diagonal), g_free, rcond=1e-13)[0]
             expected = float(g_free @ step)
-            decrement = expected if decrement is None else decrement
+            decrement = expected if np.isnan(decrement) else decrement
             trial = _moved(problem, now, bent, back, free @ step)
             if trial is not None and trial.objective <= now.objective + _SLACK * tol:
                 accepted = True

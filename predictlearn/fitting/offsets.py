@@ -95,10 +95,10 @@ def warn_of_offsets(problem: Problem, solution: Solution) -> None:
     share = float((offset[beyond] ** 2).sum()) / max(square, 1e-300)
     if beyond.mean() >= _NEURONS and share > _SHARE:
         warnings.warn(
-            f"activity has an offset that the fit, with offset=False, leaves out: beside what the "
-            f"inputs drive, {int(beyond.sum())} of {len(t)} neurons have a mean far from 0 (with "
-            f"{share:.0%} of the mean square of activity). Recurrence stands in for it, so overlaps "
-            "and their intervals are wrong; set offset=True, or subtract the activity at rest",
+            f"the mean activity of {int(beyond.sum())} of {len(t)} neurons, beside what the inputs "
+            "drive, is far from 0, and offset=False leaves that out. Recurrence stands in for it, "
+            "so overlaps and their intervals may be wrong; set offset=True, or subtract the "
+            "activity at rest",
             OffsetWarning,
             stacklevel=4,
         )
