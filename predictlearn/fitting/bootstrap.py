@@ -421,7 +421,7 @@ def replicates(
         bb = (loadings * weights[:, None]).T @ loadings - 2 * linear.error
         zb, zz = np.full((1, layout.n_base), np.nan), np.full((1, 1), np.nan)
         if linear.moments is not None:
-            second = linear.moments.moved(np.asarray(v), np.asarray(w), step)
+            second = positive_part(linear.moments.moved(np.asarray(v), np.asarray(w), step))
             bb = second[: layout.n_base, : layout.n_base]
         if readout is not None and linear.moments is not None:
             zb = second[layout.n_base :, : layout.n_base]

@@ -34,8 +34,6 @@ Array = npt.NDArray[np.float64]
 _ROUNDS, _SETTLED = 200, 1e-7
 # Smallest spread of the loadings along an axis, relative to the largest and to their scale.
 _LEAST = 1e-7
-# Longest step of a replicate on the scale of log M.
-_FARTHEST = 3.0
 # How much better a known readout is known than the spread of readouts over neurons.
 _KNOWN = 1e8
 
@@ -171,15 +169,14 @@ class MomentSteps:
     def moved(self, neurons: Array, trials: Array, theta: Array) -> Array:
         """Return M after a change of the weights of neurons and trials and of theta.
 
-        The step is taken on the scale of log M, where a spread known to within a factor stays one.
+        The step is taken on the scale of the root of M, so that it stays positive.
         """
         change = np.tensordot(neurons, self.neuron, axes=1)
         change = change + np.tensordot(trials, self.trial, axes=1) + self.follow @ theta
         root = np.linalg.cholesky(self.second)
         inverse = np.linalg.inv(root)
-        values, vectors = np.linalg.eigh(inverse @ change @ inverse.T)
-        half = root @ vectors
-        return np.asarray((half * np.exp(np.clip(values, -_FARTHEST, _FARTHEST))) @ half.T)
+        half = root @ (np.eye(len(root)) + inverse @ change @ inverse.T / 2)
+        return np.asarray(half @ half.T)
 
 
 def moment_steps(
