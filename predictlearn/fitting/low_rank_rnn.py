@@ -19,11 +19,10 @@ from predictlearn.fitting.counts import CountNoise, log_likelihood_constant
 from predictlearn.fitting.dynamics import Dynamics, Layout
 from predictlearn.fitting.entry import check_data, check_outputs, counts, fits_gain, known_gain
 from predictlearn.fitting.inner import Data, predicted
-from predictlearn.fitting.marginal import with_population
 from predictlearn.fitting.moments import noise_variance
 from predictlearn.fitting.offsets import warn_of_offsets
 from predictlearn.fitting.solver import Problem, Solution
-from predictlearn.fitting.starts import find_best, part, settle_dispersion, with_dispersion
+from predictlearn.fitting.starts import as_fitted, find_best, part, settle_dispersion
 from predictlearn.fitting.summary import Raw, canonical, invariants, named, unseen_reasons
 from predictlearn.fitting.trials import lengths, padded, spread_out, trimmed
 from predictlearn.recordings.entry import check_leading_axes
@@ -81,7 +80,8 @@ class LowRankRNN(BaseEstimator):
         saturation tells a gain from a loading.
     ridge : "auto" or float
         Ridge on the loadings, relative to the power of the regressors. "auto": none, unless the
-        regressors are nearly collinear, and then just enough.
+        regressors are nearly collinear; loadings of counts are drawn from a population instead.
+        A number above 0 biases vu, which intervals do not know; 0 is maximum likelihood.
     neurons : {"sample", "all"}
         "sample": the neurons are a random sample, and overlaps are those of the population, so
         that intervals hold the sampling of neurons. "all": the neurons are the whole network (or
@@ -116,7 +116,8 @@ class LowRankRNN(BaseEstimator):
         Intervals of tau and latency are local to the optimum: the two can trade places, and
         another optimum nearly as good may lie outside them.
     m_, u_ : ndarray, shapes (neurons, n_in), (neurons, rank)
-        Loadings, canonical gauge.
+        Loadings, canonical gauge. For counts means of posteriors, drawn to 0 where spikes are few;
+        overlaps are moments of the population, not theirs.
     z_ : ndarray, shape (neurons, n_out), or None
         The readout: as given, or from outputs the shortest one in the span of m and u.
     offset_, gain_, noise_variance_ : ndarray, shape (neurons,)
@@ -129,8 +130,8 @@ class LowRankRNN(BaseEstimator):
         coefficients). Their rows of all the above are NaN. The others are no random sample of the
         population, so that overlaps of the population are biased, the more the more are silent.
     log_likelihood_ : float
-        Of the training data. Gaussian: without constants; erf: less the term that ties S_bb to the
-        loadings.
+        Of the training data, at the loadings. Gaussian: without constants; erf: less the term that
+        ties S_bb to the loadings.
     tau_, latency_ : float
         Seconds.
     vm_, vu_, bb_ : ndarray
@@ -259,13 +260,8 @@ class LowRankRNN(BaseEstimator):
 
         rng = np.random.default_rng(self.seed)
         solution = find_best(problem, part_of, self.n_starts, self.max_iter, self.tol, rng)
-        if solution is not None:
-            problem = with_population(problem, solution.population)
         if solution is not None and self.noise == "negative-binomial":
             solution = settle_dispersion(problem, solution, self.max_iter, self.tol)
-            problem = with_population(
-                with_dispersion(problem, solution.dispersion), solution.population
-            )
         if solution is None:
             raise InputError(
                 "no start gave a finite fit; check dt and tau (dt/tau well below 2), the size of "
@@ -280,6 +276,7 @@ class LowRankRNN(BaseEstimator):
                 ConvergenceWarning,
                 stacklevel=2,
             )
+        problem = as_fitted(problem, solution)
         warn_of_offsets(problem, solution)
         self.silent_ = ~kept
         self._keep(problem, solution, x, out, z)
@@ -398,8 +395,7 @@ class LowRankRNN(BaseEstimator):
     ) -> None:
         """Bring the solution to the canonical gauge and set the fitted attributes."""
         kept = ~self.silent_
-        whole = readout
-        readout = None if readout is None else readout[kept]
+        whole, readout = readout, None if readout is None else readout[kept]
         linear = bootstrap.linearise(problem, solution, readout) if self.n_bootstrap else None
         error = linear.error if linear else bootstrap.loading_error(problem, solution)
         bb, zb, zz = bootstrap.moments(problem, solution.at, error, readout)

@@ -21,7 +21,7 @@ from predictlearn.fitting.dynamics import Dynamics, Layout
 from predictlearn.fitting.inner import Data, blocks, predicted
 from predictlearn.fitting.lagged import lag_moments, pulses
 from predictlearn.fitting.lagged_kernels import climb
-from predictlearn.fitting.marginal import settle_population
+from predictlearn.fitting.marginal import settle_population, with_population
 from predictlearn.fitting.moments import positive_part
 from predictlearn.fitting.solver import (
     Problem,
@@ -32,7 +32,7 @@ from predictlearn.fitting.solver import (
     whiten,
 )
 
-__all__ = ["find_best", "part", "settle_dispersion", "with_dispersion"]
+__all__ = ["as_fitted", "find_best", "part", "settle_dispersion"]
 
 Array = npt.NDArray[np.float64]
 
@@ -96,8 +96,8 @@ def find_best(
         The best fit; None where every start ran away.
     """
     if not (problem.layout.erf or problem.data.count):
-        # A ridge follows the power of k, which no slope here knows: where a search with one ends
-        # depends on its way, and only components and then the recording lead where they led.
+        # A ridge is relative to the power of k in some gauge, so the way matters with one: only
+        # components and then the recording lead where they led.
         summed = None if problem.data.ridge else _summed(problem)
         small = summed or _components(problem)
         starts = [end.theta for end in _search_linear(small, n_starts, max_iter, tol, rng)]
@@ -128,12 +128,17 @@ def _followed(problem: Problem, theta: Array, max_iter: int, tol: float) -> Solu
     return solve(problem, whiten(problem, theta)[0], None, max_iter, tol)
 
 
-def with_dispersion(problem: Problem, dispersion: Array | None) -> Problem:
+def _with_dispersion(problem: Problem, dispersion: Array | None) -> Problem:
     """Return the same fit with other dispersions."""
     if problem.data.count is None or dispersion is None:
         return problem
     count = replace(problem.data.count, dispersion=dispersion)
     return replace(problem, data=replace(problem.data, count=count))
+
+
+def as_fitted(problem: Problem, solution: Solution) -> Problem:
+    """Return the fit with the dispersions and the population that were found for counts."""
+    return with_population(_with_dispersion(problem, solution.dispersion), solution.population)
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")
@@ -167,7 +172,7 @@ def settle_dispersion(problem: Problem, solution: Solution, max_iter: int, tol: 
         rate = predicted(data, data.flatten(rolled), solution.at.phi)
         dispersion = fit_dispersion(data.activity, data.seen, rate, dispersion)
         again = settle_population(
-            with_dispersion(problem, dispersion), solution.theta, solution.at.phi, max_iter, tol
+            _with_dispersion(problem, dispersion), solution.theta, solution.at.phi, max_iter, tol
         )
         if again is None:
             break
