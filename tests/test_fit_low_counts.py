@@ -115,7 +115,7 @@ def test_steps_of_the_population_against_refits():
 
 
 def small_problem(softplus, saturating=False, ridge=None):
-    rng, layout, theta, dynamics = setup(saturating, rank=1, n_in=1)
+    rng, _, theta, dynamics = setup(saturating, rank=1, n_in=1)
     k = dynamics.roll(theta)[0]
     eta = 0.5 + np.einsum("cpt,ic->pti", k, rng.normal(size=(12, 2)))
     y = rng.poisson(np.logaddexp(0, eta)).astype(float)
@@ -185,7 +185,7 @@ def test_fits_with_a_ridge_converge():
     ],
 )
 def test_neurons_of_few_spikes_do_not_decide(settings, kind):
-    y, x, _ = simulate(1, **kind)
+    y, x, _ = simulate(1, base=-3.3, **kind)
     # six spikes, all in trials of one kind: the likelihood has no maximum
     only = np.flatnonzero((x[:, 0, 0] == 1) & (x[:, 0, 1] == 0))
     y[:, :, 0] = 0

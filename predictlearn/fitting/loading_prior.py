@@ -167,16 +167,10 @@ class MomentSteps:
     follow: Array
 
     def moved(self, neurons: Array, trials: Array, theta: Array) -> Array:
-        """Return M after a change of the weights of neurons and trials and of theta.
-
-        The step is taken on the scale of the root of M, so that it stays positive.
-        """
+        """Return M after a change of the weights of neurons and trials and of theta."""
         change = np.tensordot(neurons, self.neuron, axes=1)
         change = change + np.tensordot(trials, self.trial, axes=1) + self.follow @ theta
-        root = np.linalg.cholesky(self.second)
-        inverse = np.linalg.inv(root)
-        half = root @ (np.eye(len(root)) + inverse @ change @ inverse.T / 2)
-        return np.asarray(half @ half.T)
+        return np.asarray(self.second + change)
 
 
 def moment_steps(
