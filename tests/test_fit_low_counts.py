@@ -181,7 +181,7 @@ def test_fits_with_a_ridge_converge():
     [
         ({}, {}),
         ({"link": "softplus"}, {"softplus": True}),
-        ({"noise": "negative-binomial"}, {"alpha": 0.3}),
+        pytest.param({"noise": "negative-binomial"}, {"alpha": 0.3}, marks=pytest.mark.slow),
     ],
 )
 def test_neurons_of_few_spikes_do_not_decide(settings, kind):
