@@ -18,7 +18,7 @@ Array = npt.NDArray[np.float64]
 
 # A neuron has an offset where t over trials is beyond this level; and the recording, where this
 # share of neurons have one that holds this share of the mean square of activity.
-_LEVEL, _NEURONS, _SHARE = 1e-4, 0.1, 0.01
+_LEVEL, _NEURONS, _SHARE = 1e-4, 0.3, 0.01
 # Trials from which t over trials says anything.
 _TRIALS = 5
 
