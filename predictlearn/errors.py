@@ -10,6 +10,7 @@ __all__ = [
     "DivergenceError",
     "InputError",
     "MisfitWarning",
+    "OffsetWarning",
     "SilentNeuronsWarning",
     "UndeterminedWarning",
     "choice",
@@ -52,6 +53,10 @@ class DivergenceError(RuntimeError):
 
 class ConvergenceWarning(UserWarning):
     """A fit stopped before it converged; the message says what to try."""
+
+
+class OffsetWarning(UserWarning):
+    """Activity has offsets that a fit leaves out; the message says of how many neurons."""
 
 
 class SilentNeuronsWarning(UserWarning):

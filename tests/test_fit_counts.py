@@ -150,7 +150,7 @@ def test_loadings_are_those_of_a_generalised_linear_model():
     sm = pytest.importorskip("statsmodels.api")
     for noise in ("poisson", "negative-binomial"):
         r = recorded(noise=noise, n_neurons=12, n_trials=20)
-        fit = model(noise=noise, tol=1e-9).fit(r.activity, r.inputs)
+        fit = model(noise=noise, tol=1e-9, ridge=0.0).fit(r.activity, r.inputs)
         design = sm.add_constant(np.concatenate(fit.k_, axis=2).reshape(-1, 2))
         mine = np.column_stack([fit.offset_, fit.m_, fit.u_])
         for i in range(12):
@@ -291,7 +291,9 @@ def test_silent_neurons_are_set_aside(noise):
     assert fit.score(y, r.inputs) == pytest.approx(rest.score(y[:, :, kept], r.inputs))
     with pytest.warns(SilentNeuronsWarning):
         readout = model(noise=noise).fit(y, r.inputs, readout=np.ones((60, 1)))
-    assert readout.overlaps_["zm"] == pytest.approx(readout.m_[kept].mean(), abs=1e-9)
+    # of counts the loadings are posterior means, which are drawn to 0
+    close = 1e-9 if noise == "gaussian" else 2e-3
+    assert readout.overlaps_["zm"] == pytest.approx(readout.m_[kept].mean(), abs=close)
 
 
 def test_neurons_with_fewer_spikes_than_coefficients_are_set_aside():

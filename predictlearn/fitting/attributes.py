@@ -19,6 +19,7 @@ from predictlearn.fitting.entry import counts, known_gain
 from predictlearn.fitting.moments import noise_variance
 from predictlearn.fitting.optima import Timing
 from predictlearn.fitting.solver import Problem, Solution
+from predictlearn.fitting.starts import as_fitted
 from predictlearn.fitting.summary import Raw, canonical, invariants, named, unseen_reasons
 from predictlearn.fitting.trials import spread_out
 
@@ -59,7 +60,7 @@ def set_fitted(
     shown = _Shown(outputs, None if readout is None else readout[kept], model)
     linear = timing.linear if timing else None
     if linear is None and model.n_bootstrap:
-        linear = bootstrap.linearise(problem, solution)
+        linear = bootstrap.linearise(problem, solution, shown.readout)
     error = linear.error if linear else bootstrap.loading_error(problem, solution)
     raw, output_fit = shown.raw(problem, solution, error)
     best, q = canonical(raw)
@@ -101,18 +102,14 @@ class _Shown:
         """Return the blocks of S at a solution, and the regression of the outputs."""
         if error is None:
             error = bootstrap.loading_error(problem, solution)
-        phi, output_fit = solution.at.phi, None
-        loadings = phi[:, problem.data.n_lead :]
-        zb, zz = np.full((1, problem.layout.n_base), np.nan), np.full((1, 1), np.nan)
-        if self.readout is not None:
-            zb = self.readout.T @ loadings / len(loadings)
-            zz = self.readout.T @ self.readout / len(loadings)
-        elif self.outputs is not None:
+        bb, zb, zz = bootstrap.moments(problem, solution.at, error, self.readout)
+        output_fit = None
+        if self.readout is None and self.outputs is not None:
             output_fit = bootstrap.fit_outputs(problem, solution.theta, self.outputs)
             zb, zz = output_fit.zb, np.full((self.outputs.shape[2],) * 2, np.nan)
         vm, vu, _ = problem.layout.unpack(solution.theta)
         times = problem.dynamics.times(solution.theta)
-        return Raw(vm, vu, bootstrap.moments(problem, phi, error), zb, zz, times), output_fit
+        return Raw(vm, vu, bb, zb, zz, times), output_fit
 
     def draws(
         self,
@@ -164,9 +161,10 @@ def _set_optima(model: Any, problem: Problem, timing: Timing, shown: _Shown) -> 
         rows.append((tau, latency, np.trace(vu), -solution.objective, within))
         if i == 0 or not within or not model.n_bootstrap:
             continue
-        linear = bootstrap.linearise(problem, solution)
-        raw, output_fit = shown.raw(problem, solution, linear.error)
-        draws = shown.draws(problem, linear, output_fit)
+        fitted = as_fitted(problem, solution)
+        linear = bootstrap.linearise(fitted, solution, shown.readout)
+        raw, output_fit = shown.raw(fitted, solution, linear.error)
+        draws = shown.draws(fitted, linear, output_fit)
         there, degrees = canonical(raw)[0], _degrees(problem)
         for table, of in tables:
             other = bootstrap.interval_table(of(there), [of(r) for r in draws], 0.95, degrees)
@@ -174,7 +172,9 @@ def _set_optima(model: Any, problem: Problem, timing: Timing, shown: _Shown) -> 
             table["high"] = np.fmax(table["high"], other["high"])
     columns = ["tau", "latency", "vu", "log_likelihood", "within"]
     model.optima_ = pd.DataFrame(rows, columns=columns)
-    points = [canonical(shown.raw(held, there)[0])[0] for held, there in timing.profile]
+    points = [
+        canonical(shown.raw(as_fitted(held, there), there)[0])[0] for held, there in timing.profile
+    ]
     for table, of in tables:
         _widen(table, [of(raw) for raw in points])
     said = _open_times(model, timing)

@@ -15,10 +15,19 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.linalg import block_diag
 from scipy.special import stdtrit
 
 from predictlearn.errors import InputError
 from predictlearn.fitting.inner import Blocks, Data, trial_scores
+from predictlearn.fitting.loading_prior import (
+    Evidence,
+    MomentSteps,
+    evidence,
+    moment_steps,
+    second_moment,
+)
+from predictlearn.fitting.marginal import bend
 from predictlearn.fitting.moments import (
     invert,
     moment_slopes,
@@ -59,6 +68,8 @@ class Linearised:
         From `loading_error`.
     covariance : ndarray, shape (q, q)
         Inverse information of theta, as if bins were independent.
+    moments : MomentSteps or None
+        Moments of the population from posteriors of the loadings, for counts.
     """
 
     theta: Array
@@ -69,6 +80,7 @@ class Linearised:
     follow: Array
     error: Array
     covariance: Array
+    moments: MomentSteps | None = None
 
 
 def loading_error(problem: Problem, solution: Solution) -> Array:
@@ -110,7 +122,7 @@ def _steps(problem: Problem, at: Blocks, scores: Array) -> Array:
     return np.einsum("iab,pib->pia", inverse, scores[:, :, :p], optimize=True)
 
 
-def linearise(problem: Problem, solution: Solution) -> Linearised:
+def linearise(problem: Problem, solution: Solution, readout: Array | None = None) -> Linearised:
     """Linearise the fit in the weights of trials and neurons.
 
     Parameters
@@ -119,6 +131,8 @@ def linearise(problem: Problem, solution: Solution) -> Linearised:
         What was fitted.
     solution : Solution
         The fit.
+    readout : ndarray, shape (neurons, n_out), optional
+        The readout, if known.
 
     Returns
     -------
@@ -131,6 +145,9 @@ def linearise(problem: Problem, solution: Solution) -> Linearised:
     if rolled is None:
         raise InputError(_RUN_AWAY)
     k, dk = (data.flatten(x) for x in rolled)
+    bent = None if data.population is None else bend(problem, theta, at.phi)
+    if bent is not None:
+        at, dk = bent.at, bent.rest
     scores = trial_scores(data, layout, k, dk, at.phi)
     p, lead = at.phi.shape[1], data.n_lead
     variance = np.maximum(noise_variance(data, at), 1e-300)
@@ -144,13 +161,31 @@ def linearise(problem: Problem, solution: Solution) -> Linearised:
     own = weights[:, None] * (
         scores[:, :, p:] - np.einsum("iaj,pia->pij", back, scores[:, :, :p], optimize=True)
     )
+    steps = None
+    if bent is not None:
+        # the population draws a neuron the same way in every trial
+        trial_phi = trial_phi - trial_phi.mean(axis=0)
+        own = own - own.mean(axis=0)
+        steps = moment_steps(
+            *_known(problem, at, readout),
+            trial_phi[:, :, lead:],
+            back[:, lead:],
+            bent.of_spread,
+            bent.turn,
+            problem.sampled,
+        )
     by_trial = own.sum(axis=1)
-    by_neuron = own.sum(axis=0)
+    by_neuron = own.sum(axis=0) if bent is None else at.slope_theta - bent.of_cost
     anchor_trial = np.zeros_like(by_trial)
     anchor_neuron = np.zeros_like(by_neuron)
     if layout.erf:
         loadings = at.phi[:, lead:]
         of_c, of_load = moment_slopes(layout, loadings, back[:, lead:], error, at.tilt)
+        if steps is not None:
+            base = slice(0, layout.n_base)
+            of_c = np.zeros_like(of_c)
+            of_c[:, layout.n_drive : layout.at_time] = np.eye(layout.n_bb)
+            of_load = steps.follow[base, base][layout.triangle]
         slope = of_c - of_load
         rows, columns = layout.triangle
         precision = sampling_precision(layout, loadings, problem.sampled)
@@ -185,6 +220,21 @@ def linearise(problem: Problem, solution: Solution) -> Linearised:
         follow=back,
         error=error,
         covariance=inverse,
+        moments=steps,
+    )
+
+
+def _known(problem: Problem, at: Blocks, readout: Array | None) -> tuple[Evidence, Array]:
+    """Return what is known of loadings and readout, and a guess of their moments."""
+    population = problem.data.population
+    if population is None:
+        raise ValueError("a fit without a population")
+    found = evidence(problem.data, at)
+    if readout is None:
+        return found, population
+    return (
+        found.with_known(readout),
+        block_diag(population, readout.T @ readout / len(readout)),
     )
 
 
@@ -223,26 +273,41 @@ def _unshrunk(
     return np.asarray(out @ free.T)
 
 
-def moments(problem: Problem, phi: Array, error: Array) -> Array:
-    """Return the (m, u) block of S at the fit.
+def moments(
+    problem: Problem, at: Blocks, error: Array, readout: Array | None
+) -> tuple[Array, Array, Array]:
+    """Return the (m, u) block of S at the fit, and the overlaps of a known readout.
 
     Parameters
     ----------
     problem : Problem
         What was fitted.
-    phi : ndarray, shape (neurons, p)
+    at : Blocks
         The fit.
     error : ndarray, shape (n_base, n_base)
         From `loading_error`.
+    readout : ndarray, shape (neurons, n_out), or None
+        The readout, if known.
 
     Returns
     -------
-    ndarray, shape (n_base, n_base)
-        Moments of the loadings less their estimation error. For erf the dynamics also say something
-        of S, but through the Gaussian closure, which a finite network does not quite obey.
+    tuple of ndarray, shapes (n_base, n_base), (n_out, n_base), (n_out, n_out)
+        Moments of the loadings less their estimation error, or of their population (counts); those
+        of the readout are NaN where it is not known. For erf the dynamics also say something of S,
+        but through the Gaussian closure, which a finite network does not quite obey.
     """
-    loadings = phi[:, problem.data.n_lead :]
-    return positive_part(loadings.T @ loadings / len(loadings) - error)
+    base = problem.layout.n_base
+    loadings = at.phi[:, problem.data.n_lead :]
+    if problem.data.population is None:
+        bb = positive_part(loadings.T @ loadings / len(loadings) - error)
+        if readout is not None:
+            return bb, readout.T @ loadings / len(loadings), readout.T @ readout / len(loadings)
+    else:
+        second = second_moment(*_known(problem, at, readout))
+        bb = second[:base, :base]
+        if readout is not None:
+            return bb, second[base:, :base], second[base:, base:]
+    return bb, np.full((1, base), np.nan), np.full((1, 1), np.nan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -359,7 +424,13 @@ def replicates(
         # Estimation error enters twice: in the fit, and again in the replicate.
         bb = (loadings * weights[:, None]).T @ loadings - 2 * linear.error
         zb, zz = np.full((1, layout.n_base), np.nan), np.full((1, 1), np.nan)
-        if readout is not None:
+        if linear.moments is not None:
+            second = positive_part(linear.moments.moved(np.asarray(v), np.asarray(w), step))
+            bb = second[: layout.n_base, : layout.n_base]
+        if readout is not None and linear.moments is not None:
+            zb = second[layout.n_base :, : layout.n_base]
+            zz = second[layout.n_base :, layout.n_base :]
+        elif readout is not None:
             zb = (readout * weights[:, None]).T @ loadings
             zz = (readout * weights[:, None]).T @ readout
         elif output_fit is not None:

@@ -66,6 +66,8 @@ class Data:
         d of fluorescence c(t) = d c(t-1) + rate(t); 0 where activity is the rate itself.
     lags : LagMoments or None
         Its moments with the inputs, where k and dk are given as answers to pulses.
+    population : ndarray, shape (n_base, n_base), or None
+        Second moments of the loadings' prior, a Gaussian about 0; for counts.
     """
 
     activity: Array
@@ -80,6 +82,7 @@ class Data:
     count: CountNoise | None = None
     fading: float = 0.0
     lags: LagMoments | None = None
+    population: Array | None = None
 
     @classmethod
     def from_activity(
@@ -254,6 +257,19 @@ def _ridge(data: Data, k: Array) -> Array:
     return np.asarray(values[-1] / _WORST_CONDITION * power)
 
 
+def _ridge_slope(data: Data, k: Array, dk: Array) -> Array:
+    """Return half the derivative in theta of what `_ridge` returns, (n_base, q)."""
+    if not data.ridge:
+        return np.zeros(dk.shape[:2])
+    if data.lags is None:
+        slope = np.einsum("cr,cjr->cj", k, dk)
+    else:
+        lagged = data.lags.gram[data.n_lead :, data.n_lead :]
+        slope = np.einsum("cr,cjr->cj", k @ lagged, dk)
+    of_rate = 1.0 if data.count is None else data.sums.sum() / data.counts.sum()
+    return np.asarray(data.ridge * of_rate * slope)
+
+
 def _tilt(layout: Layout, k: Array, dk: Array) -> Array:
     """Return the regression of dk/dtheta on k (where the gain makes it matter)."""
     n_base, q, _ = dk.shape
@@ -334,7 +350,7 @@ def _exact(data: Data, layout: Layout, k: Array, dk: Array) -> Blocks:
         cross=cross,
         outers=outers,
         slope_phi=np.zeros((n, p)),
-        slope_theta=slope_theta,
+        slope_theta=slope_theta - phi[:, lead:] ** 2 @ _ridge_slope(data, k, dk),
         squares=squares,
         penalty=np.asarray((phi**2) @ ridge),
         tilt=_tilt(layout, k, dk),
@@ -345,20 +361,24 @@ def _iterated(data: Data, layout: Layout, k: Array, dk: Array, phi: Array | None
     """Return the normal equations of a nonlinear regression, at the coefficients given."""
     if phi is None:
         raise ValueError("a nonlinear regression needs coefficients to start from")
-    ridge = np.zeros(phi.shape[1])
-    ridge[data.n_lead :] = _ridge(data, k)
+    p, lead = phi.shape[1], data.n_lead
+    held = np.zeros((p, p))
+    held[lead:, lead:] = np.diag(_ridge(data, k))
+    turned = _ridge_slope(data, k, dk)
+    if data.population is not None:
+        held[lead:, lead:] = np.linalg.inv(data.population)
+        turned = np.zeros_like(turned)
     normal, _, slope, squares = _run_kernel(data, layout, k, dk, phi, per_trial=False)
-    p = phi.shape[1]
     return Blocks(
         phi=phi,
-        inner=normal[:, :p, :p] + np.diag(ridge),
+        inner=normal[:, :p, :p] + held,
         shared=False,
         cross=normal[:, :p, p:],
         outers=[(np.arange(len(phi)), normal[:, p:, p:])],
-        slope_phi=slope[:, :p] - ridge * phi,
-        slope_theta=slope[:, p:],
+        slope_phi=slope[:, :p] - phi @ held,
+        slope_theta=slope[:, p:] - phi[:, lead:] ** 2 @ turned,
         squares=squares,
-        penalty=np.asarray((phi**2) @ ridge),
+        penalty=np.einsum("ia,ia->i", phi @ held, phi),
         tilt=_tilt(layout, k, dk),
     )
 

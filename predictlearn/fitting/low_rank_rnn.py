@@ -19,15 +19,11 @@ from predictlearn.fitting.counts import CountNoise
 from predictlearn.fitting.dynamics import Dynamics, Layout
 from predictlearn.fitting.entry import check_data, check_outputs, counts, fits_gain, known_gain
 from predictlearn.fitting.inner import Data, predicted
+from predictlearn.fitting.offsets import warn_of_offsets
 from predictlearn.fitting.optima import disagreement, settle_timing
 from predictlearn.fitting.rollout import rolled_out
 from predictlearn.fitting.solver import Problem
-from predictlearn.fitting.starts import (
-    find_best,
-    part,
-    settle_dispersion,
-    with_dispersion,
-)
+from predictlearn.fitting.starts import as_fitted, find_best, part, settle_dispersion
 from predictlearn.fitting.trials import lengths, padded, spread_out, trimmed
 from predictlearn.recordings.entry import check_leading_axes
 
@@ -92,7 +88,8 @@ class LowRankRNN(BaseEstimator):
         saturation tells a gain from a loading.
     ridge : "auto" or float
         Ridge on the loadings, relative to the power of the regressors. "auto": none, unless the
-        regressors are nearly collinear, and then just enough.
+        regressors are nearly collinear; loadings of counts are drawn from a population instead.
+        A number above 0 biases vu, which intervals do not know; 0 is maximum likelihood.
     neurons : {"sample", "all"}
         "sample": the neurons are a random sample, and overlaps are those of the population, so
         that intervals hold the sampling of neurons. "all": the neurons are the whole network (or
@@ -125,7 +122,8 @@ class LowRankRNN(BaseEstimator):
     gauge_invariants_ : DataFrame
         The same for combinations that no gauge changes, and for tau and latency where fitted.
     m_, u_ : ndarray, shapes (neurons, n_in), (neurons, rank)
-        Loadings, canonical gauge.
+        Loadings, canonical gauge. For counts means of posteriors, drawn to 0 where spikes are few;
+        overlaps are moments of the population, not theirs.
     z_ : ndarray, shape (neurons, n_out), or None
         The readout: as given, or from outputs the shortest one in the span of m and u.
     offset_, gain_, noise_variance_ : ndarray, shape (neurons,)
@@ -138,8 +136,8 @@ class LowRankRNN(BaseEstimator):
         coefficients). Their rows of all the above are NaN. The others are no random sample of the
         population, so that overlaps of the population are biased, the more the more are silent.
     log_likelihood_ : float
-        Of the training data. Gaussian: without constants; erf: less the term that ties S_bb to the
-        loadings.
+        Of the training data, at the loadings. Gaussian: without constants; erf: less the term that
+        ties S_bb to the loadings.
     tau_, latency_ : float
         Seconds.
     bin_ : str
@@ -281,7 +279,6 @@ class LowRankRNN(BaseEstimator):
         self.bin_ = "mean" if problem.dynamics.mean else "euler"
         if solution is not None and self.noise == "negative-binomial":
             solution = settle_dispersion(problem, solution, self.max_iter, self.tol)
-            problem = with_dispersion(problem, solution.dispersion)
         if solution is None:
             raise InputError(
                 "no start gave a finite fit; check dt and tau (dt/tau well below 2), the size of "
@@ -292,17 +289,21 @@ class LowRankRNN(BaseEstimator):
             warnings.warn(
                 f"the fit did not converge in {solution.iterations} steps (log likelihood still "
                 f"rises by {solution.decrement:.2g}); try a larger max_iter, more n_starts, "
-                "a lower rank, or a ridge",
+                "or a lower rank",
                 ConvergenceWarning,
                 stacklevel=2,
             )
+        problem = as_fitted(problem, solution)
+        warn_of_offsets(problem, solution)
         self.silent_ = ~kept
         timing = None
         if problem.layout.fit_tau or problem.layout.fit_latency:
+            shown = None if z is None else z[kept]
             timing = settle_timing(
-                problem, starts, solution, self.max_iter, self.tol, self.n_bootstrap > 0
+                problem, starts, solution, self.max_iter, self.tol, self.n_bootstrap > 0, shown
             )
             solution = timing.optima[0]
+            problem = as_fitted(problem, solution)
         said = disagreement(problem, starts, solution, self.max_iter, self.tol)
         if said:
             warnings.warn(said, MisfitWarning, stacklevel=2)

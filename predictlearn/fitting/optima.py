@@ -14,22 +14,23 @@ import numpy as np
 import numpy.typing as npt
 
 from predictlearn.fitting.bootstrap import Linearised, linearise
+from predictlearn.fitting.counts import log_likelihood_constant
 from predictlearn.fitting.dynamics import Dynamics, Layout
+from predictlearn.fitting.marginal import bend, with_population
 from predictlearn.fitting.solver import (
     Problem,
     Solution,
     evaluate,
     free_directions,
     reduced_system,
-    solve,
-    whiten,
 )
 from predictlearn.fitting.starts import (
     Starts,
-    coefficients,
+    as_fitted,
     followed,
     polished,
     search_linear,
+    settle,
 )
 
 __all__ = ["Timing", "disagreement", "settle_timing"]
@@ -85,6 +86,7 @@ def settle_timing(
     max_iter: int,
     tol: float,
     intervals: bool,
+    readout: Array | None,
 ) -> Timing:
     """Fit from the other assignments of the time constants, and profile tau.
 
@@ -100,6 +102,8 @@ def settle_timing(
         As in `solve`.
     intervals : bool
         Whether intervals are wanted, and so the profile.
+    readout : ndarray, shape (neurons, n_out), or None
+        The readout, where it is known.
 
     Returns
     -------
@@ -123,7 +127,7 @@ def settle_timing(
     tied = [s for s in found if s.objective < found[0].objective + _TIED]
     first = min(tied, key=lambda s: problem.dynamics.times(s.theta))
     found = [first, *(s for s in found if s is not first)]
-    linear = linearise(problem, first) if intervals else None
+    linear = linearise(as_fitted(problem, first), first, readout) if intervals else None
     spread, threshold = _spread(problem, linear)
     within = [s.objective < found[0].objective + threshold for s in found]
     if linear is None or not problem.layout.fit_tau:
@@ -140,10 +144,13 @@ def _follow(
     if starts.whole:
         small = replace(starts.small, dynamics=_like(starts.small, problem))
         return followed(small, polished(small, theta, max_iter), max_iter, tol)
-    if not problem.data.iterated:
-        return followed(problem, theta, max_iter, tol)
-    theta = whiten(problem, theta)[0]
-    return solve(problem, theta, coefficients(problem, theta), max_iter, tol)
+    data = problem.data
+    end = settle(with_population(problem, None), theta, max_iter, tol)
+    if end is None or data.count is None or not data.count.dispersion.any():
+        return end
+    # with the dispersions of the fit, whose likelihood has these terms too
+    constant = float(log_likelihood_constant(data.activity, data.count.dispersion).sum())
+    return replace(end, dispersion=data.count.dispersion, objective=end.objective - constant)
 
 
 def _like(small: Problem, problem: Problem) -> Dynamics:
@@ -332,13 +339,21 @@ def _pulls(freed: Problem, starts: Starts, theta: Array, solution: Solution) -> 
     """Tell whether the likelihood could rise enough by moving the times, all else following."""
     base = starts.small if starts.whole else freed
     base = replace(base, dynamics=_like(base, freed))
-    at = evaluate(base, theta, solution.at.phi if freed.data.iterated else None)
-    if at is None:
-        return False
-    weights = np.ones(len(at.squares))
-    if base.data.count is None:
-        weights = base.data.counts / np.maximum(at.squares + at.penalty, 1e-300)
-    h, g, _, _ = reduced_system(at, weights, 0.0)
+    phi = solution.at.phi
+    if base.data.population is not None:
+        bent = bend(base, theta, phi)
+        if bent is None:
+            return False
+        h = reduced_system(bent.at, np.ones(len(phi)), 0.0)[0]
+        g = bent.at.slope_theta.sum(axis=0) - bent.of_cost.sum(axis=0)
+    else:
+        at = evaluate(base, theta, phi if freed.data.iterated else None)
+        if at is None:
+            return False
+        weights = np.ones(len(at.squares))
+        if base.data.count is None:
+            weights = base.data.counts / np.maximum(at.squares + at.penalty, 1e-300)
+        h, g, _, _ = reduced_system(at, weights, 0.0)
     free = free_directions(freed.layout, theta)
     free = np.where(freed.dynamics.held(theta, g)[:, None], 0.0, free)
     step = np.linalg.pinv(free.T @ h @ free, rcond=1e-11, hermitian=True) @ (free.T @ g)

@@ -99,6 +99,8 @@ class Solution:
         Steps tried.
     dispersion : ndarray, shape (neurons,), or None
         Dispersion of a negative binomial that was fitted along.
+    population : ndarray, shape (n_base, n_base), or None
+        Second moments of the population of loadings, for counts.
     """
 
     theta: Array
@@ -108,6 +110,7 @@ class Solution:
     converged: bool
     iterations: int
     dispersion: Array | None = None
+    population: Array | None = None
 
 
 def evaluate(problem: Problem, theta: Array, phi: Array | None) -> Blocks | None:

@@ -21,6 +21,7 @@ from predictlearn.fitting.counts import fit_dispersion, inverse_link, log_likeli
 from predictlearn.fitting.dynamics import Dynamics
 from predictlearn.fitting.inner import blocks, predicted
 from predictlearn.fitting.lagged_kernels import climb
+from predictlearn.fitting.marginal import settle_population, with_population
 from predictlearn.fitting.moments import positive_part
 from predictlearn.fitting.solver import (
     Problem,
@@ -33,14 +34,15 @@ from predictlearn.fitting.solver import (
 
 __all__ = [
     "Starts",
+    "as_fitted",
     "coefficients",
     "find_best",
     "followed",
     "part",
     "polished",
     "search_linear",
+    "settle",
     "settle_dispersion",
-    "with_dispersion",
 ]
 
 Array = npt.NDArray[np.float64]
@@ -142,9 +144,16 @@ def find_best(
     )
     if best is None:
         return problem, starts, None
-    theta = whiten(problem, best.theta)[0]
+    return problem, starts, settle(problem, best.theta, max_iter, tol)
+
+
+def settle(problem: Problem, theta: Array, max_iter: int, tol: float) -> Solution | None:
+    """Search on the whole recording, as erf or counts; loadings of counts are integrated out."""
+    theta = whiten(problem, theta)[0]
     phi = coefficients(problem, theta) if problem.data.iterated else None
-    return problem, starts, solve(problem, theta, phi, max_iter, tol)
+    if problem.data.count is not None and phi is not None:
+        return settle_population(problem, theta, phi, max_iter, tol)
+    return solve(problem, theta, phi, max_iter, tol)
 
 
 def _first_searches(
@@ -152,8 +161,8 @@ def _first_searches(
 ) -> list[Starts]:
     """Search linear dynamics, for each way."""
     first = ways[0]
-    # A ridge follows the power of k, which no slope here knows: where a search with one ends
-    # depends on its way, and only components and then the recording lead where they led.
+    # A ridge is relative to the power of k in some gauge, so the way matters with one: only
+    # components and then the recording lead where they led.
     plain = not (first.layout.erf or first.data.count or first.data.ridge)
     moments = summed(first) if plain else None
     small = moments or components(first)
@@ -187,12 +196,17 @@ def followed(problem: Problem, theta: Array, max_iter: int, tol: float) -> Solut
     return solve(problem, whiten(problem, theta)[0], None, max_iter, tol)
 
 
-def with_dispersion(problem: Problem, dispersion: Array | None) -> Problem:
+def _with_dispersion(problem: Problem, dispersion: Array | None) -> Problem:
     """Return the same fit with other dispersions."""
     if problem.data.count is None or dispersion is None:
         return problem
     count = replace(problem.data.count, dispersion=dispersion)
     return replace(problem, data=replace(problem.data, count=count))
+
+
+def as_fitted(problem: Problem, solution: Solution) -> Problem:
+    """Return the fit with the dispersions and the population that were found for counts."""
+    return with_population(_with_dispersion(problem, solution.dispersion), solution.population)
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")
@@ -225,8 +239,8 @@ def settle_dispersion(problem: Problem, solution: Solution, max_iter: int, tol: 
             break
         rate = predicted(data, data.flatten(rolled), solution.at.phi)
         dispersion = fit_dispersion(data.activity, data.seen, rate, dispersion)
-        again = solve(
-            with_dispersion(problem, dispersion), solution.theta, solution.at.phi, max_iter, tol
+        again = settle_population(
+            _with_dispersion(problem, dispersion), solution.theta, solution.at.phi, max_iter, tol
         )
         if again is None:
             break
