@@ -117,4 +117,3 @@ def cosmooth(
     if total <= 0:
         raise InputError("test_activity holds nothing to predict: no spike, or no variance")
     return gained / total
-
