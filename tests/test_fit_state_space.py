@@ -1,5 +1,6 @@
 """StochasticLowRankRNN: a Kalman smoother inside EM."""
 
+import re
 import warnings
 
 import numpy as np
@@ -350,7 +351,7 @@ def test_units_stored_twice_are_named_and_set_aside():
     settings = {"rank": 2, "dt": A, "n_bootstrap": 0, "cv": 0, "n_starts": 1}
     alone = pl.StochasticLowRankRNN(**settings).fit(np.delete(y, 3, 2), x)
     for said, activity in copied(y, np.random.default_rng(0)).items():
-        with pytest.warns(SilentNeuronsWarning, match=f"^{said.strip()}: set aside"):
+        with pytest.warns(SilentNeuronsWarning, match=f"^{re.escape(said.strip())}: set aside"):
             fit = pl.StochasticLowRankRNN(**settings).fit(activity, x)
         assert fit.copies_[3]
         assert fit.copies_.sum() == 1 + (said.count("is") == 2)

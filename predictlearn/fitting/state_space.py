@@ -89,8 +89,9 @@ class StochasticLowRankRNN(BaseEstimator):
         default 1 is weak: it expects second differences as large as the inputs.
     n_starts : int
         Most starts: one from principal components, one from slow ones, the others random. The
-        highest after ten steps is followed to its end, then the next, four at least, until the best
-        optimum has been met twice (a warning where it was not). 1: one start, and no such check.
+        highest after ten steps is followed to its end, then the next, four at least, until more
+        than one and more than half of them have met in the best optimum (a warning where it was met
+        once only). 1: one start, and no such check.
     max_iter : int
         Steps of expectation maximisation.
     tol : float

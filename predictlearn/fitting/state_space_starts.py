@@ -131,12 +131,12 @@ def search(
     tol: float,
     seed: int,
 ) -> Search:
-    """Search from several starts until the highest optimum has been met twice.
+    """Search from several starts until the highest optimum has been met again.
 
     Every start is climbed a few steps; the highest is followed to its end, then the next highest,
-    and so on, four at least. Two searches have met if they end within a nat (or a hundred times ``tol``, what an
-    interrupted search may have before it). A start is drawn for every search that did not meet the
-    best, up to ``n_starts``.
+    and so on, four at least, until more than one and more than half of the searches have ended in
+    the best optimum: within a nat, or a hundred times ``tol``, what an interrupted search may have
+    before it. A start is drawn for every further search, up to ``n_starts``.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ def search(
             continue
         top = max(each.point.value for each in ended)
         met = sum(each.point.value > top - near for each in ended)
-        if met > 1 and len(ended) >= min(_FIRST, most):
+        if met > 1 and 2 * met > len(ended) and len(ended) >= min(_FIRST, most):
             break
         while drawn < most and len(waiting) < _FIRST - 1:
             draw()
