@@ -13,7 +13,18 @@ from statsmodels.stats.multitest import multipletests
 
 from predictlearn.checks import as_float_array, positive_int
 from predictlearn.errors import InputError
+from predictlearn.fitting.findings import LEVEL, checks_of, meaning
 from predictlearn.fitting.fixed_points import fitted_fixed_points
+from predictlearn.fitting.lack_of_fit import (
+    Slopes,
+    in_gain,
+    in_latency,
+    in_tau,
+    lagged_inputs,
+    open_test,
+    products,
+    score_test,
+)
 from predictlearn.fitting.latent_plane import latent_trajectories
 from predictlearn.fitting.loading_shape import LoadingShape, loading_shape
 from predictlearn.fitting.observation import Observation, loading_errors, neuron_coefficients
@@ -21,6 +32,8 @@ from predictlearn.fitting.residuals import (
     Found,
     Residuals,
     autocorrelation,
+    drift,
+    largest_of,
     noise_with_level,
     residual_means,
     shared_directions,
@@ -32,25 +45,8 @@ __all__ = ["Diagnostics", "diagnose"]
 
 Array = npt.NDArray[np.float64]
 
-_LEVEL = 0.05
-
-_SAYS = {
-    "autocorrelation": "residuals of successive bins of a trial are correlated: slow noise. If "
-    "neurons also share it, the network itself is noisy (try StochasticLowRankRNN) or an input "
-    "that differs between trials is missing; intervals over trials allow for it",
-    "single neurons": "some neurons have residuals correlated in time; see the table of neurons",
-    "shared directions": "residuals of different neurons vary together: process noise (try "
-    "StochasticLowRankRNN), an input that is missing, or too low a rank; intervals that take "
-    "neurons as independent are too narrow",
-    "means by bin": "something locked to the time in the trial is not explained: an input is "
-    "missing (a go cue is cheap), the rank is too low, or the nonlinearity is wrong",
-    "means by condition": "something that depends on the condition is not explained: an input is "
-    "missing, the rank is too low, or the nonlinearity is wrong",
-    "noise with level": "noise grows or shrinks with the predicted level: one variance a neuron is "
-    "wrong; for counts try noise='poisson' or 'negative-binomial'",
-    "Gaussian loadings": "the loadings are not jointly Gaussian with mean zero: overlaps of a "
-    "linear network stand, the equations of an erf network are approximate; populations may fit",
-}
+# Draws of the two null distributions that are slow to draw; `tail_p` goes on from there.
+_SLOW = 199
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +57,12 @@ class Diagnostics:
     ----------
     tests : DataFrame
         Index test; columns statistic, p, p_holm (Holm over the tests), effect, measure (what the
-        effect is), says (a sentence on what it suggests, or that nothing was found).
+        effect is), says (what is wrong and which numbers are then not to be trusted, or that
+        nothing was found).
+    checks : DataFrame
+        Index check; columns value, limit, fails, says. Not tests of a null hypothesis, but sizes:
+        units stored twice, error of the loadings, single neurons that carry the moments, and
+        whether another tau would do as well.
     neurons : DataFrame
         One row a neuron: lag1, ljung_box, p and p_holm of it, noise_with_level (correlation),
         p_level and p_level_holm. NaN for neurons that were not fitted.
@@ -90,6 +91,7 @@ class Diagnostics:
     """
 
     tests: pd.DataFrame
+    checks: pd.DataFrame
     neurons: pd.DataFrame
     lags: pd.DataFrame
     eigenvalues: pd.DataFrame
@@ -102,8 +104,21 @@ class Diagnostics:
     outputs: pd.Series
     settings: dict[str, Any]
 
+    def statements(self) -> list[str]:
+        """Return what fails and what it means for which number, one sentence or two a finding.
+
+        Empty where nothing was found.
+        """
+        wrong = [
+            f"{name} (p {row['p_holm']:.1g}, corrected for {len(self.tests)} tests): {row['says']}."
+            for name, row in self.tests.iterrows()
+            if row["p_holm"] < LEVEL
+        ]
+        sizes = [f"{name}: {row['says']}." for name, row in self.checks.iterrows() if row["fails"]]
+        return wrong + sizes
+
     def report(self) -> str:
-        """Return the tests as text, one paragraph each."""
+        """Return the tests and checks as text, one paragraph each."""
         lines = []
         for name, row in self.tests.iterrows():
             text = (
@@ -111,6 +126,8 @@ class Diagnostics:
                 f"{row['effect']:.3g}. {row['says'][0].upper()}{row['says'][1:]}."
             )
             lines.append(textwrap.fill(text, 100, subsequent_indent="    "))
+        for name, row in self.checks.iterrows():
+            lines.append(textwrap.fill(f"{name}: {row['says']}.", 100, subsequent_indent="    "))
         return "\n".join(lines)
 
 
@@ -123,7 +140,7 @@ def diagnose(
     conditions: npt.ArrayLike | None = None,
     constant_inputs: npt.ArrayLike | None = None,
     lags: int = 5,
-    draws: int = 199,
+    draws: int = 999,
     seed: int = 0,
 ) -> Diagnostics:
     """Diagnose a fit on the trials it was fitted to.
@@ -147,7 +164,8 @@ def diagnose(
     lags : int
         Lags of the autocorrelation, bins.
     draws : int
-        Draws of the null distributions.
+        Draws of the null distributions (at most 199 of the two slow ones, "shared directions" and
+        "Gaussian loadings"). Beyond the largest draws p goes on by a gamma tail.
     seed : int
         Seed of the draws.
 
@@ -187,7 +205,7 @@ def diagnose(
 
     pooled, table, curve = autocorrelation(residuals, lags)
     level, level_table = noise_with_level(residuals)
-    shared, eigenvalues, edge = shared_directions(residuals, draws, rng)
+    shared, eigenvalues, edge = shared_directions(residuals, min(draws, _SLOW), rng)
     whole = np.zeros(len(y), dtype=np.intp)
     found = {
         "autocorrelation": pooled,
@@ -199,8 +217,11 @@ def diagnose(
     if known:
         found["means by condition"] = test
     found["noise with level"] = level
-    shape = _shape(fit, y, k, draws, seed)
+    shape = _shape(fit, y, k, min(draws, _SLOW), seed)
     found["Gaussian loadings"] = _joint(shape)
+    found |= _lack_of_fit(fit, x, k, residuals, kept, draws, rng)
+    signal = residuals.mean / np.sqrt(np.maximum(residuals.variance, 1e-300))
+    found["drift over trials"] = drift(residuals, signal, labels if known else whole, draws, rng)
 
     level_table = level_table.set_axis(["noise_with_level", "p_level", "p_level_holm"], axis=1)
     neurons = pd.concat([table, level_table], axis=1)
@@ -213,6 +234,7 @@ def diagnose(
         constant_inputs = np.unique(np.array([np.zeros(x.shape[2]), *ends]), axis=0)
     return Diagnostics(
         tests=_table(found),
+        checks=checks_of(fit, y, residuals, kept, shape),
         neurons=neurons.reindex(pd.RangeIndex(len(kept), name="neuron")),
         lags=curve,
         eigenvalues=eigenvalues,
@@ -264,12 +286,59 @@ def _residuals(fit: Any, y: Array, x: Array, k: Array, kept: npt.NDArray[np.bool
     lead = [np.ones((*k.shape[:2], 1))] if observation.offset else []
     # bins in which nothing was recorded, such as the end of a short trial, take no part
     base = np.concatenate([*lead, k], axis=2) * seen.any(axis=2, keepdims=True)
-    return Residuals(values, seen, mean, base)
+    return Residuals(values, seen, mean, base, variance)
+
+
+def _lack_of_fit(
+    fit: Any,
+    x: Array,
+    k: Array,
+    residuals: Residuals,
+    kept: npt.NDArray[np.bool_],
+    draws: int,
+    rng: np.random.Generator,
+) -> dict[str, Found]:
+    """Return the tests of the mean: given tau and latency, response to inputs, nonlinearity."""
+    slopes = Slopes.of(fit, x, k, residuals, kept)
+    shared = slopes.shared()
+    found: dict[str, Found] = {}
+    named = []
+    if not fit._layout.fit_tau:
+        named.append(("time constant", in_tau, "log of the tau that fits over the tau given"))
+    if not fit._layout.fit_latency:
+        named.append(("latency", in_latency, "latency that is missing, bins"))
+    for name, change, measure in named:
+        score = score_test(slopes, slopes.along(change(fit, x, k)), shared)
+        if score is not None:
+            found[name] = Found(score.t, score.p, score.step, measure)
+    signs = np.concatenate([np.ones((1, len(x))), rng.choice([-1.0, 1.0], (draws, len(x)))])
+    total = float(np.sum(residuals.values**2))
+
+    def share(table: Array) -> float:
+        return max(float(table[0, 0] - table[1:, 0].mean()), 0.0) / total
+
+    measure = "share of residual variance explained beyond chance"
+    table = open_test(slopes, lagged_inputs(x), signs)
+    if table is not None:
+        found["response to inputs"] = largest_of(table, share(table), measure)
+    h = k @ slopes.loadings.T
+    bends = [slopes.slope * h**2, slopes.slope * h**3]
+    if not fit._layout.erf:
+        bends.append(slopes.slope * (in_gain(fit, x, k) @ slopes.loadings.T))
+    scores = [score_test(slopes, bend, shared) for bend in bends]
+    bent = [np.abs(signs @ s.by_trial)[:, None] for s in scores if s is not None]
+    table = open_test(slopes, products(k), signs)
+    effect = 0.0 if table is None else share(table)
+    if table is not None:
+        bent.append(table)
+    if bent:
+        found["nonlinearity"] = largest_of(np.concatenate(bent, axis=1), effect, measure)
+    return found
 
 
 def _single(table: pd.DataFrame) -> Found:
     """Return the test that no neuron's residuals are correlated in time."""
-    share = float((table["p_holm"] < _LEVEL).mean())
+    share = float((table["p_holm"] < LEVEL).mean())
     return Found(
         float(table["ljung_box"].max()),
         float(table["p_holm"].min()),
@@ -307,7 +376,7 @@ def _table(found: dict[str, Found]) -> pd.DataFrame:
             "p_holm": float(corrected),
             "effect": each.effect,
             "measure": each.measure,
-            "says": _SAYS[name] if corrected < _LEVEL else "nothing found",
+            "says": meaning(name, each) if corrected < LEVEL else "nothing found",
         }
         for (name, each), corrected in zip(found.items(), holm, strict=True)
     ]

@@ -17,10 +17,20 @@ import numpy as np
 import numpy.typing as npt
 
 from predictlearn.fitting.observation import Observation, neuron_coefficients
-from predictlearn.fitting.residuals import Found, Residuals, over_trials
+from predictlearn.fitting.residuals import Residuals, over_trials
 from predictlearn.fitting.rollout import reduced_activity
 
-__all__ = ["Score", "Slopes", "combined", "lagged_inputs", "open_test", "products", "score_test"]
+__all__ = [
+    "Score",
+    "Slopes",
+    "in_gain",
+    "in_latency",
+    "in_tau",
+    "lagged_inputs",
+    "open_test",
+    "products",
+    "score_test",
+]
 
 Array = npt.NDArray[np.float64]
 
@@ -243,7 +253,7 @@ def products(k: Array) -> Array:
     return np.stack(out, axis=2)
 
 
-def open_test(slopes: Slopes, columns: Array, draws: int, rng: np.random.Generator) -> Array | None:
+def open_test(slopes: Slopes, columns: Array, signs: Array) -> Array | None:
     """Regress the residuals of every neuron on further columns, with the signs of trials drawn.
 
     Two statistics, since what is left may lie in one direction that neurons share or in many: the
@@ -255,10 +265,8 @@ def open_test(slopes: Slopes, columns: Array, draws: int, rng: np.random.Generat
         Of the fit.
     columns : ndarray, shape (trials, time, columns)
         Further regressors, in units of the current.
-    draws : int
-        Draws of signs.
-    rng : numpy.random.Generator
-        Draws them.
+    signs : ndarray, shape (draws + 1, trials)
+        1 or -1; the first row, of the residuals as they are, ones.
 
     Returns
     -------
@@ -268,7 +276,7 @@ def open_test(slopes: Slopes, columns: Array, draws: int, rng: np.random.Generat
     """
     r = slopes.residuals.values
     n_trials, _, n = r.shape
-    there = slopes.residuals.seen.any(axis=2)[:, :, None]
+    there = np.asarray(slopes.residuals.seen.any(axis=2), dtype=float)[:, :, None]
     nuisance = np.concatenate(
         [slopes.k, *slopes.moved, np.ones((*slopes.k.shape[:2], int(len(slopes.lead) > 0)))],
         axis=2,
@@ -300,10 +308,9 @@ def open_test(slopes: Slopes, columns: Array, draws: int, rng: np.random.Generat
         axis=2,
     )
     scores = own - np.einsum("pna,naq->pnq", taken, np.einsum("nab,nbq->naq", inverse, cross))
-    signs = np.concatenate([np.ones((1, n_trials)), rng.choice([-1.0, 1.0], (draws, n_trials))])
-    out = np.zeros((draws + 1, 2))
-    width = max(1, 2_000_000 // scores[0].size)
-    for low in range(0, draws + 1, width):
+    out = np.zeros((len(signs), 2))
+    width = max(1, 2_000_000 // (n * extra.shape[2]))
+    for low in range(0, len(signs), width):
         part = (signs[low : low + width] @ scores.reshape(n_trials, -1)).reshape(
             -1, n, extra.shape[2]
         )
@@ -321,23 +328,3 @@ def _spanning(columns: Array, least: float = 1e-6) -> Array:
     values, vectors = np.linalg.eigh(columns.T @ columns)
     big = values > least**2 * max(1.0, float(values.max(initial=0.0)))
     return np.asarray(columns @ (vectors[:, big] / np.sqrt(values[big])))
-
-
-def combined(statistics: list[Array], measure: str, effect: float) -> Found:
-    """Return one test of several statistics drawn together: the largest in units of its null.
-
-    Parameters
-    ----------
-    statistics : list of ndarray, shape (draws + 1, several)
-        The first row that of the data.
-    measure : str
-        What the effect is.
-    effect : float
-        The effect.
-    """
-    table = np.concatenate(statistics, axis=1)
-    null = table[1:]
-    centre, sd = null.mean(axis=0), np.maximum(null.std(axis=0), 1e-300)
-    largest = ((table - centre) / sd).max(axis=1)
-    p = (1 + int(np.sum(largest[1:] >= largest[0] - 1e-12))) / len(table)
-    return Found(float(largest[0]), p, effect, measure)

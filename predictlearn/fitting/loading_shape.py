@@ -17,6 +17,7 @@ from scipy import stats
 from predictlearn.checks import as_float_array, positive_int
 from predictlearn.errors import InputError
 from predictlearn.fitting.moments import positive_part
+from predictlearn.fitting.residuals import tail_p
 from predictlearn.theory.gaussianity import measures, two_sided_p, upper_p
 
 __all__ = ["LoadingShape", "loading_shape"]
@@ -77,10 +78,7 @@ def _statistics(theta: Array) -> Array:
 
 
 def _family(seen: Array, reference: Array) -> Array:
-    """Return p-values corrected for the number of tests, by the largest departure of each draw.
-
-    Standardised departures, since p-values of a few hundred draws are too coarse to be corrected.
-    """
+    """Return p-values corrected for the number of tests, by the largest departure of each draw."""
     centre, sd = reference.mean(axis=0), reference.std(axis=0)
     null = np.abs((reference - centre) / sd)
     departure = np.abs((seen - centre) / sd)
@@ -89,8 +87,7 @@ def _family(seen: Array, reference: Array) -> Array:
         null[:, j] = np.maximum((reference[:, j] - centre[j]) / sd[j], 0.0)
         departure[j] = max((seen[j] - centre[j]) / sd[j], 0.0)
     largest = null.max(axis=1)
-    above = (largest[:, None] >= departure).sum(axis=0)
-    return np.asarray((1 + above) / (len(reference) + 1))
+    return np.array([tail_p(float(each), largest) for each in departure])
 
 
 def loading_shape(
