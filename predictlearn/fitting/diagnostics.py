@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
 from predictlearn.checks import as_float_array, positive_int
 from predictlearn.errors import InputError
-from predictlearn.fitting.findings import LEVEL, checks_of, meaning
+from predictlearn.fitting.findings import LEVEL, LIMIT, checks_of, meaning
 from predictlearn.fitting.fixed_points import fitted_fixed_points
 from predictlearn.fitting.lack_of_fit import (
     Slopes,
@@ -33,6 +32,7 @@ from predictlearn.fitting.residuals import (
     Residuals,
     autocorrelation,
     drift,
+    holm,
     largest_of,
     noise_with_level,
     residual_means,
@@ -104,17 +104,29 @@ class Diagnostics:
     outputs: pd.Series
     settings: dict[str, Any]
 
-    def statements(self) -> list[str]:
+    def statements(self, limits: bool = False) -> list[str]:
         """Return what fails and what it means for which number, one sentence or two a finding.
 
-        Empty where nothing was found.
+        Parameters
+        ----------
+        limits : bool
+            Also say what such a recording cannot tell however well the model fits it.
+
+        Returns
+        -------
+        list of str
+            Empty where nothing was found.
         """
         wrong = [
             f"{name} (p {row['p_holm']:.1g}, corrected for {len(self.tests)} tests): {row['says']}."
             for name, row in self.tests.iterrows()
             if row["p_holm"] < LEVEL
         ]
-        sizes = [f"{name}: {row['says']}." for name, row in self.checks.iterrows() if row["fails"]]
+        sizes = [
+            f"{name}: {row['says']}."
+            for name, row in self.checks.iterrows()
+            if row["fails"] or (limits and name == LIMIT)
+        ]
         return wrong + sizes
 
     def report(self) -> str:
@@ -233,7 +245,7 @@ def diagnose(
         ends = [x[labels == c, -1].mean(axis=0) for c in np.unique(labels)[:8]] if known else []
         constant_inputs = np.unique(np.array([np.zeros(x.shape[2]), *ends]), axis=0)
     return Diagnostics(
-        tests=_table(found),
+        tests=_table(found, fit.n_in_ > fit.rank),
         checks=checks_of(fit, y, residuals, kept, shape),
         neurons=neurons.reindex(pd.RangeIndex(len(kept), name="neuron")),
         lags=curve,
@@ -365,10 +377,9 @@ def _joint(shape: LoadingShape) -> Found:
     return Found(float(row["statistic"]), float(row["p_family"]), float(row["effect"]), name)
 
 
-def _table(found: dict[str, Found]) -> pd.DataFrame:
+def _table(found: dict[str, Found], directed: bool) -> pd.DataFrame:
     """Return the tests in one table, with what each suggests."""
-    p = [each.p for each in found.values()]
-    holm = multipletests(p, method="holm")[1]
+    corrected_p = holm([each.p for each in found.values()])
     rows = [
         {
             "statistic": each.statistic,
@@ -376,9 +387,9 @@ def _table(found: dict[str, Found]) -> pd.DataFrame:
             "p_holm": float(corrected),
             "effect": each.effect,
             "measure": each.measure,
-            "says": meaning(name, each) if corrected < LEVEL else "nothing found",
+            "says": meaning(name, each, directed) if corrected < LEVEL else "nothing found",
         }
-        for (name, each), corrected in zip(found.items(), holm, strict=True)
+        for (name, each), corrected in zip(found.items(), corrected_p, strict=True)
     ]
     return pd.DataFrame(rows, index=pd.Index(list(found), name="test"))
 

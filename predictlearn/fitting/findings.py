@@ -17,11 +17,13 @@ from predictlearn.fitting.copies import copied_units, told
 from predictlearn.fitting.loading_shape import LoadingShape
 from predictlearn.fitting.residuals import Found, Residuals
 
-__all__ = ["LEVEL", "checks_of", "meaning"]
+__all__ = ["LEVEL", "LIMIT", "checks_of", "meaning"]
 
 Array = npt.NDArray[np.float64]
 
 LEVEL = 0.05
+# The check that tells a limit of such recordings, no fault of this one.
+LIMIT = "tau cannot be checked"
 
 # Residual correlation of two units beyond which they are one; share of a second moment of loadings
 # that may be estimation error, and that the three largest neurons may carry; share of neurons that
@@ -68,19 +70,21 @@ _SAYS = {
 }
 
 
-def meaning(name: str, found: Found) -> str:
-    """Return what is wrong and which numbers are not to be trusted, where a test has found it."""
+def meaning(name: str, found: Found, directed: bool) -> str:
+    """Return what is wrong and which numbers are not to be trusted, where a test has found it.
+
+    ``directed`` tells whether the inputs are more than the rank. If they are not, tau can change
+    places with a recurrent time constant, and a score says nothing of which way tau is wrong.
+    """
     if name == "time constant":
-        way = "short" if found.effect > 0 else "long"
-        moves = (
-            "mm and mu are too small and vu too large"
-            if found.effect > 0
-            else "mm and vm are too large and vu too small, even negative"
-        )
+        way, moves = "wrong", "come out too large (tau too long) or too small (too short)"
+        if directed:
+            way = "too short" if found.effect > 0 else "too long"
+            moves = "come out too small" if found.effect > 0 else "come out too large"
         return (
-            f"the tau given is too {way} for these data, or the latency is wrong. Where tau is, "
-            f"{moves}; no interval of vm, vu, mm or mu holds. Fit it (tau='fit') or check the bin "
-            "width and the unit of dt"
+            f"the tau given is {way} for these data, or the latency is. Where it is tau, mm and vm "
+            f"{moves}, and vu the other way round; no interval of vm, vu, mm or mu holds. Fit it "
+            "(tau='fit') or check the bin width and the unit of dt"
         )
     if name == "latency":
         way = "later" if found.effect > 0 else "earlier"
@@ -126,7 +130,7 @@ def checks_of(
         rows["few spikes"] = _spikes(fit, y, kept)
     other = _other_tau(fit)
     if other:
-        rows["tau cannot be checked"] = other
+        rows[LIMIT] = other
     table = pd.DataFrame(rows.values(), index=pd.Index(list(rows), name="check"))
     table.columns = pd.Index(["value", "limit", "fails", "says"])
     return table
@@ -219,7 +223,7 @@ def _spikes(fit: Any, y: Array, kept: npt.NDArray[np.bool_]) -> tuple[float, flo
 
 
 def _other_tau(fit: Any) -> tuple[float, float, bool, str] | None:
-    """Return which other tau explains a linear recording of one input exactly as well.
+    """Return which other tau explains a linear recording of one input at least as well.
 
     Of one input every neuron shows a sum of exponentials, of rates 1/tau and (1 - lambda)/tau by
     eigenvalue lambda of vu. Which of them is that of the membrane nobody can see.
@@ -237,7 +241,7 @@ def _other_tau(fit: Any) -> tuple[float, float, bool, str] | None:
         others[0],
         float(fit.tau_),
         False,
-        f"with one input, a linear network with tau {each}{also} has exactly the same activity as "
-        f"this one with tau {fit.tau_:.3g} s. vm, vu, mm and mu rest on the tau that was given; "
+        f"with one input, a linear network with tau {each}{also} gives this activity at least as "
+        f"well as with tau {fit.tau_:.3g} s. vm, vu, mm and mu rest on the tau that was given; "
         "a second, independent input would decide",
     )
