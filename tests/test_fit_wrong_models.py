@@ -13,7 +13,8 @@ from scipy import special, stats
 
 import predictlearn as pl
 from predictlearn.errors import ConvergenceWarning
-from predictlearn.fitting.residuals import tail_p
+from predictlearn.fitting.lack_of_fit import Slopes, open_test, products, score_test
+from predictlearn.fitting.residuals import Residuals, tail_p
 
 DT, TAU, VM, VU, MU = 0.1, 1.0, 0.8, 0.6, 0.3
 PHI = {
@@ -246,3 +247,31 @@ def test_p_values_can_stand_their_correction():
     for level in (0.05, 0.01, 0.004):
         most = stats.binom.ppf(0.999, 4000, level)
         assert stats.binom.ppf(0.001, 4000, level) * 0.6 <= np.sum(p <= level) <= most * 1.3
+
+
+def test_trials_with_leverage_do_not_upset_the_tests_of_the_mean():
+    # white noise about known regressors, few trials, of which some drive far more than others
+    rng = np.random.default_rng(0)
+    trials, time, neurons = 20, 15, 25
+    size = np.exp(0.7 * rng.normal(size=(trials, 1, 1)))
+    k = rng.normal(size=(trials, time, 2)).cumsum(axis=1) * size
+    base = np.concatenate([np.ones((trials, time, 1)), k], axis=2).reshape(-1, 3)
+    q = np.linalg.qr(base)[0]
+    ones = np.ones((trials, time, neurons))
+    inverse = np.broadcast_to(np.linalg.inv(base.T @ base), (neurons, 3, 3))
+    signs = np.concatenate([np.ones((1, trials)), rng.choice([-1.0, 1.0], (199, trials))])
+    ratio, p, t = [], [], []
+    for _ in range(60):
+        noise = rng.normal(size=(trials * time, neurons))
+        values = (noise - q @ (q.T @ noise)).reshape(ones.shape)
+        residuals = Residuals(values, ones > 0, ones, base.reshape(trials, time, 3), ones)
+        loadings = rng.normal(size=(neurons, 2))
+        slopes = Slopes(residuals, k, np.zeros((0, *k.shape)), loadings, ones[None], ones, inverse)
+        table = open_test(slopes, products(k), signs)
+        ratio.append(table[0, 0] / table[1:, 0].mean())
+        p.append(tail_p(table[0, 0], table[1:, 0]))
+        t.append(score_test(slopes, (k @ loadings.T) ** 3, np.zeros((ones.size, 0))).t)
+    # without the correction the mean of the ratio is 1.10 and the size of p 28%
+    assert abs(np.mean(ratio) - 1) < 4 * np.std(ratio) / np.sqrt(60)
+    assert np.sum(np.array(p) < 0.05) <= stats.binom.ppf(0.999, 60, 0.05)
+    assert np.sum(np.abs(t) > stats.t.ppf(0.975, 19)) <= stats.binom.ppf(0.999, 60, 0.05)

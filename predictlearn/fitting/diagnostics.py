@@ -15,6 +15,7 @@ from predictlearn.errors import InputError
 from predictlearn.fitting.findings import LEVEL, LIMIT, checks_of, meaning
 from predictlearn.fitting.fixed_points import fitted_fixed_points
 from predictlearn.fitting.lack_of_fit import (
+    Score,
     Slopes,
     in_gain,
     in_latency,
@@ -338,7 +339,7 @@ def _lack_of_fit(
     if not fit._layout.erf:
         bends.append(slopes.slope * (in_gain(fit, x, k) @ slopes.loadings.T))
     scores = [score_test(slopes, bend, shared) for bend in bends]
-    bent = [np.abs(signs @ s.by_trial)[:, None] for s in scores if s is not None]
+    bent = [_drawn(signs, score) for score in scores if score is not None]
     table = open_test(slopes, products(k), signs)
     effect = 0.0 if table is None else share(table)
     if table is not None:
@@ -346,6 +347,12 @@ def _lack_of_fit(
     if bent:
         found["nonlinearity"] = largest_of(np.concatenate(bent, axis=1), effect, measure)
     return found
+
+
+def _drawn(signs: Array, score: Score) -> Array:
+    """Return the size of a score, and with random signs of the trials, (draws + 1, 1)."""
+    sums = np.concatenate([[score.by_trial.sum()], signs[1:] @ score.spread])
+    return np.abs(sums)[:, None]
 
 
 def _single(table: pd.DataFrame) -> Found:

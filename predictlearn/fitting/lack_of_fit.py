@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 from predictlearn.fitting.observation import Observation, neuron_coefficients
-from predictlearn.fitting.residuals import Residuals, over_trials
+from predictlearn.fitting.residuals import Residuals
 from predictlearn.fitting.rollout import reduced_activity
 
 __all__ = [
@@ -39,6 +40,8 @@ _STEP = 1e-4
 _LAGS = (0, 1, 2, 3, 5, 8, 13, 21, 34, 55)
 # Part of a direction that must lie outside of what the fit can take up.
 _OUTSIDE = 1e-3
+# Least share of a trial's noise that is taken to be left by the regression.
+_LEFT = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,14 +202,15 @@ class Score:
         Over trials.
     step : float
         The change of the parameter that one step of scoring would make.
-    by_trial : ndarray, shape (trials,)
-        The score of each trial.
+    by_trial, spread : ndarray, shape (trials,)
+        The score of each trial, and the same of the size that it has without the regression.
     """
 
     t: float
     p: float
     step: float
     by_trial: Array
+    spread: Array
 
 
 def score_test(slopes: Slopes, direction: Array, shared: Array) -> Score | None:
@@ -219,11 +223,25 @@ def score_test(slopes: Slopes, direction: Array, shared: Array) -> Score | None:
     power = float(flat @ flat)
     if power < _OUTSIDE**2 * float(np.sum(direction**2)) or power == 0:
         return None
-    by_trial = np.sum(
-        (flat.reshape(out.shape) * slopes.residuals.values).reshape(len(out), -1), axis=1
+    along = flat.reshape(out.shape)
+    by_trial = np.sum((along * slopes.residuals.values).reshape(len(out), -1), axis=1)
+    # what the regression of each neuron took of the noise of this trial, in this direction
+    parts = np.concatenate(
+        [
+            np.einsum("lptn,ptn->pnl", slopes.lead, along, optimize=True),
+            np.einsum("pta,ptn->pna", slopes.k, slopes.slope * along, optimize=True),
+        ],
+        axis=2,
     )
-    t, p = over_trials(by_trial)
-    return Score(t, p, float(by_trial.sum()) / power, by_trial)
+    whole = np.sum(along.reshape(len(out), -1) ** 2, axis=1)
+    taken = np.einsum("pna,nab,pnb->p", parts, slopes.inverse, parts, optimize=True)
+    left = np.clip(1 - taken / np.maximum(whole, 1e-300), _LEFT, 1.0)
+    spread = by_trial / np.sqrt(left)
+    n = len(by_trial)
+    error = float(spread.std(ddof=1)) * np.sqrt(n)
+    t = float(by_trial.sum()) / error if error > 0 else 0.0
+    p = float(2 * stats.t.sf(abs(t), n - 1))
+    return Score(t, p, float(by_trial.sum()) / power, by_trial, spread)
 
 
 def lagged_inputs(x: Array) -> Array:
@@ -308,16 +326,43 @@ def open_test(slopes: Slopes, columns: Array, signs: Array) -> Array | None:
         axis=2,
     )
     scores = own - np.einsum("pna,naq->pnq", taken, np.einsum("nab,nbq->naq", inverse, cross))
+    sized = _sized(scores, slopes.k * there, extra)
     out = np.zeros((len(signs), 2))
     width = max(1, 2_000_000 // (n * extra.shape[2]))
     for low in range(0, len(signs), width):
-        part = (signs[low : low + width] @ scores.reshape(n_trials, -1)).reshape(
-            -1, n, extra.shape[2]
-        )
+        part = signs[low : low + width] @ sized.reshape(n_trials, -1)
+        if low == 0:
+            part[0] = scores.sum(axis=0).ravel()
+        part = part.reshape(-1, n, extra.shape[2])
         second = np.swapaxes(part, 1, 2) @ part
         values = np.linalg.eigvalsh(second)
         out[low : low + width] = np.stack([values.sum(axis=1), values[:, -1]], axis=1)
     return out
+
+
+def _sized(scores: Array, k: Array, extra: Array) -> Array:
+    """Return the scores (trials, neurons, columns) of the size that they have without regression.
+
+    Where a trial has leverage, the regression takes part of its noise, and sums with random signs
+    would be too small. The correction of Bell & McCaffrey (2002), one leverage for all neurons.
+    """
+    shape = (*k.shape[:2], -1)
+    ones = np.concatenate(
+        [k, np.ones((*k.shape[:2], 1)) * (k != 0).any(axis=2)[:, :, None]], axis=2
+    )
+    base = _spanning(ones.reshape(-1, ones.shape[2])).reshape(shape)
+    whole = np.einsum("ptq,ptr->pqr", extra, extra, optimize=True)
+    cross = np.einsum("ptb,ptq->pbq", base, extra, optimize=True)
+    values, vectors = np.linalg.eigh(whole)
+    kept = values > 1e-10 * values[:, -1:]
+    root = np.where(kept, np.sqrt(np.maximum(values, 0.0)), 0.0)
+    back = np.where(kept, 1 / np.maximum(root, 1e-150), 0.0)
+    turned = np.einsum("pbq,pqr,pr->pbr", cross, vectors, back, optimize=True)
+    size = root.shape[1]
+    left, axes = np.linalg.eigh(np.eye(size) - np.swapaxes(turned, 1, 2) @ turned)
+    middle = (axes / np.sqrt(np.clip(left, _LEFT, 1.0))[:, None, :]) @ np.swapaxes(axes, 1, 2)
+    change = (vectors * root[:, None, :]) @ middle @ np.swapaxes(vectors * back[:, None, :], 1, 2)
+    return np.einsum("pqr,pnr->pnq", change, scores, optimize=True)
 
 
 def _spanning(columns: Array, least: float = 1e-6) -> Array:

@@ -21,7 +21,6 @@ __all__ = [
     "holm",
     "largest_of",
     "noise_with_level",
-    "over_trials",
     "residual_means",
     "shared_directions",
     "tail_p",
@@ -79,7 +78,7 @@ class Found:
     measure: str
 
 
-def over_trials(by_trial: Array) -> tuple[float, float]:
+def _over_trials(by_trial: Array) -> tuple[float, float]:
     """Return t and two-sided p of a mean over trials."""
     n = len(by_trial)
     error = float(by_trial.std(ddof=1)) / np.sqrt(n)
@@ -196,7 +195,7 @@ def autocorrelation(residuals: Residuals, lags: int) -> tuple[Found, pd.DataFram
         by_trial = (product.sum(axis=1) / scale).sum(axis=1) + np.sum(back / scale) / n_trials
         pairs = float(both.sum())
         rho = float(by_trial.sum()) / max(pairs, 1.0)
-        t, p = over_trials(by_trial)
+        t, p = _over_trials(by_trial)
         half = stats.t.ppf(0.975, n_trials - 1) * by_trial.std(ddof=1) * np.sqrt(n_trials)
         curve.append((lag, rho, rho - half / max(pairs, 1.0), rho + half / max(pairs, 1.0)))
         if lag == 1:
@@ -347,7 +346,7 @@ def noise_with_level(residuals: Residuals) -> tuple[Found, pd.DataFrame]:
     p = 2 * stats.t.sf(np.abs(single / error), n_trials - 1)
     table = pd.DataFrame({"correlation": single, "p": p})
     table["p_holm"] = holm(p)
-    t, pooled = over_trials(products.sum(axis=1))
+    t, pooled = _over_trials(products.sum(axis=1))
     effect = float(single.mean())
     return Found(t, pooled, effect, "correlation of squared residual and level"), table
 
