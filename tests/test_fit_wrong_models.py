@@ -15,6 +15,7 @@ import predictlearn as pl
 from predictlearn.errors import ConvergenceWarning
 from predictlearn.fitting.lack_of_fit import Slopes, open_test, products, score_test
 from predictlearn.fitting.residuals import Residuals, tail_p
+from predictlearn.reporting.figures import fit_diagnostics
 
 DT, TAU, VM, VU, MU = 0.1, 1.0, 0.8, 0.6, 0.3
 PHI = {
@@ -275,3 +276,14 @@ def test_trials_with_leverage_do_not_upset_the_tests_of_the_mean():
     assert abs(np.mean(ratio) - 1) < 4 * np.std(ratio) / np.sqrt(60)
     assert np.sum(np.array(p) < 0.05) <= stats.binom.ppf(0.999, 60, 0.05)
     assert np.sum(np.abs(t) > stats.t.ppf(0.975, 19)) <= stats.binom.ppf(0.999, 60, 0.05)
+
+
+def test_few_neurons_and_short_trials_are_diagnosed_too():
+    y, x, _ = network(6, neurons=5)
+    y = noisy(y, 6)
+    result = found(y, x, draws=19)
+    assert "Gaussian loadings" not in result.tests.index
+    assert result.loadings.error_share.between(0, 1).all()
+    assert len(fit_diagnostics(result).axes) == 6
+    short = found(y[:, :4], x[:, :4], draws=19)
+    assert short.settings["lags"] == 3

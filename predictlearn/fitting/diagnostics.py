@@ -26,7 +26,7 @@ from predictlearn.fitting.lack_of_fit import (
     score_test,
 )
 from predictlearn.fitting.latent_plane import latent_trajectories
-from predictlearn.fitting.loading_shape import LoadingShape, loading_shape
+from predictlearn.fitting.loading_shape import LoadingShape, fewest_neurons, loading_shape
 from predictlearn.fitting.observation import Observation, loading_errors, neuron_coefficients
 from predictlearn.fitting.residuals import (
     Found,
@@ -46,6 +46,9 @@ __all__ = ["Diagnostics", "diagnose"]
 
 Array = npt.NDArray[np.float64]
 
+# Weight of the test of tau in the correction: of all faults it is the hardest to see, and the one
+# that leaves no overlap right.
+_WEIGHT = 4.0
 # Draws of the two null distributions that are slow to draw; `tail_p` goes on from there.
 _SLOW = 199
 
@@ -57,7 +60,7 @@ class Diagnostics:
     Parameters
     ----------
     tests : DataFrame
-        Index test; columns statistic, p, p_holm (Holm over the tests), effect, measure (what the
+        Index test; columns statistic, p, p_holm (Holm over the tests, that of tau weighing four times), effect, measure (what the
         effect is), says (what is wrong and which numbers are then not to be trusted, or that
         nothing was found).
     checks : DataFrame
@@ -78,7 +81,7 @@ class Diagnostics:
         Root mean square over neurons of the residual mean, by condition and bin, in standard
         deviations of a bin: condition, bin, rms, expected (from noise alone).
     loadings : LoadingShape
-        Tests and Q-Q data of the loadings.
+        Tests and Q-Q data of the loadings; no rows of either where neurons are too few.
     trajectories : DataFrame
         Predicted and recorded k_u, see `latent_trajectories`.
     explained : Series
@@ -152,7 +155,7 @@ def diagnose(
     *,
     conditions: npt.ArrayLike | None = None,
     constant_inputs: npt.ArrayLike | None = None,
-    lags: int = 5,
+    lags: int | None = None,
     draws: int = 999,
     seed: int = 0,
 ) -> Diagnostics:
@@ -174,8 +177,8 @@ def diagnose(
     constant_inputs : array_like, shape (points, n_in), optional
         Inputs for the fixed points. Default: none, and the mean input of the last bin by condition
         (up to eight).
-    lags : int
-        Lags of the autocorrelation, bins.
+    lags : int, optional
+        Lags of the autocorrelation, bins. Default: 5, or fewer in shorter trials.
     draws : int
         Draws of the null distributions (at most 199 of the two slow ones, "shared directions" and
         "Gaussian loadings"). Beyond the largest draws p goes on by a gamma tail.
@@ -208,7 +211,8 @@ def diagnose(
     y = as_float_array("activity", y, shape=(None, None, len(fit.m_)), finite=False)
     if len(y) < 4:
         raise InputError(f"activity must have at least 4 trials to diagnose a fit; got {len(y)}")
-    if not positive_int("lags", lags) < y.shape[1]:
+    lags = min(5, y.shape[1] - 1) if lags is None else positive_int("lags", lags)
+    if not lags < y.shape[1]:
         raise InputError(f"lags must be below the number of bins ({y.shape[1]}); got {lags}")
     positive_int("draws", draws, minimum=19)
     labels, known = _conditions(x, conditions)
@@ -231,7 +235,8 @@ def diagnose(
         found["means by condition"] = test
     found["noise with level"] = level
     shape = _shape(fit, y, k, min(draws, _SLOW), seed)
-    found["Gaussian loadings"] = _joint(shape)
+    if len(shape.tests):
+        found["Gaussian loadings"] = _joint(shape)
     found |= _lack_of_fit(fit, x, k, residuals, kept, draws, rng)
     signal = residuals.mean / np.sqrt(np.maximum(residuals.variance, 1e-300))
     found["drift over trials"] = drift(residuals, signal, labels if known else whole, draws, rng)
@@ -374,7 +379,19 @@ def _shape(fit: Any, y: Array, k: Array, draws: int, seed: int) -> LoadingShape:
         for letter, width in (("m", fit.n_in_), ("u", fit.rank))
         for c in range(width)
     )
-    return loading_shape(np.concatenate([fit.m_, fit.u_], axis=1), errors, names, draws, seed)
+    loadings = np.concatenate([fit.m_, fit.u_], axis=1)
+    kept = np.isfinite(loadings).all(axis=1) & np.isfinite(errors).all(axis=(1, 2))
+    if kept.sum() >= fewest_neurons(len(names)):
+        return loading_shape(loadings, errors, names, draws, seed)
+    # too few neurons to test a shape: what of their loadings is error is still known
+    spread = np.einsum("iaa->ia", errors[kept]).mean(axis=0)
+    share = spread / np.maximum(np.mean(loadings[kept] ** 2, axis=0), 1e-300)
+    columns = ["column", "expected", "seen", "low", "high"]
+    return LoadingShape(
+        pd.DataFrame(columns=["statistic", "p", "p_family", "effect"], dtype=float),
+        pd.DataFrame(columns=columns),
+        pd.Series(share, index=list(names), name="error"),
+    )
 
 
 def _joint(shape: LoadingShape) -> Found:
@@ -386,7 +403,8 @@ def _joint(shape: LoadingShape) -> Found:
 
 def _table(found: dict[str, Found], directed: bool) -> pd.DataFrame:
     """Return the tests in one table, with what each suggests."""
-    corrected_p = holm([each.p for each in found.values()])
+    weights = [_WEIGHT if name == "time constant" else 1.0 for name in found]
+    corrected_p = holm([each.p for each in found.values()], weights)
     rows = [
         {
             "statistic": each.statistic,

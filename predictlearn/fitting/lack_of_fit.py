@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from predictlearn.errors import InputError
 from predictlearn.fitting.observation import Observation, neuron_coefficients
 from predictlearn.fitting.residuals import Residuals
 from predictlearn.fitting.rollout import reduced_activity
@@ -161,10 +162,13 @@ def _changed(fit: Any, x: Array, **attributes: Any) -> Array:
 
 def _moved(fit: Any, x: Array, k: Array, j: int) -> Array:
     """Return dk/dtheta_j."""
-    theta = np.asarray(fit._theta, dtype=float).copy()
-    step = _STEP * max(1.0, abs(theta[j]))
-    theta[j] += step
-    return (_changed(fit, x, _theta=theta) - k) / step
+    theta = np.asarray(fit._theta, dtype=float)
+    step = np.zeros_like(theta)
+    step[j] = _STEP * max(1.0, abs(theta[j]))
+    try:
+        return (_changed(fit, x, _theta=theta + step) - k) / step[j]
+    except InputError:  # the one side of a network at the edge of running away
+        return (k - _changed(fit, x, _theta=theta - step)) / step[j]
 
 
 def in_tau(fit: Any, x: Array, k: Array) -> Array:

@@ -20,7 +20,7 @@ from predictlearn.fitting.moments import positive_part
 from predictlearn.fitting.residuals import tail_p
 from predictlearn.theory.gaussianity import measures, two_sided_p, upper_p
 
-__all__ = ["LoadingShape", "loading_shape"]
+__all__ = ["LoadingShape", "fewest_neurons", "loading_shape"]
 
 Array = npt.NDArray[np.float64]
 
@@ -48,6 +48,11 @@ class LoadingShape:
     tests: pd.DataFrame
     quantiles: pd.DataFrame
     error_share: pd.Series
+
+
+def fewest_neurons(columns: int) -> int:
+    """Return how many neurons the shape of so many columns of loadings needs."""
+    return max(2 * columns, 8)
 
 
 def _columns(theta: Array) -> Array:
@@ -144,9 +149,9 @@ def loading_shape(
         kept &= np.isfinite(spread).all(axis=(1, 2))
     theta, spread = theta[kept], spread[kept]
     n = len(theta)
-    if n < max(2 * dim, 8):
+    if n < fewest_neurons(dim):
         raise InputError(
-            f"loadings must have at least {max(2 * dim, 8)} neurons for {dim} columns; got {n}"
+            f"loadings must have at least {fewest_neurons(dim)} neurons for {dim} columns; got {n}"
         )
     positive_int("draws", draws, minimum=19)
     labels = tuple(f"column {c + 1}" for c in range(dim)) if names is None else tuple(names)

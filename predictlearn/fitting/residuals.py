@@ -88,19 +88,22 @@ def _over_trials(by_trial: Array) -> tuple[float, float]:
     return t, float(2 * stats.t.sf(abs(t), n - 1))
 
 
-def holm(p: npt.ArrayLike) -> Array:
-    """Return p-values corrected for their number (Holm 1979).
+def holm(p: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> Array:
+    """Return p-values corrected for their number (Holm 1979), some with more weight if asked.
 
     Examples
     --------
     >>> holm([0.01, 0.5, 0.02]).round(3).tolist()
     [0.03, 0.5, 0.04]
+    >>> holm([0.01, 0.5, 0.02], [1, 1, 2]).round(3).tolist()
+    [0.04, 0.5, 0.04]
     """
     values = np.asarray(p, dtype=float)
-    order = np.argsort(values, kind="stable")
-    steps = values[order] * np.arange(len(values), 0, -1)
+    shares = np.ones_like(values) if weights is None else np.asarray(weights, dtype=float)
+    order = np.argsort(values / shares, kind="stable")
+    left = np.cumsum(shares[order][::-1])[::-1]
     out = np.empty_like(values)
-    out[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    out[order] = np.minimum(np.maximum.accumulate((values / shares)[order] * left), 1.0)
     return out
 
 
