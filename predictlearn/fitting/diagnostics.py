@@ -60,9 +60,9 @@ class Diagnostics:
     Parameters
     ----------
     tests : DataFrame
-        Index test; columns statistic, p, p_holm (Holm over the tests, that of tau weighing four times), effect, measure (what the
-        effect is), says (what is wrong and which numbers are then not to be trusted, or that
-        nothing was found).
+        Index test; columns statistic, p, p_holm (Holm over the tests, that of tau weighing four
+        times), effect, measure (what the effect is), says (what is wrong and which numbers are then
+        not to be trusted, or that nothing was found).
     checks : DataFrame
         Index check; columns value, limit, fails, says. Not tests of a null hypothesis, but sizes:
         units stored twice, error of the loadings, single neurons that carry the moments, and

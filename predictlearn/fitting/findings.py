@@ -91,7 +91,11 @@ def meaning(name: str, found: Found, directed: bool) -> str:
         return (
             f"activity follows the inputs {way} than the latency given (one step of scoring: "
             f"{found.effect:+.2g} bins; a step, no estimate), or tau is wrong. mm "
-            + ("is too small and vm too large" if found.effect > 0 else "is too large")
+            + (
+                "is too small and vm too large"
+                if found.effect > 0
+                else "is too large and vm too small"
+            )
             + "; intervals of vm, vu, mm and mu do not hold. Fit it (latency='fit') or check how "
             "inputs are aligned to bins"
         )
