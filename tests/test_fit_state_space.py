@@ -214,7 +214,7 @@ def test_unknown_inputs_are_recovered():
     y, x, condition, m = repeated(trials=50)
     names = np.array(list("dacb"))[condition]
     train = np.arange(200) % 2 == 0
-    fit = pl.StochasticLowRankRNN(1, dt=A, n_bootstrap=12)
+    fit = pl.StochasticLowRankRNN(1, dt=A, n_bootstrap=12, n_starts=2, cv=0)
     fit.fit(y[train], inputs="estimate", conditions=names[train])
     assert fit.conditions_.tolist() == list("abcd")
     assert np.mean(fit.inputs_**2) == pytest.approx(1)
@@ -239,7 +239,7 @@ def test_unknown_inputs_are_recovered():
 
 def test_two_unknown_inputs():
     y, x, condition, _ = repeated(n_in=2)
-    fit = pl.StochasticLowRankRNN(1, dt=A, n_bootstrap=0)
+    fit = pl.StochasticLowRankRNN(1, dt=A, n_bootstrap=0, n_starts=2, cv=0)
     fit.fit(y, inputs="estimate", conditions=condition, n_in=2)
     flat, true = fit.inputs_.reshape(-1, 2), x.reshape(-1, 2)
     assert flat.T @ flat / len(flat) == pytest.approx(np.eye(2), abs=1e-9)
@@ -298,7 +298,7 @@ def test_lists_of_trials_and_conditions_of_unequal_length():
     y, _, condition, _ = repeated(trials=8)
     bins = np.where(condition == 2, 40, 60)
     trials = [trial[:n] for trial, n in zip(y, bins, strict=True)]
-    fit = pl.StochasticLowRankRNN(1, dt=A, n_bootstrap=0)
+    fit = pl.StochasticLowRankRNN(1, dt=A, n_bootstrap=0, n_starts=2, cv=0)
     fit.fit(trials, inputs="estimate", conditions=condition)
     assert np.isnan(fit.inputs_[2, 40:]).all()
     assert np.isfinite(fit.inputs_[2, :40]).all()
