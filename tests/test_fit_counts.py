@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.special import erf
 from test_fit_parts import setup
 
@@ -232,6 +233,12 @@ def test_scores_of_counts():
     bits = fit.score(y, r.inputs[test], metric="bits-per-spike")
     assert bits == pytest.approx(gained / y.sum() / np.log(2), rel=1e-10)
     assert bits > 0.1
+    # rates alone are scored, by one measure for every noise model
+    wide = model(noise="negative-binomial").fit(r.activity[train], r.inputs[train])
+    rate = wide.predict(r.inputs[test])
+    gained = np.sum(stats.poisson.logpmf(y, rate) - stats.poisson.logpmf(y, mean))
+    other = wide.score(y, r.inputs[test], metric="bits-per-spike")
+    assert other == pytest.approx(gained / y.sum() / np.log(2), rel=1e-10)
     own = fit.score(r.activity[train], r.inputs[train], metric="log-likelihood")
     assert own * r.activity[train].size == pytest.approx(fit.log_likelihood_, rel=1e-10)
     with pytest.raises(pl.InputError, match="Did you mean 'bits-per-spike'"):

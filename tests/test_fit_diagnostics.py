@@ -124,7 +124,11 @@ def test_autocorrelation_allows_for_what_the_regression_took():
     for _ in range(12):
         noise = rng.normal(size=(600, 200))
         values = (noise - q @ (q.T @ noise)).reshape(24, 25, 200)
-        t.append(autocorrelation(Residuals(values, seen, values, base), 1)[0].statistic)
+        t.append(
+            autocorrelation(Residuals(values, seen, values, base, np.ones_like(values)), 1)[
+                0
+            ].statistic
+        )
     assert abs(np.mean(t)) < 4 * 1.05 / np.sqrt(12)
 
 

@@ -1,10 +1,15 @@
 """StochasticLowRankRNN: a Kalman smoother inside EM."""
 
+import re
+import warnings
+
 import numpy as np
 import pytest
 from scipy import stats
 
 import predictlearn as pl
+from predictlearn.errors import ConvergenceWarning, SilentNeuronsWarning
+from predictlearn.fitting.copies import copied_units
 from predictlearn.fitting.state_space_climb import climb
 from predictlearn.fitting.state_space_em import start_parameters
 from predictlearn.fitting.state_space_inputs import Design
@@ -209,7 +214,7 @@ def test_unknown_inputs_are_recovered():
     y, x, condition, m = repeated(trials=50)
     names = np.array(list("dacb"))[condition]
     train = np.arange(200) % 2 == 0
-    fit = pl.StochasticLowRankRNN(1, dt=A, n_bootstrap=12)
+    fit = pl.StochasticLowRankRNN(1, dt=A, n_bootstrap=12, n_starts=2, cv=0)
     fit.fit(y[train], inputs="estimate", conditions=names[train])
     assert fit.conditions_.tolist() == list("abcd")
     assert np.mean(fit.inputs_**2) == pytest.approx(1)
@@ -234,7 +239,7 @@ def test_unknown_inputs_are_recovered():
 
 def test_two_unknown_inputs():
     y, x, condition, _ = repeated(n_in=2)
-    fit = pl.StochasticLowRankRNN(1, dt=A, n_bootstrap=0)
+    fit = pl.StochasticLowRankRNN(1, dt=A, n_bootstrap=0, n_starts=2, cv=0)
     fit.fit(y, inputs="estimate", conditions=condition, n_in=2)
     flat, true = fit.inputs_.reshape(-1, 2), x.reshape(-1, 2)
     assert flat.T @ flat / len(flat) == pytest.approx(np.eye(2), abs=1e-9)
@@ -293,7 +298,7 @@ def test_lists_of_trials_and_conditions_of_unequal_length():
     y, _, condition, _ = repeated(trials=8)
     bins = np.where(condition == 2, 40, 60)
     trials = [trial[:n] for trial, n in zip(y, bins, strict=True)]
-    fit = pl.StochasticLowRankRNN(1, dt=A, n_bootstrap=0)
+    fit = pl.StochasticLowRankRNN(1, dt=A, n_bootstrap=0, n_starts=2, cv=0)
     fit.fit(trials, inputs="estimate", conditions=condition)
     assert np.isnan(fit.inputs_[2, 40:]).all()
     assert np.isfinite(fit.inputs_[2, :40]).all()
@@ -306,6 +311,9 @@ def test_lists_of_trials_and_conditions_of_unequal_length():
     [
         ({"tau": "fit"}, "estimate", [0, 0, 0], "unless inputs are known"),
         ({"tau": "fit"}, None, None, "unless inputs are known"),
+        ({}, np.zeros((3, 10, 1)), None, "zero throughout"),
+        ({}, np.ones((3, 10, 2)) * np.arange(30).reshape(3, 10, 1), None, "multiples of each"),
+        ({"cv": 1}, None, None, "at least 2 folds"),
         ({}, "estimates", None, "estimate"),
         ({}, "estimate", [0, 1, 2], "two trials"),
         ({}, None, [0, 1], "one label a trial"),
@@ -316,6 +324,154 @@ def test_refuses_inputs(settings, inputs, conditions, match):
     y, _ = simulate(VM, VU, trials=3, time=10, neurons=6)
     with pytest.raises(pl.InputError, match=match):
         pl.StochasticLowRankRNN(dt=A, **settings).fit(y, inputs, conditions=conditions)
+
+
+def copied(y, rng):
+    """Ways in which a recording holds a unit more than once, and what is said of each."""
+    pair, three, scaled, total, near, gaps = (y.copy() for _ in range(6))
+    pair[:, :, 3] = y[:, :, 2]
+    three[:, :, 3] = three[:, :, 5] = y[:, :, 2]
+    scaled[:, :, 3] = 5 - 2 * y[:, :, 2]
+    total[:, :, 3] = y[:, :, 1] + y[:, :, 2]
+    near[:, :, 3] = y[:, :, 2] + 0.01 * rng.normal(size=y.shape[:2])
+    gaps[:, :, 3] = y[:, :, 2]
+    gaps[rng.random(y.shape) < 0.1] = np.nan
+    return {
+        "unit 3 is unit 2": pair,
+        "unit 3 is unit 2; unit 5 is unit 2": three,
+        "unit 3 is -2 x unit 2": scaled,
+        "unit 3 is unit 1 + unit 2": total,
+        "unit 3 is unit 2 ": near,
+        "unit 3 is unit 2  ": gaps,
+    }
+
+
+def test_units_stored_twice_are_named_and_set_aside():
+    y, x = simulate(np.array([[0.8]]), np.array([[0.5]]), trials=20, time=50, neurons=12)
+    settings = {"rank": 2, "dt": A, "n_bootstrap": 0, "cv": 0, "n_starts": 1}
+    alone = pl.StochasticLowRankRNN(**settings).fit(np.delete(y, 3, 2), x)
+    for said, activity in copied(y, np.random.default_rng(0)).items():
+        with pytest.warns(SilentNeuronsWarning, match=f"^{re.escape(said.strip())}: set aside"):
+            fit = pl.StochasticLowRankRNN(**settings).fit(activity, x)
+        assert fit.copies_[3]
+        assert fit.copies_.sum() == 1 + (said.count("is") == 2)
+        assert np.isnan(fit.m_[3]).all()
+        assert np.isnan(fit.noise_variance_[3])
+        assert np.isnan(fit.predict(x)[:, :, 3]).all()
+        assert np.nanmin(fit.noise_variance_) > 0.1  # 1e-6 where a pair is kept
+        assert np.isfinite(fit.score(activity, x))
+        if said == "unit 3 is unit 2":
+            assert fit.overlaps_["mm"] == pytest.approx(alone.overlaps_["mm"])
+            held = fit.score(activity, x, metric="co-smoothing", held_out=[4])
+            same = alone.score(np.delete(y, 3, 2), x, metric="co-smoothing", held_out=[3])
+            assert held == pytest.approx(same, abs=1e-6)
+            with pytest.raises(pl.InputError, match="were set aside"):
+                fit.score(activity, x, metric="co-smoothing", held_out=[3])
+    assert copied_units(y) == []
+    # low-dimensional activity without noise is no copy
+    assert copied_units(x @ np.random.default_rng(1).normal(size=(1, 9)) ** 3, few=1)
+    two = np.concatenate([x, x**2], axis=2) @ np.random.default_rng(1).normal(size=(2, 9))
+    assert copied_units(two, few=3) == []
+
+
+def test_constant_units_are_set_aside_and_a_readout_follows():
+    y, x = simulate(np.array([[0.8]]), np.array([[0.5]]), trials=20, time=50, neurons=12)
+    z = np.random.default_rng(0).normal(size=(12, 1))
+    settings = {"dt": A, "n_bootstrap": 0, "cv": 0, "n_starts": 1}
+    alone = pl.StochasticLowRankRNN(**settings).fit(y[:, :, 1:], x, z[1:])
+    y[:, :, 0] = 7.0
+    with pytest.warns(SilentNeuronsWarning, match="1 of 12 neurons never change"):
+        fit = pl.StochasticLowRankRNN(**settings).fit(y, x, z)
+    assert fit.silent_.tolist() == [True] + [False] * 11
+    assert fit.overlaps_["zu"] == pytest.approx(alone.overlaps_["zu"])
+    assert fit.z_.shape == (12, 1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["huge", "tiny", "two trials", "no noise", "more neurons than bins", "constant input"],
+)
+def test_no_raw_error_of_linear_algebra(change):
+    y, x = simulate(np.array([[0.8]]), np.array([[0.5]]), trials=12, time=30, neurons=12)
+    rng = np.random.default_rng(0)
+    if change in ("huge", "tiny"):
+        y, x = (y * 1e9, x * 1e6) if change == "huge" else (y * 1e-9, x)
+    elif change == "two trials":
+        y, x = y[:2], x[:2]
+    elif change == "no noise":
+        y = np.concatenate([x, x**2], axis=2) @ rng.normal(size=(2, 12))
+    elif change == "more neurons than bins":
+        y, x = rng.normal(size=(4, 8, 60)), x[:4, :8]
+    else:
+        x = np.ones_like(x)
+    fit = pl.StochasticLowRankRNN(2, dt=A, n_bootstrap=3, n_starts=1, max_iter=200)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        fit.fit(y, x)
+    assert np.isfinite(fit.overlaps_[["mm", "v1m", "v2u2"]]).all()
+    assert np.isfinite(fit.log_likelihood_)
+
+
+def bursts(seed, rank=4):
+    """Slow bursts of single neurons beside shared ones: a likelihood of many maxima."""
+    rng = np.random.default_rng(seed)
+    u = rng.normal(size=(30, 3)) * (rng.random((30, 3)) < 0.3)
+    k, own, y = np.zeros((20, 3)), np.zeros((20, 30)), np.zeros((20, 60, 30))
+    size = rng.exponential(1.0, 30) ** 2
+    for t in range(60):
+        k = 0.95 * k + (rng.random(k.shape) < 0.05) * rng.exponential(2.0, k.shape)
+        loud = (rng.random(own.shape) < 0.01) * rng.exponential(4.0, own.shape)
+        own = 0.9 * own + loud * size
+        y[:, t] = k @ u.T + own
+    return y + 0.4 * rng.normal(size=y.shape)
+
+
+def test_starts_are_drawn_until_the_best_is_met_again():
+    settings = {"rank": 4, "dt": A, "n_bootstrap": 0, "cv": 0}
+    lower = 0
+    for seed in range(3):
+        y = bursts(seed)
+        one = pl.StochasticLowRankRNN(n_starts=1, **settings).fit(y)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", ConvergenceWarning)
+            fit = pl.StochasticLowRankRNN(**settings).fit(y)
+        assert fit.log_likelihood_ > one.log_likelihood_ - 1
+        lower += one.log_likelihood_ < fit.log_likelihood_ - 10
+        table = fit.optima_
+        assert table["below"].iloc[0] == 0
+        assert table["log_likelihood"].is_monotonic_decreasing
+        assert (table["met"].iloc[0] > 1) != any("one search only" in str(w.message) for w in told)
+    assert lower > 0
+
+
+def test_the_held_out_score_is_that_of_folds_fitted_apart():
+    y, x = simulate(VM, VU, trials=30, time=40, neurons=20)
+    fit = pl.StochasticLowRankRNN(2, dt=A, n_bootstrap=0, n_starts=2).fit(y, x)
+    table = fit.score_
+    assert table.index.tolist() == ["r2", "co-smoothing", "log-likelihood"]
+    # by hand: thirds of the trials left out of fits that know nothing of each other
+    rows = []
+    for fold in range(3):
+        test = np.arange(30) % 3 == fold
+        part = pl.StochasticLowRankRNN(2, dt=A, n_bootstrap=0, n_starts=1, cv=0)
+        part.fit(y[~test], x[~test])
+        held = [
+            part.score(y[test], x[test], "co-smoothing", list(range(q, 20, 4))) for q in range(4)
+        ]
+        rows.append(
+            [
+                part.score(y[test], x[test]),
+                np.mean(held),
+                part.score(y[test], x[test], "log-likelihood"),
+            ]
+        )
+    expected = np.mean(rows, axis=0)
+    assert table["mean"].to_numpy() == pytest.approx(expected, abs=0.03)
+    # surplus dimensions raise the likelihood and not the score
+    more = pl.StochasticLowRankRNN(6, dt=A, n_bootstrap=0, n_starts=1, max_iter=3000).fit(y, x)
+    assert more.log_likelihood_ > fit.log_likelihood_ + 20
+    assert more.score_.loc["log-likelihood", "mean"] < table.loc["log-likelihood", "mean"]
+    assert pl.StochasticLowRankRNN(dt=A, n_bootstrap=0, cv=0, n_starts=1).fit(y, x).score_ is None
 
 
 @pytest.mark.slow

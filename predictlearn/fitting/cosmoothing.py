@@ -11,6 +11,7 @@ from predictlearn.checks import as_float_array
 from predictlearn.errors import InputError, choice
 from predictlearn.fitting.observation import Observation, regress_neuron
 from predictlearn.fitting.rollout import paired_trials, reduced_activity
+from predictlearn.fitting.scoring import bits_gained
 
 __all__ = ["cosmooth", "needs_counts"]
 
@@ -54,8 +55,9 @@ def cosmooth(
     test_activity, test_inputs : array_like
         The same neurons on the test trials, and the inputs there.
     metric : {"r2", "bits-per-spike"}
-        Share of variance about each neuron's training mean, pooled; or, for counts, the log
-        likelihood beyond that of the training mean, in bits, over the number of spikes.
+        Share of variance about each neuron's training mean, pooled; or, for counts, the
+        Poisson log likelihood of the predicted rates beyond that of the training mean, in bits,
+        over the number of spikes (whatever noise the fit has: see `scoring.bits_gained`).
 
     Returns
     -------
@@ -104,22 +106,14 @@ def cosmooth(
         if metric == "bits-per-spike" and level == 0:
             # without a training spike neither model has a rate, and the ratio no meaning
             continue
-        found, spread = regress_neuron(train[seen, i], k[seen], observation)
+        found, _ = regress_neuron(train[seen, i], k[seen], observation)
         mean = observation.mean(found, ahead[there])
         if metric == "r2":
             total += float(np.sum((target - level) ** 2))
             gained += float(np.sum((target - level) ** 2) - np.sum((target - mean) ** 2))
             continue
-        flat = np.full_like(target, level)
-        wide = _dispersion(train[seen, i], level) if observation.noise != "poisson" else 0.0
-        gained += observation.log_likelihood(target, mean, spread)
-        gained -= observation.log_likelihood(target, flat, wide)
-        total += float(target.sum()) * np.log(2)
+        gained += bits_gained(target, mean, level)
+        total += float(target.sum())
     if total <= 0:
         raise InputError("test_activity holds nothing to predict: no spike, or no variance")
     return gained / total
-
-
-def _dispersion(y: Array, level: float) -> float:
-    """Return the dispersion of counts about a constant mean."""
-    return max(float(np.mean((y - level) ** 2) - level) / level**2, 1e-6)

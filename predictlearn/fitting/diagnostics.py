@@ -9,18 +9,32 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
 from predictlearn.checks import as_float_array, positive_int
 from predictlearn.errors import InputError
+from predictlearn.fitting.findings import LEVEL, LIMIT, checks_of, meaning
 from predictlearn.fitting.fixed_points import fitted_fixed_points
+from predictlearn.fitting.lack_of_fit import (
+    Score,
+    Slopes,
+    in_gain,
+    in_latency,
+    in_tau,
+    lagged_inputs,
+    open_test,
+    products,
+    score_test,
+)
 from predictlearn.fitting.latent_plane import latent_trajectories
-from predictlearn.fitting.loading_shape import LoadingShape, loading_shape
+from predictlearn.fitting.loading_shape import LoadingShape, fewest_neurons, loading_shape
 from predictlearn.fitting.observation import Observation, loading_errors, neuron_coefficients
 from predictlearn.fitting.residuals import (
     Found,
     Residuals,
     autocorrelation,
+    drift,
+    holm,
+    largest_of,
     noise_with_level,
     residual_means,
     shared_directions,
@@ -32,25 +46,11 @@ __all__ = ["Diagnostics", "diagnose"]
 
 Array = npt.NDArray[np.float64]
 
-_LEVEL = 0.05
-
-_SAYS = {
-    "autocorrelation": "residuals of successive bins of a trial are correlated: slow noise. If "
-    "neurons also share it, the network itself is noisy (try StochasticLowRankRNN) or an input "
-    "that differs between trials is missing; intervals over trials allow for it",
-    "single neurons": "some neurons have residuals correlated in time; see the table of neurons",
-    "shared directions": "residuals of different neurons vary together: process noise (try "
-    "StochasticLowRankRNN), an input that is missing, or too low a rank; intervals that take "
-    "neurons as independent are too narrow",
-    "means by bin": "something locked to the time in the trial is not explained: an input is "
-    "missing (a go cue is cheap), the rank is too low, or the nonlinearity is wrong",
-    "means by condition": "something that depends on the condition is not explained: an input is "
-    "missing, the rank is too low, or the nonlinearity is wrong",
-    "noise with level": "noise grows or shrinks with the predicted level: one variance a neuron is "
-    "wrong; for counts try noise='poisson' or 'negative-binomial'",
-    "Gaussian loadings": "the loadings are not jointly Gaussian with mean zero: overlaps of a "
-    "linear network stand, the equations of an erf network are approximate; populations may fit",
-}
+# Weight of the test of tau in the correction: of all faults it is the hardest to see, and the one
+# that leaves no overlap right.
+_WEIGHT = 4.0
+# Draws of the two null distributions that are slow to draw; `tail_p` goes on from there.
+_SLOW = 199
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +60,13 @@ class Diagnostics:
     Parameters
     ----------
     tests : DataFrame
-        Index test; columns statistic, p, p_holm (Holm over the tests), effect, measure (what the
-        effect is), says (a sentence on what it suggests, or that nothing was found).
+        Index test; columns statistic, p, p_holm (Holm over the tests, that of tau weighing four
+        times), effect, measure (what the effect is), says (what is wrong and which numbers are then
+        not to be trusted, or that nothing was found).
+    checks : DataFrame
+        Index check; columns value, limit, fails, says. Not tests of a null hypothesis, but sizes:
+        units stored twice, error of the loadings, single neurons that carry the moments, and
+        whether another tau would do as well.
     neurons : DataFrame
         One row a neuron: lag1, ljung_box, p and p_holm of it, noise_with_level (correlation),
         p_level and p_level_holm. NaN for neurons that were not fitted.
@@ -76,7 +81,7 @@ class Diagnostics:
         Root mean square over neurons of the residual mean, by condition and bin, in standard
         deviations of a bin: condition, bin, rms, expected (from noise alone).
     loadings : LoadingShape
-        Tests and Q-Q data of the loadings.
+        Tests and Q-Q data of the loadings; no rows of either where neurons are too few.
     trajectories : DataFrame
         Predicted and recorded k_u, see `latent_trajectories`.
     explained : Series
@@ -90,6 +95,7 @@ class Diagnostics:
     """
 
     tests: pd.DataFrame
+    checks: pd.DataFrame
     neurons: pd.DataFrame
     lags: pd.DataFrame
     eigenvalues: pd.DataFrame
@@ -102,8 +108,33 @@ class Diagnostics:
     outputs: pd.Series
     settings: dict[str, Any]
 
+    def statements(self, limits: bool = False) -> list[str]:
+        """Return what fails and what it means for which number, one sentence or two a finding.
+
+        Parameters
+        ----------
+        limits : bool
+            Also say what such a recording cannot tell however well the model fits it.
+
+        Returns
+        -------
+        list of str
+            Empty where nothing was found.
+        """
+        wrong = [
+            f"{name} (p {row['p_holm']:.1g}, corrected for {len(self.tests)} tests): {row['says']}."
+            for name, row in self.tests.iterrows()
+            if row["p_holm"] < LEVEL
+        ]
+        sizes = [
+            f"{name}: {row['says']}."
+            for name, row in self.checks.iterrows()
+            if row["fails"] or (limits and name == LIMIT)
+        ]
+        return wrong + sizes
+
     def report(self) -> str:
-        """Return the tests as text, one paragraph each."""
+        """Return the tests and checks as text, one paragraph each."""
         lines = []
         for name, row in self.tests.iterrows():
             text = (
@@ -111,6 +142,8 @@ class Diagnostics:
                 f"{row['effect']:.3g}. {row['says'][0].upper()}{row['says'][1:]}."
             )
             lines.append(textwrap.fill(text, 100, subsequent_indent="    "))
+        for name, row in self.checks.iterrows():
+            lines.append(textwrap.fill(f"{name}: {row['says']}.", 100, subsequent_indent="    "))
         return "\n".join(lines)
 
 
@@ -122,8 +155,8 @@ def diagnose(
     *,
     conditions: npt.ArrayLike | None = None,
     constant_inputs: npt.ArrayLike | None = None,
-    lags: int = 5,
-    draws: int = 199,
+    lags: int | None = None,
+    draws: int = 999,
     seed: int = 0,
 ) -> Diagnostics:
     """Diagnose a fit on the trials it was fitted to.
@@ -144,10 +177,11 @@ def diagnose(
     constant_inputs : array_like, shape (points, n_in), optional
         Inputs for the fixed points. Default: none, and the mean input of the last bin by condition
         (up to eight).
-    lags : int
-        Lags of the autocorrelation, bins.
+    lags : int, optional
+        Lags of the autocorrelation, bins. Default: 5, or fewer in shorter trials.
     draws : int
-        Draws of the null distributions.
+        Draws of the null distributions (at most 199 of the two slow ones, "shared directions" and
+        "Gaussian loadings"). Beyond the largest draws p goes on by a gamma tail.
     seed : int
         Seed of the draws.
 
@@ -177,7 +211,8 @@ def diagnose(
     y = as_float_array("activity", y, shape=(None, None, len(fit.m_)), finite=False)
     if len(y) < 4:
         raise InputError(f"activity must have at least 4 trials to diagnose a fit; got {len(y)}")
-    if not positive_int("lags", lags) < y.shape[1]:
+    lags = min(5, y.shape[1] - 1) if lags is None else positive_int("lags", lags)
+    if not lags < y.shape[1]:
         raise InputError(f"lags must be below the number of bins ({y.shape[1]}); got {lags}")
     positive_int("draws", draws, minimum=19)
     labels, known = _conditions(x, conditions)
@@ -187,7 +222,7 @@ def diagnose(
 
     pooled, table, curve = autocorrelation(residuals, lags)
     level, level_table = noise_with_level(residuals)
-    shared, eigenvalues, edge = shared_directions(residuals, draws, rng)
+    shared, eigenvalues, edge = shared_directions(residuals, min(draws, _SLOW), rng)
     whole = np.zeros(len(y), dtype=np.intp)
     found = {
         "autocorrelation": pooled,
@@ -199,8 +234,12 @@ def diagnose(
     if known:
         found["means by condition"] = test
     found["noise with level"] = level
-    shape = _shape(fit, y, k, draws, seed)
-    found["Gaussian loadings"] = _joint(shape)
+    shape = _shape(fit, y, k, min(draws, _SLOW), seed)
+    if len(shape.tests):
+        found["Gaussian loadings"] = _joint(shape)
+    found |= _lack_of_fit(fit, x, k, residuals, kept, draws, rng)
+    signal = residuals.mean / np.sqrt(np.maximum(residuals.variance, 1e-300))
+    found["drift over trials"] = drift(residuals, signal, labels if known else whole, draws, rng)
 
     level_table = level_table.set_axis(["noise_with_level", "p_level", "p_level_holm"], axis=1)
     neurons = pd.concat([table, level_table], axis=1)
@@ -212,7 +251,8 @@ def diagnose(
         ends = [x[labels == c, -1].mean(axis=0) for c in np.unique(labels)[:8]] if known else []
         constant_inputs = np.unique(np.array([np.zeros(x.shape[2]), *ends]), axis=0)
     return Diagnostics(
-        tests=_table(found),
+        tests=_table(found, fit.n_in_ > fit.rank),
+        checks=checks_of(fit, y, residuals, kept, shape),
         neurons=neurons.reindex(pd.RangeIndex(len(kept), name="neuron")),
         lags=curve,
         eigenvalues=eigenvalues,
@@ -264,12 +304,65 @@ def _residuals(fit: Any, y: Array, x: Array, k: Array, kept: npt.NDArray[np.bool
     lead = [np.ones((*k.shape[:2], 1))] if observation.offset else []
     # bins in which nothing was recorded, such as the end of a short trial, take no part
     base = np.concatenate([*lead, k], axis=2) * seen.any(axis=2, keepdims=True)
-    return Residuals(values, seen, mean, base)
+    return Residuals(values, seen, mean, base, variance)
+
+
+def _lack_of_fit(
+    fit: Any,
+    x: Array,
+    k: Array,
+    residuals: Residuals,
+    kept: npt.NDArray[np.bool_],
+    draws: int,
+    rng: np.random.Generator,
+) -> dict[str, Found]:
+    """Return the tests of the mean: given tau and latency, response to inputs, nonlinearity."""
+    slopes = Slopes.of(fit, x, k, residuals, kept)
+    shared = slopes.shared()
+    found: dict[str, Found] = {}
+    named = []
+    if not fit._layout.fit_tau:
+        named.append(("time constant", in_tau, "log of the tau that fits over the tau given"))
+    if not fit._layout.fit_latency:
+        named.append(("latency", in_latency, "latency that is missing, bins"))
+    for name, change, measure in named:
+        score = score_test(slopes, slopes.along(change(fit, x, k)), shared)
+        if score is not None:
+            found[name] = Found(score.t, score.p, score.step, measure)
+    signs = np.concatenate([np.ones((1, len(x))), rng.choice([-1.0, 1.0], (draws, len(x)))])
+    total = float(np.sum(residuals.values**2))
+
+    def share(table: Array) -> float:
+        return max(float(table[0, 0] - table[1:, 0].mean()), 0.0) / total
+
+    measure = "share of residual variance explained beyond chance"
+    table = open_test(slopes, lagged_inputs(x), signs)
+    if table is not None:
+        found["response to inputs"] = largest_of(table, share(table), measure)
+    h = k @ slopes.loadings.T
+    bends = [slopes.slope * h**2, slopes.slope * h**3]
+    if not fit._layout.erf:
+        bends.append(slopes.slope * (in_gain(fit, x, k) @ slopes.loadings.T))
+    scores = [score_test(slopes, bend, shared) for bend in bends]
+    bent = [_drawn(signs, score) for score in scores if score is not None]
+    table = open_test(slopes, products(k), signs)
+    effect = 0.0 if table is None else share(table)
+    if table is not None:
+        bent.append(table)
+    if bent:
+        found["nonlinearity"] = largest_of(np.concatenate(bent, axis=1), effect, measure)
+    return found
+
+
+def _drawn(signs: Array, score: Score) -> Array:
+    """Return the size of a score, and with random signs of the trials, (draws + 1, 1)."""
+    sums = np.concatenate([[score.by_trial.sum()], signs[1:] @ score.spread])
+    return np.abs(sums)[:, None]
 
 
 def _single(table: pd.DataFrame) -> Found:
     """Return the test that no neuron's residuals are correlated in time."""
-    share = float((table["p_holm"] < _LEVEL).mean())
+    share = float((table["p_holm"] < LEVEL).mean())
     return Found(
         float(table["ljung_box"].max()),
         float(table["p_holm"].min()),
@@ -286,7 +379,19 @@ def _shape(fit: Any, y: Array, k: Array, draws: int, seed: int) -> LoadingShape:
         for letter, width in (("m", fit.n_in_), ("u", fit.rank))
         for c in range(width)
     )
-    return loading_shape(np.concatenate([fit.m_, fit.u_], axis=1), errors, names, draws, seed)
+    loadings = np.concatenate([fit.m_, fit.u_], axis=1)
+    kept = np.isfinite(loadings).all(axis=1) & np.isfinite(errors).all(axis=(1, 2))
+    if kept.sum() >= fewest_neurons(len(names)):
+        return loading_shape(loadings, errors, names, draws, seed)
+    # too few neurons to test a shape: what of their loadings is error is still known
+    spread = np.einsum("iaa->ia", errors[kept]).mean(axis=0)
+    share = spread / np.maximum(np.mean(loadings[kept] ** 2, axis=0), 1e-300)
+    columns = ["column", "expected", "seen", "low", "high"]
+    return LoadingShape(
+        pd.DataFrame(columns=["statistic", "p", "p_family", "effect"], dtype=float),
+        pd.DataFrame(columns=columns),
+        pd.Series(share, index=list(names), name="error"),
+    )
 
 
 def _joint(shape: LoadingShape) -> Found:
@@ -296,10 +401,10 @@ def _joint(shape: LoadingShape) -> Found:
     return Found(float(row["statistic"]), float(row["p_family"]), float(row["effect"]), name)
 
 
-def _table(found: dict[str, Found]) -> pd.DataFrame:
+def _table(found: dict[str, Found], directed: bool) -> pd.DataFrame:
     """Return the tests in one table, with what each suggests."""
-    p = [each.p for each in found.values()]
-    holm = multipletests(p, method="holm")[1]
+    weights = [_WEIGHT if name == "time constant" else 1.0 for name in found]
+    corrected_p = holm([each.p for each in found.values()], weights)
     rows = [
         {
             "statistic": each.statistic,
@@ -307,9 +412,9 @@ def _table(found: dict[str, Found]) -> pd.DataFrame:
             "p_holm": float(corrected),
             "effect": each.effect,
             "measure": each.measure,
-            "says": _SAYS[name] if corrected < _LEVEL else "nothing found",
+            "says": meaning(name, each, directed) if corrected < LEVEL else "nothing found",
         }
-        for (name, each), corrected in zip(found.items(), holm, strict=True)
+        for (name, each), corrected in zip(found.items(), corrected_p, strict=True)
     ]
     return pd.DataFrame(rows, index=pd.Index(list(found), name="test"))
 

@@ -17,9 +17,10 @@ from scipy import stats
 from predictlearn.checks import as_float_array, positive_int
 from predictlearn.errors import InputError
 from predictlearn.fitting.moments import positive_part
+from predictlearn.fitting.residuals import tail_p
 from predictlearn.theory.gaussianity import measures, two_sided_p, upper_p
 
-__all__ = ["LoadingShape", "loading_shape"]
+__all__ = ["LoadingShape", "fewest_neurons", "loading_shape"]
 
 Array = npt.NDArray[np.float64]
 
@@ -47,6 +48,11 @@ class LoadingShape:
     tests: pd.DataFrame
     quantiles: pd.DataFrame
     error_share: pd.Series
+
+
+def fewest_neurons(columns: int) -> int:
+    """Return how many neurons the shape of so many columns of loadings needs."""
+    return max(2 * columns, 8)
 
 
 def _columns(theta: Array) -> Array:
@@ -77,10 +83,7 @@ def _statistics(theta: Array) -> Array:
 
 
 def _family(seen: Array, reference: Array) -> Array:
-    """Return p-values corrected for the number of tests, by the largest departure of each draw.
-
-    Standardised departures, since p-values of a few hundred draws are too coarse to be corrected.
-    """
+    """Return p-values corrected for the number of tests, by the largest departure of each draw."""
     centre, sd = reference.mean(axis=0), reference.std(axis=0)
     null = np.abs((reference - centre) / sd)
     departure = np.abs((seen - centre) / sd)
@@ -89,8 +92,7 @@ def _family(seen: Array, reference: Array) -> Array:
         null[:, j] = np.maximum((reference[:, j] - centre[j]) / sd[j], 0.0)
         departure[j] = max((seen[j] - centre[j]) / sd[j], 0.0)
     largest = null.max(axis=1)
-    above = (largest[:, None] >= departure).sum(axis=0)
-    return np.asarray((1 + above) / (len(reference) + 1))
+    return np.array([tail_p(float(each), largest) for each in departure])
 
 
 def loading_shape(
@@ -147,9 +149,9 @@ def loading_shape(
         kept &= np.isfinite(spread).all(axis=(1, 2))
     theta, spread = theta[kept], spread[kept]
     n = len(theta)
-    if n < max(2 * dim, 8):
+    if n < fewest_neurons(dim):
         raise InputError(
-            f"loadings must have at least {max(2 * dim, 8)} neurons for {dim} columns; got {n}"
+            f"loadings must have at least {fewest_neurons(dim)} neurons for {dim} columns; got {n}"
         )
     positive_int("draws", draws, minimum=19)
     labels = tuple(f"column {c + 1}" for c in range(dim)) if names is None else tuple(names)

@@ -350,9 +350,9 @@ class LowRankRNN(BaseEstimator):
             Inputs.
         metric : {"r2", "bits-per-spike", "log-likelihood"}
             "r2": share of variance explained, 1 - SSE/SST, pooled over neurons, SST about the
-            training mean of each neuron. "bits-per-spike" (counts): log likelihood gained over
-            constant rates, those of the training data (with the same dispersion), over spikes
-            times log 2. "log-likelihood": mean over bins and neurons, nats.
+            training mean of each neuron. "bits-per-spike" (counts): Poisson log likelihood
+            gained over constant rates, those of the training data, over spikes times log 2,
+            whatever the noise that was fitted. "log-likelihood": mean over bins and neurons, nats.
 
         Returns
         -------

@@ -12,15 +12,18 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 __all__ = [
     "Found",
     "Residuals",
     "autocorrelation",
+    "drift",
+    "holm",
+    "largest_of",
     "noise_with_level",
     "residual_means",
     "shared_directions",
+    "tail_p",
 ]
 
 Array = npt.NDArray[np.float64]
@@ -40,12 +43,15 @@ class Residuals:
         The model's mean.
     base : ndarray, shape (trials, time, p)
         Regressors: the reduced activity, and a column of ones where neurons have an offset.
+    variance : ndarray, same shape as values
+        The model's variance.
     """
 
     values: Array
     seen: npt.NDArray[np.bool_]
     mean: Array
     base: Array
+    variance: Array
 
     @property
     def inverse(self) -> Array:
@@ -80,6 +86,65 @@ def _over_trials(by_trial: Array) -> tuple[float, float]:
         return 0.0, 1.0
     t = float(by_trial.mean()) / error
     return t, float(2 * stats.t.sf(abs(t), n - 1))
+
+
+def holm(p: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> Array:
+    """Return p-values corrected for their number (Holm 1979), some with more weight if asked.
+
+    Examples
+    --------
+    >>> holm([0.01, 0.5, 0.02]).round(3).tolist()
+    [0.03, 0.5, 0.04]
+    >>> holm([0.01, 0.5, 0.02], [1, 1, 2]).round(3).tolist()
+    [0.04, 0.5, 0.04]
+    """
+    values = np.asarray(p, dtype=float)
+    shares = np.ones_like(values) if weights is None else np.asarray(weights, dtype=float)
+    order = np.argsort(values / shares, kind="stable")
+    left = np.cumsum(shares[order][::-1])[::-1]
+    out = np.empty_like(values)
+    out[order] = np.minimum(np.maximum.accumulate((values / shares)[order] * left), 1.0)
+    return out
+
+
+def tail_p(seen: float, null: Array) -> float:
+    """Return the upper p-value of a statistic among draws of its null distribution.
+
+    Their share, as long as ten of them lie above; beyond, the tail of a gamma distribution with
+    their mean, variance and skewness. So p is not bounded by the number of draws, and can stand
+    correction for many tests.
+
+    Parameters
+    ----------
+    seen : float
+        The statistic.
+    null : ndarray, shape (draws,)
+        Its draws.
+
+    Returns
+    -------
+    float
+        p.
+
+    References
+    ----------
+    Knijnenburg et al. (2009), Bioinformatics 25, i161 (tails of permutations); Winkler et al.
+    (2016), NeuroImage 141, 502 (gamma with three moments).
+
+    Examples
+    --------
+    >>> null = np.random.default_rng(0).chisquare(5, size=199)
+    >>> bool(0.2 < tail_p(40.0, null) / stats.chi2.sf(40.0, 5) < 5)
+    True
+    """
+    above = int(np.sum(null >= seen - 1e-12 * abs(seen)))
+    share = (1 + above) / (len(null) + 1)
+    sd = float(null.std(ddof=1))
+    if above >= 10 or sd == 0:
+        return share
+    skewness = max(float(stats.skew(null, bias=False)), 0.05)
+    tail = float(stats.pearson3.sf((seen - null.mean()) / sd, skewness))
+    return min(max(tail, 1e-300), share)
 
 
 def autocorrelation(residuals: Residuals, lags: int) -> tuple[Found, pd.DataFrame, pd.DataFrame]:
@@ -141,7 +206,7 @@ def autocorrelation(residuals: Residuals, lags: int) -> tuple[Found, pd.DataFram
             first = total / np.maximum(both.sum(axis=(0, 1)) * scale, 1e-300)
     box = np.sum(studentised**2, axis=0)
     table = pd.DataFrame({"lag1": first, "ljung_box": box, "p": stats.chi2.sf(box, lags)})
-    table["p_holm"] = multipletests(table["p"], method="holm")[1]
+    table["p_holm"] = holm(table["p"].to_numpy())
     return pooled, table, pd.DataFrame(curve, columns=["lag", "mean", "low", "high"])
 
 
@@ -173,14 +238,14 @@ def shared_directions(
     Horn (1965), Psychometrika 30, 179; Marchenko & Pastur (1967), Math. USSR-Sb. 1, 457.
     """
     n_trials, n_bins, n_neurons = residuals.values.shape
-    # single precision is ample for correlations, and twice as fast
-    r = residuals.values.astype(np.float32)
-    own = [_eigenvalues(r)]
+    # single precision is ample for correlations, and twice as fast; a neuron's trial is one block
+    r = np.ascontiguousarray(np.moveaxis(residuals.values, 2, 0), dtype=np.float32)
+    own, rows = [_eigenvalues(r)], np.arange(n_neurons)[:, None]
     for _ in range(draws):
-        order = rng.permuted(np.tile(np.arange(n_trials)[:, None], n_neurons), axis=0)
-        own.append(_eigenvalues(np.take_along_axis(r, order[:, None, :], axis=0)))
+        order = rng.permuted(np.tile(np.arange(n_trials), (n_neurons, 1)), axis=1)
+        own.append(_eigenvalues(r[rows, order]))
     values, null = own[0], np.array(own[1:])
-    p = (1 + int(np.sum(null[:, 0] >= values[0]))) / (draws + 1)
+    p = tail_p(float(values[0]), null[:, 0])
     middle, high = np.median(null, axis=0), np.quantile(null, 0.95, axis=0)
     edge = float((1 + np.sqrt(n_neurons / (n_trials * n_bins))) ** 2)
     effect = float(max(values[0] - middle[0], 0.0) / n_neurons)
@@ -190,9 +255,9 @@ def shared_directions(
 
 
 def _eigenvalues(r: npt.NDArray[np.float32]) -> Array:
-    """Return the eigenvalues of the correlation across neurons, the largest first."""
-    flat = r.reshape(-1, r.shape[2])
-    second = (flat.T @ flat).astype(float)
+    """Return the eigenvalues of the correlation across neurons (first axis), largest first."""
+    flat = r.reshape(len(r), -1)
+    second = (flat @ flat.T).astype(float)
     scale = 1 / np.sqrt(np.maximum(np.diag(second), 1e-300))
     return np.asarray(np.linalg.eigvalsh(second * np.outer(scale, scale))[::-1])
 
@@ -250,7 +315,7 @@ def residual_means(
             explained += len(which) * np.einsum("stn,stn->s", mean, mean)
             means[g, :, low : low + width] = mean[0]
     total = float(np.einsum("ptn,ptn->", r, r))
-    p = (1 + int(np.sum(explained[1:] >= explained[0] * (1 - 1e-12)))) / (draws + 1)
+    p = tail_p(float(explained[0]), explained[1:])
     effect = float(max(explained[0] - explained[1:].mean(), 0.0) / total)
     measure = "share of residual variance in the means, beyond chance"
     return Found(float(explained[0] / explained[1:].mean()), p, effect, measure), means
@@ -283,7 +348,89 @@ def noise_with_level(residuals: Residuals) -> tuple[Found, pd.DataFrame]:
     error = np.sqrt(n_trials) * np.maximum(products.std(axis=0, ddof=1), 1e-300)
     p = 2 * stats.t.sf(np.abs(single / error), n_trials - 1)
     table = pd.DataFrame({"correlation": single, "p": p})
-    table["p_holm"] = multipletests(p, method="holm")[1]
+    table["p_holm"] = holm(p)
     t, pooled = _over_trials(products.sum(axis=1))
     effect = float(single.mean())
     return Found(t, pooled, effect, "correlation of squared residual and level"), table
+
+
+def drift(
+    residuals: Residuals,
+    level: Array,
+    groups: npt.NDArray[np.intp],
+    draws: int,
+    rng: np.random.Generator,
+) -> Found:
+    """Test whether offset or gain of the neurons change slowly over the trials.
+
+    Of every trial and neuron the mean residual (offset) and its product with the predicted signal
+    (gain; also summed over neurons), less their means in the condition of the trial, are taken
+    along four slow cosines of the trial's number. Compared with trials in random order, within
+    conditions.
+
+    Parameters
+    ----------
+    residuals : Residuals
+        Residuals, their trials in the order of the recording.
+    level : ndarray, shape (trials, time, neurons)
+        The predicted signal, in standard deviations of a bin.
+    groups : ndarray of int, shape (trials,)
+        Condition of each trial.
+    draws : int
+        Number of orders.
+    rng : numpy.random.Generator
+        Draws them.
+
+    Returns
+    -------
+    Found
+        The largest of the three statistics in units of its null; the effect is the correlation of
+        the gain, summed over neurons, with the trial's number.
+    """
+    r, seen = residuals.values, residuals.seen
+    n_trials = len(r)
+    bins = np.maximum(seen.sum(axis=1), 1)
+    centred = np.where(seen, level - level.mean(axis=(0, 1)), 0.0)
+    offset, gain = r.sum(axis=1) / np.sqrt(bins), (r * centred).sum(axis=1)
+    gain = gain / np.maximum(np.sqrt((centred**2).sum(axis=1).mean(axis=0)), 1e-300)
+    parts = [offset, gain, (r * centred).sum(axis=(1, 2))[:, None]]
+    slow = np.cos(np.pi * np.arange(1, 5)[:, None] * (np.arange(n_trials) + 0.5) / n_trials)
+    for part in parts:
+        for g in np.unique(groups):
+            part[groups == g] -= part[groups == g].mean(axis=0)
+    members = [np.flatnonzero(groups == g) for g in np.unique(groups)]
+    order = np.tile(np.arange(n_trials), (draws + 1, 1))
+    for which in members:
+        order[1:, which] = rng.permuted(np.tile(which, (draws, 1)), axis=1)
+    table = np.zeros((draws + 1, 3))
+    grams = [part @ part.T for part in parts]
+    back = np.argsort(order, axis=1)
+    for wave in slow:
+        moved = wave[back]
+        for j, gram in enumerate(grams):
+            table[:, j] += np.einsum("dp,dp->d", moved @ gram, moved)
+    pooled = parts[2][:, 0]
+    effect = float(np.corrcoef(np.arange(n_trials), pooled)[0, 1]) if pooled.std() > 0 else 0.0
+    measure = "correlation of gain and trial number"
+    return largest_of(table, effect, measure)
+
+
+def largest_of(table: Array, effect: float, measure: str) -> Found:
+    """Return one test of statistics drawn together: the largest in units of its null.
+
+    Parameters
+    ----------
+    table : ndarray, shape (draws + 1, statistics)
+        The first row that of the data.
+    effect : float
+        The effect.
+    measure : str
+        What it is.
+    """
+    null = table[1:]
+    sd = null.std(axis=0)
+    used = sd > 1e-12 * np.maximum(np.abs(null).max(axis=0), 1e-300)
+    if not used.any():
+        return Found(0.0, 1.0, effect, measure)
+    largest = ((table - null.mean(axis=0)) / np.where(used, sd, np.inf)).max(axis=1)
+    return Found(float(largest[0]), tail_p(float(largest[0]), largest[1:]), effect, measure)

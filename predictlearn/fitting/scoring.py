@@ -11,7 +11,7 @@ from scipy import special
 from predictlearn.errors import InputError, choice
 from predictlearn.fitting.entry import check_counts
 
-__all__ = ["METRICS", "count_log_likelihood", "score"]
+__all__ = ["METRICS", "bits_gained", "count_log_likelihood", "score"]
 
 Array = npt.NDArray[np.float64]
 
@@ -51,6 +51,39 @@ def count_log_likelihood(counts: Array, rate: Array, dispersion: Array) -> Array
         out[..., spread] += special.gammaln(y + size) - special.gammaln(size) + y * np.log(alpha)
         out[..., spread] -= (y + size) * np.log1p(alpha * lam)
     return np.asarray(out)
+
+
+def bits_gained(counts: Array, rate: Array, level: Array | float) -> float:
+    """Return what predicted rates gain over constant ones, in bits: the Poisson likelihood ratio.
+
+    A score of rates alone. The Poisson likelihood is taken whatever noise the rates were fitted
+    with, so that fits with other noise models can be compared: a dispersion that is fitted too
+    would be in both likelihoods and make their difference a different quantity.
+
+    Parameters
+    ----------
+    counts, rate : ndarray
+        Counts, NaN where missing, and predicted counts per bin.
+    level : ndarray or float
+        The constant rates that they are compared with, broadcast to counts.
+
+    Returns
+    -------
+    float
+        Sum over the bins seen of [y log(rate / level) - rate + level] / log 2.
+
+    References
+    ----------
+    Pei et al. (2021), arXiv:2109.04463, appendix (bits per spike, once divided by the spikes).
+
+    Examples
+    --------
+    >>> round(bits_gained(np.array([0.0, 4.0]), np.array([1.0, 3.0]), 2.0), 3)
+    2.34
+    """
+    rate, level = np.maximum(rate, 1e-300), np.maximum(level, 1e-300)
+    each = special.xlogy(counts, rate / level) - rate + level
+    return float(np.nansum(each) / np.log(2))
 
 
 def score(fit: Any, y: Array, prediction: Array, metric: str) -> float:
@@ -96,12 +129,9 @@ def score(fit: Any, y: Array, prediction: Array, metric: str) -> float:
         variance = fit.noise_variance_[kept]
         each = -0.5 * ((y - prediction) ** 2 / variance + np.log(2 * np.pi * variance))
         return float(np.nanmean(each))
-    dispersion = fit.dispersion_[kept]
-    each = count_log_likelihood(y, prediction, dispersion)
     if metric == "log-likelihood":
-        return float(np.nanmean(each))
-    plain = count_log_likelihood(y, np.broadcast_to(centre, y.shape), dispersion)
-    spikes = np.nansum(y)
+        return float(np.nanmean(count_log_likelihood(y, prediction, fit.dispersion_[kept])))
+    spikes = float(np.nansum(y))
     if not spikes > 0:
         raise InputError("bits per spike need at least one spike in activity; got none")
-    return float((np.nansum(each) - np.nansum(plain)) / (spikes * np.log(2)))
+    return bits_gained(y, prediction, centre) / spikes

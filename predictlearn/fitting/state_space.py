@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,14 +10,24 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from predictlearn.checks import as_float_array, non_negative, positive, positive_int
-from predictlearn.errors import ConvergenceWarning, InputError, choice
-from predictlearn.fitting.state_space_climb import Point, climb, evaluate
+from predictlearn.checks import as_float_array, positive_int
+from predictlearn.errors import InputError, choice
+from predictlearn.fitting.state_space_climb import Point, evaluate
 from predictlearn.fitting.state_space_entry import (
     Labels,
+    check_settings,
+    enough_data,
     neurons_to_predict,
     read_activity,
     read_inputs,
+    read_outside,
+    usable_units,
+)
+from predictlearn.fitting.state_space_held_out import (
+    METRICS,
+    held_out_scores,
+    mean_activity,
+    smoothed_activity,
 )
 from predictlearn.fitting.state_space_inputs import Design
 from predictlearn.fitting.state_space_model import Activity
@@ -30,10 +39,9 @@ from predictlearn.fitting.state_space_report import (
     report_of,
     tables,
 )
-from predictlearn.fitting.state_space_starts import best_start
+from predictlearn.fitting.state_space_starts import leaks, search, tell
 from predictlearn.fitting.summary import named
-from predictlearn.fitting.trials import lengths, padded
-from predictlearn.recordings.entry import check_activity, check_leading_axes
+from predictlearn.fitting.trials import lengths, padded, spread_out
 
 __all__ = ["Smoothed", "StochasticLowRankRNN"]
 
@@ -80,8 +88,10 @@ class StochasticLowRankRNN(BaseEstimator):
         squared second differences over bins and conditions, of inputs of unit mean square. The
         default 1 is weak: it expects second differences as large as the inputs.
     n_starts : int
-        Starts: one from principal components, the others random. The highest after ten steps is
-        followed. With tau "fit", as many for each of four values of tau.
+        Most starts: one from principal components, one from slow ones, the others random. The
+        highest after ten steps is followed to its end, then the next, four at least, until more
+        than one and more than half of them have met in the best optimum (a warning where it was met
+        once only). 1: one start, and no such check.
     max_iter : int
         Steps of expectation maximisation.
     tol : float
@@ -91,6 +101,8 @@ class StochasticLowRankRNN(BaseEstimator):
         loadings neurons); 0 for none.
     bootstrap_iter : int
         Most steps of a replicate, which starts from the fit.
+    cv : int
+        Folds of trials for ``score_``, each fitted without its trials from the fit; 0 for none.
     seed : int
         Seed of starts and bootstrap.
 
@@ -118,6 +130,16 @@ class StochasticLowRankRNN(BaseEstimator):
         the strongest first; loadings of positive mean. Overlaps with m are in these units.
     log_likelihood_ : float
         At the end, without the penalty; ``log_likelihoods_`` along the way, with it.
+    score_ : DataFrame
+        Of held-out trials: r2 (from inputs and conditions alone), co-smoothing (a quarter of the
+        neurons at a time from the others) and log-likelihood (nats per value); columns mean and se
+        over folds. A likelihood that is higher by private noise of single neurons scores lower.
+    optima_ : DataFrame
+        The optima that were met, the best first: log_likelihood (with the penalty), below (nats
+        under the best), met (searches that ended there), converged.
+    silent_, copies_ : ndarray of bool, shape (neurons,)
+        Neurons set aside since they never change, or since other units give them exactly (stored
+        twice, scaled, a sum), for which the likelihood has no maximum. Their rows are NaN.
     converged_, n_iter_
         Whether and after how many points on the way the climb stopped by itself.
 
@@ -159,11 +181,12 @@ class StochasticLowRankRNN(BaseEstimator):
         offset: bool = True,
         neurons: str = "sample",
         smoothness: float = 1.0,
-        n_starts: int = 1,
+        n_starts: int = 10,
         max_iter: int = 500,
         tol: float = 1e-2,
         n_bootstrap: int = 100,
         bootstrap_iter: int = 20,
+        cv: int = 3,
         seed: int = 0,
     ) -> None:
         self.rank = rank
@@ -177,27 +200,8 @@ class StochasticLowRankRNN(BaseEstimator):
         self.tol = tol
         self.n_bootstrap = n_bootstrap
         self.bootstrap_iter = bootstrap_iter
+        self.cv = cv
         self.seed = seed
-
-    def _settings(self, known: bool) -> None:
-        """Check the settings."""
-        positive_int("rank", self.rank)
-        choice("neurons", self.neurons, ("sample", "all"))
-        positive("dt", self.dt)
-        if isinstance(self.tau, str):
-            choice("tau", self.tau, ("fit",))
-            if not known:
-                raise InputError(
-                    "tau must be a number of seconds unless inputs are known; got 'fit'. Any k_m "
-                    "is that of some input, and k_u shows only (1-a) + a vu"
-                )
-        elif positive("tau", self.tau) <= self.dt / 2:
-            raise InputError(f"tau must exceed half a bin; got tau {self.tau}, dt {self.dt}")
-        positive("tol", self.tol)
-        non_negative("smoothness", self.smoothness)
-        for name in ("max_iter", "bootstrap_iter", "n_starts"):
-            positive_int(name, getattr(self, name))
-        positive_int("n_bootstrap", self.n_bootstrap, minimum=0)
 
     def _design(
         self, y: Array, inputs: Any, labels: Labels, n_in: int | None = None
@@ -216,12 +220,6 @@ class StochasticLowRankRNN(BaseEstimator):
             float(self.smoothness),
             self.tau == "fit",
         )
-
-    def _leaks(self, time: int) -> list[float]:
-        """Return the values of a = dt/tau to start from."""
-        if not isinstance(self.tau, str):
-            return [self.dt / self.tau]
-        return [float(a) for a in np.geomspace(0.7, min(2 / time, 0.5), 4)]
 
     def fit(
         self,
@@ -265,42 +263,40 @@ class StochasticLowRankRNN(BaseEstimator):
         estimate = isinstance(inputs, str)
         if estimate:
             choice("inputs", inputs, ("estimate",))
-        self._settings(known=inputs is not None and not estimate)
+        check_settings(self, known=inputs is not None and not estimate)
         bins = lengths(activity)
         y = read_activity(activity)
-        check_activity(y)
+        self.silent_, self.copies_ = usable_units(y, bool(self.offset), self.rank)
+        self._kept = ~(self.silent_ | self.copies_)
+        whole, y = y, y[:, :, self._kept]
         labels = Labels.of(conditions, len(y))
         data, design = self._design(y, padded("inputs", inputs, bins), labels)
         if estimate:
             labels.enough_trials()
         n_in = positive_int("n_in", n_in) if estimate else design.n_in
-        if self.rank + (n_in if estimate else 0) >= y.shape[2]:
-            raise InputError(
-                f"rank and estimated inputs must be fewer than the neurons ({y.shape[2]}); got "
-                f"rank {self.rank}, n_in {n_in if estimate else 0}"
-            )
-        outside = self._outside(y, readout, padded("outputs", outputs, bins), labels)
+        enough_data(y, data.lengths, self.rank, n_in, estimate, bool(self.offset))
+        z, values = read_outside(whole, readout, padded("outputs", outputs, bins), self._kept)
+        outside = Outside(float(self.dt), z, values, labels.names)
         self.n_in_, self.conditions_ = n_in, labels.known
         self._mode = "estimate" if estimate else ("known" if n_in else "none")
         self._labels, self.n_time_ = labels, y.shape[1]
-        self.activity_mean_ = np.nanmean(y, axis=(0, 1))
+        self.activity_mean_ = np.nanmean(whole, axis=(0, 1))
         # Centred, so that sums of squares lose no digits to large means.
-        centre = self.activity_mean_ if self.offset else np.zeros(y.shape[2])
-        data = Activity.from_array(y - centre)
-        p = best_start(
-            data, design, n_in, self.rank, self._leaks(y.shape[1]), self.n_starts, self.seed,
-            self.tol,
-        )  # fmt: skip
-        weights = np.ones(len(y))
-        point, course, self.converged_ = climb(p, data, design, weights, self.max_iter, self.tol)
-        if not self.converged_:
-            warnings.warn(
-                f"EM did not converge in {self.max_iter} steps (the last raised the log "
-                f"likelihood by {course[-1] - course[-2]:.2g}); try a larger max_iter or a lower "
-                "rank",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
+        centre = self.activity_mean_[self._kept] if self.offset else np.zeros(y.shape[2])
+        y = y - centre
+        data = Activity.from_array(y)
+        try:
+            found = search(
+                data, design, n_in, self.rank, leaks(self.tau, self.dt, y.shape[1]),
+                self.n_starts, self.max_iter, self.tol, self.seed,
+            )  # fmt: skip
+        except FloatingPointError:
+            raise InputError(
+                f"no start gave a finite fit of {y.shape[2]} neurons with rank {self.rank}; try a "
+                "lower rank, and look for inputs or activity in units of very different size"
+            ) from None
+        (point, course, self.converged_), self.optima_ = found.best, found.optima
+        tell(found, self.max_iter, self.n_starts)
         self.log_likelihoods_ = np.array(course)
         self.log_likelihood_, self.n_iter_ = point.at.log_likelihood, len(course) - 1
         best = report_of(point, data, design, outside)
@@ -308,20 +304,14 @@ class StochasticLowRankRNN(BaseEstimator):
             best, point, data, design, outside, self.neurons == "sample", self.n_bootstrap,
             self.bootstrap_iter, max(self.tol, 1e-2), self.seed,
         )  # fmt: skip
+        self.score_ = None
+        if self.cv:
+            self.score_ = held_out_scores(
+                point, data, design, y, self.cv, self.max_iter, self.tol, self.seed
+            )
         self._keep(best, draws, design, outside, centre, len(y))
+        self.z_ = None if readout is None else np.asarray(readout, dtype=float)
         return self
-
-    def _outside(self, y: Array, readout: Any, outputs: Any, labels: Labels) -> Outside:
-        """Check readout and outputs."""
-        z = values = None
-        if readout is not None:
-            z = as_float_array("readout", readout, shape=(y.shape[2], None))
-        if outputs is not None:
-            values = as_float_array("outputs", outputs, ndim=3, finite=False)
-            check_leading_axes("outputs", values, y, "n_out")
-            if not np.isfinite(values).any():
-                raise InputError("outputs have no value at all; leave them out")
-        return Outside(float(self.dt), z, values, labels.names)
 
     def _keep(
         self,
@@ -346,11 +336,11 @@ class StochasticLowRankRNN(BaseEstimator):
         self.intervals_, self.gauge_invariants_, self.state_intervals_ = tables(
             best, draws, degrees
         )
-        lead = design.lead
+        lead, kept = design.lead, self._kept
         self._parameters, self._centre = p, centre
-        self.m_, self.u_, self.z_ = p.base[:, lead:], p.u, z
-        self.offset_ = centre + p.base[:, 0] if lead else np.zeros(len(p.u))
-        self.noise_variance_, self.process_noise_ = p.variance, p.noise
+        self.m_, self.u_ = spread_out(p.base[:, lead:], kept), spread_out(p.u, kept)
+        self.offset_ = spread_out(centre + p.base[:, 0] if lead else np.zeros(len(p.u)), kept)
+        self.noise_variance_, self.process_noise_ = spread_out(p.variance, kept), p.noise
         self.initial_ = (p.start[0] if self.conditions_ is None else p.start, p.start_noise)
         self.vm_, self.vu_, self.bb_ = raw.vm[:, : self.n_in_], raw.vu, raw.bb
         self.tau_ = float(raw.times[0])
@@ -374,6 +364,7 @@ class StochasticLowRankRNN(BaseEstimator):
             raise InputError(
                 f"activity must have the {len(self.offset_)} neurons of fit; got {y.shape[2]}"
             )
+        y = y[:, :, self._kept]
         labels = self._labels.again(conditions, len(y))
         given = "estimate" if self._mode == "estimate" else padded("inputs", inputs, bins)
         if self._mode != "known" and inputs is not None and not isinstance(inputs, str):
@@ -428,7 +419,8 @@ class StochasticLowRankRNN(BaseEstimator):
         Returns
         -------
         ndarray
-            Mean over the noise. After the last bin of a condition its estimated input is zero.
+            Mean over the noise. After the last bin of a condition its estimated input is zero. NaN
+            for neurons that were set aside.
         """
         check_is_fitted(self, "overlaps_")
         trials, time = (1 if conditions is None else len(np.asarray(conditions))), self.n_time_
@@ -442,18 +434,10 @@ class StochasticLowRankRNN(BaseEstimator):
             x = np.zeros((trials, time, 0))
         labels = self._labels.again(conditions, trials)
         used = np.full(labels.count, time)
-        return self._mean(Design(x, labels.index, used, time, bool(self.offset)))
-
-    def _mean(self, design: Design) -> Array:
-        """Return mean activity, without noise."""
-        p = self._parameters
-        f = design.regressors(p.inputs, p.leak)
-        state = p.start[design.condition]
-        k = np.zeros((*f.shape[:2], self.rank))
-        for t in range(f.shape[1]):
-            k[:, t] = state
-            state = state @ p.step.T + f[:, t, design.lead :] @ p.drive.T
-        return np.asarray(f @ p.base.T + k @ p.u.T + self._centre)
+        mean = mean_activity(
+            self._parameters, Design(x, labels.index, used, time, bool(self.offset))
+        )
+        return np.moveaxis(spread_out(np.moveaxis(mean + self._centre, 2, 0), self._kept), 0, 2)
 
     def score(
         self,
@@ -482,18 +466,17 @@ class StochasticLowRankRNN(BaseEstimator):
         float
             Score.
         """
-        choice("metric", metric, ("r2", "co-smoothing", "log-likelihood"))
+        choice("metric", metric, METRICS)
         y, data, design = self._new(activity, inputs, conditions)
         p, out = self._parameters, np.arange(y.shape[2])
         if metric == "log-likelihood":
             return self._point(data, design).at.log_likelihood / float((~np.isnan(y)).sum())
+        y = y - self._centre
         if metric == "co-smoothing":
-            out = neurons_to_predict(held_out, y.shape[2])
-            hidden = y - self._centre
-            hidden[:, :, out] = np.nan
-            point = self._point(Activity.from_array(hidden), design)
-            guess = point.f @ p.base.T + point.at.mean @ p.u.T + self._centre
+            out = neurons_to_predict(held_out, self._kept)
+            guess = smoothed_activity(p, y, design, out)
         else:
-            guess = self._mean(design)
+            guess = mean_activity(p, design)
         error = np.nansum((y - guess)[:, :, out] ** 2)
-        return float(1 - error / np.nansum((y - self.activity_mean_)[:, :, out] ** 2))
+        about = y + self._centre - self.activity_mean_[self._kept]
+        return float(1 - error / np.nansum(about[:, :, out] ** 2))

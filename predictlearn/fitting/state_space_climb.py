@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from predictlearn.fitting.state_space_em import maximise
+from predictlearn.fitting.state_space_em import floored, maximise
 from predictlearn.fitting.state_space_inputs import (
     Design,
     improve_inputs,
@@ -64,9 +64,9 @@ def _packed(p: Parameters) -> Array:
         np.log(p.variance),
         p.step,
         p.drive,
-        np.linalg.cholesky(p.noise),
+        np.linalg.cholesky(floored(p.noise, 0.0)),
         p.start,
-        np.linalg.cholesky(p.start_noise),
+        np.linalg.cholesky(floored(p.start_noise, 0.0)),
         np.log(p.leak),
         p.inputs,
     )
@@ -101,6 +101,16 @@ def _unpacked(vector: Array, like: Parameters, design: Design) -> Parameters:
     return whitened(new, design)
 
 
+def _tried(
+    vector: Array, like: Parameters, first: Point, data: Activity, design: Design
+) -> Point | None:
+    """Return the point of an extrapolation, None where it is none of the model's."""
+    try:
+        return evaluate(_unpacked(vector, like, design), data, design, first.sums.weights, first)
+    except np.linalg.LinAlgError:
+        return None
+
+
 def climb(
     p: Parameters, data: Activity, design: Design, weights: Array, max_iter: int, tol: float
 ) -> tuple[Point, list[float], bool]:
@@ -128,11 +138,20 @@ def climb(
     -------
     tuple
         Point, penalised log likelihood along the way, whether it converged.
+
+    Raises
+    ------
+    FloatingPointError
+        A likelihood that is not finite.
     """
     point = evaluate(p, data, design, weights)
+    if not np.isfinite(point.value):
+        raise FloatingPointError("the likelihood of the start is not finite")
     course, limit, taken = [point.value], 4.0, 0
     while taken < max_iter:
         first = evaluate(step(point, data, design, weights), data, design, weights, point)
+        if not np.isfinite(first.value):
+            raise FloatingPointError("the likelihood is not finite")
         course.append(first.value)
         taken += 1
         if first.value - point.value < tol:
@@ -146,9 +165,8 @@ def climb(
         length = min(float(np.linalg.norm(r)) / max(float(np.linalg.norm(v)), 1e-300), limit)
         found = None
         if length > 1.01:
-            guess = _unpacked(start + 2 * length * r + length**2 * v, plain, design)
             with np.errstate(all="ignore"):
-                found = evaluate(guess, data, design, weights, first)
+                found = _tried(start + 2 * length * r + length**2 * v, plain, first, data, design)
         if found is not None and np.isfinite(found.value) and found.value >= first.value:
             limit = 4 * limit if length == limit else limit
             point = found

@@ -9,16 +9,36 @@ import numpy.typing as npt
 
 from predictlearn.fitting.state_space_model import Activity, Parameters, Posterior, Sums
 
-__all__ = ["loading_error", "maximise", "start_parameters"]
+__all__ = ["floored", "loading_error", "maximise", "start_parameters"]
 
 Array = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
 
 
-def _floored(covariance: Array, scale: float) -> Array:
+# Noise variance of a neuron, as a share of its power, below which it is not let fall: where the
+# network can follow a neuron exactly, the likelihood has no maximum.
+_LEAST_NOISE = 1e-6
+
+
+def floored(covariance: Array, scale: float) -> Array:
     """Return a symmetric covariance with no eigenvalue below a hair of the scale."""
-    symmetric = (covariance + covariance.T) / 2
-    return symmetric + np.eye(len(symmetric)) * 1e-10 * max(scale, 1e-300)
+    values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
+    least = 1e-10 * max(scale, float(values[-1]), 1e-200)
+    return np.asarray((vectors * np.maximum(values, least)) @ vectors.T)
+
+
+def _solved(gram: Array, right: Array) -> Array:
+    """Solve gram x = right, gram positive semidefinite, also where it is singular.
+
+    A hair on the diagonal, relative to it: of collinear regressors the shortest coefficients.
+    """
+    size = gram.shape[-1]
+    if size == 0:
+        return np.asarray(right)
+    diagonal = np.einsum("...ii->...i", gram)
+    scale = 1 / np.sqrt(np.maximum(diagonal, 1e-30 * diagonal.max() + 1e-300))
+    scaled = gram * scale[..., :, None] * scale[..., None, :] + 1e-12 * np.eye(size)
+    return np.asarray(scale[..., None] * np.linalg.solve(scaled, scale[..., None] * right))
 
 
 def start_parameters(
@@ -29,41 +49,67 @@ def start_parameters(
     rank: int,
     a: float,
     sums: Sums,
+    way: str = "variance",
     rng: np.random.Generator | None = None,
 ) -> Parameters:
-    """Start from the principal components of what the inputs alone leave over.
+    """Start from directions of what the inputs alone leave over.
 
-    With rng, from a random mixture of twice as many as the rank.
+    ``way`` "variance": its principal components. "slow": of activity in units of each neuron's sd
+    the directions that agree most from bin to bin. "random": a random mixture of twice as many
+    principal components as the rank, of activity in units of the sd taken to a random power.
     """
     neurons, n_lead = data.y.shape[2], f.shape[2]
-    gram = sums.ff + 1e-9 * np.eye(n_lead) * np.trace(sums.ff, axis1=1, axis2=2).max()
-    base = np.linalg.solve(np.broadcast_to(gram, (neurons, n_lead, n_lead)), sums.yf[:, :, None])
-    base = base[:, :, 0]
+    gram = np.broadcast_to(sums.ff, (neurons, n_lead, n_lead))
+    base = _solved(gram, sums.yf[:, :, None])[:, :, 0]
     there = data.bins[:, :, None] if data.seen is None else data.seen
     rest = (data.y - f @ base.T) * there
     flat = rest.reshape(-1, neurons)
-    values, vectors = np.linalg.eigh(flat.T @ flat / max(float(data.bins.sum()), 1.0))
-    width = rank if rng is None else min(2 * rank, neurons)
-    mix = np.eye(rank) if rng is None else np.linalg.qr(rng.normal(size=(width, rank)))[0]
-    u = vectors[:, -width:] @ mix * np.sqrt(neurons)
-    power = (mix.T * values[-width:]) @ mix / neurons
+    u = _directions(rest, rank, way, rng)
     state = rest @ u / neurons
+    scores = state.reshape(-1, rank)
+    power = scores.T @ scores / max(float(data.bins.sum()), 1.0)
     k_m = f[:, :, n_lead - n_in :]
     x = np.concatenate([state, k_m], axis=2)
     on = data.transitions[:, :, None]
     before, after = (x[:, :-1] * on).reshape(-1, rank + n_in), state[:, 1:].reshape(-1, rank)
     gram = before.T @ before
     gram += np.eye(len(gram)) * 1e-6 * np.trace(gram)
-    slope = np.linalg.solve(gram, before.T @ after).T
+    slope = _solved(gram, before.T @ after).T
     largest = max(np.abs(np.linalg.eigvals(slope[:, :rank])).max() / 0.98, 1.0)
     power_left = (flat**2).sum(axis=0) / sums.counts
     variance = power_left - np.einsum("ij,jk,ik->i", u, power, u, optimize=True)
-    variance = np.maximum(variance, 0.1 * power_left + 1e-12)
+    variance = np.maximum(variance, 0.1 * power_left + 1e-300)
     start = np.zeros((int(condition.max()) + 1, rank))
     return Parameters(
         base, u, variance, slope[:, :rank] / largest, slope[:, rank:],
-        _floored(a * power, float(power.max())), start, _floored(power, float(power.max())), a,
+        floored(a * power, float(power.max())), start, floored(power, float(power.max())), a,
     )  # fmt: skip
+
+
+def _directions(rest: Array, rank: int, way: str, rng: np.random.Generator | None) -> Array:
+    """Return directions (neurons, rank), orthogonal and of mean square one, to start u from."""
+    neurons = rest.shape[2]
+    flat = rest.reshape(-1, neurons)
+    scale = np.ones(neurons)
+    if way != "variance":
+        sd = np.sqrt(np.maximum(np.mean(flat**2, axis=0), 1e-300))
+        power = 1.0 if way == "slow" or rng is None else rng.uniform()
+        scale = (sd / np.exp(np.mean(np.log(sd)))) ** power
+    if way == "slow":
+        lagged = (rest[:, 1:] / scale).reshape(-1, neurons).T @ (rest[:, :-1] / scale).reshape(
+            -1, neurons
+        )
+        second = lagged + lagged.T
+    else:
+        second = (flat / scale).T @ (flat / scale)
+    vectors = np.linalg.eigh(second)[1]
+    if way == "random" and rng is not None:
+        width = min(2 * rank, neurons)
+        mix = np.linalg.qr(rng.normal(size=(width, rank)))[0]
+        u = vectors[:, -width:] @ mix
+    else:
+        u = vectors[:, -rank:]
+    return np.asarray(np.linalg.qr(scale[:, None] * u)[0] * np.sqrt(neurons))
 
 
 def _joint(data: Activity, f: Array, at: Posterior, sums: Sums) -> tuple[Array, Array]:
@@ -93,9 +139,9 @@ def maximise(
     n_lead, neurons = f.shape[2], data.y.shape[2]
     gram, right = _joint(data, f, at, sums)
     full = np.broadcast_to(gram, (neurons, *gram.shape[1:]))
-    loadings: Array = np.asarray(np.linalg.solve(full, right[:, :, None])[:, :, 0], dtype=float)
+    loadings = _solved(full, right[:, :, None])[:, :, 0]
     left = sums.yy - np.einsum("ij,ij->i", right, loadings)
-    variance = np.maximum(left, 1e-10 * sums.yy + 1e-300) / sums.counts
+    variance = np.maximum(left, _LEAST_NOISE * sums.yy + 1e-300) / np.maximum(sums.counts, 1e-12)
     w = sums.weights[:, None, None]
     on = data.transitions[:, :, None] * w
     x = np.concatenate([at.mean, f[:, :, n_lead - n_in :]], axis=2)
@@ -108,9 +154,9 @@ def maximise(
     s10 = after.T @ (weight * before)
     s10[:, :rank] += np.einsum("kt,ktij->ij", on[:, :, 0], at.cross[data.pattern][:, :-1])
     s11 = after.T @ (weight * after) + np.einsum("kt,ktij->ij", on[:, :, 0], spread[:, 1:])
-    slope = np.linalg.solve(s00, s10.T).T
+    slope = _solved(s00, s10.T).T
     scale = float(np.trace(s11) / on.sum())
-    noise = _floored((s11 - slope @ s10.T) / on.sum(), scale)
+    noise = floored((s11 - slope @ s10.T) / on.sum(), scale)
     start = np.zeros_like(old.start)
     np.add.at(start, condition, sums.weights[:, None] * at.mean[:, 0])
     start /= np.maximum(np.bincount(condition, sums.weights, len(start)), 1e-12)[:, None]
@@ -126,14 +172,15 @@ def maximise(
         drive=slope[:, rank:],
         noise=noise,
         start=start,
-        start_noise=_floored(first / sums.weights.sum(), scale),
+        start_noise=floored(first / sums.weights.sum(), scale),
     )
 
 
 def loading_error(p: Parameters, data: Activity, f: Array, at: Posterior, sums: Sums) -> Array:
     """Return the mean over neurons of the estimation covariance of (m, u), given k_u's spread."""
     gram, _ = _joint(data, f, at, sums)
-    inverse = np.broadcast_to(np.linalg.inv(gram), (len(p.u), *gram.shape[1:]))
+    inverse = _solved(gram, np.broadcast_to(np.eye(gram.shape[-1]), gram.shape))
+    inverse = np.broadcast_to(inverse, (len(p.u), *gram.shape[1:]))
     error = np.einsum("i,ijk->jk", p.variance, inverse) / len(p.u)
     lead = f.shape[2] - p.drive.shape[1]
     return np.asarray(error[lead:, lead:])

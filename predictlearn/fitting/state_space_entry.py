@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from predictlearn.checks import as_float_array
-from predictlearn.errors import InputError
+from predictlearn.checks import as_float_array, non_negative, positive, positive_int
+from predictlearn.errors import InputError, SilentNeuronsWarning, choice
+from predictlearn.fitting.copies import copied_units, told
 from predictlearn.fitting.trials import padded
-from predictlearn.recordings.entry import check_leading_axes
+from predictlearn.recordings.entry import check_activity, check_leading_axes, extent
 
-__all__ = ["Labels", "neurons_to_predict", "read_activity", "read_inputs"]
+__all__ = [
+    "Labels",
+    "check_settings",
+    "enough_data",
+    "neurons_to_predict",
+    "read_activity",
+    "read_inputs",
+    "read_outside",
+    "usable_units",
+]
 
 Array = npt.NDArray[np.float64]
 
@@ -123,17 +134,155 @@ def read_inputs(
     used = np.arange(y.shape[1]) < lengths[:, None]
     if not np.isfinite(x[used]).all():
         raise InputError("inputs must be finite up to the last bin of each trial with activity")
+    if n_in is None and x.shape[2]:
+        _told_apart(x[used])
     return np.where(used[:, :, None], x, 0.0)
 
 
-def neurons_to_predict(held_out: Any, n: int) -> npt.NDArray[np.int64]:
-    """Check which of n neurons to predict from the others."""
+def _told_apart(x: Array) -> None:
+    """Refuse inputs (bins, n_in) that say nothing, or the same as others do."""
+    size = np.sqrt(np.mean(x**2, axis=0))
+    silent = np.flatnonzero(size == 0)
+    if silent.size:
+        raise InputError(f"inputs: columns {silent.tolist()} are zero throughout; drop them")
+    values, vectors = np.linalg.eigh((x / size).T @ (x / size) / len(x))
+    if values[0] < 1e-12:
+        same = np.flatnonzero(np.abs(vectors[:, 0]) > 1e-3)
+        raise InputError(
+            f"inputs: columns {same.tolist()} are sums or multiples of each other, so that nobody "
+            "can tell what each of them drives; drop one of them"
+        )
+
+
+def neurons_to_predict(held_out: Any, kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Check which neurons to predict from the others; return their places among those kept."""
+    n = len(kept)
     if held_out is None:
         raise InputError("metric='co-smoothing' needs held_out, indices of neurons")
     given = np.asarray(held_out)
     if given.dtype.kind not in "iu" or not np.isin(given, np.arange(n)).all() or not given.size:
         raise InputError(f"held_out must be indices below {n}; got {held_out!r}")
-    out = np.unique(given).astype(np.int64)
-    if len(out) == n:
+    aside = [int(i) for i in np.unique(given) if not kept[i]]
+    if aside:
+        raise InputError(
+            f"held_out must be neurons of the fit; {aside[:10]} were set aside (silent_, copies_)"
+        )
+    out = (np.cumsum(kept) - 1)[np.unique(given)].astype(np.int64)
+    if len(out) == kept.sum():
         raise InputError("held_out must leave some neurons to predict from")
     return out
+
+
+def usable_units(
+    y: Array, offset: bool, rank: int
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Tell which neurons to set aside, and warn of them.
+
+    Parameters
+    ----------
+    y : ndarray, shape (trials, time, neurons)
+        Activity, NaN where missing.
+    offset : bool
+        Whether every neuron has an offset: copies are then sought in activity less its mean.
+    rank : int
+        Of the network to be fitted.
+
+    Returns
+    -------
+    tuple of ndarray of bool, shape (neurons,)
+        Those that never change, and those that other units give exactly.
+
+    Raises
+    ------
+    InputError
+        Activity that no network can be fitted to.
+    """
+    known = extent(y)
+    silent = np.asarray((known.low == known.high) & (known.seen > 0))
+    if silent.all():
+        silent[:] = False  # refused below, as a whole
+    check_activity(y[:, :, ~silent], known.of(~silent))
+    if silent.any():
+        warnings.warn(
+            f"{int(silent.sum())} of {len(silent)} neurons never change and were set aside "
+            f"(silent_; {np.flatnonzero(silent).tolist()[:10]}). Overlaps are those of the others, "
+            "which are no random sample of all",
+            SilentNeuronsWarning,
+            stacklevel=3,
+        )
+    ids = np.flatnonzero(~silent)
+    found = copied_units(y[:, :, ids], offset, rank + 1)
+    copies = np.zeros(len(silent), dtype=bool)
+    copies[ids[[copy.unit for copy in found]]] = True
+    if found:
+        named = [replace(c, unit=int(ids[c.unit]), of=tuple(ids[list(c.of)])) for c in found]
+        warnings.warn(
+            f"{told(named)}: set aside (copies_), since of a unit that others give exactly the "
+            "noise has no variance and the likelihood no maximum. Overlaps are those of the others",
+            SilentNeuronsWarning,
+            stacklevel=3,
+        )
+    return silent, copies
+
+
+def enough_data(
+    y: Array, lengths: npt.NDArray[np.int64], rank: int, n_in: int, estimated: bool, offset: bool
+) -> None:
+    """Refuse a rank that the neurons, the bins or the trials cannot hold."""
+    extra = n_in if estimated else 0
+    if rank + extra >= y.shape[2]:
+        raise InputError(
+            f"rank and estimated inputs must be fewer than the neurons ({y.shape[2]}); got "
+            f"rank {rank}, n_in {extra}"
+        )
+    needed = rank + n_in + int(offset)
+    fewest = int((~np.isnan(y)).sum(axis=(0, 1)).min())
+    if fewest <= needed:
+        raise InputError(
+            f"activity: some neuron has {fewest} bins, and {needed} coefficients each need more; "
+            "record longer, lower the rank, or drop neurons"
+        )
+    steps = int(np.maximum(lengths - 1, 0).sum())
+    if steps <= rank + n_in:
+        raise InputError(
+            f"activity: {steps} pairs of successive bins are too few for the dynamics of rank "
+            f"{rank} with {n_in} inputs, which need more than {rank + n_in}"
+        )
+
+
+def check_settings(model: Any, known: bool) -> None:
+    """Check the settings of a model; ``known`` tells whether its inputs are."""
+    positive_int("rank", model.rank)
+    choice("neurons", model.neurons, ("sample", "all"))
+    positive("dt", model.dt)
+    if isinstance(model.tau, str):
+        choice("tau", model.tau, ("fit",))
+        if not known:
+            raise InputError(
+                "tau must be a number of seconds unless inputs are known; got 'fit'. Any k_m "
+                "is that of some input, and k_u shows only (1-a) + a vu"
+            )
+    elif positive("tau", model.tau) <= model.dt / 2:
+        raise InputError(f"tau must exceed half a bin; got tau {model.tau}, dt {model.dt}")
+    positive("tol", model.tol)
+    non_negative("smoothness", model.smoothness)
+    for name in ("max_iter", "bootstrap_iter", "n_starts"):
+        positive_int(name, getattr(model, name))
+    positive_int("n_bootstrap", model.n_bootstrap, minimum=0)
+    if positive_int("cv", model.cv, minimum=0) == 1:
+        raise InputError("cv must be 0 (no held-out trials) or at least 2 folds; got 1")
+
+
+def read_outside(
+    y: Array, readout: Any, outputs: Any, kept: npt.NDArray[np.bool_]
+) -> tuple[Array | None, Array | None]:
+    """Check readout (returned for the neurons kept) and outputs."""
+    z = values = None
+    if readout is not None:
+        z = as_float_array("readout", readout, shape=(y.shape[2], None))[kept]
+    if outputs is not None:
+        values = as_float_array("outputs", outputs, ndim=3, finite=False)
+        check_leading_axes("outputs", values, y, "n_out")
+        if not np.isfinite(values).any():
+            raise InputError("outputs have no value at all; leave them out")
+    return z, values

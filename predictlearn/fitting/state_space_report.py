@@ -196,7 +196,8 @@ def replicates(
     Returns
     -------
     list of Report
-        A replicate in which a neuron is hardly recorded is left out.
+        A replicate in which a neuron is hardly recorded, or that leaves what is finite, is left
+        out.
     """
     rng = np.random.default_rng(seed)
     neurons = data.y.shape[2]
@@ -207,7 +208,10 @@ def replicates(
         sums = Sums.of(data, start.f, weights)
         if sums.counts.min() <= start.f.shape[2] + best.p.rank:
             continue
-        point = climb(start.p, data, design, weights, max_iter, tol)[0]
+        try:
+            point = climb(start.p, data, design, weights, max_iter, tol)[0]
+        except (np.linalg.LinAlgError, FloatingPointError):
+            continue
         draws.append(report_of(point, data, design, outside, best.error, pick, best.p.inputs))
     return draws
 

@@ -1,23 +1,30 @@
-"""Where the climb of the network with process noise begins, and which start is kept."""
+"""Where the climb of the network with process noise begins, and which optimum is kept."""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
-from predictlearn.fitting.state_space_climb import climb
+from predictlearn.errors import ConvergenceWarning
+from predictlearn.fitting.state_space_climb import Point, climb
 from predictlearn.fitting.state_space_em import start_parameters
 from predictlearn.fitting.state_space_inputs import Design, whitened
 from predictlearn.fitting.state_space_model import Activity, Parameters, Sums
 
-__all__ = ["best_start"]
+__all__ = ["Optimum", "Search", "leaks", "search", "tell"]
 
 Array = npt.NDArray[np.float64]
 
-# Steps after which starts are compared.
+# Steps after which starts are compared, how many are drawn first, and how near (nats) two searches
+# end that have met.
 _SHORT = 10
+_FIRST = 4
+_MET = 1.0
 
 
 def _condition_means(data: Activity, design: Design) -> tuple[Array, Array]:
@@ -60,30 +67,76 @@ def _guessed_inputs(
 
 
 def _start(
-    data: Activity, design: Design, n_in: int, rank: int, a: float, rng: np.random.Generator | None
-) -> Parameters:
-    """Return one start."""
-    inputs = np.zeros((0, 0, 0))
-    if design.inputs is None:
-        inputs = _guessed_inputs(data, design, n_in, rank, a, rng)
-    f = design.regressors(inputs, a)
-    sums = Sums.of(data, f, np.ones(len(data.y)))
-    mixed = rng if design.inputs is not None else None
-    p = start_parameters(data, f, n_in, design.condition, rank, a, sums, mixed)
-    return whitened(replace(p, inputs=inputs), design)
-
-
-def best_start(
     data: Activity,
     design: Design,
     n_in: int,
     rank: int,
-    leaks: list[float],
-    n_starts: int,
-    seed: int,
-    tol: float,
+    a: float,
+    turn: int,
+    rng: np.random.Generator,
 ) -> Parameters:
-    """Return the start that is highest after a few steps.
+    """Return one start: from principal components, from slow ones, then random ones."""
+    inputs = np.zeros((0, 0, 0))
+    if design.inputs is None:
+        inputs = _guessed_inputs(data, design, n_in, rank, a, rng if turn else None)
+    f = design.regressors(inputs, a)
+    sums = Sums.of(data, f, np.ones(len(data.y)))
+    way = "variance" if turn == 0 else "slow" if turn == 1 else "random"
+    p = start_parameters(data, f, n_in, design.condition, rank, a, sums, way, rng)
+    return whitened(replace(p, inputs=inputs), design)
+
+
+def leaks(tau: float | str, dt: float, time: int) -> list[float]:
+    """Return the values of a = dt/tau to start from, for trials of so many bins."""
+    if not isinstance(tau, str):
+        return [dt / tau]
+    return [float(a) for a in np.geomspace(0.7, min(2 / time, 0.5), 4)]
+
+
+class Optimum(NamedTuple):
+    """Where a search ended: its point, the course of it, whether it converged."""
+
+    point: Point
+    course: list[float]
+    converged: bool
+
+
+class Search(NamedTuple):
+    """What came of all starts.
+
+    Parameters
+    ----------
+    best : Optimum
+        The highest.
+    optima : DataFrame
+        One row an optimum, the highest first: log_likelihood (penalised), below (nats below the
+        best), met (searches that ended there), converged.
+    starts : int
+        Starts that were drawn.
+    """
+
+    best: Optimum
+    optima: pd.DataFrame
+    starts: int
+
+
+def search(
+    data: Activity,
+    design: Design,
+    n_in: int,
+    rank: int,
+    rates: list[float],
+    n_starts: int,
+    max_iter: int,
+    tol: float,
+    seed: int,
+) -> Search:
+    """Search from several starts until the highest optimum has been met again.
+
+    Every start is climbed a few steps; the highest is followed to its end, then the next highest,
+    and so on, four at least, until more than one and more than half of the searches have ended in
+    the best optimum: within a nat, or a hundred times ``tol``, what an interrupted search may have
+    before it. A start is drawn for every further search, up to ``n_starts``.
 
     Parameters
     ----------
@@ -93,28 +146,103 @@ def best_start(
         Inputs.
     n_in, rank : int
         Sizes.
-    leaks : list of float
-        Values of a to start from.
+    rates : list of float
+        Values of a = dt/tau to start from, in turn.
     n_starts : int
-        Starts by value of a: one by principal components, the others at random.
-    seed : int
-        Of the random ones.
+        Most starts, at least one a value of a. With 1 the only one is followed.
+    max_iter : int
+        Most steps of a search.
     tol : float
         As in `climb`.
+    seed : int
+        Of the random starts.
 
     Returns
     -------
-    `Parameters`
-        Those to go on from.
+    Search
+        The best optimum and all that were met.
+
+    Raises
+    ------
+    FloatingPointError
+        Where no start led to a finite likelihood.
     """
     rng = np.random.default_rng(seed)
-    starts = [
-        _start(data, design, n_in, rank, a, rng if number else None)
-        for a in leaks
-        for number in range(n_starts)
-    ]
-    if len(starts) == 1:
-        return starts[0]
     weights = np.ones(len(data.y))
-    points = [climb(p, data, design, weights, _SHORT, tol)[0] for p in starts]
-    return max(points, key=lambda point: point.value).p
+    most = max(n_starts, len(rates))
+    waiting: list[Point] = []
+    ended: list[Optimum] = []
+    drawn = 0
+
+    def draw() -> None:
+        nonlocal drawn
+        a, turn = rates[drawn % len(rates)], drawn // len(rates)
+        drawn += 1
+        try:
+            p = _start(data, design, n_in, rank, a, turn, rng)
+            waiting.append(climb(p, data, design, weights, min(_SHORT, max_iter), tol)[0])
+        except (np.linalg.LinAlgError, FloatingPointError):
+            return  # one start less: no optimum lies that way
+
+    while drawn < min(max(_FIRST, len(rates)), most):
+        draw()
+    near = max(_MET, 100 * tol)
+    while waiting and len(ended) < most:
+        waiting.sort(key=lambda point: point.value)
+        try:
+            ended.append(Optimum(*climb(waiting.pop().p, data, design, weights, max_iter, tol)))
+        except (np.linalg.LinAlgError, FloatingPointError):
+            continue
+        top = max(each.point.value for each in ended)
+        met = sum(each.point.value > top - near for each in ended)
+        if met > 1 and 2 * met > len(ended) and len(ended) >= min(_FIRST, most):
+            break
+        while drawn < most and len(waiting) < _FIRST - 1:
+            draw()
+    if not ended:
+        raise FloatingPointError("no start led to a finite likelihood")
+    ended.sort(key=lambda each: -each.point.value)
+    return Search(ended[0], _optima(ended, near), drawn)
+
+
+def _optima(ended: list[Optimum], near: float) -> pd.DataFrame:
+    """Put the ends of searches that met together, the highest first."""
+    rows: list[dict[str, Any]] = []
+    for each in ended:
+        if rows and rows[-1]["log_likelihood"] - each.point.value < near:
+            rows[-1]["met"] += 1
+            continue
+        value = each.point.value
+        rows.append(
+            {
+                "log_likelihood": value,
+                "below": ended[0].point.value - value,
+                "met": 1,
+                "converged": each.converged,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def tell(found: Search, max_iter: int, n_starts: int) -> None:
+    """Warn of a search that did not converge, or that met its best optimum only once."""
+    course = found.best.course
+    if not found.best.converged:
+        warnings.warn(
+            f"EM did not converge in {max_iter} steps (the last raised the log "
+            f"likelihood by {course[-1] - course[-2]:.2g}); try a larger max_iter or a lower "
+            "rank",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+    met = int(found.optima["met"].iloc[0])
+    if n_starts > 1 and met < 2:
+        below = found.optima["below"]
+        nearest = f"; the next lies {below.iloc[1]:.3g} nats below" if len(below) > 1 else ""
+        warnings.warn(
+            f"the best optimum was met by one search only, of {found.starts} starts{nearest}. "
+            "A better one may exist: raise n_starts, or lower the rank (see optima_ and the "
+            "held-out score_)",
+            ConvergenceWarning,
+            stacklevel=3,
+        )

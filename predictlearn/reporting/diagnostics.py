@@ -166,7 +166,8 @@ def _loadings(axes: Axes, found: Any) -> None:
         )  # fmt: skip
     axes.set_xlabel("Normal quantile")
     axes.set_ylabel("Loading, standardised")
-    axes.legend(loc="upper left", markerscale=2)
+    if len(table):
+        axes.legend(loc="upper left", markerscale=2)
     _title(axes, "Loadings against Gaussian", found, "Gaussian loadings")
 
 
