@@ -16,7 +16,12 @@ import pandas as pd
 
 from predictlearn.checks import positive, positive_int
 from predictlearn.errors import InputError, choice
-from predictlearn.recordings.entry import check_activity, check_leading_axes, three_axes
+from predictlearn.recordings.entry import (
+    check_activity,
+    check_counts,
+    check_leading_axes,
+    three_axes,
+)
 from predictlearn.recordings.storage import read_npz, write_npz
 
 __all__ = ["OBSERVED", "Recording", "load_recording"]
@@ -51,8 +56,8 @@ class Recording:
     ------
     InputError
         Wrong axes, lengths that do not match, one trial only, one neuron only, a neuron without a
-        single value, activity that never changes, infinite values, or a bin width that is not
-        positive.
+        single value, activity that never changes, infinite values, counts that are negative or no
+        whole numbers, or a bin width that is not positive.
 
     Examples
     --------
@@ -87,6 +92,8 @@ class Recording:
             outputs = three_axes("outputs", outputs, "(trials, time, n_out)")
             check_leading_axes("outputs", outputs, activity, "n_out")
             _freeze(self, "outputs", outputs)
+        if self.observed == "counts":
+            check_counts(activity)
         _freeze(self, "activity", activity)
         _freeze(self, "inputs", inputs)
         object.__setattr__(self, "dt", positive("dt", self.dt))
