@@ -19,7 +19,7 @@ from predictlearn.recordings.events import Columns, of_events, refuse_clock
 from predictlearn.recordings.recording import Recording
 from predictlearn.recordings.units import ask_bin, ask_counts
 
-__all__ = ["assemble", "driven", "select_rows", "sorted_times"]
+__all__ = ["assemble", "driven", "said", "select_rows", "sorted_times"]
 
 Lookup = Callable[[object], "npt.NDArray[np.float64]"]
 
@@ -68,7 +68,7 @@ def driven(
         parts = [driven(part, cut, lookup, columns, name) for part in spec]
         return np.concatenate(parts, axis=2)
     on = (cut.times >= -1e-6 * cut.bin).astype(float)
-    if isinstance(spec, str) and spec in ("onset", "go"):
+    if isinstance(spec, str) and spec in columns.words:
         bin_of_zero = int(np.floor(-cut.start / cut.bin + 1e-6))
         if not 0 <= bin_of_zero < cut.n_bins:
             raise InputError(
@@ -326,3 +326,25 @@ def assemble(
 def _plain(value: Any) -> Any:
     """Return a Python value for a numpy scalar, so that metadata can be written as JSON."""
     return value.item() if isinstance(value, np.generic) else value
+
+
+def said(spec: object) -> Any:
+    """Return what inputs were asked for, so that metadata can hold it.
+
+    Parameters
+    ----------
+    spec : object
+        As for `driven`.
+
+    Returns
+    -------
+    object
+        Words, rows and lists of these.
+    """
+    if isinstance(spec, list | tuple):
+        return [said(part) for part in spec]
+    if isinstance(spec, pd.DataFrame):
+        return said(spec.to_dict("records"))
+    if isinstance(spec, Mapping):
+        return {str(key): value for key, value in spec.items() if value == value}
+    return spec if spec is None or isinstance(spec, str) else "array"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,7 @@ class Columns:
     ----------
     get : callable
         From a name to the values, (trials,).
-    names : iterable of str
+    names : collection of str
         The names that there are.
     what : str
         What holds them, for messages.
@@ -42,19 +42,25 @@ class Columns:
         counted from the alignment of each trial.
     advice : str
         What to do where events are not on that clock, for messages.
+    second : float
+        How many seconds the unit of the times in columns has.
+    words : collection of str
+        Which of "onset" and "go" mean the alignment; they may be names of arrays.
     """
 
     get: Callable[[str], npt.ArrayLike]
-    names: Iterable[str]
+    names: Collection[str]
     what: str
     starts: Array | None = None
     stops: Array | None = None
     advice: str = ""
+    second: float = 1.0
+    words: Collection[str] = ("onset", "go")
 
     def values(self, argument: str, name: str) -> npt.NDArray[Any]:
         """Return a column as it is, or say which there are."""
-        known = [str(one) for one in self.names]
-        if name not in known:
+        if name not in self.names:
+            known = [str(one) for one in self.names]
             close = nearest(name, known)
             hint = f" Did you mean {close!r}?" if close else ""
             raise InputError(
@@ -197,7 +203,7 @@ def of_events(row: Mapping[Any, Any], cut: Cut, columns: Columns, argument: str)
             f"{dict(row)!r}. {_SAY.format('event')}; the end of a trial is called stop."
         )
     named = given.get("column")
-    if level and "value" not in given and str(named) in map(str, columns.names):
+    if level and "value" not in given and named in columns.names:
         given["value"] = named
     value = _values(given.get("value", 1.0), cut, columns, f"{argument}: value")
     if not level:
@@ -241,7 +247,7 @@ def _values(given: object, cut: Cut, columns: Columns, argument: str) -> Array:
         return np.full(n_trials, float(given))
     if not isinstance(given, str):
         raise InputError(f"{argument} must be a number, a column or an expression; got {given!r}.")
-    if given in map(str, columns.names):
+    if given in columns.names:
         values = columns.numbers(argument, given)
     else:
         try:
@@ -267,20 +273,22 @@ def _all_have(value: Array, there: npt.NDArray[np.bool_], name: object, argument
 
 def _times(given: object, after: object, cut: Cut, columns: Columns, argument: str) -> Array:
     """Return times of an event, on the clock of the bins; NaN where a trial has none."""
-    known = list(map(str, columns.names))
     if isinstance(given, bool) or not isinstance(given, str | int | float | np.number):
         raise InputError(
             f"{argument} must be a column of times, 'start', 'stop', or seconds from the "
             f"alignment; got {given!r}."
         )
-    if given in ("start", "stop") and given not in known:
+    if given in ("start", "stop") and given not in columns.names:
         edge = cut.edges[:, [0, -1]]
         stops = edge[:, 1] if cut.stops is None else np.minimum(cut.stops, edge[:, 1])
         return np.asarray(edge[:, 0] if given == "start" else stops, dtype=float)
-    base = cut.zero if after is None else columns.numbers(f"{argument}, after", str(after))
+    base = cut.zero
+    if after is not None:
+        base = columns.second * columns.numbers(f"{argument}, after", str(after))
+        _on_the_clock(str(after), base, cut, columns, f"{argument}, after")
     if not isinstance(given, str):
         return np.asarray(base + float(given), dtype=float)
-    values = columns.numbers(argument, given)
+    values = columns.second * columns.numbers(argument, given)
     if after is not None:
         return np.asarray(base + values, dtype=float)
     _on_the_clock(given, values, cut, columns, argument)

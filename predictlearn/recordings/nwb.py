@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pandas as pd
 
 from predictlearn.checks import positive
 from predictlearn.errors import InputError, nearest
-from predictlearn.recordings.assembly import assemble, driven, select_rows
+from predictlearn.recordings.assembly import assemble, driven, said, select_rows
 from predictlearn.recordings.binning import Cut, apart, cut_epochs, cut_whole
 from predictlearn.recordings.conditions import listed
 from predictlearn.recordings.events import Columns, is_clock
@@ -175,7 +175,7 @@ def read_nwb(
             "session": str(file.session_description),
             "simulated": False,
             "window": "whole" if whole else [cut.start, cut.start + cut.n_bins * cut.bin],
-            "inputs": _said(inputs),
+            "inputs": said(inputs),
             **source.about(rows),
         }
         return assemble(
@@ -340,14 +340,3 @@ def _named_values(
         )
     one = time_series(file, name, "inputs or outputs", second)
     return cut.average(one.stamps, one.values)
-
-
-def _said(spec: object) -> Any:
-    """Return what inputs were asked for, in words."""
-    if isinstance(spec, list | tuple):
-        return [_said(part) for part in spec]
-    if isinstance(spec, pd.DataFrame):
-        return _said(spec.to_dict("records"))
-    if isinstance(spec, Mapping):
-        return {str(key): value for key, value in spec.items() if value == value}
-    return spec if spec is None or isinstance(spec, str) else "array"
