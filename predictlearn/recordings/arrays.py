@@ -28,8 +28,8 @@ from predictlearn.recordings.units import seconds_in
 __all__ = ["Names", "Request", "read_arrays", "recording_of"]
 
 Array = npt.NDArray[np.float64]
-# Takes a key; gives one array, or a list with one array a trial.
-Getter = Callable[[str], "npt.NDArray[Any] | list[npt.NDArray[Any]]"]
+# Takes a key, and whether it may hold text; gives one array, or a list with one array a trial.
+Getter = Callable[[str, bool], "npt.NDArray[Any] | list[npt.NDArray[Any]]"]
 _FIELD = re.compile(r"\w+(\(\d+\))?(\.\w+(\(\d+\))?)+")
 
 
@@ -176,7 +176,7 @@ def read_arrays(
         content = read_npz(source)
         about = {"name": Path(source).stem, "file": Path(source).name}
 
-    def get(key: str) -> Any:
+    def get(key: str, text: bool = False) -> Any:
         choice("name of an array", key, map(str, content))
         value = content[key]
         if isinstance(value, list | tuple):
@@ -232,9 +232,9 @@ def recording_of(
         return _of_one_piece(get, names, request, order, width, table, more)
     if request.window is not None:
         raise InputError("window= goes with align=, the events to cut a recording around.")
-    index = None if request.trial_index is None else _one(get, request.trial_index).ravel()
+    index = None if request.trial_index is None else _one(get, request.trial_index, True).ravel()
     split = Split(order, index)
-    stored = get(request.activity)
+    stored = get(request.activity, False)
     if index is None and not isinstance(stored, list) and np.ndim(stored) == 2:
         raise InputError(
             f"activity {request.activity!r} has two axes {np.shape(stored)}. Of a recording in one "
@@ -266,12 +266,12 @@ def recording_of(
         if split.counted.block.max() > 1:
             frame["block"] = split.counted.block
     for column, key in table.items():
-        frame[column] = split.of_trials(f"trials[{column!r}]", _one(get, key), n_trials)
+        frame[column] = split.of_trials(f"trials[{column!r}]", _one(get, key, True), n_trials)
 
     def of_trials(name: str) -> npt.NDArray[Any]:
         if name in frame:
             return frame[name].to_numpy()
-        return split.of_trials(repr(name), _one(get, name), n_trials)
+        return split.of_trials(repr(name), _one(get, name, True), n_trials)
 
     first = None
     if request.start is not None:
@@ -298,7 +298,7 @@ def recording_of(
                 "inputs and outputs must be names of arrays, rows of events, 'onset' or 'go'; got "
                 f"{type(name).__name__}."
             )
-        values = get(name)
+        values = get(name, False)
         if not isinstance(values, list) and values.size == n_trials and values.dtype.kind in "iuf":
             refuse_clock("inputs", name, values.ravel().astype(float), about, cut)
         return padded(split.beside(f"inputs ({name})", values, bins), n_bins)
@@ -346,7 +346,7 @@ def _of_one_piece(
     piece = Piece(len(activity), width, first, align, request.window)
 
     def column(name: str) -> npt.NDArray[Any]:
-        return _one(get, name)
+        return _one(get, name, True)
 
     return cut_piece(
         piece,
@@ -383,9 +383,9 @@ def _bin_width(get: Getter, dt: float | str) -> float:
     return positive("dt", float(value.ravel()[0]))
 
 
-def _one(get: Getter, key: str) -> npt.NDArray[Any]:
+def _one(get: Getter, key: str, text: bool = False) -> npt.NDArray[Any]:
     """Return one array, or raise where the name stands for a list."""
-    value = get(key)
+    value = get(key, text)
     if isinstance(value, list):
         if all(np.size(item) == 1 for item in value):
             return np.array([np.asarray(item).ravel()[0] for item in value])

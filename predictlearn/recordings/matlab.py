@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from predictlearn.errors import InputError, nearest
+from predictlearn.recordings.matlab_objects import Opaque, object_of_hdf5, opaque_variables
 
 __all__ = ["MatFile", "load_matlab"]
 
@@ -46,7 +48,10 @@ def load_matlab(file: Path, advice: str, names: list[str] | None = None, **how: 
     if not file.is_file():
         raise InputError(f"no such file: {file}. {advice}")
     try:
-        return dict(loadmat(file, variable_names=names, **how))
+        with warnings.catch_warnings():
+            # objects have no name in these files, so that one replaces another; see MatFile
+            warnings.filterwarnings("ignore", message="Duplicate variable name")
+            return dict(loadmat(file, variable_names=names, **how))
     # A damaged file fails deep inside the reader or zlib, in many ways.
     except (
         MatReadError,
@@ -108,8 +113,12 @@ class MatFile:
             self.variables = {
                 key: _words(value)
                 for key, value in self._content.items()
-                if not key.startswith("__")
+                if not key.startswith("__") and key != "None"
             }
+            if "None" in self._content:
+                for name, value in opaque_variables(file).items():
+                    self._content[name] = value
+                    self.variables[name] = f"{value.kind} object"
 
     def _opened(self) -> Any:
         """Open a file of version 7.3."""
@@ -129,7 +138,7 @@ class MatFile:
         """Return what the file holds, in words."""
         return ", ".join(f"{key} ({what})" for key, what in self.variables.items()) or "nothing"
 
-    def get(self, key: str) -> npt.NDArray[Any] | list[npt.NDArray[Any]]:
+    def get(self, key: str, text: bool = False) -> npt.NDArray[Any] | list[npt.NDArray[Any]]:
         """Read a variable.
 
         Parameters
@@ -137,17 +146,20 @@ class MatFile:
         key : str
             Its name, "name.field" for a field of a structure, "name(2).field" for one of several
             structures or cells, counted from 1 as in MATLAB.
+        text : bool
+            Whether it may hold text.
 
         Returns
         -------
         ndarray or list of ndarray
-            The numbers, with axes in the order that MATLAB shows; a list for a cell array, and for
-            a field of several structures.
+            The numbers or text, with axes in the order that MATLAB shows; a list for a cell array,
+            and for a field of several structures.
 
         Raises
         ------
         InputError
-            A name or field that is not there, or something that does not hold numbers.
+            A name or field that is not there, or something that does not hold numbers: an object of
+            MATLAB, of which the file holds a pointer, or text where numbers are asked for.
         """
         parts = [_PART.match(part) for part in key.split(".")]
         if not all(parts):
@@ -164,9 +176,9 @@ class MatFile:
                 f"{self.file} has no variable {name!r}; it has {self.listing()}.{hint}"
             )
         if not self.is_hdf5:
-            return _numbers(key, _walk(key, self._content[name], steps))
+            return _checked(key, _walk(key, self._content[name], steps), text)
         with self._opened() as raw:
-            return _numbers(key, _walk(key, raw[name], steps, raw))
+            return _checked(key, _walk(key, raw[name], steps, raw), text)
 
 
 def _walk(key: str, node: Any, steps: list[tuple[str, str | None]], raw: Any = None) -> Any:
@@ -233,32 +245,67 @@ def _leaf(node: Any, raw: Any) -> Any:
     """Return what was found, read from the file."""
     if isinstance(node, list):
         return [_leaf(item, raw) for item in node]
-    if raw is not None and getattr(node, "dtype", None) is not None:
+    if raw is not None and getattr(node, "attrs", None) is not None:
+        found = object_of_hdf5(node, raw)
+        if found is not None:
+            return found
+        if "MATLAB_sparse" in node.attrs:
+            return _sparse(node)
+        if not hasattr(node, "dtype"):
+            return node
+        kind = node.attrs.get("MATLAB_class")
         if node.dtype.kind == "O":
             return [_leaf(item, raw) for item in _items(node, raw)]
         if "MATLAB_empty" in node.attrs:
-            return np.zeros(tuple(int(n) for n in node[()]))
-        if node.attrs.get("MATLAB_class") == b"char":
-            return "text"
+            empty = np.zeros(tuple(int(n) for n in node[()]))
+            return np.array("") if kind == b"char" else empty
+        if kind == b"char":
+            rows = np.atleast_2d(node[()].T)
+            return _strings(["".join(map(chr, row)) for row in rows])
         return node[()].T
     if isinstance(node, np.ndarray) and node.dtype == object:
         return [_leaf(item, raw) for item in node.ravel(order="F")]
+    if isinstance(node, np.ndarray) and node.dtype.kind in "US":
+        return _strings(node.ravel().astype(str).tolist())
     return node.toarray() if hasattr(node, "toarray") else node
 
 
-def _numbers(key: str, value: Any) -> npt.NDArray[Any] | list[npt.NDArray[Any]]:
-    """Return what holds numbers, or say what it is instead."""
+def _strings(rows: list[str]) -> npt.NDArray[np.str_]:
+    """Return rows of characters as text: MATLAB fills them with blanks."""
+    return np.array([row.rstrip() for row in rows] or [""])
+
+
+def _sparse(node: Any) -> npt.NDArray[np.float64]:
+    """Return a sparse matrix of version 7.3."""
+    from scipy.sparse import csc_matrix
+
+    columns = node["jc"][()].astype(np.int64)
+    shape = (int(node.attrs["MATLAB_sparse"]), len(columns) - 1)
+    if "data" not in node:
+        return np.zeros(shape)
+    rows = node["ir"][()].astype(np.int64)
+    return np.asarray(csc_matrix((node["data"][()], rows, columns), shape=shape).toarray())
+
+
+def _checked(key: str, value: Any, text: bool) -> npt.NDArray[Any] | list[npt.NDArray[Any]]:
+    """Return what holds numbers (or text, where it may), or say what it is instead."""
     for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, Opaque):
+            raise InputError(f"{key!r} {item.refusal(key)}")
         kind = getattr(getattr(item, "dtype", None), "kind", "")
-        if kind not in "biuf" or not kind:
-            fields = getattr(getattr(item, "dtype", None), "names", None) or (
-                list(item.keys()) if hasattr(item, "keys") else ()
-            )
-            what = f"a structure with fields {', '.join(fields)}" if fields else "no numbers"
-            raise InputError(
-                f"{key!r} must hold numbers, or cells that do; it is {what}. A field is read as "
-                "name.field."
-            )
+        if kind and kind in ("biufU" if text else "biuf"):
+            continue
+        fields = getattr(getattr(item, "dtype", None), "names", None) or (
+            list(item.keys()) if hasattr(item, "keys") else ()
+        )
+        what = f"a structure with fields {', '.join(fields)}" if fields else "no numbers"
+        if kind == "U":
+            shown = ", ".join(repr(str(one)) for one in item.ravel()[:3])
+            what = f"text ({shown}), which can be a column of the trial table (trials=)"
+        raise InputError(
+            f"{key!r} must hold {'numbers or text' if text else 'numbers'}, or cells that do; it "
+            f"is {what}. A field is read as name.field."
+        )
     return value
 
 
@@ -277,6 +324,10 @@ def _words_of_hdf5(item: Any) -> str:
     """Return what a variable of a version 7.3 file is, in words."""
     kind = item.attrs.get("MATLAB_class", b"")
     word = kind.decode() if isinstance(kind, bytes) else str(kind)
+    if "MATLAB_object_decode" in item.attrs:
+        return f"{word} object"
+    if "MATLAB_sparse" in item.attrs:
+        return f"sparse {word}"
     if hasattr(item, "keys"):
         return f"struct: {', '.join(item.keys())}"
     return f"{' x '.join(map(str, item.shape[::-1]))} {word or item.dtype.name}"
