@@ -22,7 +22,7 @@ from predictlearn.recordings.events import Columns, refuse_clock
 from predictlearn.recordings.layout import Split, axes_of, padded
 from predictlearn.recordings.padding import trial_lengths
 from predictlearn.recordings.recording import Recording
-from predictlearn.recordings.storage import read_npz
+from predictlearn.recordings.storage import plain_array, read_npz
 from predictlearn.recordings.units import seconds_in
 
 __all__ = ["Names", "Request", "read_arrays", "recording_of"]
@@ -179,6 +179,8 @@ def read_arrays(
     def get(key: str, text: bool = False) -> Any:
         choice("name of an array", key, map(str, content))
         value = content[key]
+        if not isinstance(source, Mapping):
+            value = plain_array(source, key, value)
         if isinstance(value, list | tuple):
             return [np.asarray(item) for item in value]
         return np.asarray(value)

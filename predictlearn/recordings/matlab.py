@@ -263,6 +263,10 @@ def _leaf(node: Any, raw: Any) -> Any:
             rows = np.atleast_2d(node[()].T)
             return _strings(["".join(map(chr, row)) for row in rows])
         return node[()].T
+    if type(node).__name__ == "MatlabFunction":
+        return Opaque("function_handle")
+    if type(node).__name__ == "MatlabOpaque":
+        return Opaque(node.ravel()[0]["s2"].decode())
     if isinstance(node, np.ndarray) and node.dtype == object:
         return [_leaf(item, raw) for item in node.ravel(order="F")]
     if isinstance(node, np.ndarray) and node.dtype.kind in "US":
