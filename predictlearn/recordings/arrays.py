@@ -219,7 +219,7 @@ def recording_of(
     width = _bin_width(get, request.dt) * second
     named = request.trials or {}
     table = dict(named) if isinstance(named, Mapping) else {name: name for name in named}
-    more = {
+    more: dict[str, Any] = {
         "observed": request.observed,
         "metadata": {
             **metadata,

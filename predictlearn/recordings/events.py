@@ -231,7 +231,7 @@ def of_events(row: Mapping[Any, Any], cut: Cut, columns: Columns, argument: str)
     share = np.clip(np.nan_to_num(overlap) / cut.bin, 0.0, 1.0)
     # what differs from none or all by rounding is none or all
     share = np.where(share < 1e-6, 0.0, np.where(share > 1 - 1e-6, 1.0, share))
-    _some_inside(share.any(axis=1), np.isfinite(begin) & (end > begin), label, cut)
+    _some_inside(np.asarray(share.any(axis=1)), np.isfinite(begin) & (end > begin), label, cut)
     return np.asarray(share * np.where(np.isfinite(begin), value, 0.0)[:, None])
 
 

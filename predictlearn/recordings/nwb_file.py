@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -57,7 +58,7 @@ def _content(path: Path, version: str) -> tuple[Any, Any]:
 
     One such object must not keep the others from being read; trials and units are needed.
     """
-    from hdmf.build import ConstructError
+    ConstructError = importlib.import_module("hdmf.build").ConstructError
     from pynwb import NWBHDF5IO
 
     broken: dict[str, str] = {}
