@@ -301,6 +301,8 @@ def recording_of(
                 f"{type(name).__name__}."
             )
         values = get(name, False)
+        if not isinstance(values, list) and values.dtype.kind in "OSU":
+            about.numbers("inputs", name)
         if not isinstance(values, list) and values.size == n_trials and values.dtype.kind in "iuf":
             refuse_clock("inputs", name, values.ravel().astype(float), about, cut)
         return padded(split.beside(f"inputs ({name})", values, bins), n_bins)

@@ -86,7 +86,7 @@ def driven(
     if values.ndim == 2:
         held = as_float_array(name, values, shape=(n_trials, None), axes="(trials, columns)")
         for column in held.T:
-            refuse_clock(name, "an array" if given else str(spec), column, columns, cut)
+            refuse_clock(name, None if given else str(spec), column, columns, cut)
         return np.where(on[None, :, None] > 0, held[:, None, :], 0.0)
     return as_float_array(
         name,
@@ -309,7 +309,7 @@ def assemble(
         about["padding"] = "after the end of a trial activity is NaN and inputs are 0; see n_bins"
     activity = activity[:, :, ~silent]
     if not sure:
-        ask_bin(dt, observed == "counts", how)
+        ask_bin(dt, activity.shape[1], observed == "counts", how)
         if observed == "counts":
             ask_counts(activity, dt, how)
     return Recording(

@@ -198,7 +198,7 @@ def cut_piece(
     def lookup(name: object) -> Array:
         values = np.asarray(series(str(name)))
         if piece.n_samples not in values.shape:
-            return as_float_array(str(name), of_events(str(name)))
+            return about.numbers("inputs", str(name))
         values = as_float_array(str(name), values, finite=False)
         values = values.reshape(piece.n_samples, -1) if values.ndim == 1 else values
         return piece.take(values if len(values) == piece.n_samples else values.T)

@@ -120,7 +120,7 @@ def check_counts(activity: npt.NDArray[np.float64]) -> None:
         Negative or fractional values.
     """
     seen = activity[~np.isnan(activity)]
-    for wrong, what in ((seen < 0, "negative"), (np.abs(seen - np.rint(seen)) > 1e-6, "no whole")):
+    for wrong, what in ((seen < 0, "negative"), (np.abs(seen - np.rint(seen)) > 1e-6, "not whole")):
         if wrong.any():
             raise InputError(
                 f"counts must be whole numbers of at least 0; {int(wrong.sum())} of {seen.size} "

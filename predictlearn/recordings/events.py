@@ -137,13 +137,17 @@ def is_clock(values: Array, starts: Array | None, stops: Array | None, span: flo
     return False
 
 
-def refuse_clock(argument: str, name: str, values: Array, columns: Columns, cut: Cut) -> None:
+def refuse_clock(
+    argument: str, name: str | None, values: Array, columns: Columns, cut: Cut
+) -> None:
     """Refuse clock times where values were asked for.
 
     Parameters
     ----------
-    argument, name : str
-        Name of the argument and of the column, for the message.
+    argument : str
+        Name of the argument, for the message.
+    name : str or None
+        Name of the column; None for an array.
     values : ndarray, shape (trials,)
         The column.
     columns : Columns
@@ -158,8 +162,8 @@ def refuse_clock(argument: str, name: str, values: Array, columns: Columns, cut:
     """
     if is_clock(values, columns.starts, columns.stops, cut.n_bins * cut.bin):
         raise InputError(
-            f"{argument}: {name!r} holds times of an event ({listed([f'{v:g}' for v in values], 3)}"
-            f"), not values: they rise with the start of the trials. {_SAY.format(name)}."
+            f"{argument}: {repr(name) if name else 'an array'} holds times of an event ({listed([f'{v:g}' for v in values], 3)}"
+            f"), not values: they rise with the start of the trials. {_SAY.format(name or 'event')}."
         )
 
 
@@ -232,7 +236,8 @@ def of_events(row: Mapping[Any, Any], cut: Cut, columns: Columns, argument: str)
     # what differs from none or all by rounding is none or all
     share = np.where(share < 1e-6, 0.0, np.where(share > 1 - 1e-6, 1.0, share))
     _some_inside(np.asarray(share.any(axis=1)), np.isfinite(begin) & (end > begin), label, cut)
-    return np.asarray(share * np.where(np.isfinite(begin), value, 0.0)[:, None])
+    # zero is added so that none of a negative level is plain zero
+    return np.asarray(share * np.where(np.isfinite(begin), value, 0.0)[:, None] + 0.0)
 
 
 def _missing(value: object) -> bool:

@@ -88,7 +88,8 @@ def trials_of_bins(name: str, stored: npt.ArrayLike) -> Counted:
         raise InputError(f"{name} has no number of a trial in any bin.")
     block = np.ones(len(kept), dtype=np.int64)
     if len(np.unique(codes[kept])) < len(kept):
-        again = _restarts(values[kept].astype(float)) if numeric else None
+        single = np.median(np.bincount(trial[trial >= 0])) < 2
+        again = _restarts(values[kept].astype(float)) if numeric and not single else None
         if again is None:
             raise InputError(
                 f"{name}: the same number comes back, and not as that of a counter that begins "

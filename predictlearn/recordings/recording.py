@@ -407,7 +407,7 @@ def _of_stored(
     )
     if "unit" not in options:
         how = "Say unit='ms' if dt is in milliseconds (--read unit=ms), or unit='s' if it is right."
-        ask_bin(dt, recording.observed == "counts", how)
+        ask_bin(dt, recording.n_bins, recording.observed == "counts", how)
         if recording.observed == "counts":
             ask_counts(recording.activity, dt, how)
     return recording

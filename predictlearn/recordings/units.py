@@ -15,8 +15,8 @@ __all__ = ["TIME_UNITS", "ask_bin", "ask_clocks", "ask_counts", "seconds_in"]
 TIME_UNITS: Mapping[str, float] = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 # Spikes/s: no neuron keeps up more; a population in which none fires as often is not one.
 _FASTEST, _SLOWEST = 1000.0, 0.05
-# Seconds: bins that spikes, and that anything, was ever binned in.
-_SHORTEST, _LONGEST_OF_COUNTS, _LONGEST = 1e-4, 1.0, 4.0
+# Seconds: the shortest bin, those that are too long for spikes and for anything, and for a trial.
+_SHORTEST, _LIMIT_OF_COUNTS, _LIMIT, _LONGEST_TRIAL = 1e-4, 1.0, 4.0, 600.0
 
 
 def seconds_in(name: str, unit: str | float | None) -> float:
@@ -51,13 +51,15 @@ def seconds_in(name: str, unit: str | float | None) -> float:
     return positive(name, unit)
 
 
-def ask_bin(dt: float, counts: bool, how: str) -> None:
+def ask_bin(dt: float, n_bins: int, counts: bool, how: str) -> None:
     """Ask whether a bin is in seconds where it is longer or shorter than any that is used.
 
     Parameters
     ----------
     dt : float
         Width of a bin, seconds.
+    n_bins : int
+        Bins of a trial.
     counts : bool
         Whether spikes are counted in it.
     how : str
@@ -68,13 +70,15 @@ def ask_bin(dt: float, counts: bool, how: str) -> None:
     InputError
         It is out of range.
     """
-    longest = _LONGEST_OF_COUNTS if counts else _LONGEST
-    if _SHORTEST <= dt <= longest:
+    limit = _LIMIT_OF_COUNTS if counts else _LIMIT
+    endless = dt >= 0.5 and dt * n_bins > _LONGEST_TRIAL
+    if _SHORTEST <= dt < limit and not endless:
         return
-    likely = f" {dt:g} ms are {dt / 1000:g} s." if dt > longest else ""
+    likely = f" {dt:g} ms are {dt / 1000:g} s." if dt >= 0.5 else ""
     raise InputError(
-        f"a bin of {dt:g} s is {'longer' if likely else 'shorter'} than time constants of "
-        f"neurons can be fitted in; bins are in seconds.{likely} {how}"
+        f"a bin of {dt:g} s ({dt * n_bins:g} s a trial) is {'longer' if likely else 'shorter'} "
+        "than time constants of neurons can be fitted in; bins are in seconds."
+        f"{likely} {how}"
     )
 
 
