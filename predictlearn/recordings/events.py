@@ -162,8 +162,9 @@ def refuse_clock(
     """
     if is_clock(values, columns.starts, columns.stops, cut.n_bins * cut.bin):
         raise InputError(
-            f"{argument}: {repr(name) if name else 'an array'} holds times of an event ({listed([f'{v:g}' for v in values], 3)}"
-            f"), not values: they rise with the start of the trials. {_SAY.format(name or 'event')}."
+            f"{argument}: {repr(name) if name else 'an array'} holds times of an event "
+            f"({listed([f'{v:g}' for v in values], 3)}), not values: they rise with the start of "
+            f"the trials. {_SAY.format(name or 'event')}."
         )
 
 

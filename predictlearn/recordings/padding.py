@@ -40,6 +40,25 @@ def zero_tails(activity: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     return np.asarray((there & (np.arange(n_bins) > last[:, None])).sum(axis=1), dtype=np.int64)
 
 
+def _chance(
+    activity: npt.NDArray[np.float64], zeros: npt.NDArray[np.int64], inner: npt.NDArray[np.int64]
+) -> float:
+    """Return how probable as many last bins of zeros are, were silent bins as frequent as before.
+
+    Runs of silent bins have geometric lengths, their sum over trials a negative binomial one.
+    """
+    from scipy.stats import nbinom
+
+    silent = (np.nan_to_num(activity) == 0).all(axis=2)
+    bins = np.arange(activity.shape[1])
+    # activity may decline in a trial: the last third of what comes before, or all of it
+    shares = []
+    for first in (np.zeros_like(inner), inner - (inner + 2) // 3):
+        part = (bins >= first[:, None]) & (bins < inner[:, None])
+        shares.append((int((silent & part).sum()) + 1) / (int(part.sum()) + 2))
+    return float(nbinom.sf(zeros.sum() - 1, len(zeros), 1 - max(shares)))
+
+
 def trial_lengths(
     activity: npt.NDArray[np.float64], lengths: Any, n_trials: int
 ) -> npt.NDArray[np.int64] | None:
@@ -73,11 +92,7 @@ def trial_lengths(
         there = (~np.isnan(activity).all(axis=2)).sum(axis=1)
         if lengths is not None:
             return there - zeros
-        # how often all neurons are zero in a bin within a trial
-        inner = int((there - zeros).sum())
-        silent = (np.nan_to_num(activity) == 0).all(axis=2) & ~np.isnan(activity).all(axis=2)
-        share = (int(silent.sum() - zeros.sum()) + 1) / (inner + 2)
-        if zeros.sum() * np.log(share) < np.log(_CHANCE):
+        if zeros.any() and _chance(activity, zeros, there - zeros) < _CHANCE:
             raise InputError(
                 f"activity: {int((zeros > 0).sum())} of {n_trials} trials end with bins in which "
                 f"all neurons are zero (up to {int(zeros.max())} of {n_bins}), as if they were "
