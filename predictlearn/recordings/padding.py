@@ -12,7 +12,7 @@ from predictlearn.errors import InputError
 __all__ = ["trial_lengths", "zero_tails"]
 
 # How improbable it must be that all neurons are zero by chance in as many last bins.
-_CHANCE = 1e-8
+_CHANCE, _LONGER = 1e-8, 3.0
 
 
 def zero_tails(activity: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
@@ -40,12 +40,13 @@ def zero_tails(activity: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     return np.asarray((there & (np.arange(n_bins) > last[:, None])).sum(axis=1), dtype=np.int64)
 
 
-def _chance(
+def _beyond_chance(
     activity: npt.NDArray[np.float64], zeros: npt.NDArray[np.int64], inner: npt.NDArray[np.int64]
-) -> float:
-    """Return how probable as many last bins of zeros are, were silent bins as frequent as before.
+) -> bool:
+    """Say whether there are more last bins of zeros than if silence were as frequent as before.
 
-    Runs of silent bins have geometric lengths, their sum over trials a negative binomial one.
+    Runs of silent bins have geometric lengths, their sum over trials a negative binomial one. Where
+    silence is frequent, and may become more so, they must be several times as long, too.
     """
     from scipy.stats import nbinom
 
@@ -54,9 +55,12 @@ def _chance(
     # activity may decline in a trial: the last third of what comes before, or all of it
     shares = []
     for first in (np.zeros_like(inner), inner - (inner + 2) // 3):
-        part = (bins >= first[:, None]) & (bins < inner[:, None])
+        # the last bin that is not silent is so by choice
+        part = (bins >= first[:, None]) & (bins < inner[:, None] - 1)
         shares.append((int((silent & part).sum()) + 1) / (int(part.sum()) + 2))
-    return float(nbinom.sf(zeros.sum() - 1, len(zeros), 1 - max(shares)))
+    share = max(shares)
+    longer = zeros.mean() > _LONGER * share / (1 - share)
+    return bool(longer and nbinom.sf(zeros.sum() - 1, len(zeros), 1 - share) < _CHANCE)
 
 
 def trial_lengths(
@@ -92,7 +96,7 @@ def trial_lengths(
         there = (~np.isnan(activity).all(axis=2)).sum(axis=1)
         if lengths is not None:
             return there - zeros
-        if zeros.any() and _chance(activity, zeros, there - zeros) < _CHANCE:
+        if zeros.any() and _beyond_chance(activity, zeros, there - zeros):
             raise InputError(
                 f"activity: {int((zeros > 0).sum())} of {n_trials} trials end with bins in which "
                 f"all neurons are zero (up to {int(zeros.max())} of {n_bins}), as if they were "
