@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from predictlearn.errors import InputError, nearest
-from predictlearn.recordings.matlab_objects import Opaque, object_of_hdf5, opaque_variables
+from predictlearn.recordings.matlab_objects import (
+    Objects,
+    Opaque,
+    hidden_cells,
+    opaque_variables,
+    pointer_of,
+)
 
 __all__ = ["MatFile", "load_matlab"]
 
@@ -176,37 +183,62 @@ class MatFile:
                 f"{self.file} has no variable {name!r}; it has {self.listing()}.{hint}"
             )
         if not self.is_hdf5:
-            return _checked(key, _walk(key, self._content[name], steps), text)
+            node, within = self._content[name], _Within(None, self._content)
+            return _checked(key, _walk(key, node, steps, within), text)
         with self._opened() as raw:
-            return _checked(key, _walk(key, raw[name], steps, raw), text)
+            return _checked(key, _walk(key, raw[name], steps, _Within(raw, {})), text)
 
 
-def _walk(key: str, node: Any, steps: list[tuple[str, str | None]], raw: Any = None) -> Any:
+class _Within:
+    """The file that something was found in: of version 7.3, or else what was loaded of it."""
+
+    def __init__(self, raw: Any, content: Mapping[str, Any]) -> None:
+        self.raw, self._content = raw, content
+        self._objects: Objects | None = None
+
+    def read(self, what: Opaque) -> Any:
+        """Return what an object holds, or the pointer where it cannot be followed."""
+        try:
+            if self._objects is None:
+                if self.raw is not None:
+                    cells = _items(self.raw["#subsystem#"]["MCOS"], self)
+                else:
+                    cells = list(hidden_cells(self._content["__function_workspace__"]))
+                self._objects = Objects(cells, lambda node: _leaf(node, self))
+            return self._objects.read(what)
+        except (KeyError, IndexError, ValueError, TypeError, OSError):
+            return what
+
+
+def _walk(key: str, node: Any, steps: list[tuple[str, str | None]], within: _Within) -> Any:
     """Follow fields and numbers from a variable; a list stands for several of them."""
     for position, (field, number) in enumerate(steps):
         if position:
-            node = _field(key, node, field, raw)
+            pointer = pointer_of(node)
+            node = _field(key, node if pointer is None else within.read(pointer), field, within)
         if number is not None:
-            items = _items(node, raw)
+            items = _items(node, within)
             if not 1 <= int(number) <= len(items):
                 raise InputError(f"{key!r}: {field} has {len(items)} items; got number {number}.")
             node = items[int(number) - 1]
-    return _leaf(node, raw)
+    return _leaf(node, within)
 
 
-def _field(key: str, node: Any, field: str, raw: Any) -> Any:
+def _field(key: str, node: Any, field: str, within: _Within) -> Any:
     """Return a field of a structure, or of each of several."""
-    if raw is not None and hasattr(node, "keys"):
+    if isinstance(node, Opaque):
+        raise InputError(f"{key!r}: what comes before {field!r} {node.refusal(key.split('.')[0])}")
+    if hasattr(node, "keys"):
         names: list[str] = list(node.keys())
         found = [node[field]] if field in names else []
     elif isinstance(node, np.ndarray) and node.dtype.names:
         names = list(node.dtype.names)
         found = list(node[field].ravel(order="F")) if field in names else []
     else:
-        items = _items(node, raw)
+        items = _items(node, within)
         if not items or items[0] is node:
             raise InputError(f"{key!r}: what comes before {field!r} is no structure.")
-        found, names = [_field(key, item, field, raw) for item in items], [field]
+        found, names = [_field(key, item, field, within) for item in items], [field]
     if not found and field not in names:
         close = nearest(field, names)
         hint = f" Did you mean {close!r}?" if close else ""
@@ -214,14 +246,14 @@ def _field(key: str, node: Any, field: str, raw: Any) -> Any:
     return found[0] if len(found) == 1 else found
 
 
-def _items(node: Any, raw: Any) -> list[Any]:
+def _items(node: Any, within: _Within) -> list[Any]:
     """Return the items of a cell array or of several structures, in the order of MATLAB."""
     if isinstance(node, list):
         return node
-    if raw is not None:
+    if within.raw is not None and not isinstance(node, np.ndarray):
         if getattr(node, "dtype", None) is not None and node.dtype.kind == "O":
             # HDF5 holds them transposed, so that its rows are MATLAB's columns
-            return [raw[reference] for reference in node[()].ravel()]
+            return [within.raw[reference] for reference in node[()].ravel()]
         if hasattr(node, "keys"):
             several = [
                 getattr(getattr(item, "dtype", None), "kind", "") == "O"
@@ -229,7 +261,7 @@ def _items(node: Any, raw: Any) -> list[Any]:
                 for item in node.values()
             ]
             if several and all(several):
-                fields = {name: _items(item, raw) for name, item in node.items()}
+                fields = {name: _items(item, within) for name, item in node.items()}
                 count = len(next(iter(fields.values())))
                 return [{name: items[k] for name, items in fields.items()} for k in range(count)]
         return [node]
@@ -241,37 +273,38 @@ def _items(node: Any, raw: Any) -> list[Any]:
     return [node]
 
 
-def _leaf(node: Any, raw: Any) -> Any:
+def _leaf(node: Any, within: _Within) -> Any:
     """Return what was found, read from the file."""
+    pointer = pointer_of(node)
+    if pointer is not None:
+        return within.read(pointer)
     if isinstance(node, list):
-        return [_leaf(item, raw) for item in node]
-    if raw is not None and getattr(node, "attrs", None) is not None:
-        found = object_of_hdf5(node, raw)
-        if found is not None:
-            return found
-        if "MATLAB_sparse" in node.attrs:
-            return _sparse(node)
-        if not hasattr(node, "dtype"):
-            return node
-        kind = node.attrs.get("MATLAB_class")
-        if node.dtype.kind == "O":
-            return [_leaf(item, raw) for item in _items(node, raw)]
-        if "MATLAB_empty" in node.attrs:
-            empty = np.zeros(tuple(int(n) for n in node[()]))
-            return np.array("") if kind == b"char" else empty
-        if kind == b"char":
-            rows = np.atleast_2d(node[()].T)
-            return _strings(["".join(map(chr, row)) for row in rows])
-        return node[()].T
-    if type(node).__name__ == "MatlabFunction":
-        return Opaque("function_handle")
-    if type(node).__name__ == "MatlabOpaque":
-        return Opaque(node.ravel()[0]["s2"].decode())
+        return [_leaf(item, within) for item in node]
+    if getattr(node, "attrs", None) is not None:
+        return _leaf_of_hdf5(node, within)
     if isinstance(node, np.ndarray) and node.dtype == object:
-        return [_leaf(item, raw) for item in node.ravel(order="F")]
+        return [_leaf(item, within) for item in node.ravel(order="F")]
     if isinstance(node, np.ndarray) and node.dtype.kind in "US":
         return _strings(node.ravel().astype(str).tolist())
     return node.toarray() if hasattr(node, "toarray") else node
+
+
+def _leaf_of_hdf5(node: Any, within: _Within) -> Any:
+    """Return what was found in a file of version 7.3."""
+    if "MATLAB_sparse" in node.attrs:
+        return _sparse(node)
+    if not hasattr(node, "dtype"):
+        return node
+    kind = node.attrs.get("MATLAB_class")
+    if node.dtype.kind == "O":
+        return [_leaf(item, within) for item in _items(node, within)]
+    if "MATLAB_empty" in node.attrs:
+        empty = np.zeros(tuple(int(n) for n in node[()]))
+        return np.array("") if kind == b"char" else empty
+    if kind == b"char":
+        rows = np.atleast_2d(node[()].T)
+        return _strings(["".join(map(chr, row)) for row in rows])
+    return node[()].T
 
 
 def _strings(rows: list[str]) -> npt.NDArray[np.str_]:
