@@ -102,14 +102,15 @@ def read_nwb(
     Recording
         Counts (``observed="counts"``) or means of a series ("rate"), the trials table with a
         column ``n_bins`` and the times of alignment in ``aligned_to``, and metadata: file,
-        identifier, ``neurons`` (ids), ``silent`` (ids of units left out), ``inputs``.
+        identifier, ``neurons`` (ids), ``silent`` (ids of units left out), ``inputs``, and in
+        ``missing`` how many bins lie outside of what was recorded.
 
     Warns
     -----
     SilentNeuronsWarning
         Units without a spike in these trials were left out.
     UserWarning
-        Trials were left out or shortened, or bins lie outside of what was recorded.
+        Trials were left out or shortened.
 
     Raises
     ------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +50,7 @@ class Units:
         self.table = plain_table(table)
         self.ids = np.asarray(table.id[:])
         self._read: dict[int, npt.NDArray[np.float64]] = {}
+        self._missing = ""
 
     def rows(self, asked: object) -> npt.NDArray[np.int64]:
         """Return which units were asked for."""
@@ -120,18 +120,17 @@ class Units:
             beyond |= right < spikes[0]
         beyond &= cut.exists
         if beyond.any() and any(self.observed_in(row) is None for row in rows.tolist()):
-            warnings.warn(
+            self._missing = (
                 f"{int(beyond.sum())} bins of {int(beyond.any(axis=1).sum())} trials lie before "
                 f"the first or after the last spike of all units ({spikes[0]:g} and "
-                f"{spikes[-1]:g} s): they were not recorded, and are missing (NaN).",
-                UserWarning,
-                stacklevel=4,
+                f"{spikes[-1]:g} s): they were not recorded, and are NaN"
             )
         return beyond
 
     def about(self, rows: npt.NDArray[np.int64]) -> dict[str, Any]:
         """Return what else is known of the units."""
-        return {"units": self.table.iloc[rows].astype(str).to_dict("list")}
+        about: dict[str, Any] = {"units": self.table.iloc[rows].astype(str).to_dict("list")}
+        return about | ({"missing": self._missing} if self._missing else {})
 
 
 class Series:
