@@ -173,6 +173,9 @@ TABLE = pd.DataFrame(
         ("contrast * 10 - 1 > 0.5", [1, 3]),
         ("contrast.between(0.2, 0.3)", [1]),
         ("`stim on`", [1, 2]),
+        ("(side == 'r') * 2 - 1 > 0", [1, 2]),
+        ("-(side == 'r') + correct < 0.5", [1, 2]),
+        ("not (side == 'r' or correct)", []),
     ],
 )
 def test_conditions_agree_with_pandas(text, rows):

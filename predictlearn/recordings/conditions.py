@@ -144,19 +144,14 @@ class _Reader:
         if isinstance(node, ast.BoolOp):
             parts = [_truth(self.read(value)) for value in node.values]
             join = np.logical_and if isinstance(node.op, ast.And) else np.logical_or
-            return join.reduce(np.broadcast_arrays(*parts))
+            return pd.Series(join.reduce(np.broadcast_arrays(*parts)))
         if isinstance(node, ast.UnaryOp):
             value = self.read(node.operand)
             if isinstance(node.op, ast.Not | ast.Invert):
-                return ~_truth(value)
-            return -value if isinstance(node.op, ast.USub) else +value
+                return pd.Series(~_truth(value))
+            return -_number(value) if isinstance(node.op, ast.USub) else _number(value)
         if isinstance(node, ast.BinOp) and type(node.op) in _BINARY:
-            left, right = self.read(node.left), self.read(node.right)
-            for side in (left, right):
-                if isinstance(side, str | list):
-                    raise InputError("arithmetic is for numbers")
-            # of numbers alone in floating point, where powers end rather than grow
-            left = left if isinstance(left, pd.Series) else float(left)
+            left, right = _number(self.read(node.left)), _number(self.read(node.right))
             return _BINARY[type(node.op)](left, right)
         if isinstance(node, ast.Compare):
             return self.compared(node)
@@ -191,7 +186,7 @@ class _Reader:
             else:
                 raise InputError("comparisons are ==, !=, <, <=, >, >=, in and not in")
             left = right
-        return np.logical_and.reduce([np.asarray(part) for part in parts])
+        return pd.Series(np.logical_and.reduce([np.asarray(part) for part in parts]))
 
     def called(self, node: ast.Call) -> Any:
         """Return a function of a column."""
@@ -204,6 +199,17 @@ class _Reader:
         if not arguments or not isinstance(arguments[0], pd.Series):
             raise InputError(f"{name} is a function of a column")
         return _FUNCTIONS[name](*arguments)
+
+
+def _number(value: Any) -> Any:
+    """Return numbers to compute with, in floating point, where powers end rather than grow."""
+    if isinstance(value, pd.Series):
+        if value.dtype.kind not in "biuf":
+            raise InputError("arithmetic is for numbers")
+        return value.astype(float)
+    if isinstance(value, str | list) or value is None:
+        raise InputError("arithmetic is for numbers")
+    return float(value)
 
 
 def _truth(value: Any) -> npt.NDArray[np.bool_]:

@@ -160,12 +160,16 @@ def refuse_clock(
     InputError
         They are clock times: says how to ask for a pulse or a level.
     """
-    if is_clock(values, columns.starts, columns.stops, cut.n_bins * cut.bin):
-        raise InputError(
-            f"{argument}: {repr(name) if name else 'an array'} holds times of an event "
-            f"({listed([f'{v:g}' for v in values], 3)}), not values: they rise with the start of "
-            f"the trials. {_SAY.format(name or 'event')}."
-        )
+    if not is_clock(values, columns.starts, columns.stops, cut.n_bins * cut.bin):
+        return
+    seen = values[np.isfinite(values)]
+    gone = len(values) - len(seen)
+    lacking = f" (no value in {gone} trials)" if gone else ""
+    raise InputError(
+        f"{argument}: {repr(name) if name else 'an array'} holds times of an event "
+        f"({listed([f'{v:g}' for v in seen], 3)}), not values: they rise with the start of the "
+        f"trials{lacking}. {_SAY.format(name or 'event')}."
+    )
 
 
 def of_events(row: Mapping[Any, Any], cut: Cut, columns: Columns, argument: str) -> Array:

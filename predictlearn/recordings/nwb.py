@@ -17,7 +17,7 @@ from predictlearn.errors import InputError, nearest
 from predictlearn.recordings.assembly import assemble, driven, said, select_rows
 from predictlearn.recordings.binning import Cut, apart, cut_epochs, cut_whole
 from predictlearn.recordings.conditions import listed
-from predictlearn.recordings.events import Columns, is_clock
+from predictlearn.recordings.events import Columns, is_clock, refuse_clock
 from predictlearn.recordings.nwb_file import (
     find_one,
     inventory,
@@ -164,7 +164,7 @@ def read_nwb(
             activity[cut.touched(bad * second)] = np.nan
 
         def lookup(name: object) -> npt.NDArray[np.float64]:
-            return _named_values(file, cut, table, name, second)
+            return _named_values(file, cut, table, name, second, columns)
 
         columns = _columns(table, None if whole else cut)
         drive = driven(inputs, cut, lookup, columns)
@@ -308,7 +308,7 @@ def _whole(
 
 
 def _named_values(
-    file: Any, cut: Cut, table: pd.DataFrame, name: object, second: float
+    file: Any, cut: Cut, table: pd.DataFrame, name: object, second: float, about: Columns
 ) -> npt.NDArray[np.float64]:
     """Return a column of numbers of the trials table, or a time series in bins."""
     from pynwb import TimeSeries
@@ -322,6 +322,7 @@ def _named_values(
     columns = [c for c in table if table[c].dtype.kind in "biuf" and c not in ("trial", "n_bins")]
     if name in columns:
         values = table[name].to_numpy(dtype=float)
+        refuse_clock("inputs and outputs", name, values, about, cut)
         if not np.isfinite(values).all():
             raise InputError(
                 f"column {name!r} has no value in {int((~np.isfinite(values)).sum())} trials; "
@@ -329,6 +330,8 @@ def _named_values(
             )
         return values
     found = objects(file, TimeSeries)
+    if name in about.names:
+        about.numbers("inputs and outputs", name)
     hits = [path for path in found if path == name or path.endswith("/" + name)]
     if not hits:
         short = [path.rsplit("/", 1)[-1] for path in found]
