@@ -152,7 +152,7 @@ def test_datasets_say_where_they_are_or_are_to_be_put(tmp_path, monkeypatch):
     place.parent.mkdir()
     place.write_bytes(b"")
     listed = invoke("datasets").output
-    assert f"another    {place}   not the registered file: its checksum differs" in listed
+    assert f"found      {place}   not the registered file: its checksum differs" in listed
     assert invoke("datasets", "where", "bci-learning").output.splitlines()[0] == str(place)
 
 

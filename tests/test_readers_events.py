@@ -323,7 +323,7 @@ def test_spike_times_and_trials_in_milliseconds(tmp_path):
         tmp_path / "both.nwb", trains=spike_trains(1000.0), starts=1000 * STARTS, length=2000.0
     )
     with pytest.raises(InputError, match="unit='ms' and trial_unit='ms'"):
-        pl.read_nwb(both, bin=50.0)
+        pl.read_nwb(both)
     r = pl.read_nwb(both, unit="ms", trial_unit="ms")
     assert np.array_equal(r.activity, right.activity)
     samples = nwb(tmp_path / "samples.nwb", trains=spike_trains(30_000.0))
@@ -331,6 +331,18 @@ def test_spike_times_and_trials_in_milliseconds(tmp_path):
         pl.read_nwb(samples)
     r = pl.read_nwb(samples, window=(0.0, 2.0), unit=1 / 30_000)
     assert np.array_equal(r.activity, right.activity)
+
+
+def test_bins_and_windows_in_milliseconds(tmp_path):
+    file = nwb(tmp_path / "a.nwb")
+    for options, message in (
+        ({"bin": 20.0}, r"20 ms are 0\.02 s"),
+        ({"bin": 50.0, "window": (-200.0, 1000.0)}, r"50 ms are 0\.05 s"),
+        ({"window": (-200.0, 1000.0)}, r"Milliseconds are \(-0\.2, 1\)"),
+    ):
+        with pytest.raises(InputError, match=message):
+            pl.read_nwb(file, **options)
+    assert pl.read_nwb(file, bin=1.0, unit="s").dt == 1.0
 
 
 def test_a_missing_stop_time_costs_one_trial(tmp_path):

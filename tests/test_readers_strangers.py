@@ -331,7 +331,9 @@ def test_objects_of_python_in_an_npz_file(tmp_path):
     np.savez(tmp_path / "a.npz", y=y, parts=cells([y[0], y[1]]), side=np.array(list("lrlr")))
     r = load_recording(tmp_path / "a.npz", activity="y", dt=0.1, trials=["side"])
     assert r.trials["side"].tolist() == list("lrlr")
-    with pytest.raises(InputError, match="'parts' is an array of Python objects"):
+    with pytest.raises(
+        InputError, match="'parts' is not a readable array: it holds Python objects"
+    ):
         load_recording(tmp_path / "a.npz", activity="parts", dt=0.1)
 
 

@@ -156,12 +156,7 @@ def _print_datasets() -> None:
     for item in known():
         try:
             file = find_dataset(item.name)
-            where = Text.assemble(
-                ("found      ", "green")
-                if is_registered(item.name, file)
-                else ("another    ", "yellow"),
-                str(file),
-            )
+            where = Text.assemble(("found      ", "green"), str(file))
             if not is_registered(item.name, file):
                 where.append("   not the registered file: its checksum differs", style="yellow")
         except InputError:

@@ -16,6 +16,8 @@ __all__ = ["Cut", "apart", "cut_epochs", "cut_whole", "union"]
 
 # Seconds. A spike on an edge belongs to the later bin even if rounding put it just before the edge.
 _SLACK = 1e-9
+# Seconds: no window about an event is longer.
+_LONGEST_WINDOW = 600.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,8 +214,8 @@ def cut_epochs(
     Raises
     ------
     InputError
-        A window that is not two increasing numbers with a whole number of bins between them, or no
-        trial as long as one bin.
+        A window that is not two increasing numbers with a whole number of bins between them, or
+        longer than ten minutes, or no trial as long as one bin.
     """
     width = positive("bin", bin)
     times = as_float_array("times of alignment", zero, ndim=1)
@@ -241,6 +243,11 @@ def cut_epochs(
         ) from None
     if not (np.isfinite([start, stop]).all() and stop > start):
         raise InputError(f"window must be two increasing numbers of seconds; got {window!r}.")
+    if stop - start > _LONGEST_WINDOW:
+        raise InputError(
+            f"window is in seconds about the alignment; got {window!r}, {stop - start:g} s. "
+            f"Milliseconds are ({start / 1000:g}, {stop / 1000:g})."
+        )
     n_bins = max(1, round((stop - start) / width))
     if abs(n_bins * width - (stop - start)) > 1e-6 * width * n_bins:
         raise InputError(

@@ -28,9 +28,14 @@ from predictlearn.recordings.nwb_file import (
 )
 from predictlearn.recordings.nwb_sources import Series, Units, time_series
 from predictlearn.recordings.recording import Recording
-from predictlearn.recordings.units import ask_clocks, seconds_in
+from predictlearn.recordings.units import ask_bin, ask_clocks, seconds_in
 
 __all__ = ["read_nwb"]
+
+_BINS = (
+    "bin= and times of the file are in seconds; say unit='ms' where spike times are milliseconds "
+    "(trial_unit='ms' where those of trials are), or unit='s' if this is right."
+)
 
 
 def read_nwb(
@@ -142,6 +147,8 @@ def read_nwb(
         raise InputError("length= is for window='whole' only; give window=(start, stop) instead.")
     positive("bin", bin)
     second = seconds_in("unit", unit)
+    if unit is None:
+        ask_bin(bin, 1, series is None, _BINS)
     with opened(Path(path)) as file:
         source: Units | Series = (
             Units(file, Path(path), second)
@@ -190,8 +197,7 @@ def read_nwb(
             observed=source.observed,
             metadata=metadata,
             sure=unit is not None,
-            how="bin= is in seconds, and so are times of the file; say unit='ms' where spike times "
-            "are milliseconds, or unit='s' if this is right.",
+            how=_BINS,
         )
 
 

@@ -14,8 +14,14 @@ from predictlearn.recordings.assembly import assemble, driven, sorted_times
 from predictlearn.recordings.binning import Cut, apart, cut_epochs, cut_whole
 from predictlearn.recordings.events import Columns
 from predictlearn.recordings.recording import Recording
+from predictlearn.recordings.units import ask_bin
 
 __all__ = ["from_pynapple"]
+
+_BINS = (
+    "bin= and times of pynapple objects are in seconds (time_units='ms' when they are made); "
+    "sure=True says that this is right."
+)
 
 
 def from_pynapple(
@@ -98,6 +104,8 @@ def from_pynapple(
             "pip install 'predictlearn[pynapple]'."
         ) from error
     positive("bin", bin)
+    if not sure:
+        ask_bin(bin, 1, isinstance(activity, nap.TsGroup), _BINS)
     if not isinstance(activity, nap.TsGroup | nap.TsdFrame):
         raise InputError(
             f"activity must be a pynapple TsGroup or TsdFrame; got {type(activity).__name__}."
@@ -165,8 +173,7 @@ def from_pynapple(
         observed="counts" if isinstance(activity, nap.TsGroup) else "rate",
         metadata={"name": name, "source": f"pynapple {type(activity).__name__}"},
         sure=sure,
-        how="bin= and times of pynapple objects are in seconds (time_units='ms' when they are "
-        "made); sure=True says that this is right.",
+        how=_BINS,
     )
 
 

@@ -45,9 +45,10 @@ def plain_array(path: str | os.PathLike[str], name: str, value: Any) -> Any:
     """
     if isinstance(value, Pickled):
         raise InputError(
-            f"{path}: {name!r} is an array of Python objects (a list of arrays, for example), and "
-            "reading one can run any code that is in it. Save plain numbers: trials padded with "
-            "NaN, or one after the other with the number of the trial of every bin (trial_index)."
+            f"{path}: {name!r} is not a readable array: it holds Python objects (a list of arrays, "
+            "for example), and reading one can run any code that is in it. Save plain numbers: "
+            "trials padded with NaN, or one after the other with the number of the trial of every "
+            "bin (trial_index)."
         )
     return value
 

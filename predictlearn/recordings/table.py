@@ -126,7 +126,14 @@ def from_table(
     named = [] if align is not None else [("trial", column) for column in several]
     columns = [str(column) for column in table.columns]
     for argument, column in [*named, *keys.items(), *asked]:
-        choice(argument, column, columns)
+        try:
+            choice(argument, column, columns)
+        except InputError as error:
+            if argument != "trial":
+                raise
+            raise InputError(
+                f"{error} A table without trials is cut around events by align= and window=."
+            ) from error
     for argument, column in [*keys.items(), *asked, *(("neuron", column) for column in wide)]:
         if (wide or argument != "neuron") and table[column].dtype.kind not in "biuf":
             raise InputError(f"column {column!r} ({argument}) must hold numbers.")
