@@ -368,7 +368,7 @@ def _filled(
 ) -> np.ndarray:
     """Return activity, NaN where there is no row."""
     flat = np.ravel_multi_index((trial, bins, rows.neuron), shape)
-    if len(np.unique(flat)) < len(flat):
+    if int(np.bincount(flat).max()) > 1:
         row = int(np.flatnonzero(pd.Series(flat).duplicated())[0])
         which = "" if labels is None else f"trial {labels['trial'][trial[row]]!r}, "
         raise InputError(
