@@ -77,7 +77,8 @@ def ask_bin(dt: float, n_bins: int, counts: bool, how: str) -> None:
     likely = f" {dt:g} ms are {dt / 1000:g} s." if dt >= 0.5 else ""
     trial = f" ({dt * n_bins:g} s a trial)" if endless else ""
     raise InputError(
-        f"a bin of {dt:g} s{trial} is {'longer' if likely else 'shorter'} than time constants of neurons can be fitted in; bins are in seconds."
+        f"a bin of {dt:g} s{trial} is {'longer' if likely else 'shorter'} than time constants of "
+        "neurons can be fitted in; bins are in seconds."
         f"{likely} {how}"
     )
 
