@@ -109,16 +109,16 @@ def read_arrays(
     observed : str
         "rate", "current" or "counts".
     unit : str or float, optional
-        Unit of ``dt`` and of times in arrays: "s", "ms", "us" or a number of seconds. By default
+        Unit of ``dt``, of times in arrays, and of ``start`` and ``align`` (not of ``window``): "s", "ms", "us" or a number of seconds. By default
         seconds; bins and rates for which that cannot be are asked about, and "s" says that they are
         right.
     start : str or float, optional
         The time of the first bin of each trial (an array), or of a recording in one piece (also a
         vector of the times of all bins), on the clock that events are stored on.
     align : str or sequence of float, optional
-        Times of events, or the name of an array of these, around which activity in one piece (time,
-        neurons) is cut into trials; or the name of a vector that is one in bins where an event
-        is on, else zero.
+        Times of events, or the name of an array of these, around which activity in one piece
+        (time, neurons) is cut into trials; or the name of a vector that is one in bins where an
+        event is on, else zero.
     window : (float, float), optional
         First and last edge about the events of ``align``, seconds.
     lengths : str or sequence of int, optional
@@ -217,7 +217,7 @@ def recording_of(
     order = axes_of(request.axes)
     second = seconds_in("unit", request.unit)
     width = _bin_width(get, request.dt) * second
-    named = request.trials or {}
+    named = [request.trials] if isinstance(request.trials, str) else request.trials or {}
     table = dict(named) if isinstance(named, Mapping) else {name: name for name in named}
     more: dict[str, Any] = {
         "observed": request.observed,
@@ -341,12 +341,13 @@ def _of_one_piece(
     if isinstance(first, str):
         first = first_edge(second * as_float_array("start", _one(get, first)), len(activity), width)
     else:
-        first = 0.0 if first is None else float(first)
+        first = 0.0 if first is None else second * float(first)
     align = request.align
     if isinstance(align, str):
         align = _one(get, align)
-        if len(align.ravel()) != len(activity):
-            align = second * as_float_array("align", align, finite=False)
+    align = as_float_array("align", align, finite=False).ravel()
+    if len(align) != len(activity) or not np.isin(align, (0, 1)).all():
+        align = second * align
     piece = Piece(len(activity), width, first, align, request.window)
 
     def column(name: str) -> npt.NDArray[Any]:

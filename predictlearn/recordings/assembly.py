@@ -17,7 +17,7 @@ from predictlearn.recordings.binning import Cut
 from predictlearn.recordings.conditions import evaluate, listed
 from predictlearn.recordings.events import Columns, of_events, refuse_clock
 from predictlearn.recordings.recording import Recording
-from predictlearn.recordings.units import ask_bin, ask_counts
+from predictlearn.recordings.units import ask_activity
 
 __all__ = ["assemble", "driven", "said", "select_rows", "sorted_times"]
 
@@ -309,9 +309,7 @@ def assemble(
         about["padding"] = "after the end of a trial activity is NaN and inputs are 0; see n_bins"
     activity = activity[:, :, ~silent]
     if not sure:
-        ask_bin(dt, activity.shape[1], observed == "counts", how)
-        if observed == "counts":
-            ask_counts(activity, dt, how)
+        ask_activity(activity, dt, observed, how)
     return Recording(
         activity=activity,
         inputs=inputs,

@@ -369,7 +369,7 @@ def _of_stored(
     path: str | os.PathLike[str], arrays: Mapping[str, Any], options: Mapping[str, Any]
 ) -> Recording:
     """Return the recording of a complete file; options replace what it says."""
-    from predictlearn.recordings.units import ask_bin, ask_counts, seconds_in
+    from predictlearn.recordings.units import ask_activity, seconds_in
 
     trials = pd.DataFrame()
     metadata: dict[str, Any] = {}
@@ -407,9 +407,7 @@ def _of_stored(
     )
     if "unit" not in options:
         how = "Say unit='ms' if dt is in milliseconds (--read unit=ms), or unit='s' if it is right."
-        ask_bin(dt, recording.n_bins, recording.observed == "counts", how)
-        if recording.observed == "counts":
-            ask_counts(recording.activity, dt, how)
+        ask_activity(recording.activity, dt, recording.observed, how)
     return recording
 
 

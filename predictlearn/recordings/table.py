@@ -129,11 +129,12 @@ def from_table(
         try:
             choice(argument, column, columns)
         except InputError as error:
-            if argument != "trial":
-                raise
-            raise InputError(
-                f"{error} A table without trials is cut around events by align= and window=."
-            ) from error
+            hints = {
+                "trial": " A table without trials is cut around events by align= and window=.",
+                "neuron": " Of a table with a column for each neuron, name these, or a pattern of "
+                "their names: neuron='unit_*'.",
+            }
+            raise InputError(f"{error}{hints.get(argument, '')}") from error
     for argument, column in [*keys.items(), *asked, *(("neuron", column) for column in wide)]:
         if (wide or argument != "neuron") and table[column].dtype.kind not in "biuf":
             raise InputError(f"column {column!r} ({argument}) must hold numbers.")

@@ -10,13 +10,13 @@ import numpy.typing as npt
 from predictlearn.checks import positive
 from predictlearn.errors import InputError, choice
 
-__all__ = ["TIME_UNITS", "ask_bin", "ask_clocks", "ask_counts", "seconds_in"]
+__all__ = ["TIME_UNITS", "ask_activity", "ask_bin", "ask_clocks", "ask_counts", "seconds_in"]
 
 TIME_UNITS: Mapping[str, float] = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 # Spikes/s: no neuron keeps up more; a population in which none fires as often is not one.
 _FASTEST, _SLOWEST = 1000.0, 0.05
 # Seconds: the shortest bin, those that are too long for spikes and for anything, and for a trial.
-_SHORTEST, _LIMIT_OF_COUNTS, _LIMIT, _LONGEST_TRIAL = 1e-4, 1.0, 4.0, 600.0
+_SHORTEST, _LIMIT_OF_COUNTS, _LIMIT, _LONGEST_TRIAL = 1e-4, 1.0, 4.0, 300.0
 
 
 def seconds_in(name: str, unit: str | float | None) -> float:
@@ -49,6 +49,31 @@ def seconds_in(name: str, unit: str | float | None) -> float:
     if isinstance(unit, str):
         return TIME_UNITS[choice(name, unit, TIME_UNITS)]
     return positive(name, unit)
+
+
+def ask_activity(activity: npt.NDArray[np.float64], dt: float, observed: str, how: str) -> None:
+    """Ask about a bin, and about counts, that no recording of a brain has.
+
+    Parameters
+    ----------
+    activity : ndarray, shape (trials, time, neurons)
+        Activity, NaN where missing; no neuron without a value.
+    dt : float
+        Width of a bin, seconds.
+    observed : str
+        What a value is; whole numbers are taken for counts as far as the bin goes.
+    how : str
+        How to say that it is right, or in another unit.
+
+    Raises
+    ------
+    InputError
+        A bin or rates out of range.
+    """
+    whole = bool((np.isnan(activity) | (activity == np.rint(activity))).all())
+    ask_bin(dt, activity.shape[1], observed == "counts" or whole, how)
+    if observed == "counts":
+        ask_counts(activity, dt, how)
 
 
 def ask_bin(dt: float, n_bins: int, counts: bool, how: str) -> None:
