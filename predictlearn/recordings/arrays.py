@@ -109,9 +109,9 @@ def read_arrays(
     observed : str
         "rate", "current" or "counts".
     unit : str or float, optional
-        Unit of ``dt``, of times in arrays, and of ``start`` and ``align`` (not of ``window``): "s", "ms", "us" or a number of seconds. By default
-        seconds; bins and rates for which that cannot be are asked about, and "s" says that they are
-        right.
+        Unit of ``dt``, of times in arrays, and of ``start`` and ``align`` (not of ``window``):
+        "s", "ms", "us" or a number of seconds. By default seconds; bins and rates for which that
+        cannot be are asked about, and "s" says that they are right.
     start : str or float, optional
         The time of the first bin of each trial (an array), or of a recording in one piece (also a
         vector of the times of all bins), on the clock that events are stored on.
