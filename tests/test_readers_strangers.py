@@ -682,3 +682,34 @@ def test_nothing_is_warned_of_in_an_ordinary_file(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         read(tmp_path / "r.npz", activity="spikes", inputs="coherence", dt="bin")
+
+
+def test_counts_without_rows_of_zero():
+    rng = np.random.default_rng(0)
+    _, rows = long_table(6, 20)
+    rows["value"] = rng.poisson(0.8, len(rows))
+    full = pl.from_table(rows, observed="counts")
+    some = rows[rows["value"] > 0]
+    with pytest.raises(InputError, match=r"as if rows of zero were left out\. Say fill=0"):
+        pl.from_table(some, observed="counts")
+    r = pl.from_table(some, observed="counts", fill=0)
+    for k, n in enumerate(r.trials["n_bins"]):
+        assert np.array_equal(r.activity[k, :n], full.activity[k, :n])
+    assert np.isnan(pl.from_table(some, observed="counts", fill=np.nan).activity).any()
+
+
+def test_wide_tables_as_they_come():
+    y, rows = long_table(6, 8)
+    rows["size"] = (rows["trial"] % 3) * 1.5
+    wide = rows.pivot_table("value", ["trial", "time", "size"], "neuron").reset_index()
+    how = {"neuron": ["a", "b", "c"], "inputs": [{"column": 0.1, "value": "size"}, "size"]}
+    r = pl.from_table(wide, **how)
+    assert np.array_equal(r.activity, y)
+    assert np.array_equal(r.inputs[:, 2, 0] * 0.05, r.inputs[:, 0, 1])
+    both = pl.from_table(pd.concat([wide, wide]), **how)
+    assert np.array_equal(both.activity, np.concatenate([y, y]))
+    assert both.trials["block"].tolist() == [1] * 6 + [2] * 6
+    with pytest.raises(InputError, match="a pattern of their names"):
+        pl.from_table(wide)
+    with pytest.raises(InputError, match="cut around events by align="):
+        pl.from_table(wide.drop(columns="trial"), neuron=["a", "b", "c"])

@@ -44,6 +44,7 @@ def from_table(
     align: Any = None,
     window: tuple[float, float] | None = None,
     lengths: str | None = None,
+    fill: float | None = None,
 ) -> Recording:
     """Make a recording of a table with one row for each trial, time and neuron.
 
@@ -78,6 +79,9 @@ def from_table(
         else zero) and the window about them in seconds, as for `read_arrays`.
     lengths : {"zeros", "full"}, optional
         Whether a trial ends where all neurons stay zero, as for `read_arrays`.
+    fill : float, optional
+        What a missing row means, up to the last row of its trial: 0 in a table of counts without
+        rows of zero. By default it is missing (NaN).
 
     Returns
     -------
@@ -112,6 +116,7 @@ def from_table(
         raise InputError(f"table must be a pandas DataFrame; got {type(table).__name__}.")
     if not len(table):
         raise InputError("table has no rows.")
+    table = table.reset_index(drop=True)
     second = seconds_in("unit", unit)
     wide = _neuron_columns(table, neuron)
     ins, outs = _parts(inputs), _parts(outputs)
@@ -157,8 +162,8 @@ def from_table(
         return _of_one_piece(rows, align, window, ins, outs, more)
     if window is not None:
         raise InputError("window= goes with align=, the events to cut a recording around.")
-    used = [*several, *keys.values(), str(neuron), value, *(column for _, column in asked)]
-    return _of_trials(rows, several, used, lengths, ins, outs, more)
+    used = [*several, *keys.values(), str(neuron), value]
+    return _of_trials(rows, several, used, lengths, fill, ins, outs, more)
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,6 +250,7 @@ def _of_trials(
     several: list[str],
     used: list[str],
     lengths: str | None,
+    fill: float | None,
     ins: list[Any],
     outs: list[Any],
     more: dict[str, Any],
@@ -262,6 +268,15 @@ def _of_trials(
     last = np.zeros(n_trials, dtype=np.int64)
     np.maximum.at(last, trial, bins)
     exists = np.arange(shape[1]) <= last[:, None]
+    gone = exists[:, :, None] & np.isnan(activity)
+    if fill is not None:
+        activity[gone] = float(fill)
+    elif more["observed"] == "counts" and gone.any() and not (rows.values == 0).any():
+        raise InputError(
+            f"table: {int(gone.sum())} of {int(exists.sum()) * shape[2]} counts have no row and "
+            "none is 0, as if rows of zero were left out. Say fill=0 if they were, or fill=nan if "
+            "they are missing."
+        )
     ends = trial_lengths(np.where(exists[:, :, None], activity, np.nan), lengths, n_trials)
     last = last if ends is None else ends - 1
     found = _constant(table, used, trial, labels)
@@ -294,7 +309,7 @@ def _of_trials(
         driven(outs, cut, lookup, about, "outputs") if outs else None,
         dt=width,
         exists=cut.exists,
-        table=found,
+        table=found.drop(columns=[c for c in (*ins, *outs) if isinstance(c, str) and c in found]),
         **more,
     )
 
