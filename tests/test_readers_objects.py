@@ -1,4 +1,4 @@
-"""Objects of MATLAB in files of both versions, written by another program (mat-io 1.0.2)."""
+"""Text, tables and other objects of MATLAB, in files of both versions."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 import predictlearn as pl
 from predictlearn.errors import InputError
 from predictlearn.recordings.matlab import MatFile
 
-# y (4, 6, 3); side, a string array; kind, a categorical; t, a table with columns rt and cue; wait,
-# a duration; when, a datetime. Compressed.
+# Written by another program, mat-io 1.0.2, and compressed: y (4, 6, 3); side, a string array; kind, a
+# categorical; t, a table with columns rt and cue; wait, a duration; when, a datetime.
 VERSION_7 = """
 XQAAAAT//////////wAmkEbOQLs3MfvzInVcxLgyJu8lc9fKGHOU3+0p/liBFryWlqtE8Xy8FgGRZ8iC529/1wl+w7Li0HUO
 1U0mEcSBKOtyDYHaf+00Wp0qdUS7OriQZwyYnHnsRMxqmwoV6QAofQaBPkXiCQX1J7Fpfn/H+8eaz0w8PJBsZIGyZR5+kEPK
@@ -143,3 +144,111 @@ def test_a_damaged_hidden_part_is_no_number(file):
         del raw["#subsystem#/MCOS"]
     with pytest.raises(InputError, match="an object of MATLAB, a string"):
         MatFile(file).get("side", text=True)
+
+
+# -- files of version 7.3 written by hand ----------------------------------------------------------
+
+
+def cells(parts):
+    stored = np.empty(len(parts), dtype=object)
+    stored[:] = parts
+    return stored
+
+
+def hdf5(path, put):
+    """Write a file of version 7.3 by hand."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "w", userblock_size=512) as raw:
+
+        def stored(name, data, kind, **attributes):
+            node = raw.create_dataset(name, data=data)
+            node.attrs["MATLAB_class"] = np.bytes_(kind)
+            for key, value in attributes.items():
+                node.attrs[key] = value
+            return node
+
+        put(raw, stored)
+    with path.open("r+b") as stream:
+        stream.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
+    return path
+
+
+def test_text_labels_of_trials(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    rng = np.random.default_rng(0)
+    y = rng.poisson(2.0, (6, 10, 4)).astype(float)
+    sides = ["left", "right", "", "right", "left", "right"]
+    blocks = ["ab", "c", "ab", "c", "d", "d"]
+    savemat(
+        tmp_path / "a.mat",
+        {"y": y, "side": cells(sides), "block": np.array(blocks)},
+    )
+
+    def put(raw, stored):
+        stored("y", y.T, "double")
+        hidden = raw.create_group("#refs#")
+        references = []
+        for k, side in enumerate(sides):
+            codes = np.array([[ord(c)] for c in side], "u2") if side else np.zeros(2, "u8")
+            node = hidden.create_dataset(f"r{k}", data=codes)
+            node.attrs["MATLAB_class"] = np.bytes_("char")
+            if not side:
+                node.attrs["MATLAB_empty"] = np.uint8(1)
+            references.append(node.ref)
+        data = np.array(references, dtype=object)[None]
+        cell = raw.create_dataset("side", data=data, dtype=h5py.ref_dtype)
+        cell.attrs["MATLAB_class"] = np.bytes_("cell")
+        letters = np.array([[ord(c) for c in row.ljust(2)] for row in blocks])
+        stored("block", letters.T.astype("u2"), "char", MATLAB_int_decode=np.int32(2))
+
+    for file in (tmp_path / "a.mat", hdf5(tmp_path / "b.mat", put)):
+        r = pl.read_mat(file, "y", dt=0.05, trials=["side", "block"])
+        assert np.array_equal(r.activity, y)
+        assert r.trials["side"].tolist() == sides
+        assert r.trials["block"].tolist() == blocks
+        signed = {"from": 0.1, "to": 0.2, "value": "side == 'right'"}
+        r = pl.read_mat(file, "y", dt=0.05, trials=["side"], inputs=signed)
+        assert r.inputs[:, 2, 0].tolist() == [0, 1, 0, 1, 0, 1]
+        with pytest.raises(InputError, match=r"text \('left'\), which can be a column"):
+            pl.read_mat(file, "y", dt=0.05, inputs="side")
+
+
+@pytest.mark.parametrize("kind", ["string", "table", "categorical", "datetime", "MyClass"])
+def test_pointers_to_objects_are_no_numbers(kind, tmp_path):
+    y = np.random.default_rng(0).poisson(2.0, (6, 10, 4)).astype(float)
+
+    def put(raw, stored):
+        stored("y", y.T, "double")
+        pointer = np.array([[0xDD000000, 2, 6, 1, 1, 1]], dtype="u4")
+        stored("side", pointer, kind, MATLAB_object_decode=np.int32(3))
+
+    file = hdf5(tmp_path / "b.mat", put)
+    assert pl.read_mat(file, "y", dt=0.05).n_trials == 6
+    for options in ({"inputs": "side"}, {"trials": ["side"]}, {"outputs": "side"}):
+        with pytest.raises(InputError, match=f"an object of MATLAB, a {kind}.*In MATLAB, save"):
+            pl.read_mat(file, "y", dt=0.05, **options)
+    with pytest.raises(InputError, match=f"side .{kind} object."):
+        pl.read_mat(file, "z", dt=0.05)
+
+
+def test_sparse_and_logical_arrays_of_version_73(tmp_path):
+    from scipy.sparse import csc_matrix
+
+    rng = np.random.default_rng(0)
+    y = rng.poisson(0.4, (60, 4)).astype(float)
+    k = np.repeat(np.arange(1.0, 7.0), 10)
+    packed = csc_matrix(y)
+
+    def put(raw, stored):
+        group = raw.create_group("y")
+        group.attrs["MATLAB_class"] = np.bytes_("double")
+        group.attrs["MATLAB_sparse"] = np.uint64(60)
+        for name, data in (("data", packed.data), ("ir", packed.indices), ("jc", packed.indptr)):
+            group.create_dataset(name, data=data)
+        stored("k", k[None], "double")
+        stored("on", (np.arange(6) % 2).astype("u1")[None], "logical", MATLAB_int_decode=1)
+
+    file = hdf5(tmp_path / "b.mat", put)
+    r = pl.read_mat(file, "y", dt=0.05, trial_index="k", inputs="on", observed="counts")
+    assert np.array_equal(r.activity.reshape(60, 4), y)
+    assert r.inputs[:, 0, 0].tolist() == [0, 1] * 3
