@@ -14,8 +14,8 @@ import predictlearn as pl
 from predictlearn.errors import InputError
 from predictlearn.recordings.matlab import MatFile
 
-# Written by another program, mat-io 1.0.2, and compressed: y (4, 6, 3); side, a string array; kind, a
-# categorical; t, a table with columns rt and cue; wait, a duration; when, a datetime.
+# Written by another program, mat-io 1.0.2, and compressed: y (4, 6, 3); side, a string array;
+# kind, a categorical; t, a table with columns rt and cue; wait, a duration; when, a datetime.
 VERSION_7 = """
 XQAAAAT//////////wAmkEbOQLs3MfvzInVcxLgyJu8lc9fKGHOU3+0p/liBFryWlqtE8Xy8FgGRZ8iC529/1wl+w7Li0HUO
 1U0mEcSBKOtyDYHaf+00Wp0qdUS7OriQZwyYnHnsRMxqmwoV6QAofQaBPkXiCQX1J7Fpfn/H+8eaz0w8PJBsZIGyZR5+kEPK
