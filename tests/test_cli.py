@@ -151,7 +151,9 @@ def test_datasets_say_where_they_are_or_are_to_be_put(tmp_path, monkeypatch):
     place = tmp_path / "bci-learning-hennig2021" / "20160728.mat"
     place.parent.mkdir()
     place.write_bytes(b"")
-    assert f"found      {place}" in invoke("datasets").output
+    listed = invoke("datasets").output
+    assert f"found      {place}   not the registered file: its checksum differs" in listed
+    assert invoke("datasets", "where", "bci-learning").output.splitlines()[0] == str(place)
 
 
 # -- predict ----------------------------------------------------------------------------------

@@ -141,6 +141,7 @@ def test_first_bins():
 
 def test_save_and_load(tmp_path):
     y, x = arrays()
+    y = np.rint(np.abs(10 * y))
     y[0, 3] = np.nan
     r = Recording(
         y,

@@ -75,9 +75,12 @@ def _list_datasets() -> None:
 @guarded
 def _where(name: Annotated[str, typer.Argument(help="Name of a data set.")]) -> None:
     """Print the path of a data set that is here."""
-    from predictlearn.recordings.registry import find_dataset
+    from predictlearn.recordings.registry import find_dataset, is_registered
 
-    typer.echo(find_dataset(name))
+    file = find_dataset(name)
+    typer.echo(file)
+    if not is_registered(name, file):
+        typer.echo("It is not the registered file: its checksum differs.", err=True)
 
 
 @datasets.command("get")
@@ -147,12 +150,15 @@ def _print_datasets() -> None:
 
     from predictlearn.errors import InputError
     from predictlearn.recordings.registry import datasets as known
-    from predictlearn.recordings.registry import find_dataset
+    from predictlearn.recordings.registry import find_dataset, is_registered
 
     console = output()
     for item in known():
         try:
-            where = Text.assemble(("found      ", "green"), str(find_dataset(item.name)))
+            file = find_dataset(item.name)
+            where = Text.assemble(("found      ", "green"), str(file))
+            if not is_registered(item.name, file):
+                where.append("   not the registered file: its checksum differs", style="yellow")
         except InputError:
             where = Text.assemble(
                 ("not here   ", "yellow"),

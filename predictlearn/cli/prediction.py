@@ -53,6 +53,13 @@ def predict(
             help="Instead, a data set by name; see `predictlearn datasets`.", show_default=False
         ),
     ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --dataset: another file in the format of that data set.",
+            show_default=False,
+        ),
+    ] = None,
     nonlinearity: Nonlinearity = None,
     observed: Observed = None,
     tau: Tau = None,
@@ -87,6 +94,13 @@ def predict(
     if options and (recording is None or dataset is not None):
         name = dataset or "simulated-learning"
         raise InputError(f"--read is for files; {name} is a data set that is read as a whole.")
+    if recording is not None and dataset is not None:
+        raise InputError(
+            f"give a recording or a data set, not both; got {recording} and {dataset!r}. Another "
+            f"file in the format of a data set is read with --dataset {dataset} --file {recording}."
+        )
+    if file is not None and dataset is None:
+        raise InputError("--file goes with --dataset, the data set in whose format it is.")
     from predictlearn.reporting.folder import check_folder
 
     # before minutes of work, rather than after
@@ -96,11 +110,11 @@ def predict(
         from predictlearn import pipeline
 
         more: dict[str, Any] = settings if draws is None else {"n_draws": draws, **settings}
-        # two sources are refused before either is read
-        source = recording if recording is None or dataset else read_file(recording, options)
+        source = file if recording is None else read_file(recording, options)
         run = pipeline.predict(source, dataset, seed=seed, n_jobs=n_jobs, progress=tell, **more)
         tell("drawing the report")
         given: dict[str, list[Any]] = {
+            "--file": [file],
             "--nonlinearity": [nonlinearity],
             "--observed": [observed],
             "--tau": [tau],

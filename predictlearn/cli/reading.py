@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -50,12 +51,16 @@ Noise = Annotated[
 Read = Annotated[
     list[str] | None,
     typer.Option(
-        help="What to read of the file, for example inputs=onset; may be repeated. The "
+        help="What to read of the file, for example inputs=onset or "
+        "inputs='[{from: stim_on, to: stim_off, value: coherence}]'; may be repeated. The "
         "arguments of read_nwb, read_mat, from_table (.csv, .tsv), read_arrays.",
         metavar="KEY=VALUE",
         show_default=False,
     ),
 ]
+
+# Seconds: no time constant of a neuron or a network of them is longer.
+_LONGEST_TAU = 20.0
 
 # of a table: what separates its columns
 _TABLES = {".csv": ",", ".tsv": "\t"}
@@ -89,7 +94,7 @@ def fit_settings(
     settings: dict[str, Any] = {}
     settings |= {} if nonlinearity is None else {"nonlinearity": nonlinearity}
     settings |= {} if observed is None else {"observed": observed}
-    settings |= {} if tau is None else {"tau": _number_or_fit("--tau", tau)}
+    settings |= {} if tau is None else {"tau": _tau(tau)}
     settings |= {} if latency is None else {"latency": _number_or_fit("--latency", latency)}
     if gain is not None:
         value = _number_or_fit("--gain", gain)
@@ -99,6 +104,17 @@ def fit_settings(
         if noise != "gaussian" and observed is None:
             settings["observed"] = "current"  # the logarithm of the rate is linear in k
     return settings
+
+
+def _tau(text: str) -> float | str:
+    """Return the time constant; one in milliseconds is asked about."""
+    tau = _number_or_fit("--tau", text)
+    if not isinstance(tau, str) and tau > _LONGEST_TAU:
+        raise InputError(
+            f"--tau is in seconds, and no network of neurons has a time constant of {tau:g} s; "
+            f"{tau:g} ms are --tau {tau / 1000:g}. (LowRankRNN(tau=...) in Python takes any.)"
+        )
+    return tau
 
 
 def _number_or_fit(name: str, text: str) -> float | str:
@@ -127,20 +143,38 @@ def read_options(read: list[str] | None) -> dict[str, Any]:
     Raises
     ------
     InputError
-        What is not KEY=VALUE, or not YAML.
+        What is not KEY=VALUE, or not YAML, or a key that is given twice.
     """
     import yaml
 
+    class Loader(yaml.SafeLoader):
+        """Words are words: a column may be called on, off, yes or no."""
+
+    Loader.yaml_implicit_resolvers = {
+        first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:bool"]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    Loader.add_implicit_resolver(
+        "tag:yaml.org,2002:bool", re.compile(r"^(true|false|True|False)$"), list("tfTF")
+    )
     options: dict[str, Any] = {}
     for text in read or ():
         key, equals, value = text.partition("=")
         if not equals or not key.strip() or not value.strip():
             raise InputError(f"--read must be KEY=VALUE, for example inputs=onset; got {text!r}.")
+        if key.strip() in options:
+            raise InputError(
+                f"--read {key.strip()} is given twice; several values are written as one list, "
+                f"{key.strip()}=[a, b]."
+            )
         try:
-            parsed = yaml.safe_load(value)
+            parsed = yaml.load(value, Loader=Loader)
         except yaml.YAMLError as error:
-            raise InputError(f"--read {key}: {value!r} is not YAML: {error}") from error
-        # no reader takes true or false, and a column may be called "on"
+            raise InputError(
+                f"--read {key}: {value!r} is not YAML (text with other signs than letters stands "
+                f"in quotes): {error}"
+            ) from error
+        # no reader takes true or false, and a column may be called so
         options[key.strip()] = value.strip() if isinstance(parsed, bool) else parsed
     return options
 

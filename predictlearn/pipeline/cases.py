@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from predictlearn.pipeline.experiments import Design, flow_design, shipped_desig
 from predictlearn.pipeline.fitted import FittedNetwork
 from predictlearn.recordings.bci import BCISession, load_bci_learning
 from predictlearn.recordings.recording import Recording, load_recording
-from predictlearn.recordings.registry import datasets, find_dataset
+from predictlearn.recordings.registry import datasets, find_dataset, is_registered
 from predictlearn.tasks.reaching import ReachingReadout
 from predictlearn.theory.overlaps import Overlaps
 
@@ -50,6 +50,8 @@ class Case:
         What shows the learning that followed: a `BCISession`, all sessions in order, or None.
     named : bool
         Whether it is a data set that predictlearn knows by name.
+    columns : str
+        What the columns of the activity are, in words.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Case:
     fixed: str = ""
     later: Any = None
     named: bool = True
+    columns: str = "neurons"
 
     @property
     def simulated(self) -> bool:
@@ -77,7 +80,8 @@ def case_of(recording: str | Path | Recording | None, dataset: str | None, **set
     recording : path or Recording, optional
         A recording of the user's own.
     dataset : str, optional
-        Name of a data set; ``"simulated-learning"`` if neither is given.
+        Name of a data set; ``"simulated-learning"`` if neither is given. With the path of a file as
+        ``recording``: the data set in whose format that file is, another session for example.
     **settings : object
         Settings of the fit that replace the case's own.
 
@@ -89,18 +93,26 @@ def case_of(recording: str | Path | Recording | None, dataset: str | None, **set
     Raises
     ------
     InputError
-        If both are given, or the data cannot be found or read.
+        If a `Recording` and a data set are given, or the data cannot be found or read.
     """
-    if recording is not None and dataset is not None:
+    if isinstance(recording, Recording) and dataset is not None:
         raise InputError(
-            f"give a recording or a data set, not both; got {recording!s} and {dataset!r}."
+            f"give a recording or a data set, not both; got a Recording and {dataset!r}."
         )
-    if recording is not None:
+    if recording is not None and dataset is None:
         return _own(recording, settings)
-    if dataset is not None:
-        choice("dataset", dataset, [item.name for item in datasets() if item.has_case])
-    path = find_dataset(dataset or "simulated-learning")
-    return _bci(path, settings) if dataset == "bci-learning" else _simulated(path, settings)
+    name = dataset or "simulated-learning"
+    choice("dataset", name, [item.name for item in datasets() if item.has_case])
+    path = find_dataset(name) if recording is None else Path(str(recording))
+    if not path.is_file():
+        raise InputError(f"no such file: {path}; expected one in the format of {name}.")
+    case = _bci(path, settings) if name == "bci-learning" else _simulated(path, settings)
+    if is_registered(name, path):
+        return case
+    # never reported as the data set whose format it has
+    return replace(
+        case, name=path.stem, title=f"{case.title.split(':')[0]}: {path.name}", named=False
+    )
 
 
 def _own(source: str | Path | Recording, settings: dict[str, Any]) -> Case:
@@ -186,6 +198,7 @@ def _bci(path: Path, settings: dict[str, Any]) -> Case:
         conditions=block.trials["target"].to_numpy(),
         fixed="z",
         later=session,
+        columns="latent factors",
     )
 
 

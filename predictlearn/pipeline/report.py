@@ -82,9 +82,9 @@ def _command(run: PredictionRun) -> dict[str, str]:
 def _subtitle(run: PredictionRun) -> str:
     """Return one line about the recording."""
     r = run.case.recording
-    units = "latent factors" if run.case.name == "bci-learning" else "neurons"
     return (
-        f"{r.n_trials} trials of {r.n_bins} bins of {1000 * r.dt:g} ms, {r.n_neurons} {units}; "
+        f"{r.n_trials} trials of {r.n_bins} bins of {1000 * r.dt:g} ms, {r.n_neurons} "
+        f"{run.case.columns}; "
         f"{run.fitted.model.nonlinearity} network of rank {run.fitted.model.rank}"
     )
 

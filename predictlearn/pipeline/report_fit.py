@@ -72,7 +72,7 @@ def _activity_label(run: PredictionRun) -> str:
     """Return the label of an activity axis."""
     if run.case.recording.observed == "counts":
         return "Spikes per bin"
-    return "Latent factor" if run.case.name == "bci-learning" else "Activity"
+    return "Latent factor" if run.case.columns == "latent factors" else "Activity"
 
 
 def _example(run: PredictionRun) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:

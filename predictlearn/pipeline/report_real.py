@@ -71,7 +71,7 @@ def bci_section(real: BCIComparison) -> tuple[Section, str]:
         }
     )
     section = Section(
-        "Beside real learning: monkey N learns the perturbed mapping",
+        "Beside real learning: the perturbed mapping is learned",
         (
             "The network was fitted to block 1, under the intuitive mapping. The perturbed mapping "
             "is known exactly, so the first prediction, the drop, has no free parameter. Learning "

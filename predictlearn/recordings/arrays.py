@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +15,66 @@ import pandas as pd
 
 from predictlearn.checks import as_float_array, positive
 from predictlearn.errors import InputError, choice
-from predictlearn.recordings.assembly import assemble
+from predictlearn.recordings.assembly import assemble, driven, said
+from predictlearn.recordings.binning import Cut
+from predictlearn.recordings.continuous import Piece, cut_piece, first_edge
+from predictlearn.recordings.events import Columns, refuse_clock
+from predictlearn.recordings.layout import Split, axes_of, padded
+from predictlearn.recordings.padding import trial_lengths
 from predictlearn.recordings.recording import Recording
-from predictlearn.recordings.storage import read_npz
+from predictlearn.recordings.storage import plain_array, read_npz
+from predictlearn.recordings.units import seconds_in
 
-__all__ = ["read_arrays", "recording_of"]
+__all__ = ["Names", "Request", "read_arrays", "recording_of"]
 
 Array = npt.NDArray[np.float64]
-# Takes a key; gives one array, or a list with one array a trial.
-Getter = Callable[[str], "npt.NDArray[Any] | list[npt.NDArray[Any]]"]
+# Takes a key, and whether it may hold text; gives one array, or a list with one array a trial.
+Getter = Callable[[str, bool], "npt.NDArray[Any] | list[npt.NDArray[Any]]"]
+_FIELD = re.compile(r"\w+(\(\d+\))?(\.\w+(\(\d+\))?)+")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to read of arrays by name; see `read_arrays`.
+
+    Parameters
+    ----------
+    activity, inputs, outputs, dt, axes, trials, trial_index, observed, unit, start, align, window,
+    lengths : object
+        As for `read_arrays`.
+    """
+
+    activity: str
+    inputs: Any = None
+    outputs: Any = None
+    dt: float | str = "dt"
+    axes: str = "trials, time, neurons"
+    trials: Mapping[str, str] | Sequence[str] | None = None
+    trial_index: str | None = None
+    observed: str = "rate"
+    unit: str | float | None = None
+    start: str | float | None = None
+    align: Any = None
+    window: tuple[float, float] | None = None
+    lengths: Any = None
 
 
 def read_arrays(
     source: str | os.PathLike[str] | Mapping[str, Any],
     activity: str = "activity",
     *,
-    inputs: str | Sequence[str] | None = None,
-    outputs: str | None = None,
+    inputs: Any = None,
+    outputs: Any = None,
     dt: float | str = "dt",
     axes: str = "trials, time, neurons",
-    trials: Mapping[str, str] | None = None,
+    trials: Mapping[str, str] | Sequence[str] | None = None,
     trial_index: str | None = None,
     observed: str = "rate",
+    unit: str | float | None = None,
+    start: str | float | None = None,
+    align: Any = None,
+    window: tuple[float, float] | None = None,
+    lengths: Any = None,
 ) -> Recording:
     """Read a recording from arrays of any name and order of axes.
 
@@ -46,24 +86,45 @@ def read_arrays(
         An .npz file, or arrays by name; a list of arrays stands for one array a trial.
     activity : str
         Name of the activity.
-    inputs : str or sequence of str, optional
+    inputs : str, mapping, DataFrame or sequence, optional
         Names of inputs: (trials, time, n_in) in the order of ``axes``; (trials, time) for one
-        input; (trials, n_in) or (trials,) for values that are held over a trial.
-    outputs : str, optional
-        Name of outputs, likewise.
+        input; (trials, n_in) or (trials,) for values that are held over a trial. "onset", a pulse
+        of height 1/dt at the start of a trial (or at the event of ``align``). A row of events, or a
+        DataFrame of such rows, as for `read_nwb`: its columns are names of arrays with one value a
+        trial, its times count from the first bin of a trial, or are on the clock of ``start``.
+    outputs : str, mapping, DataFrame or sequence, optional
+        Names of outputs, likewise.
     dt : float or str
-        Width of a bin, seconds, or the name of that number.
+        Width of a bin, or the name of that number.
     axes : str
         Order of the axes, for example "neurons, time, trials"; inputs and outputs have theirs in
-        the place of "neurons". For one array a trial, and with ``trial_index``, "trials" does not
-        count.
-    trials : mapping of str to str, optional
-        Columns of the trial table, and the name of the array for each.
+        the place of "neurons". For one array a trial, and with ``trial_index`` or ``align``,
+        "trials" does not count.
+    trials : mapping of str to str or sequence of str, optional
+        Columns of the trial table, numbers or text, and the name of the array for each.
     trial_index : str, optional
         Name of a vector with the number of the trial of every bin, where activity is stored as
-        (bins, neurons), all trials one after the other.
+        (bins, neurons), all trials one after the other. A counter that begins again counts other
+        trials (the column ``block`` of the trial table); bins without a number are left out.
     observed : str
         "rate", "current" or "counts".
+    unit : str or float, optional
+        Unit of ``dt``, of times in arrays, and of ``start`` and ``align`` (not of ``window``):
+        "s", "ms", "us" or a number of seconds. By default seconds; bins and rates for which that
+        cannot be are asked about, and "s" says that they are right.
+    start : str or float, optional
+        The time of the first bin of each trial (an array), or of a recording in one piece (also a
+        vector of the times of all bins), on the clock that events are stored on.
+    align : str or sequence of float, optional
+        Times of events, or the name of an array of these, around which activity in one piece
+        (time, neurons) is cut into trials; or the name of a vector that is one in bins where an
+        event is on, else zero.
+    window : (float, float), optional
+        First and last edge about the events of ``align``, seconds.
+    lengths : str or sequence of int, optional
+        The number of bins of each trial, or the name of that array, where shorter trials were
+        padded; "zeros", a trial ends where all neurons stay zero; "full", zeros are activity.
+        By default zeros that can hardly be activity are asked about.
 
     Returns
     -------
@@ -74,12 +135,15 @@ def read_arrays(
     -----
     SilentNeuronsWarning
         Neurons that never change were left out.
+    UserWarning
+        Bins between trials, or trials without a value, were left out; windows overlap.
 
     Raises
     ------
     InputError
-        A name that is not there (with what is there), axes that cannot be, or shapes that do not
-        fit.
+        A name that is not there (with what is there), axes that cannot be, shapes that do not fit,
+        numbers of trials that do not say which bins are one, trials that seem to be padded with
+        zeros, or times that cannot be seconds.
 
     Examples
     --------
@@ -91,44 +155,52 @@ def read_arrays(
     >>> r.activity.shape, r.inputs.shape
     ((8, 20, 5), (8, 20, 1))
     """
+    request = Request(
+        activity=activity,
+        inputs=inputs,
+        outputs=outputs,
+        dt=dt,
+        axes=axes,
+        trials=trials,
+        trial_index=trial_index,
+        observed=observed,
+        unit=unit,
+        start=start,
+        align=align,
+        window=window,
+        lengths=lengths,
+    )
     if isinstance(source, Mapping):
         content, about = source, {"name": "arrays"}
     else:
         content = read_npz(source)
         about = {"name": Path(source).stem, "file": Path(source).name}
 
-    def get(key: str) -> Any:
+    def get(key: str, text: bool = False) -> Any:
         choice("name of an array", key, map(str, content))
         value = content[key]
+        if not isinstance(source, Mapping):
+            value = plain_array(source, key, value)
         if isinstance(value, list | tuple):
             return [np.asarray(item) for item in value]
         return np.asarray(value)
 
-    return recording_of(
-        get, activity, inputs, outputs, dt, axes, trials, trial_index, observed, about
-    )
+    return recording_of(get, [str(key) for key in content], request, about)
 
 
 def recording_of(
-    get: Getter,
-    activity: str,
-    inputs: str | Sequence[str] | None,
-    outputs: str | None,
-    dt: float | str,
-    axes: str,
-    trials: Mapping[str, str] | None,
-    trial_index: str | None,
-    observed: str,
-    metadata: Mapping[str, Any],
+    get: Getter, names: Collection[str], request: Request, metadata: Mapping[str, Any]
 ) -> Recording:
-    """Make a recording of what a file holds by name; arguments as for `read_arrays`.
+    """Make a recording of what a file holds by name.
 
     Parameters
     ----------
     get : callable
         From a name to an array, or to a list with one array a trial.
-    activity, inputs, outputs, dt, axes, trials, trial_index, observed : object
-        As for `read_arrays`.
+    names : collection of str
+        The names that there are.
+    request : Request
+        What to read.
     metadata : mapping
         Metadata.
 
@@ -142,156 +214,168 @@ def recording_of(
     InputError
         As for `read_arrays`.
     """
-    order = _axes(axes)
-    width = _bin_width(get, dt)
-    index = None if trial_index is None else np.asarray(_one(get, trial_index)).ravel()
-    split = _Split(order, index)
-    recorded = split.by_trial("activity", get(activity))
-    lengths = [len(part) for part in recorded]
+    order = axes_of(request.axes)
+    second = seconds_in("unit", request.unit)
+    width = _bin_width(get, request.dt) * second
+    named = [request.trials] if isinstance(request.trials, str) else request.trials or {}
+    table = dict(named) if isinstance(named, Mapping) else {name: name for name in named}
+    more: dict[str, Any] = {
+        "observed": request.observed,
+        "metadata": {
+            **metadata,
+            "activity": request.activity,
+            "inputs": None if request.inputs is None else said(request.inputs),
+        },
+        "sure": request.unit is not None,
+        "how": "Say unit='ms' if dt is in milliseconds (--read unit=ms), or unit='s' if this is "
+        "right.",
+    }
+    if request.align is not None:
+        return _of_one_piece(get, names, request, order, width, table, more)
+    if request.window is not None:
+        raise InputError("window= goes with align=, the events to cut a recording around.")
+    index = None if request.trial_index is None else _one(get, request.trial_index, True).ravel()
+    split = Split(order, index)
+    stored = get(request.activity, False)
+    if index is None and not isinstance(stored, list) and np.ndim(stored) == 2:
+        raise InputError(
+            f"activity {request.activity!r} has two axes {np.shape(stored)}. Of a recording in one "
+            "piece (time, neurons), say how trials are cut: trial_index= (the number of the trial "
+            "of every bin), or align= (times of events) with window=."
+        )
+    recorded = split.by_trial("activity", stored)
     columns = {len(part.T) for part in recorded}
     if len(columns) > 1:
         raise InputError(
             f"activity: all trials must have the same neurons; got {sorted(columns)} of them, read "
             f"as ({', '.join(order)})."
         )
-    names = [inputs] if isinstance(inputs, str) else list(inputs or ())
-    parts = [split.beside(f"inputs ({name})", get(name), lengths) for name in names]
-    drive = [np.concatenate(one, axis=1) for one in zip(*parts, strict=True)]
-    shown = None if outputs is None else split.beside(f"outputs ({outputs})", get(outputs), lengths)
-    n_bins = max(lengths)
-    stacked = _padded(recorded, n_bins)
-    n_trials = len(recorded)
+    bins = [len(part) for part in recorded]
+    n_trials, n_bins = len(recorded), max(bins)
+    stacked = padded(recorded, n_bins)
+    lengths = request.lengths
+    if isinstance(lengths, str) and lengths not in ("zeros", "full"):
+        lengths = _one(get, lengths)
+    ends = trial_lengths(stacked, lengths, n_trials)
+    if ends is not None:
+        stacked[np.arange(n_bins) >= ends[:, None]] = np.nan
     # a trial ends with the last bin in which any neuron has a value
     seen = np.asarray(np.any(~np.isnan(stacked), axis=2))
     ends = np.where(seen.any(axis=1), n_bins - np.argmax(seen[:, ::-1], axis=1), 0)
-    table = pd.DataFrame({"trial": split.numbers if index is not None else np.arange(n_trials)})
-    for column, key in (trials or {}).items():
-        table[column] = split.of_trials(f"trials[{column!r}]", _one(get, key), n_trials)
+    frame = pd.DataFrame({"trial": np.arange(n_trials)})
+    if split.counted is not None:
+        frame["trial"] = split.counted.label
+        if split.counted.block.max() > 1:
+            frame["block"] = split.counted.block
+    for column, key in table.items():
+        frame[column] = split.of_trials(f"trials[{column!r}]", _one(get, key, True), n_trials)
+
+    def of_trials(name: str) -> npt.NDArray[Any]:
+        if name in frame:
+            return frame[name].to_numpy()
+        return split.of_trials(repr(name), _one(get, name, True), n_trials)
+
+    first = None
+    if request.start is not None:
+        if not isinstance(request.start, str):
+            raise InputError("start must be the name of an array, the start of each trial.")
+        first = second * as_float_array("start", of_trials(request.start))
+    zero = np.zeros(n_trials) if first is None else first
+    cut = Cut(zero, 0.0, width, n_bins, zero + width * ends)
+    about = Columns(
+        get=of_trials,
+        names=Names([*frame.columns, *names]),
+        what="the trials",
+        starts=first,
+        stops=None if first is None else zero + width * ends,
+        second=second,
+        words=[word for word in ("onset", "go") if word not in names],
+        advice="Times count from the first bin of a trial; where they are on the clock of the "
+        "recording, start= names the array with the time of each trial's first bin.",
+    )
+
+    def lookup(name: object) -> Array:
+        if not isinstance(name, str):
+            raise InputError(
+                "inputs and outputs must be names of arrays, rows of events, 'onset' or 'go'; got "
+                f"{type(name).__name__}."
+            )
+        values = get(name, False)
+        if not isinstance(values, list) and values.dtype.kind in "OSU":
+            about.numbers("inputs", name)
+        if not isinstance(values, list) and values.size == n_trials and values.dtype.kind in "iuf":
+            refuse_clock("inputs", name, values.ravel().astype(float), about, cut)
+        return padded(split.beside(f"inputs ({name})", values, bins), n_bins)
+
     return assemble(
         stacked,
-        _padded(drive, n_bins) if drive else np.zeros((n_trials, n_bins, 0)),
-        None if shown is None else _padded(shown, n_bins),
+        driven(request.inputs, cut, lookup, about),
+        None if request.outputs is None else driven(request.outputs, cut, lookup, about, "outputs"),
         dt=width,
-        exists=np.arange(n_bins) < ends[:, None],
-        table=table,
+        exists=cut.exists,
+        table=frame,
         neurons=list(range(stacked.shape[2])),
-        observed=observed,
-        metadata={**metadata, "activity": activity, "inputs": names or None},
+        **more,
     )
 
 
-class _Split:
-    """How arrays are laid out, and how they are split into trials."""
+def _of_one_piece(
+    get: Getter,
+    names: Collection[str],
+    request: Request,
+    order: tuple[str, ...],
+    width: float,
+    table: Mapping[str, str],
+    more: dict[str, Any],
+) -> Recording:
+    """Cut activity of the shape (time, neurons) around events."""
+    if request.trial_index is not None or request.lengths is not None:
+        raise InputError("align= cuts a recording in one piece; trial_index and lengths do not.")
+    activity = as_float_array(
+        "activity", _one(get, request.activity), ndim=2, finite=False, axes="(time, neurons)"
+    )
+    if order.index("time") > order.index("neurons"):
+        activity = activity.T
+    second = seconds_in("unit", request.unit)
+    first = request.start
+    if isinstance(first, str):
+        first = first_edge(second * as_float_array("start", _one(get, first)), len(activity), width)
+    else:
+        first = 0.0 if first is None else second * float(first)
+    align = request.align
+    if isinstance(align, str):
+        align = _one(get, align)
+    align = as_float_array("align", align, finite=False).ravel()
+    if len(align) != len(activity) or not np.isin(align, (0, 1)).all():
+        align = second * align
+    piece = Piece(len(activity), width, first, align, request.window)
 
-    def __init__(self, order: tuple[str, ...], index: npt.NDArray[Any] | None) -> None:
-        self.order = order
-        self.flat = tuple(axis for axis in order if axis != "trials")
-        self.index = index
-        if index is not None:
-            self.numbers, first = np.unique(index, return_index=True)
-            self.numbers = self.numbers[np.argsort(first)]
-            self.first = np.sort(first)
+    def column(name: str) -> npt.NDArray[Any]:
+        return _one(get, name, True)
 
-    def by_trial(self, name: str, value: Any) -> list[Array]:
-        """Return one (time, columns) array a trial."""
-        if isinstance(value, list):
-            parts = [as_float_array(name, one, ndim=2, finite=False) for one in value]
-            return [one if self.flat[0] == "time" else one.T for one in parts]
-        if self.index is not None:
-            bins = as_float_array(name, value, ndim=2, finite=False)
-            bins = bins if self.flat[0] == "time" else bins.T
-            if len(bins) != len(self.index):
-                raise InputError(
-                    f"{name}: trial_index has {len(self.index)} bins and {name} {len(bins)}, read "
-                    f"as ({', '.join(self.flat)})."
-                )
-            return [bins[self.index == number] for number in self.numbers]
-        array = as_float_array(name, value, ndim=3, finite=False, axes=f"({', '.join(self.order)})")
-        axes = [self.order.index(axis) for axis in ("trials", "time", "neurons")]
-        return list(array.transpose(axes))
-
-    def beside(self, name: str, value: Any, lengths: list[int]) -> list[Array]:
-        """Return one (time, columns) array a trial, of the lengths of the activity."""
-        n_trials = len(lengths)
-        if isinstance(value, list):
-            if len(value) != n_trials:
-                raise InputError(
-                    f"{name} must have {n_trials} trials as activity; got {len(value)}."
-                )
-            pairs = zip(value, lengths, strict=True)
-            parts = [self._like(name, np.atleast_1d(one), n) for one, n in pairs]
-        else:
-            array = np.asarray(value)
-            if self.index is not None and len(self.index) in array.shape:
-                if _vector(array):
-                    array = array.reshape((-1, 1) if self.flat[0] == "time" else (1, -1))
-                parts = self.by_trial(name, array)
-            elif array.ndim == 3:
-                parts = self.by_trial(name, array)
-            else:
-                parts = self._two_axes(name, array, lengths)
-        if len(parts) != n_trials:
-            raise InputError(f"{name} must have {n_trials} trials as activity; got {len(parts)}.")
-        for trial, (part, n) in enumerate(zip(parts, lengths, strict=True)):
-            if part.shape[0] != n:
-                raise InputError(
-                    f"{name}: trial {trial} has {part.shape[0]} bins, and activity {n}; both are "
-                    f"read as ({', '.join(self.order)})."
-                )
-        return parts
-
-    def _like(self, name: str, one: npt.NDArray[Any], n_bins: int) -> Array:
-        """Return the values of one trial as (time, columns); a single row or column is a series."""
-        array = as_float_array(name, one, finite=False)
-        if _vector(array) and array.size == n_bins:
-            return array.reshape(n_bins, 1)
-        if array.ndim == 1 or (_vector(array) and self.flat[0] == "neurons"):
-            return np.tile(array.ravel(), (n_bins, 1))
-        return array if self.flat[0] == "time" else array.T
-
-    def _two_axes(self, name: str, array: npt.NDArray[Any], lengths: list[int]) -> list[Array]:
-        """Return one input of every bin, or values held over a trial."""
-        n_trials, n_bins = len(lengths), max(lengths)
-        values = as_float_array(name, array, finite=False)
-        if _vector(values) and values.size == n_trials:
-            values = values.reshape(n_trials, 1)
-        elif values.ndim == 2:
-            first = next(axis for axis in self.order if axis != "neurons")
-            turned = values if first == "trials" else values.T
-            if turned.shape == (n_trials, n_bins):
-                return [row[:n, None] for row, n in zip(turned, lengths, strict=True)]
-            if len(values) != n_trials and values.shape[1] == n_trials:
-                values = values.T
-        if values.ndim != 2 or len(values) != n_trials:
-            raise InputError(
-                f"{name} must have {n_trials} trials: ({', '.join(self.order)}), (trials, time), "
-                f"or (trials, columns) for values held over a trial; got shape {array.shape}."
-            )
-        return [np.tile(row, (n, 1)) for row, n in zip(values, lengths, strict=True)]
-
-    def of_trials(self, name: str, value: npt.NDArray[Any], n_trials: int) -> npt.NDArray[Any]:
-        """Return one value a trial."""
-        values = np.asarray(value).ravel()
-        if self.index is not None and len(values) == len(self.index) != n_trials:
-            return np.asarray(values[self.first])
-        if len(values) != n_trials:
-            raise InputError(f"{name} must have one value a trial ({n_trials}); got {len(values)}.")
-        return values
+    return cut_piece(
+        piece,
+        activity,
+        series=column,
+        columns=column,
+        names=Names([*table, *names]),
+        inputs=request.inputs,
+        outputs=request.outputs,
+        table={name: column(key).ravel() for name, key in table.items()},
+        second=second,
+        neurons=list(range(activity.shape[1])),
+        **more,
+    )
 
 
-def _vector(array: npt.NDArray[Any]) -> bool:
-    """Say whether an array has one axis that is longer than one, at most."""
-    return array.ndim == 1 or (array.ndim == 2 and 1 in array.shape)
+class Names(list[str]):
+    """Names of variables; a field of a structure (data.side, blocks(2).side) may be one too."""
 
-
-def _axes(text: str) -> tuple[str, ...]:
-    """Return the names of the axes in order."""
-    names = tuple(text.replace(",", " ").split()) if isinstance(text, str) else ()
-    if sorted(names) != ["neurons", "time", "trials"]:
-        raise InputError(
-            f"axes must be 'trials, time, neurons' in the order of the arrays; got {text!r}."
+    def __contains__(self, name: object) -> bool:
+        """Say whether there is such a name, or may be."""
+        return list.__contains__(self, name) or (
+            isinstance(name, str) and _FIELD.fullmatch(name) is not None
         )
-    return names
 
 
 def _bin_width(get: Getter, dt: float | str) -> float:
@@ -304,19 +388,11 @@ def _bin_width(get: Getter, dt: float | str) -> float:
     return positive("dt", float(value.ravel()[0]))
 
 
-def _one(get: Getter, key: str) -> npt.NDArray[Any]:
+def _one(get: Getter, key: str, text: bool = False) -> npt.NDArray[Any]:
     """Return one array, or raise where the name stands for a list."""
-    value = get(key)
+    value = get(key, text)
     if isinstance(value, list):
         if all(np.size(item) == 1 for item in value):
             return np.array([np.asarray(item).ravel()[0] for item in value])
         raise InputError(f"{key!r} must be one array; it is a list of {len(value)}.")
     return value
-
-
-def _padded(parts: list[Array], n_bins: int) -> Array:
-    """Stack trials, NaN after their ends."""
-    stacked = np.full((len(parts), n_bins, parts[0].shape[1]), np.nan)
-    for trial, part in enumerate(parts):
-        stacked[trial, : len(part)] = part
-    return stacked

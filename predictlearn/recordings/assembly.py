@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,27 +14,35 @@ import pandas as pd
 from predictlearn.checks import as_float_array
 from predictlearn.errors import InputError, SilentNeuronsWarning
 from predictlearn.recordings.binning import Cut
+from predictlearn.recordings.conditions import evaluate, listed
+from predictlearn.recordings.events import Columns, of_events, refuse_clock
 from predictlearn.recordings.recording import Recording
+from predictlearn.recordings.units import ask_activity
 
-__all__ = ["assemble", "driven", "select_rows", "sorted_times"]
+__all__ = ["assemble", "driven", "said", "select_rows", "sorted_times"]
 
 Lookup = Callable[[object], "npt.NDArray[np.float64]"]
 
 
-def driven(spec: object, cut: Cut, lookup: Lookup, name: str = "inputs") -> npt.NDArray[np.float64]:
+def driven(
+    spec: object, cut: Cut, lookup: Lookup, columns: Columns, name: str = "inputs"
+) -> npt.NDArray[np.float64]:
     """Build inputs (or outputs) from what was asked for.
 
     Parameters
     ----------
     spec : object
         None; "onset", a pulse of height 1/bin in the bin of the alignment; "go", a one from the
-        alignment on; anything that ``lookup`` knows; a sequence of these; or an array of shape
-        (trials, time, columns), or (trials, columns) for values held from the alignment on.
+        alignment on; a row of events or a DataFrame of such rows, see `of_events`; anything that
+        ``lookup`` knows; a sequence of these; or an array of shape (trials, time, columns), or
+        (trials, columns) for values held from the alignment on.
     cut : Cut
         The bins.
     lookup : callable
         From a name to values, (trials,) to be held from the alignment on or
         (trials, time, columns).
+    columns : Columns
+        What rows of events refer to.
     name : str
         Name of the argument, for messages.
 
@@ -45,15 +54,21 @@ def driven(spec: object, cut: Cut, lookup: Lookup, name: str = "inputs") -> npt.
     Raises
     ------
     InputError
-        A name that is not known, an array of another shape, or an onset outside of the window.
+        A name that is not known, an array of another shape, an onset outside of the window, or
+        clock times where values are asked for.
     """
     n_trials = len(cut.zero)
     if spec is None:
         return np.zeros((n_trials, cut.n_bins, 0))
+    if isinstance(spec, pd.DataFrame):
+        spec = spec.to_dict("records")
+    if isinstance(spec, Mapping):
+        return of_events(spec, cut, columns, name)[:, :, None]
     if isinstance(spec, list | tuple) and any(map(_is_part, spec)):
-        return np.concatenate([driven(part, cut, lookup, name) for part in spec], axis=2)
+        parts = [driven(part, cut, lookup, columns, name) for part in spec]
+        return np.concatenate(parts, axis=2)
     on = (cut.times >= -1e-6 * cut.bin).astype(float)
-    if isinstance(spec, str) and spec in ("onset", "go"):
+    if isinstance(spec, str) and spec in columns.words:
         bin_of_zero = int(np.floor(-cut.start / cut.bin + 1e-6))
         if not 0 <= bin_of_zero < cut.n_bins:
             raise InputError(
@@ -70,6 +85,8 @@ def driven(spec: object, cut: Cut, lookup: Lookup, name: str = "inputs") -> npt.
         values = values[:, None]
     if values.ndim == 2:
         held = as_float_array(name, values, shape=(n_trials, None), axes="(trials, columns)")
+        for column in held.T:
+            refuse_clock(name, None if given else str(spec), column, columns, cut)
         return np.where(on[None, :, None] > 0, held[:, None, :], 0.0)
     return as_float_array(
         name,
@@ -95,8 +112,7 @@ def select_rows(
     name : str
         Name of the argument, for messages.
     asked : object
-        None for all; a condition on the columns, as `pandas.DataFrame.query` takes it; a boolean
-        mask; or ids.
+        None for all; a condition on the columns, see `evaluate`; a boolean mask; or ids.
     table : DataFrame
         The table.
     ids : array_like
@@ -110,24 +126,20 @@ def select_rows(
     Raises
     ------
     InputError
-        A condition that cannot be evaluated, a mask of another length, an id that is not there, or
-        nothing left.
+        A condition that cannot be evaluated, a mask of another length, an id that is not there or
+        that several rows have, or nothing left.
     """
     known = np.asarray(ids)
     if asked is None:
         rows = np.arange(len(table))
     elif isinstance(asked, str):
-        # a condition can fail in any way
         try:
-            mask = table.reset_index(drop=True).eval(asked)
-        except Exception as error:
-            raise InputError(
-                f"{name}={asked!r} is not a condition on the columns {_listed(table.columns)}: "
-                f"{error}."
-            ) from error
-        if np.shape(mask) != (len(table),) or np.asarray(mask).dtype.kind != "b":
+            mask = evaluate(asked, table.__getitem__, table.columns)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
+        if np.shape(mask) != (len(table),) or mask.dtype.kind != "b":
             raise InputError(f"{name}={asked!r} must be true or false of every row.")
-        rows = np.flatnonzero(np.asarray(mask))
+        rows = np.flatnonzero(mask)
     else:
         chosen = np.asarray(asked)
         if chosen.dtype == bool:
@@ -143,7 +155,14 @@ def select_rows(
             if absent:
                 raise InputError(
                     f"{name}: there is no id {', '.join(map(repr, absent[:5]))}; ids are "
-                    f"{_listed(known.tolist())}."
+                    f"{listed(known.tolist())}."
+                )
+            number = Counter(known.tolist())
+            shared = [value for value in chosen.ravel().tolist() if number[value] > 1]
+            if shared:
+                raise InputError(
+                    f"{name}: {number[shared[0]]} rows have the id {shared[0]!r}, so that ids do "
+                    "not say which is meant; choose by a condition on the columns, or by a mask."
                 )
             rows = np.array([place[value] for value in chosen.ravel().tolist()], dtype=np.int64)
     if not rows.size:
@@ -192,6 +211,8 @@ def assemble(
     neurons: Sequence[Any],
     observed: str,
     metadata: Mapping[str, Any],
+    sure: bool = False,
+    how: str = "Say unit='ms' if they are milliseconds, or unit='s' if this is right.",
 ) -> Recording:
     """Make the recording: pad after the end of trials, and leave out what holds nothing.
 
@@ -216,6 +237,10 @@ def assemble(
     metadata : mapping
         Metadata; gains ``neurons`` (ids kept), ``silent`` (ids left out) and, where trials end
         early, ``padding``.
+    sure : bool
+        Whether the unit of time was stated, so that unlikely bins and rates are not asked about.
+    how : str
+        How to state it.
 
     Returns
     -------
@@ -232,7 +257,8 @@ def assemble(
     Raises
     ------
     InputError
-        Inputs that are missing in a bin that the trial has, or what `Recording` refuses.
+        Inputs that are missing in a bin that the trial has, bins or rates that no brain has, or
+        what `Recording` refuses.
     """
     activity = np.where(exists[:, :, None], activity, np.nan)
     inputs = np.where(exists[:, :, None], inputs, 0.0)
@@ -248,7 +274,7 @@ def assemble(
         gone = np.flatnonzero(~kept)
         warnings.warn(
             f"{gone.size} of {len(kept)} trials have no value at all and were left out: rows "
-            f"{_listed(gone.tolist())}.",
+            f"{listed(gone.tolist())}.",
             UserWarning,
             stacklevel=3,
         )
@@ -272,7 +298,7 @@ def assemble(
     if lost:
         warnings.warn(
             f"{len(lost)} of {len(names)} neurons never change in these trials, or have no value, "
-            f"and were left out: {_listed(lost)}.",
+            f"and were left out: {listed(lost)}.",
             SilentNeuronsWarning,
             stacklevel=3,
         )
@@ -281,8 +307,11 @@ def assemble(
     about["silent"] = lost
     if not exists.all():
         about["padding"] = "after the end of a trial activity is NaN and inputs are 0; see n_bins"
+    activity = activity[:, :, ~silent]
+    if not sure:
+        ask_activity(activity, dt, observed, how)
     return Recording(
-        activity=activity[:, :, ~silent],
+        activity=activity,
         inputs=inputs,
         dt=dt,
         outputs=outputs,
@@ -297,8 +326,23 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _listed(values: Any, most: int = 12) -> str:
-    """Return the first few of some values in words."""
-    words = [str(value) for value in values]
-    more = f" and {len(words) - most} more" if len(words) > most else ""
-    return ", ".join(words[:most]) + more if words else "none"
+def said(spec: object) -> Any:
+    """Return what inputs were asked for, so that metadata can hold it.
+
+    Parameters
+    ----------
+    spec : object
+        As for `driven`.
+
+    Returns
+    -------
+    object
+        Words, rows and lists of these.
+    """
+    if isinstance(spec, list | tuple):
+        return [said(part) for part in spec]
+    if isinstance(spec, pd.DataFrame):
+        return said(spec.to_dict("records"))
+    if isinstance(spec, Mapping):
+        return {str(key): value for key, value in spec.items() if value == value}
+    return spec if spec is None or isinstance(spec, str) else "array"

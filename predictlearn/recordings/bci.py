@@ -19,7 +19,7 @@ from predictlearn.checks import as_float_array, positive_int
 from predictlearn.errors import InputError
 from predictlearn.recordings.matlab import load_matlab
 from predictlearn.recordings.recording import Recording
-from predictlearn.recordings.registry import known_dataset
+from predictlearn.recordings.registry import described, known_dataset
 
 __all__ = ["BCISession", "Readout", "command_progress", "load_bci_learning", "progress"]
 
@@ -284,7 +284,8 @@ def load_bci_learning(folder: str | os.PathLike[str]) -> BCISession:
     -------
     BCISession
         All 194 and 600 trials, 20 bins, NaN after the end of a trial; trial table with columns
-        trial, block, target (degrees), correct, n_bins (with data).
+        trial, block, target (degrees), correct, n_bins (with data). Of another file than the
+        registered one (by its checksum) the metadata give that file as the source.
 
     Raises
     ------
@@ -292,8 +293,9 @@ def load_bci_learning(folder: str | os.PathLike[str]) -> BCISession:
         The file is missing, truncated, or not of the expected structure.
     """
     path = Path(folder)
+    path = path / FILE_NAME if path.is_dir() else path
     content = load_matlab(
-        path / FILE_NAME if path.is_dir() else path,
+        path,
         f"Get it anew from the {SOURCE}, and put it in the folder bci-learning-hennig2021 under "
         "the folder that PREDICTLEARN_DATA names.",
         squeeze_me=True,
@@ -309,7 +311,8 @@ def load_bci_learning(folder: str | os.PathLike[str]) -> BCISession:
             )
             for d in content["D"].decoders
         }
-        first, second = (_block(content["Bs"][i], i + 1) for i in range(2))
+        about = described("bci-learning", path)
+        first, second = (_block(content["Bs"][i], i + 1, about) for i in range(2))
         return BCISession(first, second, decoders["Intuitive"], decoders["WMP"])
     except (KeyError, AttributeError, IndexError, TypeError, ValueError) as error:
         if isinstance(error, InputError):
@@ -320,7 +323,7 @@ def load_bci_learning(folder: str | os.PathLike[str]) -> BCISession:
         ) from error
 
 
-def _block(block: Any, number: int) -> Recording:
+def _block(block: Any, number: int, about: dict[str, Any]) -> Recording:
     """Turn one block, stored as a list of bins, into (trials, time, latents)."""
     trial_of_bin = np.asarray(block.trial_index, dtype=np.int64)
     bin_of_trial = np.asarray(block.time, dtype=np.int64) - 1
@@ -350,9 +353,8 @@ def _block(block: Any, number: int) -> Recording:
         trials=table,
         observed="current",
         metadata={
-            "name": f"bci-learning, block {number}",
-            "source": SOURCE,
-            "licence": "BSD 3-Clause",
+            **about,
+            "name": f"{about['name']}, block {number}",
             "simulated": False,
             "inputs": "cosine of target, sine of target, go",
         },

@@ -18,7 +18,7 @@ from predictlearn.errors import InputError
 from predictlearn.recordings.bci import BIN_WIDTH, Readout
 from predictlearn.recordings.matlab import load_matlab
 from predictlearn.recordings.recording import Recording
-from predictlearn.recordings.registry import known_dataset
+from predictlearn.recordings.registry import described, known_dataset
 
 __all__ = ["SampledSession", "load_bci_golub"]
 
@@ -97,8 +97,9 @@ def load_bci_golub(folder: str | os.PathLike[str]) -> SampledSession:
                 ("perturbed", mappings.perturbedMapping),
             )
         ]
-        before = _points(content["beforeLearning"].clouds, "before", "vraw_intuitive")
-        after = _points(content["afterLearning"].clouds, "after", "vraw_perturbed")
+        about = described("bci-golub", file)
+        before = _points(content["beforeLearning"].clouds, "before", "vraw_intuitive", about)
+        after = _points(content["afterLearning"].clouds, "after", "vraw_perturbed", about)
     except (KeyError, AttributeError, IndexError, TypeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
@@ -109,7 +110,7 @@ def load_bci_golub(folder: str | os.PathLike[str]) -> SampledSession:
     return SampledSession(before, after, readouts[0], readouts[1])
 
 
-def _points(clouds: Any, which: str, command: str) -> Recording:
+def _points(clouds: Any, which: str, command: str, about: dict[str, Any]) -> Recording:
     """Return the points of one epoch, a row for each direction."""
 
     def stacked(field: str) -> np.ndarray:
@@ -123,9 +124,8 @@ def _points(clouds: Any, which: str, command: str) -> Recording:
         trials=pd.DataFrame({"direction": np.asarray(clouds.angles, dtype=float), "epoch": which}),
         observed="counts",
         metadata={
-            "name": f"bci-golub, {which} learning",
-            "source": _DATASET.source,
-            "licence": _DATASET.licence,
+            **about,
+            "name": f"{about['name']}, {which} learning",
             "simulated": False,
             "inputs": "unit vector from cursor to target",
             "points": _POINTS,

@@ -18,7 +18,7 @@ from predictlearn.errors import InputError
 from predictlearn.recordings.bci import BIN_WIDTH, BCISession, Readout
 from predictlearn.recordings.matlab import load_matlab
 from predictlearn.recordings.recording import Recording
-from predictlearn.recordings.registry import known_dataset
+from predictlearn.recordings.registry import described, known_dataset
 
 __all__ = ["load_bci_redundancy"]
 
@@ -60,7 +60,8 @@ def load_bci_redundancy(folder: str | os.PathLike[str]) -> BCISession:
     content = load_matlab(file, _ADVICE, squeeze_me=True, struct_as_record=False)
     try:
         blocks = list(content["D"].blocks)
-        recordings = [_block(block, number + 1) for number, block in enumerate(blocks[:2])]
+        about = described("bci-redundancy", file)
+        recordings = [_block(block, k + 1, about) for k, block in enumerate(blocks[:2])]
         readouts = [
             Readout(
                 np.asarray(block.nDecoder.M1, float),
@@ -79,7 +80,7 @@ def load_bci_redundancy(folder: str | os.PathLike[str]) -> BCISession:
         ) from error
 
 
-def _block(block: Any, number: int) -> Recording:
+def _block(block: Any, number: int, about: dict[str, Any]) -> Recording:
     """Cut one block into trials."""
     held = np.asarray(block.isFreezePeriod, dtype=np.int64)
     spikes = np.asarray(block.spikes, dtype=float)
@@ -111,9 +112,8 @@ def _block(block: Any, number: int) -> Recording:
         ),
         observed="counts",
         metadata={
-            "name": f"bci-redundancy, block {number}",
-            "source": _DATASET.source,
-            "licence": _DATASET.licence,
+            **about,
+            "name": f"{about['name']}, block {number}",
             "simulated": False,
             "inputs": "cosine of target, sine of target, go",
         },

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,12 @@ import numpy.typing as npt
 from predictlearn.checks import as_float_array, positive
 from predictlearn.errors import InputError
 
-__all__ = ["Cut", "cut_epochs", "cut_whole", "union"]
+__all__ = ["Cut", "apart", "cut_epochs", "cut_whole", "union"]
 
 # Seconds. A spike on an edge belongs to the later bin even if rounding put it just before the edge.
 _SLACK = 1e-9
+# Seconds: no window about an event is longer.
+_LONGEST_WINDOW = 600.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,8 +214,8 @@ def cut_epochs(
     Raises
     ------
     InputError
-        A window that is not two increasing numbers with a whole number of bins between them, or no
-        trial as long as one bin.
+        A window that is not two increasing numbers with a whole number of bins between them, or
+        longer than ten minutes, or no trial as long as one bin.
     """
     width = positive("bin", bin)
     times = as_float_array("times of alignment", zero, ndim=1)
@@ -240,6 +243,11 @@ def cut_epochs(
         ) from None
     if not (np.isfinite([start, stop]).all() and stop > start):
         raise InputError(f"window must be two increasing numbers of seconds; got {window!r}.")
+    if stop - start > _LONGEST_WINDOW:
+        raise InputError(
+            f"window is in seconds about the alignment; got {window!r}, {stop - start:g} s. "
+            f"Milliseconds are ({start / 1000:g}, {stop / 1000:g})."
+        )
     n_bins = max(1, round((stop - start) / width))
     if abs(n_bins * width - (stop - start)) > 1e-6 * width * n_bins:
         raise InputError(
@@ -247,6 +255,65 @@ def cut_epochs(
             f"({start:g}, {start + n_bins * width:.6g})."
         )
     return Cut(times, start, width, n_bins)
+
+
+def apart(cut: Cut) -> Cut:
+    """End trials where the next one begins, so that nothing is counted in two of them.
+
+    Data that stand in two trials are no independent evidence: intervals would be too narrow, and
+    held-out trials would not be held out.
+
+    Parameters
+    ----------
+    cut : Cut
+        The bins of trials cut from one recording.
+
+    Returns
+    -------
+    Cut
+        The same where no windows overlap.
+
+    Warns
+    -----
+    UserWarning
+        Trials were shortened: says how many, and which window does not overlap.
+
+    Raises
+    ------
+    InputError
+        A trial would have nothing left from its alignment on.
+
+    Examples
+    --------
+    >>> apart(Cut(np.array([0.0, 1.0]), 0.0, 0.5, 2)).stops is None
+    True
+    """
+    begin, last = cut.edges[:, 0], cut.edges[:, -1]
+    ends = last if cut.stops is None else np.minimum(cut.stops, last)
+    order = np.argsort(begin, kind="stable")
+    following = np.full(len(begin), np.inf)
+    following[order[:-1]] = begin[order[1:]]
+    slack = 1e-6 * cut.bin
+    short = ends > following + slack
+    if not short.any():
+        return cut
+    gone = short & (following < np.maximum(cut.zero, begin) + cut.bin - slack)
+    if gone.any():
+        trial = int(np.flatnonzero(gone)[0])
+        raise InputError(
+            f"trial {trial} (rows from 0) is aligned at {cut.zero[trial]:g} s and the window of "
+            f"the next one begins at {following[trial]:g} s: {int(gone.sum())} of {len(begin)} "
+            "trials have no bin of their own. Choose trials, another window or other intervals."
+        )
+    free = np.floor(np.diff(np.sort(begin)).min() / cut.bin + 1e-6) * cut.bin
+    warnings.warn(
+        f"windows overlap: {int(short.sum())} of {len(begin)} trials end where the window of the "
+        "next one begins, so that nothing is counted twice. No windows overlap with "
+        f"({cut.start:g}, {cut.start + free:g}).",
+        UserWarning,
+        stacklevel=4,
+    )
+    return replace(cut, stops=np.minimum(ends, following))
 
 
 def cut_whole(intervals: npt.ArrayLike, length: float | None, bin: float) -> Cut:

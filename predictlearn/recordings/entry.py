@@ -10,7 +10,14 @@ from numba import njit
 
 from predictlearn.errors import InputError
 
-__all__ = ["Extent", "check_activity", "check_leading_axes", "extent", "three_axes"]
+__all__ = [
+    "Extent",
+    "check_activity",
+    "check_counts",
+    "check_leading_axes",
+    "extent",
+    "three_axes",
+]
 
 
 class Extent(NamedTuple):
@@ -97,6 +104,29 @@ def check_activity(activity: npt.NDArray[np.float64], known: Extent | None = Non
             f"activity: neurons {constant.tolist()[:10]} never change; drop silent or constant "
             f"neurons, e.g. activity[:, :, np.nanstd(activity, axis=(0, 1)) > 0]"
         )
+
+
+def check_counts(activity: npt.NDArray[np.float64]) -> None:
+    """Refuse what cannot be a number of spikes.
+
+    Parameters
+    ----------
+    activity : ndarray, shape (trials, time, neurons)
+        Counts, NaN where missing.
+
+    Raises
+    ------
+    InputError
+        Negative or fractional values.
+    """
+    seen = activity[~np.isnan(activity)]
+    for wrong, what in ((seen < 0, "negative"), (np.abs(seen - np.rint(seen)) > 1e-6, "not whole")):
+        if wrong.any():
+            raise InputError(
+                f"counts must be whole numbers of at least 0; {int(wrong.sum())} of {seen.size} "
+                f"values are {what}, {seen[wrong][0]:g} for example. Rates, smoothed or "
+                "deconvolved activity are read with observed='rate'."
+            )
 
 
 def check_leading_axes(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from predictlearn.errors import InputError, nearest
+from predictlearn.recordings.matlab_objects import (
+    Objects,
+    Opaque,
+    hidden_cells,
+    opaque_variables,
+    pointer_of,
+)
 
 __all__ = ["MatFile", "load_matlab"]
 
@@ -46,7 +55,10 @@ def load_matlab(file: Path, advice: str, names: list[str] | None = None, **how: 
     if not file.is_file():
         raise InputError(f"no such file: {file}. {advice}")
     try:
-        return dict(loadmat(file, variable_names=names, **how))
+        with warnings.catch_warnings():
+            # objects have no name in these files, so that one replaces another; see MatFile
+            warnings.filterwarnings("ignore", message="Duplicate variable name")
+            return dict(loadmat(file, variable_names=names, **how))
     # A damaged file fails deep inside the reader or zlib, in many ways.
     except (
         MatReadError,
@@ -108,8 +120,12 @@ class MatFile:
             self.variables = {
                 key: _words(value)
                 for key, value in self._content.items()
-                if not key.startswith("__")
+                if not key.startswith("__") and key != "None"
             }
+            if "None" in self._content:
+                for name, value in opaque_variables(file).items():
+                    self._content[name] = value
+                    self.variables[name] = f"{value.kind} object"
 
     def _opened(self) -> Any:
         """Open a file of version 7.3."""
@@ -129,7 +145,7 @@ class MatFile:
         """Return what the file holds, in words."""
         return ", ".join(f"{key} ({what})" for key, what in self.variables.items()) or "nothing"
 
-    def get(self, key: str) -> npt.NDArray[Any] | list[npt.NDArray[Any]]:
+    def get(self, key: str, text: bool = False) -> npt.NDArray[Any] | list[npt.NDArray[Any]]:
         """Read a variable.
 
         Parameters
@@ -137,17 +153,20 @@ class MatFile:
         key : str
             Its name, "name.field" for a field of a structure, "name(2).field" for one of several
             structures or cells, counted from 1 as in MATLAB.
+        text : bool
+            Whether it may hold text.
 
         Returns
         -------
         ndarray or list of ndarray
-            The numbers, with axes in the order that MATLAB shows; a list for a cell array, and for
-            a field of several structures.
+            The numbers or text, with axes in the order that MATLAB shows; a list for a cell array,
+            and for a field of several structures.
 
         Raises
         ------
         InputError
-            A name or field that is not there, or something that does not hold numbers.
+            A name or field that is not there, or something that does not hold numbers: an object of
+            MATLAB, of which the file holds a pointer, or text where numbers are asked for.
         """
         parts = [_PART.match(part) for part in key.split(".")]
         if not all(parts):
@@ -164,37 +183,62 @@ class MatFile:
                 f"{self.file} has no variable {name!r}; it has {self.listing()}.{hint}"
             )
         if not self.is_hdf5:
-            return _numbers(key, _walk(key, self._content[name], steps))
+            node, within = self._content[name], _Within(None, self._content)
+            return _checked(key, _walk(key, node, steps, within), text)
         with self._opened() as raw:
-            return _numbers(key, _walk(key, raw[name], steps, raw))
+            return _checked(key, _walk(key, raw[name], steps, _Within(raw, {})), text)
 
 
-def _walk(key: str, node: Any, steps: list[tuple[str, str | None]], raw: Any = None) -> Any:
+class _Within:
+    """The file that something was found in: of version 7.3, or else what was loaded of it."""
+
+    def __init__(self, raw: Any, content: Mapping[str, Any]) -> None:
+        self.raw, self._content = raw, content
+        self._objects: Objects | None = None
+
+    def read(self, what: Opaque) -> Any:
+        """Return what an object holds, or the pointer where it cannot be followed."""
+        try:
+            if self._objects is None:
+                if self.raw is not None:
+                    cells = _items(self.raw["#subsystem#"]["MCOS"], self)
+                else:
+                    cells = list(hidden_cells(self._content["__function_workspace__"]))
+                self._objects = Objects(cells, lambda node: _leaf(node, self))
+            return self._objects.read(what)
+        except (KeyError, IndexError, ValueError, TypeError, OSError):
+            return what
+
+
+def _walk(key: str, node: Any, steps: list[tuple[str, str | None]], within: _Within) -> Any:
     """Follow fields and numbers from a variable; a list stands for several of them."""
     for position, (field, number) in enumerate(steps):
         if position:
-            node = _field(key, node, field, raw)
+            pointer = pointer_of(node)
+            node = _field(key, node if pointer is None else within.read(pointer), field, within)
         if number is not None:
-            items = _items(node, raw)
+            items = _items(node, within)
             if not 1 <= int(number) <= len(items):
                 raise InputError(f"{key!r}: {field} has {len(items)} items; got number {number}.")
             node = items[int(number) - 1]
-    return _leaf(node, raw)
+    return _leaf(node, within)
 
 
-def _field(key: str, node: Any, field: str, raw: Any) -> Any:
+def _field(key: str, node: Any, field: str, within: _Within) -> Any:
     """Return a field of a structure, or of each of several."""
-    if raw is not None and hasattr(node, "keys"):
+    if isinstance(node, Opaque):
+        raise InputError(f"{key!r}: what comes before {field!r} {node.refusal(key.split('.')[0])}")
+    if hasattr(node, "keys"):
         names: list[str] = list(node.keys())
         found = [node[field]] if field in names else []
     elif isinstance(node, np.ndarray) and node.dtype.names:
         names = list(node.dtype.names)
         found = list(node[field].ravel(order="F")) if field in names else []
     else:
-        items = _items(node, raw)
+        items = _items(node, within)
         if not items or items[0] is node:
             raise InputError(f"{key!r}: what comes before {field!r} is no structure.")
-        found, names = [_field(key, item, field, raw) for item in items], [field]
+        found, names = [_field(key, item, field, within) for item in items], [field]
     if not found and field not in names:
         close = nearest(field, names)
         hint = f" Did you mean {close!r}?" if close else ""
@@ -202,14 +246,14 @@ def _field(key: str, node: Any, field: str, raw: Any) -> Any:
     return found[0] if len(found) == 1 else found
 
 
-def _items(node: Any, raw: Any) -> list[Any]:
+def _items(node: Any, within: _Within) -> list[Any]:
     """Return the items of a cell array or of several structures, in the order of MATLAB."""
     if isinstance(node, list):
         return node
-    if raw is not None:
+    if within.raw is not None and not isinstance(node, np.ndarray):
         if getattr(node, "dtype", None) is not None and node.dtype.kind == "O":
             # HDF5 holds them transposed, so that its rows are MATLAB's columns
-            return [raw[reference] for reference in node[()].ravel()]
+            return [within.raw[reference] for reference in node[()].ravel()]
         if hasattr(node, "keys"):
             several = [
                 getattr(getattr(item, "dtype", None), "kind", "") == "O"
@@ -217,7 +261,7 @@ def _items(node: Any, raw: Any) -> list[Any]:
                 for item in node.values()
             ]
             if several and all(several):
-                fields = {name: _items(item, raw) for name, item in node.items()}
+                fields = {name: _items(item, within) for name, item in node.items()}
                 count = len(next(iter(fields.values())))
                 return [{name: items[k] for name, items in fields.items()} for k in range(count)]
         return [node]
@@ -229,36 +273,76 @@ def _items(node: Any, raw: Any) -> list[Any]:
     return [node]
 
 
-def _leaf(node: Any, raw: Any) -> Any:
+def _leaf(node: Any, within: _Within) -> Any:
     """Return what was found, read from the file."""
+    pointer = pointer_of(node)
+    if pointer is not None:
+        return within.read(pointer)
     if isinstance(node, list):
-        return [_leaf(item, raw) for item in node]
-    if raw is not None and getattr(node, "dtype", None) is not None:
-        if node.dtype.kind == "O":
-            return [_leaf(item, raw) for item in _items(node, raw)]
-        if "MATLAB_empty" in node.attrs:
-            return np.zeros(tuple(int(n) for n in node[()]))
-        if node.attrs.get("MATLAB_class") == b"char":
-            return "text"
-        return node[()].T
+        return [_leaf(item, within) for item in node]
+    if getattr(node, "attrs", None) is not None:
+        return _leaf_of_hdf5(node, within)
     if isinstance(node, np.ndarray) and node.dtype == object:
-        return [_leaf(item, raw) for item in node.ravel(order="F")]
+        return [_leaf(item, within) for item in node.ravel(order="F")]
+    if isinstance(node, np.ndarray) and node.dtype.kind in "US":
+        return _strings(node.ravel().astype(str).tolist())
     return node.toarray() if hasattr(node, "toarray") else node
 
 
-def _numbers(key: str, value: Any) -> npt.NDArray[Any] | list[npt.NDArray[Any]]:
-    """Return what holds numbers, or say what it is instead."""
+def _leaf_of_hdf5(node: Any, within: _Within) -> Any:
+    """Return what was found in a file of version 7.3."""
+    if "MATLAB_sparse" in node.attrs:
+        return _sparse(node)
+    if not hasattr(node, "dtype"):
+        return node
+    kind = node.attrs.get("MATLAB_class")
+    if node.dtype.kind == "O":
+        return [_leaf(item, within) for item in _items(node, within)]
+    if "MATLAB_empty" in node.attrs:
+        empty = np.zeros(tuple(int(n) for n in node[()]))
+        return np.array("") if kind == b"char" else empty
+    if kind == b"char":
+        rows = np.atleast_2d(node[()].T)
+        return _strings(["".join(map(chr, row)) for row in rows])
+    return node[()].T
+
+
+def _strings(rows: list[str]) -> npt.NDArray[np.str_]:
+    """Return rows of characters as text: MATLAB fills them with blanks."""
+    return np.array([row.rstrip() for row in rows] or [""])
+
+
+def _sparse(node: Any) -> npt.NDArray[np.float64]:
+    """Return a sparse matrix of version 7.3."""
+    from scipy.sparse import csc_matrix
+
+    columns = node["jc"][()].astype(np.int64)
+    shape = (int(node.attrs["MATLAB_sparse"]), len(columns) - 1)
+    if "data" not in node:
+        return np.zeros(shape)
+    rows = node["ir"][()].astype(np.int64)
+    return np.asarray(csc_matrix((node["data"][()], rows, columns), shape=shape).toarray())
+
+
+def _checked(key: str, value: Any, text: bool) -> npt.NDArray[Any] | list[npt.NDArray[Any]]:
+    """Return what holds numbers (or text, where it may), or say what it is instead."""
     for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, Opaque):
+            raise InputError(f"{key!r} {item.refusal(key)}")
         kind = getattr(getattr(item, "dtype", None), "kind", "")
-        if kind not in "biuf" or not kind:
-            fields = getattr(getattr(item, "dtype", None), "names", None) or (
-                list(item.keys()) if hasattr(item, "keys") else ()
-            )
-            what = f"a structure with fields {', '.join(fields)}" if fields else "no numbers"
-            raise InputError(
-                f"{key!r} must hold numbers, or cells that do; it is {what}. A field is read as "
-                "name.field."
-            )
+        if kind and kind in ("biufU" if text else "biuf"):
+            continue
+        fields = getattr(getattr(item, "dtype", None), "names", None) or (
+            list(item.keys()) if hasattr(item, "keys") else ()
+        )
+        what = f"a structure with fields {', '.join(fields)}" if fields else "no numbers"
+        if kind == "U":
+            shown = ", ".join(repr(str(one)) for one in item.ravel()[:3])
+            what = f"text ({shown}), which can be a column of the trial table (trials=)"
+        raise InputError(
+            f"{key!r} must hold {'numbers or text' if text else 'numbers'}, or cells that do; it "
+            f"is {what}. A field is read as name.field."
+        )
     return value
 
 
@@ -277,6 +361,10 @@ def _words_of_hdf5(item: Any) -> str:
     """Return what a variable of a version 7.3 file is, in words."""
     kind = item.attrs.get("MATLAB_class", b"")
     word = kind.decode() if isinstance(kind, bytes) else str(kind)
+    if "MATLAB_object_decode" in item.attrs:
+        return f"{word} object"
+    if "MATLAB_sparse" in item.attrs:
+        return f"sparse {word}"
     if hasattr(item, "keys"):
         return f"struct: {', '.join(item.keys())}"
     return f"{' x '.join(map(str, item.shape[::-1]))} {word or item.dtype.name}"

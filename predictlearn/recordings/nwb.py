@@ -14,12 +14,28 @@ import pandas as pd
 
 from predictlearn.checks import positive
 from predictlearn.errors import InputError, nearest
-from predictlearn.recordings.assembly import assemble, driven, select_rows, sorted_times
-from predictlearn.recordings.binning import Cut, cut_epochs, cut_whole
-from predictlearn.recordings.nwb_file import find_one, inventory, objects, opened, plain_table
+from predictlearn.recordings.assembly import assemble, driven, said, select_rows
+from predictlearn.recordings.binning import Cut, apart, cut_epochs, cut_whole
+from predictlearn.recordings.conditions import listed
+from predictlearn.recordings.events import Columns, is_clock, refuse_clock
+from predictlearn.recordings.nwb_file import (
+    find_one,
+    inventory,
+    objects,
+    opened,
+    plain_table,
+    unread,
+)
+from predictlearn.recordings.nwb_sources import Series, Units, time_series
 from predictlearn.recordings.recording import Recording
+from predictlearn.recordings.units import ask_bin, ask_clocks, seconds_in
 
 __all__ = ["read_nwb"]
+
+_BINS = (
+    "bin= and times of the file are in seconds; say unit='ms' where spike times are milliseconds "
+    "(trial_unit='ms' where those of trials are), or unit='s' if this is right."
+)
 
 
 def read_nwb(
@@ -35,12 +51,16 @@ def read_nwb(
     series: str | None = None,
     inputs: Any = None,
     outputs: Any = None,
+    unit: str | float | None = None,
+    trial_unit: str | float | None = None,
 ) -> Recording:
     """Read a recording from an NWB file.
 
     Spikes of the units are counted in bins, or a time series (rates, fluorescence) is averaged in
-    bins. Bins outside of a unit's ``obs_intervals``, bins that share time with ``invalid_times``,
-    and bins after the end of a trial are NaN. A spike on an edge belongs to the later bin.
+    bins. Bins outside of a unit's ``obs_intervals`` (without these, bins long before the first or
+    after the last spike of all units), bins that share time with ``invalid_times``, and bins after
+    the end of a trial are NaN. A spike on an edge belongs to the later bin. Where windows overlap,
+    a trial ends where the next one begins.
 
     Parameters
     ----------
@@ -55,10 +75,10 @@ def read_nwb(
         Length of a pseudo-trial, seconds; for ``window="whole"`` only.
     align : str
         Column of the trials table that holds the times of alignment, seconds. Trials without one
-        (NaN) are left out with a warning.
+        (NaN), and without a window those without a ``stop_time``, are left out with a warning.
     trials : str, mask or ids, optional
-        Which trials: a condition on the columns of the table ("correct and contrast > 0.1"), a
-        boolean mask, or ids. Default: all.
+        Which trials: a condition on the columns of the table ("correct and contrast > 0.1", see
+        `evaluate`), a boolean mask, or ids. Default: all.
     intervals : str, optional
         Name of another table of intervals to take as trials; with ``window="whole"`` only the time
         in its intervals is used.
@@ -67,31 +87,42 @@ def read_nwb(
     series : str, optional
         Name of a time series to read instead of the units: its name, or its path where several
         have that name.
-    inputs : str, array or sequence, optional
+    inputs : str, mapping, DataFrame, array or sequence, optional
         "onset", a pulse of height 1/bin at the alignment; "go", a one from the alignment on; the
         name of a time series; the name of a column of numbers of the trials table, held from the
-        alignment on; an array (trials, time, n_in) or (trials, n_in); or a sequence of these.
-        None: no inputs.
-    outputs : str, array or sequence, optional
+        alignment on; an array (trials, time, n_in) or (trials, n_in); a row of events, or a
+        DataFrame of such rows (columns column, from, to, value, after): ``{"column": "go_cue"}``
+        is a pulse of area 1 (height 1/bin) at each trial's go cue, ``{"from": "stim_on", "to":
+        "stim_off", "value": "coherence"}`` a level from one time to another, for bins covered in
+        part that part of it (see docs/recordings.md); or a sequence of these. None: no inputs.
+    outputs : str, mapping, DataFrame, array or sequence, optional
         Likewise; usually the name of a time series of behaviour.
+    unit, trial_unit : str or float, optional
+        Unit of the spike times (or of the times of ``series``), and of the times of trials: "s",
+        "ms", "us" or a number of seconds. By the standard both are seconds; clocks or rates for
+        which that cannot be are asked about, and "s" says that they are right.
 
     Returns
     -------
     Recording
         Counts (``observed="counts"``) or means of a series ("rate"), the trials table with a
         column ``n_bins`` and the times of alignment in ``aligned_to``, and metadata: file,
-        identifier, ``neurons`` (ids), ``silent`` (ids of units left out), ``inputs``.
+        identifier, ``neurons`` (ids), ``silent`` (ids of units left out), ``inputs``, and in
+        ``missing`` how many bins lie outside of what was recorded.
 
     Warns
     -----
     SilentNeuronsWarning
         Units without a spike in these trials were left out.
+    UserWarning
+        Trials were left out or shortened.
 
     Raises
     ------
     InputError
-        Not an NWB file; no units, trials, column or series of that name (with what there is); a
-        window without a whole number of bins; inputs that are missing in a bin.
+        Not an NWB file; no units, trials, column or series of that name (with what there is); an id
+        that several units have; a window without a whole number of bins; inputs that are missing in
+        a bin; clock times where values are asked for; times that cannot be seconds.
 
     See Also
     --------
@@ -115,23 +146,36 @@ def read_nwb(
     if length is not None and not whole:
         raise InputError("length= is for window='whole' only; give window=(start, stop) instead.")
     positive("bin", bin)
+    second = seconds_in("unit", unit)
+    if unit is None:
+        ask_bin(bin, 1, series is None, _BINS)
     with opened(Path(path)) as file:
-        source = _series(file, series) if series is not None else _Units(file, Path(path))
+        source: Units | Series = (
+            Units(file, Path(path), second)
+            if series is None
+            else time_series(file, series, second=second)
+        )
         rows = source.rows(units)
         if whole:
             cut, table = _whole(file, source, rows, intervals, length, bin)
         else:
-            cut, table = _trials(file, Path(path), intervals, trials, align, window, bin)
+            found = _trial_table(file, Path(path), intervals, trials, trial_unit)
+            cut, table = _trials(*found, align, window, bin)
+        if isinstance(source, Units) and not whole and unit is None and trial_unit is None:
+            spikes = source.together(rows)
+            rate = len(spikes) / len(rows) / max(spikes[-1] - spikes[0], bin)
+            ask_clocks(spikes[0], spikes[-1], rate, cut.edges[:, 0], cut.edges[:, -1])
         activity = source.read(cut, rows)
         if file.invalid_times is not None:
             bad = plain_table(file.invalid_times)[["start_time", "stop_time"]].to_numpy(dtype=float)
-            activity[cut.touched(bad)] = np.nan
+            activity[cut.touched(bad * second)] = np.nan
 
         def lookup(name: object) -> npt.NDArray[np.float64]:
-            return _named_values(file, cut, table, name)
+            return _named_values(file, cut, table, name, second, columns)
 
-        drive = driven(inputs, cut, lookup)
-        shown = None if outputs is None else driven(outputs, cut, lookup, "outputs")
+        columns = _columns(table, None if whole else cut)
+        drive = driven(inputs, cut, lookup, columns)
+        shown = None if outputs is None else driven(outputs, cut, lookup, columns, "outputs")
         metadata = {
             "name": Path(path).stem,
             "file": Path(path).name,
@@ -139,7 +183,7 @@ def read_nwb(
             "session": str(file.session_description),
             "simulated": False,
             "window": "whole" if whole else [cut.start, cut.start + cut.n_bins * cut.bin],
-            "inputs": _said(inputs),
+            "inputs": said(inputs),
             **source.about(rows),
         }
         return assemble(
@@ -149,138 +193,12 @@ def read_nwb(
             dt=cut.bin,
             exists=cut.exists,
             table=table,
-            neurons=source.ids[rows].tolist(),
+            neurons=source.names(rows),
             observed=source.observed,
             metadata=metadata,
+            sure=unit is not None,
+            how=_BINS,
         )
-
-
-class _Units:
-    """Spike times of the units of a file."""
-
-    observed = "counts"
-
-    def __init__(self, file: Any, path: Path) -> None:
-        table = file.units
-        if table is None or len(table.id) == 0:
-            raise InputError(
-                f"{path} has no units (spike times); it has {inventory(file)}. A time series is "
-                "read with series='its name'."
-            )
-        if "spike_times" not in table.colnames:
-            raise InputError(f"the units of {path} have no spike_times; columns: {table.colnames}.")
-        self.units = table
-        self.table = plain_table(table)
-        self.ids = np.asarray(table.id[:])
-
-    def rows(self, asked: object) -> npt.NDArray[np.int64]:
-        """Return which units were asked for."""
-        return select_rows("units", asked, self.table.assign(id=self.ids), self.ids)
-
-    def times(self, row: int) -> npt.NDArray[np.float64]:
-        """Return the spikes of one unit."""
-        spikes = np.asarray(self.units["spike_times"][int(row)], dtype=float)
-        return sorted_times(f"spikes of unit {self.ids[row]}", spikes)
-
-    def observed_in(self, row: int) -> npt.NDArray[np.float64] | None:
-        """Return when a unit was observed, or None where the file does not say."""
-        if "obs_intervals" not in self.units.colnames:
-            return None
-        return np.asarray(self.units["obs_intervals"][int(row)], dtype=float).reshape(-1, 2)
-
-    def extent(self, rows: npt.NDArray[np.int64], bin: float) -> npt.NDArray[np.float64]:
-        """Return when anything was observed; without obs_intervals, from first to last spike."""
-        stated = [self.observed_in(row) for row in rows]
-        known = [pairs for pairs in stated if pairs is not None and len(pairs)]
-        if known:
-            return np.concatenate(known)
-        spikes = [times for times in map(self.times, rows) if times.size]
-        if not spikes:
-            raise InputError("the units have no spikes at all.")
-        first = min(times[0] for times in spikes)
-        return np.array([[np.floor(first / bin) * bin, max(times[-1] for times in spikes)]])
-
-    def read(self, cut: Cut, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """Count the spikes of the units; NaN where a unit was not observed."""
-        counts = np.empty((len(cut.zero), cut.n_bins, len(rows)))
-        for column, row in enumerate(rows):
-            counts[:, :, column] = cut.count(self.times(row))
-            known = self.observed_in(row)
-            if known is not None:
-                counts[~cut.covered(known), column] = np.nan
-        return counts
-
-    def about(self, rows: npt.NDArray[np.int64]) -> dict[str, Any]:
-        """Return what else is known of the units."""
-        return {"units": self.table.iloc[rows].astype(str).to_dict("list")}
-
-
-class _Series:
-    """A time series of a file."""
-
-    observed = "rate"
-
-    def __init__(self, name: str, series: Any) -> None:
-        self.name = name
-        data = series.data
-        if data is None or len(np.shape(data)) not in (1, 2) or np.shape(data)[0] == 0:
-            raise InputError(
-                f"series {name!r} must hold numbers of shape (time,) or (time, columns); it has "
-                f"shape {np.shape(data) if data is not None else None}."
-            )
-        if series.timestamps is not None:
-            stamps = np.asarray(series.timestamps[:], dtype=float)
-        elif series.rate:
-            start = float(series.starting_time or 0.0)
-            stamps = start + np.arange(np.shape(data)[0]) / float(series.rate)
-        else:
-            raise InputError(f"series {name!r} has neither timestamps nor a rate.")
-        if len(stamps) != np.shape(data)[0]:
-            raise InputError(
-                f"series {name!r} has {len(stamps)} timestamps for {np.shape(data)[0]} samples."
-            )
-        self.stamps = sorted_times(f"series {name!r}", stamps)
-        self.values = _Scaled(data, float(series.conversion or 1.0), float(series.offset or 0.0))
-        self.unit = str(series.unit)
-        self.ids = np.arange(self.values.shape[1])
-
-    def rows(self, asked: object) -> npt.NDArray[np.int64]:
-        """Return which columns were asked for."""
-        return select_rows("units", asked, pd.DataFrame({"column": self.ids}), self.ids)
-
-    def extent(self, rows: npt.NDArray[np.int64], bin: float) -> npt.NDArray[np.float64]:
-        """Return from when to when it was sampled: the last sample lasts as long as the others."""
-        last = self.stamps[-1]
-        step = (last - self.stamps[0]) / max(1, len(self.stamps) - 1)
-        return np.array([[self.stamps[0], last + step]])
-
-    def read(self, cut: Cut, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """Average the columns in bins."""
-        return cut.average(self.stamps, self.values)[:, :, rows]
-
-    def about(self, rows: npt.NDArray[np.int64]) -> dict[str, Any]:
-        """Return what else is known of the series."""
-        return {"series": self.name, "unit": self.unit}
-
-
-class _Scaled:
-    """Samples in the unit of a series, (time, columns), read as they are asked for."""
-
-    def __init__(self, data: Any, conversion: float, offset: float) -> None:
-        self.data, self.conversion, self.offset = data, conversion, offset
-        shape = np.shape(data)
-        self.shape = (shape[0], 1 if len(shape) == 1 else shape[1])
-
-    def __getitem__(self, part: slice) -> npt.NDArray[np.float64]:
-        raw = np.asarray(self.data[part], dtype=float)
-        return raw.reshape(len(raw), self.shape[1]) * self.conversion + self.offset
-
-
-def _series(file: Any, name: str) -> _Series:
-    """Return the time series of a name."""
-    from pynwb import TimeSeries
-
-    return _Series(*find_one(objects(file, TimeSeries), name, "time series", "series"))
 
 
 def _interval_table(file: Any, path: Path, name: str | None) -> Any:
@@ -298,21 +216,21 @@ def _interval_table(file: Any, path: Path, name: str | None) -> Any:
     return find_one(objects(file, TimeIntervals), name, "intervals", "intervals")[1]
 
 
-def _trials(
-    file: Any,
-    path: Path,
-    intervals: str | None,
-    asked: object,
-    align: str,
-    window: object,
-    bin: float,
-) -> tuple[Cut, pd.DataFrame]:
-    """Return the bins and the table of the trials that were asked for."""
+def _trial_table(
+    file: Any, path: Path, intervals: str | None, asked: object, unit: str | float | None
+) -> tuple[pd.DataFrame, int]:
+    """Return the table of the trials that were asked for, and of how many."""
     source = _interval_table(file, path, intervals)
     ids = np.asarray(source.id[:])
-    table = plain_table(source)
+    table = _in_seconds(plain_table(source), seconds_in("trial_unit", unit))
     table.insert(0, "trial", ids)
-    table = table.iloc[select_rows("trials", asked, table, ids)].reset_index(drop=True)
+    return table.iloc[select_rows("trials", asked, table, ids)].reset_index(drop=True), len(ids)
+
+
+def _trials(
+    table: pd.DataFrame, total: int, align: str, window: object, bin: float
+) -> tuple[Cut, pd.DataFrame]:
+    """Return the bins of trials and their table."""
     numbers = [c for c in table if c != "trial" and table[c].dtype.kind in "iuf"]
     if align not in numbers:
         close = nearest(align, numbers)
@@ -323,28 +241,63 @@ def _trials(
         )
     if len(table) < 2:
         raise InputError(
-            f"{len(table)} trial is too few, two are needed; the table of intervals has {len(ids)} "
+            f"{len(table)} trial is too few, two are needed; the table of intervals has {total} "
             "rows. All of the recording is cut into pseudo-trials with window='whole', length=2.0."
         )
     times = table[align].to_numpy(dtype=float)
     known = np.isfinite(times)
     if not known.any():
         raise InputError(f"align={align!r}: no trial has a time there.")
+    if window is None:
+        known &= np.isfinite(table["stop_time"].to_numpy(dtype=float))
+        if not known.any():
+            raise InputError("no trial has a stop_time; give window=(start, stop), in seconds.")
     if not known.all():
+        ends = "" if window is not None else " or in 'stop_time'"
         warnings.warn(
-            f"{int((~known).sum())} of {len(known)} trials have no time in {align!r} and were left "
-            "out.",
+            f"{int((~known).sum())} of {len(known)} trials have no time in {align!r}{ends} and "
+            f"were left out: {listed(table['trial'][~known])}.",
             UserWarning,
             stacklevel=3,
         )
         table, times = table.loc[known].reset_index(drop=True), times[known]
     cut = cut_epochs(times, table["stop_time"].to_numpy(dtype=float), window, bin)
-    return cut, table.assign(aligned_to=times)
+    return apart(cut), table.assign(aligned_to=times)
+
+
+def _in_seconds(table: pd.DataFrame, second: float) -> pd.DataFrame:
+    """Return a table of intervals with its times in seconds: every column of clock times."""
+    starts, stops = (table[c].to_numpy(dtype=float) for c in ("start_time", "stop_time"))
+    if second == 1.0:
+        return table
+    times = [
+        c
+        for c in table
+        if table[c].dtype.kind in "iuf"
+        and (
+            c in ("start_time", "stop_time") or is_clock(table[c].to_numpy(float), starts, stops, 0)
+        )
+    ]
+    return table.assign(**{c: table[c] * second for c in times})
+
+
+def _columns(table: pd.DataFrame, cut: Cut | None) -> Columns:
+    """Return what rows of events may refer to; pseudo-trials have no columns."""
+    given = cut is not None and "start_time" in table
+    return Columns(
+        get=lambda name: table[name].to_numpy(),
+        names=[c for c in table if c != "aligned_to"] if given else [],
+        what="the trials table" if given else "pseudo-trials",
+        starts=table["start_time"].to_numpy(dtype=float) if given else None,
+        stops=table["stop_time"].to_numpy(dtype=float) if given else None,
+        advice="Times that count from another event are given with after: its column; see also "
+        "trial_unit.",
+    )
 
 
 def _whole(
     file: Any,
-    source: _Units | _Series,
+    source: Units | Series,
     rows: npt.NDArray[np.int64],
     intervals: str | None,
     length: float | None,
@@ -361,7 +314,7 @@ def _whole(
 
 
 def _named_values(
-    file: Any, cut: Cut, table: pd.DataFrame, name: object
+    file: Any, cut: Cut, table: pd.DataFrame, name: object, second: float, about: Columns
 ) -> npt.NDArray[np.float64]:
     """Return a column of numbers of the trials table, or a time series in bins."""
     from pynwb import TimeSeries
@@ -369,11 +322,13 @@ def _named_values(
     if not isinstance(name, str):
         raise InputError(
             "inputs and outputs must be 'onset', 'go', the name of a time series or of a column of "
-            f"the trials table, an array, or a sequence of these; got {type(name).__name__}."
+            "the trials table, a row of events, an array, or a sequence of these; got "
+            f"{type(name).__name__}."
         )
     columns = [c for c in table if table[c].dtype.kind in "biuf" and c not in ("trial", "n_bins")]
     if name in columns:
         values = table[name].to_numpy(dtype=float)
+        refuse_clock("inputs and outputs", name, values, about, cut)
         if not np.isfinite(values).all():
             raise InputError(
                 f"column {name!r} has no value in {int((~np.isfinite(values)).sum())} trials; "
@@ -381,6 +336,8 @@ def _named_values(
             )
         return values
     found = objects(file, TimeSeries)
+    if name in about.names:
+        about.numbers("inputs and outputs", name)
     hits = [path for path in found if path == name or path.endswith("/" + name)]
     if not hits:
         short = [path.rsplit("/", 1)[-1] for path in found]
@@ -389,14 +346,7 @@ def _named_values(
         raise InputError(
             f"{name!r} is neither a time series ({', '.join(sorted(found)) or 'none'}) nor a "
             f"column of numbers of the trials table ({', '.join(columns)}), nor 'onset' or "
-            f"'go'.{hint}"
+            f"'go'.{hint}{unread(file)}"
         )
-    one = _Series(*find_one(found, name, "time series", "inputs or outputs"))
+    one = time_series(file, name, "inputs or outputs", second)
     return cut.average(one.stamps, one.values)
-
-
-def _said(spec: object) -> Any:
-    """Return what inputs were asked for, in words."""
-    if isinstance(spec, list | tuple):
-        return [_said(part) for part in spec]
-    return spec if spec is None or isinstance(spec, str) else "array"

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
 
 from predictlearn.errors import InputError, nearest
 
-__all__ = ["find_one", "inventory", "objects", "opened", "plain_table"]
+__all__ = ["find_one", "inventory", "objects", "opened", "plain_table", "unread"]
 
 _NEEDS = (
     "reading NWB files needs pynwb, which is not installed; install it with "
@@ -28,7 +30,7 @@ def opened(path: Path) -> Iterator[Any]:
         raise InputError(f"no such file: {path}; expected an NWB file.")
     try:
         import h5py
-        from pynwb import NWBHDF5IO
+        import pynwb  # noqa: F401
     except ImportError as error:
         raise InputError(_NEEDS) from error
     try:
@@ -46,20 +48,67 @@ def opened(path: Path) -> Iterator[Any]:
     # It warns of versions of the format that a file was written with; they read all the same.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        stream, content = _content(path, str(version))
+    with stream:
+        yield content
+
+
+def _content(path: Path, version: str) -> tuple[Any, Any]:
+    """Return an open file and what it holds, without the objects that violate the standard.
+
+    One such object must not keep the others from being read; trials and units are needed.
+    """
+    ConstructError = importlib.import_module("hdmf.build").ConstructError
+    from pynwb import NWBHDF5IO
+
+    broken: dict[str, str] = {}
+    while True:
         try:
             stream = NWBHDF5IO(str(path), "r", load_namespaces=True)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path} cannot be opened by pynwb: {error}") from error
-    with stream:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                content = stream.read()
-            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        try:
+            root = stream.read_builder()
+            for place in broken:
+                _drop(root, place)
+            content = stream.read()
+        except ConstructError as error:
+            stream.close()
+            place = str(getattr(error.args[0], "path", "")).removeprefix("root").strip("/")
+            reason = str(error.__cause__ or error.args[-1])
+            needed = not place or place.startswith(("units", "intervals"))
+            if needed or place in broken:
                 raise InputError(
-                    f"{path} (NWB {version}) cannot be read by pynwb: {error}"
+                    f"{path} (NWB {version}) cannot be read: {place or 'the file'} violates the "
+                    f"standard: {reason}"
                 ) from error
-        yield content
+            broken[place] = reason
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            stream.close()
+            raise InputError(f"{path} (NWB {version}) cannot be read by pynwb: {error}") from error
+        else:
+            _BROKEN[content] = broken
+            return stream, content
+
+
+# objects of files that violate the standard, and how
+_BROKEN: WeakKeyDictionary[Any, dict[str, str]] = WeakKeyDictionary()
+
+
+def _drop(group: Any, place: str, at: str = "") -> None:
+    """Take an object, and links to it, out of what is built of a file."""
+    for name, link in list(group.links.items()):
+        if link.builder.path.removeprefix("root").strip("/") == place:
+            group.links.pop(name)
+            group.pop(name, None)
+    for kind in (group.groups, group.datasets):
+        for name, item in list(kind.items()):
+            path = f"{at}/{name}".strip("/")
+            if path == place:
+                kind.pop(name)
+                group.pop(name, None)
+            elif kind is group.groups:
+                _drop(item, place, path)
 
 
 def plain_table(table: Any) -> pd.DataFrame:
@@ -90,7 +139,16 @@ def objects(file: Any, kind: Any) -> dict[str, Any]:
     return found
 
 
-def find_one(found: Mapping[str, Any], name: str, what: str, argument: str) -> tuple[str, Any]:
+def unread(file: Any) -> str:
+    """Return which objects of a file violate the standard and were not read, in words."""
+    broken = _BROKEN.get(file, {})
+    said = "; ".join(f"{place} violates the standard ({why})" for place, why in broken.items())
+    return f" Not read: {said}." if said else ""
+
+
+def find_one(
+    found: Mapping[str, Any], name: str, what: str, argument: str, more: str = ""
+) -> tuple[str, Any]:
     """Return the object of a name or path."""
     hits = [path for path in found if path == name or path.endswith("/" + name)]
     if len(hits) == 1:
@@ -102,7 +160,7 @@ def find_one(found: Mapping[str, Any], name: str, what: str, argument: str) -> t
     close = nearest(name, {part for path in found for part in (path, path.rsplit("/", 1)[-1])})
     hint = f" Did you mean {close!r}?" if close else ""
     have = ", ".join(sorted(found)) or "none"
-    raise InputError(f"{argument}: there is no {what} {name!r}; the file has {have}.{hint}")
+    raise InputError(f"{argument}: there is no {what} {name!r}; the file has {have}.{hint}{more}")
 
 
 def inventory(file: Any) -> str:
@@ -119,4 +177,4 @@ def inventory(file: Any) -> str:
     series = sorted(objects(file, TimeSeries))
     if series:
         parts.append("the time series " + ", ".join(map(repr, series)))
-    return "; ".join(parts) or "neither units, nor intervals, nor time series"
+    return ("; ".join(parts) or "neither units, nor intervals, nor time series") + unread(file)

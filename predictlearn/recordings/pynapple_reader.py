@@ -11,10 +11,17 @@ import pandas as pd
 from predictlearn.checks import positive
 from predictlearn.errors import InputError, nearest
 from predictlearn.recordings.assembly import assemble, driven, sorted_times
-from predictlearn.recordings.binning import Cut, cut_epochs, cut_whole
+from predictlearn.recordings.binning import Cut, apart, cut_epochs, cut_whole
+from predictlearn.recordings.events import Columns
 from predictlearn.recordings.recording import Recording
+from predictlearn.recordings.units import ask_bin
 
 __all__ = ["from_pynapple"]
+
+_BINS = (
+    "bin= and times of pynapple objects are in seconds (time_units='ms' when they are made); "
+    "sure=True says that this is right."
+)
 
 
 def from_pynapple(
@@ -28,11 +35,12 @@ def from_pynapple(
     inputs: Any = None,
     outputs: Any = None,
     name: str = "pynapple",
+    sure: bool = False,
 ) -> Recording:
     """Make a recording from pynapple objects.
 
     Bins outside of the object's ``time_support`` are NaN. A spike on an edge belongs to the later
-    bin.
+    bin. Where windows overlap, a trial ends where the next one begins.
 
     Parameters
     ----------
@@ -52,9 +60,12 @@ def from_pynapple(
     inputs, outputs : object, optional
         "onset", a pulse of height 1/bin at the alignment; "go", a one from the alignment on; a
         pynapple Tsd or TsdFrame; the name of a metadata column of numbers of ``epochs``, held from
-        the alignment on; an array (trials, time, n_in) or (trials, n_in); or a sequence of these.
+        the alignment on; an array (trials, time, n_in) or (trials, n_in); a row of events or a
+        DataFrame of such rows, as for `read_nwb`; or a sequence of these.
     name : str
         Kept as ``metadata["name"]``.
+    sure : bool
+        Whether bins and rates that no brain has are right all the same; they are asked about.
 
     Returns
     -------
@@ -93,6 +104,8 @@ def from_pynapple(
             "pip install 'predictlearn[pynapple]'."
         ) from error
     positive("bin", bin)
+    if not sure:
+        ask_bin(bin, 1, isinstance(activity, nap.TsGroup), _BINS)
     if not isinstance(activity, nap.TsGroup | nap.TsdFrame):
         raise InputError(
             f"activity must be a pynapple TsGroup or TsdFrame; got {type(activity).__name__}."
@@ -116,7 +129,7 @@ def from_pynapple(
                 "of the recording into pseudo-trials with window='whole', length=2.0."
             )
         table = _epoch_table(epochs)
-        cut = cut_epochs(_alignment(table, align), table["end"], window, bin)
+        cut = apart(cut_epochs(_alignment(table, align), table["end"], window, bin))
     if isinstance(activity, nap.TsGroup):
         ids = list(activity.keys())
         trains = [sorted_times(f"spikes of {key}", activity[key].t) for key in ids]
@@ -136,20 +149,31 @@ def from_pynapple(
         hint = f" Did you mean {close!r}?" if close else ""
         got = repr(item) if isinstance(item, str) else type(item).__name__
         raise InputError(
-            "inputs and outputs must be 'onset', 'go', a pynapple Tsd or TsdFrame, an array, or a "
-            f"column of numbers of the epochs ({', '.join(map(str, numbers))}); got {got}.{hint}"
+            "inputs and outputs must be 'onset', 'go', a pynapple Tsd or TsdFrame, an array, a row "
+            "of events, or a column of numbers of the epochs "
+            f"({', '.join(map(str, numbers))}); got {got}.{hint}"
         )
 
+    columns = Columns(
+        get=lambda item: table[item].to_numpy(),
+        names=[] if whole else list(table),
+        what="pseudo-trials" if whole else "the epochs",
+        starts=None if whole else table["start"].to_numpy(dtype=float),
+        stops=None if whole else table["end"].to_numpy(dtype=float),
+        advice="Times that count from another event are given with after: its column.",
+    )
     return assemble(
         binned,
-        driven(inputs, cut, lookup),
-        None if outputs is None else driven(outputs, cut, lookup, "outputs"),
+        driven(inputs, cut, lookup, columns),
+        None if outputs is None else driven(outputs, cut, lookup, columns, "outputs"),
         dt=cut.bin,
         exists=cut.exists,
         table=table.assign(aligned_to=cut.zero),
         neurons=ids,
         observed="counts" if isinstance(activity, nap.TsGroup) else "rate",
         metadata={"name": name, "source": f"pynapple {type(activity).__name__}"},
+        sure=sure,
+        how=_BINS,
     )
 
 

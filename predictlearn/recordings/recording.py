@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,12 @@ import pandas as pd
 
 from predictlearn.checks import positive, positive_int
 from predictlearn.errors import InputError, choice
-from predictlearn.recordings.entry import check_activity, check_leading_axes, three_axes
+from predictlearn.recordings.entry import (
+    check_activity,
+    check_counts,
+    check_leading_axes,
+    three_axes,
+)
 from predictlearn.recordings.storage import read_npz, write_npz
 
 __all__ = ["OBSERVED", "Recording", "load_recording"]
@@ -51,8 +57,8 @@ class Recording:
     ------
     InputError
         Wrong axes, lengths that do not match, one trial only, one neuron only, a neuron without a
-        single value, activity that never changes, infinite values, or a bin width that is not
-        positive.
+        single value, activity that never changes, infinite values, counts that are negative or no
+        whole numbers, or a bin width that is not positive.
 
     Examples
     --------
@@ -87,6 +93,8 @@ class Recording:
             outputs = three_axes("outputs", outputs, "(trials, time, n_out)")
             check_leading_axes("outputs", outputs, activity, "n_out")
             _freeze(self, "outputs", outputs)
+        if self.observed == "counts":
+            check_counts(activity)
         _freeze(self, "activity", activity)
         _freeze(self, "inputs", inputs)
         object.__setattr__(self, "dt", positive("dt", self.dt))
@@ -305,18 +313,26 @@ def load_recording(path: str | os.PathLike[str], **options: Any) -> Recording:
         file, or a .mat file.
     **options : object
         What to read: of an .nwb file the arguments of `read_nwb`, of a .mat file those of
-        `read_mat`, of an .npz file with other names or axes those of `read_arrays`.
+        `read_mat`, of an .npz file those of `read_arrays`; what a complete .npz file says by itself
+        (inputs, outputs, observed) need not be said again, and ``dt`` and ``observed`` replace what
+        it says.
 
     Returns
     -------
     Recording
         The checked recording.
 
+    Warns
+    -----
+    UserWarning
+        Another ``dt`` than the file has was asked for.
+
     Raises
     ------
     InputError
-        No such file, a file that cannot be read, an array that is missing, or an option that its
-        reader does not have.
+        No such file, a file that cannot be read, an array that is missing, an option that its
+        reader does not have, or a bin or rates that no brain has (``unit="s"`` says that they are
+        right).
 
     Examples
     --------
@@ -327,10 +343,34 @@ def load_recording(path: str | os.PathLike[str], **options: Any) -> Recording:
     ...     load_recording(file).n_neurons
     2
     """
-    reader = _reader(Path(path).suffix.lower(), options)
+    reader = _reader(Path(path).suffix.lower())
     if reader is not None:
         return _checked_call(reader, path, options)
-    arrays = read_npz(path, _REQUIRED_KEYS)
+    from predictlearn.recordings.arrays import read_arrays
+
+    arrays = read_npz(path, () if options else _REQUIRED_KEYS)
+    complete = all(name in arrays for name in _REQUIRED_KEYS)
+    if not complete or options.get("activity", "activity") != "activity":
+        return _checked_call(read_arrays, path, options)
+    if not set(options) <= {"activity", "dt", "observed", "unit"}:
+        return _checked_call(read_arrays, path, _stored_options(arrays) | options)
+    return _of_stored(path, arrays, options)
+
+
+def _stored_options(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a complete file says by itself to the reader of arrays."""
+    said: dict[str, Any] = {}
+    said |= {"inputs": "inputs"} if arrays["inputs"].size else {}
+    said |= {"outputs": "outputs"} if "outputs" in arrays else {}
+    return said | ({"observed": str(arrays["observed"])} if "observed" in arrays else {})
+
+
+def _of_stored(
+    path: str | os.PathLike[str], arrays: Mapping[str, Any], options: Mapping[str, Any]
+) -> Recording:
+    """Return the recording of a complete file; options replace what it says."""
+    from predictlearn.recordings.units import ask_activity, seconds_in
+
     trials = pd.DataFrame()
     metadata: dict[str, Any] = {}
     try:
@@ -339,25 +379,40 @@ def load_recording(path: str | os.PathLike[str], **options: Any) -> Recording:
             trials = pd.DataFrame(content["data"], columns=content["columns"])
         if "metadata" in arrays:
             metadata = json.loads(str(arrays["metadata"]))
-        dt = float(arrays["dt"])
+        stored = float(arrays["dt"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path}: trials and metadata must be JSON and dt one number of seconds, "
             f"as Recording.save_npz writes them; {error}"
         ) from error
-    return Recording(
+    given = options.get("dt", "dt")
+    if isinstance(given, str):
+        choice("dt", given, [name for name in arrays if np.size(arrays[name]) == 1])
+        given = float(arrays[given])
+    dt = positive("dt", given) * seconds_in("unit", options.get("unit"))
+    if "dt" in options and abs(dt - stored) > 1e-9 * stored:
+        warnings.warn(
+            f"{path} says dt={stored:g} s; {dt:g} s was asked for and taken.",
+            UserWarning,
+            stacklevel=3,
+        )
+    recording = Recording(
         activity=arrays["activity"],
         inputs=arrays["inputs"],
         dt=dt,
         outputs=arrays.get("outputs"),
         trials=trials,
-        observed=str(arrays.get("observed", "rate")),
+        observed=str(options.get("observed", arrays.get("observed", "rate"))),
         metadata=metadata,
     )
+    if "unit" not in options:
+        how = "Say unit='ms' if dt is in milliseconds (--read unit=ms), or unit='s' if it is right."
+        ask_activity(recording.activity, dt, recording.observed, how)
+    return recording
 
 
-def _reader(suffix: str, options: Mapping[str, Any]) -> Callable[..., Recording] | None:
-    """Return what reads a kind of file; None for an .npz file of a recording."""
+def _reader(suffix: str) -> Callable[..., Recording] | None:
+    """Return what reads a kind of file; None for an .npz file."""
     # these readers make recordings, so they cannot be imported above
     if suffix == ".nwb":
         from predictlearn.recordings.nwb import read_nwb
@@ -367,10 +422,6 @@ def _reader(suffix: str, options: Mapping[str, Any]) -> Callable[..., Recording]
         from predictlearn.recordings.mat import read_mat
 
         return read_mat
-    if options:
-        from predictlearn.recordings.arrays import read_arrays
-
-        return read_arrays
     return None
 
 

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from predictlearn.errors import InputError, choice
 
-__all__ = ["Dataset", "cache_folder", "data_folder", "datasets", "find_dataset"]
+__all__ = [
+    "Dataset",
+    "cache_folder",
+    "data_folder",
+    "datasets",
+    "described",
+    "find_dataset",
+    "is_registered",
+]
 
 _RAW = "https://raw.githubusercontent.com"
 
@@ -288,3 +298,69 @@ def find_dataset(name: str) -> Path:
             f"{item.file.as_posix()} into any folder and set PREDICTLEARN_DATA to that folder."
         )
     return found
+
+
+def is_registered(name: str, file: Path) -> bool:
+    """Say whether a file is the one that is registered under a name.
+
+    Parameters
+    ----------
+    name : str
+        One of the names of `datasets`.
+    file : Path
+        The file.
+
+    Returns
+    -------
+    bool
+        Whether its checksum is the registered one; of what ships, whether it is the same bytes.
+
+    Raises
+    ------
+    InputError
+        The file is not there.
+    """
+    item = known_dataset(name)
+    wanted = _digest(find_dataset(name)) if item.ships else item.sha256
+    return _digest(file) == wanted
+
+
+def described(name: str, file: Path) -> dict[str, Any]:
+    """Return what metadata say of a file that was read in the format of a data set.
+
+    Parameters
+    ----------
+    name : str
+        One of the names of `datasets`.
+    file : Path
+        The file.
+
+    Returns
+    -------
+    dict
+        ``name``, ``source``, ``licence`` and ``file``: those of the data set if it is the
+        registered file, else those of the file itself.
+
+    Raises
+    ------
+    InputError
+        The file is not there.
+    """
+    item = known_dataset(name)
+    if is_registered(name, file):
+        return {"name": name, "source": item.source, "licence": item.licence, "file": file.name}
+    return {
+        "name": file.stem,
+        "source": f"{file.name} (SHA-256 {_digest(file)[:16]}...), in the format of {name}; it is "
+        "not the registered file of that name",
+        "licence": "not known",
+        "file": file.name,
+    }
+
+
+def _digest(file: Path) -> str:
+    """Return the checksum of a file."""
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(f"no such file: {file}, or it cannot be read: {error}.") from error

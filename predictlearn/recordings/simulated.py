@@ -12,7 +12,7 @@ import pandas as pd
 
 from predictlearn.errors import InputError
 from predictlearn.recordings.recording import Recording
-from predictlearn.recordings.registry import find_dataset
+from predictlearn.recordings.registry import described, find_dataset, is_registered
 from predictlearn.recordings.storage import read_npz
 from predictlearn.theory.overlaps import Overlaps
 
@@ -94,6 +94,8 @@ def _read(
             f"{file} is not the simulated recording that datasets/make_simulated.py makes: its "
             f"metadata are not JSON, {error}"
         ) from error
+    if path is not None and not is_registered("simulated-learning", file):
+        about |= described("simulated-learning", file)
     return content, about
 
 
