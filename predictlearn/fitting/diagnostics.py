@@ -380,6 +380,9 @@ def _shape(fit: Any, y: Array, k: Array, draws: int, seed: int) -> LoadingShape:
         for c in range(width)
     )
     loadings = np.concatenate([fit.m_, fit.u_], axis=1)
+    if fit._data.population is not None:
+        # means of posteriors: each neuron's own estimate has the error that the tests take off
+        loadings = loadings + np.einsum("iab,ib->ia", errors, loadings @ np.linalg.inv(fit.bb_))
     kept = np.isfinite(loadings).all(axis=1) & np.isfinite(errors).all(axis=(1, 2))
     if kept.sum() >= fewest_neurons(len(names)):
         return loading_shape(loadings, errors, names, draws, seed)
