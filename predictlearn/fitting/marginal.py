@@ -30,8 +30,8 @@ from predictlearn.fitting.solver import (
     Solution,
     free_directions,
     reduced_system,
+    settle_inner,
     solve,
-    solve_inner,
     whiten,
 )
 
@@ -41,6 +41,8 @@ Array = npt.NDArray[np.float64]
 
 # Rounds of single neurons and population in turn, at the start and after a step; steps of a neuron.
 _FIRST, _AGAIN, _INNER = 6, 2, 3
+# A relative change of the population that ends the rounds.
+_SAME = 1e-4
 # Step of a derivative.
 _STEP = 1e-5
 # A rise of the objective that is rounding, in units of tol.
@@ -122,25 +124,29 @@ def _state(
     k = problem.data.flatten(rolled)
     layout = problem.layout
     if population is None:
-        at = _still(with_population(problem, None).data, k, layout, phi)
-        population = second_moment(evidence(with_population(problem, None).data, at))
-    for _ in range(rounds):
+        free = with_population(problem, None).data
+        population = second_moment(evidence(free, _still(free, k, layout, phi)))
+    turns = 0
+    while True:
         problem = with_population(problem, population)
-        phi = solve_inner(problem, theta, phi, _INNER)
-        at = _still(problem.data, k, layout, phi)
-        if not np.isfinite(at.inner).all():
+        at = settle_inner(problem, theta, phi, _INNER)
+        if at is None or not np.isfinite(at.inner).all():
             return None
-        population = second_moment(evidence(problem.data, at), population)
-    problem = with_population(problem, population)
-    phi = solve_inner(problem, theta, phi, _INNER)
-    at = _still(problem.data, k, layout, phi)
+        phi = at.phi
+        if turns == rounds:
+            break
+        turns += 1
+        after = second_moment(evidence(problem.data, at), population)
+        if np.abs(after - population).max() < _SAME * np.abs(population).max():
+            break
+        population = after
     # half of log det (information + M^-1) M, and that of offset and gain
     value = 0.5 * float(np.sum(at.squares + at.penalty) + np.linalg.slogdet(at.inner)[1].sum())
     value += 0.5 * len(phi) * float(np.linalg.slogdet(population)[1])
     if layout.erf:
         size = len(phi) * (1.0 if problem.sampled else ALL_RECORDED)
         value += 0.5 * size * divergence(layout.unpack(theta)[2], population)
-    return _State(theta, phi, population, at, value) if np.isfinite(value) else None
+    return _State(theta, at.phi, population, at, value) if np.isfinite(value) else None
 
 
 def bend(problem: Problem, theta: Array, phi: Array) -> Bend | None:

@@ -47,7 +47,7 @@ _TIED = 0.1
 _FIRST, _GROW, _MOST = 2.6, 1.5, 10
 # Standard errors by which trials must disagree with a time that was given, and by how much the
 # likelihood, and the time itself, must change for a warning.
-_DISAGREE, _GAIN, _OFF = 3.3, 5.0, 0.1
+_DISAGREE, _GAIN, _OFF = 2.5, 3.0, 0.1
 # What a search from random starts must gain, which has no test by trials; and how many of these.
 _GAIN_FAR, _FAR_STARTS = 20.0, 4
 

@@ -39,6 +39,7 @@ __all__ = [
     "free_directions",
     "noise_floor",
     "reduced_system",
+    "settle_inner",
     "solve",
     "solve_inner",
     "whiten",
@@ -51,6 +52,8 @@ _FLOOR = 1e-12
 _REGAUGE = 8
 # Rounds that make S_bb and the loadings of a start agree.
 _TIES = 3
+# Gain of the log likelihood by single neurons that is not worth a step.
+_SETTLED = 1e-5
 # Coefficients beyond this have run away: their fourth powers would overflow.
 _HUGE = 1e50
 
@@ -379,6 +382,15 @@ def _moment_system(problem: Problem, theta: Array, at: Blocks, back: Array) -> t
 def solve_inner(problem: Problem, theta: Array, phi: Array, steps: int) -> Array:
     """Improve nonlinear coefficients at fixed dynamics, each neuron by itself.
 
+    The arguments are those of `settle_inner`, which returns the normal equations there as well.
+    """
+    at = settle_inner(problem, theta, phi, steps)
+    return phi if at is None else at.phi
+
+
+def settle_inner(problem: Problem, theta: Array, phi: Array, steps: int) -> Blocks | None:
+    """Improve nonlinear coefficients at fixed dynamics, and return the normal equations there.
+
     Parameters
     ----------
     problem : Problem
@@ -388,30 +400,33 @@ def solve_inner(problem: Problem, theta: Array, phi: Array, steps: int) -> Array
     phi : ndarray, shape (neurons, p)
         Start.
     steps : int
-        Gauss-Newton steps.
+        Gauss-Newton steps at most; fewer where they would gain nothing.
 
     Returns
     -------
-    ndarray, shape (neurons, p)
-        Better coefficients.
+    Blocks or None
+        With better coefficients, theta left out; None where the dynamics run away.
     """
     rolled = problem.dynamics.activity(theta)
     if rolled is None:
-        return phi
+        return None
     k = problem.data.flatten(rolled)
     none = np.zeros((len(k), 0, k.shape[1]))
     at = blocks(problem.data, problem.layout, k, none, phi)
     damping = np.full(len(phi), 1e-2)
+    weights = _weights(problem.data, at, noise_floor(problem.data))
     index = np.arange(phi.shape[1])
     for _ in range(steps):
         inner = at.inner.copy()
         inner[:, index, index] += damping[:, None] * np.einsum("iaa->ia", at.inner)
         move = np.einsum("iab,ib->ia", invert(inner), at.slope_phi)
+        if np.sum(weights * np.einsum("ia,ia->i", move, at.slope_phi)) < _SETTLED:
+            break
         trial = blocks(problem.data, problem.layout, k, none, at.phi + move)
         better = trial.squares + trial.penalty <= at.squares + at.penalty
         at = _either(better, trial, at)
         damping = np.where(better, damping / 5, damping * 10)
-    return at.phi
+    return at
 
 
 def _either(better: npt.NDArray[np.bool_], one: Blocks, other: Blocks) -> Blocks:
