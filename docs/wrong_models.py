@@ -5,8 +5,8 @@
     python docs/wrong_models.py --only relu          one condition (may be repeated)
     python docs/wrong_models.py --table              only the table, from the runs that are there
 
-Every run adds one row to wrong_models.csv (``--output``), and what is there is not run again: delete
-the rows of a condition to measure it anew. A run is decided by its condition and its number.
+Every run adds one row to wrong_models.csv (``--output``), and what is there is not run again:
+delete the rows of a condition to measure it anew. A run is decided by its condition and number.
 """
 
 from __future__ import annotations
@@ -58,9 +58,7 @@ def add_runs(
         if fresh:
             writer.writeheader()
         for done, row in enumerate(results(keys, measure, jobs), start=1):
-            writer.writerow(
-                {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in row.items()}
-            )
+            writer.writerow({k: f"{v:.4g}" if isinstance(v, float) else v for k, v in row.items()})
             stream.flush()
             if row["status"] == "crashed":
                 say(f"crashed: {row['condition']} run {row['run']}: {row['message']}")
@@ -78,12 +76,13 @@ def results(
     )
 
 
+def share(value: float) -> str:
+    """Return a share in per cent, nothing where there is none."""
+    return "" if pd.isna(value) else f"{100 * value:.0f}"
+
+
 def table(rows: pd.DataFrame) -> str:
     """Return the summary as Markdown."""
-
-    def share(value: float) -> str:
-        return "" if pd.isna(value) else f"{100 * value:.0f}"
-
     lines = [
         "| wrong is | runs | hold, % | " + " | ".join(NUMBERS) + " | combined | tau | noticed, % "
         "| by | rule |",

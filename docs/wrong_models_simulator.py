@@ -6,8 +6,8 @@ The network has one input, rank one and one output unless said otherwise::
 
 In an infinite network h_i = m_i k_m + u_i k_u, and the means over neurons are those of a mixture of
 Gaussians (``Population``), in closed form; a finite network is integrated neuron by neuron. Steps
-are Heun's, at least 20 a bin (finite: 10) and 20 a tau. What is recorded is the mean over the bin of what the
-fine steps gave, or counts with the mean rate of the bin.
+are Heun's, at least 20 a bin (finite networks: 10) and 20 a tau. What is recorded is the mean over
+the bin of what the fine steps gave, or counts with the mean rate of the bin.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class World:
 
     tau: float = 0.1
     bin: float = 0.02
-    trials: int = 80
+    trials: int = 60
     bins: int = 50
     neurons: int = 80
     phi: str = "linear"
@@ -122,7 +122,7 @@ class Population:
         )
 
     def draw(self, neurons: int, rng: np.random.Generator) -> np.ndarray:
-        """Loadings of random neurons, (neurons, D)."""
+        """Draw the loadings of random neurons, (neurons, D)."""
         which = rng.choice(len(self.weights), size=neurons, p=self.weights)
         roots = np.stack([root(c) for c in self.covariances])
         normal = rng.normal(size=(neurons, self.means.shape[1]))
@@ -208,7 +208,7 @@ class Recording:
 
 
 def held(world: World, kinds: int, rng: np.random.Generator) -> np.ndarray:
-    """Inputs (trials, bins, 1) that hold a normal value for two tau, then the next.
+    """Draw inputs (trials, bins, 1) that hold a normal value for two tau, then the next.
 
     ``kinds`` is the number of different courses, of which every trial has one.
     """
@@ -263,7 +263,7 @@ def integrate(change, state, inputs, bin_width, steps, kick=None):
 def infinite(world: World, inputs: np.ndarray, law: Population, rng: np.random.Generator):
     """Yield by bin the middles of k (steps, trials, n_base), and the outputs (steps, trials)."""
     n_in = inputs.shape[2]
-    base = [M, 4][:n_in] + [U]
+    base = [*[M, 4][:n_in], U]
     vu = law.moments()[V, U]
 
     def change(k, x):
@@ -338,7 +338,7 @@ def simulate(world: World, seed: object, kinds: int | None = None) -> Recording:
         overlaps = np.pad(OVERLAPS, ((0, 1), (0, 1)))  # its m: to v 0.4, to z 0.3
         overlaps[4] = overlaps[:, 4] = [0.0, 0.0, 0.4, 0.3, 1.0]
     law = population(world.loadings, overlaps)
-    base = [M, 4][: inputs.shape[2]] + [U]
+    base = [*[M, 4][: inputs.shape[2]], U]
     if world.network:
         loadings = exact_loadings(world.network, overlaps, rng)
         recorded = rng.permutation(world.network)[: world.neurons]
@@ -407,7 +407,7 @@ def slow(shape: tuple[int, int], lasting: float, rng: np.random.Generator) -> np
 
 
 def shifted(inputs: np.ndarray, bins: int) -> np.ndarray:
-    """Inputs that come some bins later (negative: earlier), 0 where there was none."""
+    """Move inputs some bins later (negative: earlier); 0 where there was none."""
     moved = np.zeros_like(inputs)
     if bins >= 0:
         moved[:, bins:] = inputs[:, : inputs.shape[1] - bins]
