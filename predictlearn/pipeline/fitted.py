@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,9 +14,43 @@ from predictlearn.fitting.low_rank_rnn import LowRankRNN
 from predictlearn.fitting.rank_selection import RankSelection, select_rank
 from predictlearn.recordings.recording import Recording
 
-__all__ = ["FittedNetwork", "fit_recording"]
+if TYPE_CHECKING:
+    from predictlearn.fitting.diagnostics import Diagnostics
+
+__all__ = ["FittedNetwork", "fit_recording", "ranks_of"]
 
 _RANKS = (1, 2, 3)
+
+
+def ranks_of(rank: int | str) -> tuple[int, ...]:
+    """Return the ranks to compare: the one given, or those that "auto" tries.
+
+    Parameters
+    ----------
+    rank : int or "auto"
+        As typed or given.
+
+    Returns
+    -------
+    tuple of int
+        Ranks.
+
+    Raises
+    ------
+    InputError
+        If it is neither.
+
+    Examples
+    --------
+    >>> ranks_of("auto"), ranks_of(2)
+    ((1, 2, 3), (2,))
+    """
+    if rank == "auto":
+        return _RANKS
+    text = str(rank)
+    if isinstance(rank, bool) or not text.isdecimal() or int(text) < 1:
+        raise InputError(f"rank must be a whole number of at least 1, or 'auto'; got {rank!r}.")
+    return (int(text),)
 
 
 @dataclass(frozen=True)
@@ -68,6 +102,13 @@ class FittedNetwork:
         if self.ceiling is None or self.ranks.settings["metric"] != "r2":
             return None
         return self.held_out[0] / self.ceiling.mean
+
+    def diagnose(self) -> Diagnostics:
+        """Return what is left in the residuals of the fit, see `predictlearn.fitting.diagnose`."""
+        from predictlearn.fitting.diagnostics import diagnose
+
+        r = self.recording
+        return diagnose(self.model, r.activity, r.inputs, r.outputs, seed=self.model.seed)
 
     @property
     def overlaps(self) -> pd.DataFrame:

@@ -210,5 +210,7 @@ def state(
         if math.isfinite(row["n"])
     )
     if n_excluded:
-        parts.append(f"{n_excluded} networks were left out; see the reasons.")
+        parts.append(
+            f"{n_excluded} of {n_excluded + len(behaviour)} networks were left out; see the reasons."
+        )
     return " ".join(parts)

@@ -301,5 +301,7 @@ def state_order(tests: pd.DataFrame, band: pd.DataFrame, cohort: Cohort, n_exclu
             "significant: judge them by their size."
         )
     if n_excluded:
-        parts.append(f"{n_excluded} networks were left out; see the reasons.")
+        parts.append(
+            f"{n_excluded} of {len(cohort.starts)} networks were left out; see the reasons."
+        )
     return " ".join(parts)
