@@ -15,8 +15,8 @@ from predictlearn.pipeline.fitted import FittedNetwork
 from predictlearn.recordings.bci import BCISession, load_bci_learning
 from predictlearn.recordings.recording import Recording, load_recording
 from predictlearn.recordings.registry import datasets, find_dataset
-from predictlearn.tasks.registry import get_task
 from predictlearn.tasks.reaching import ReachingReadout
+from predictlearn.tasks.registry import get_task
 from predictlearn.theory.overlaps import Overlaps
 
 __all__ = ["Case", "bci_task", "case_of"]

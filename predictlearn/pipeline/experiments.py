@@ -36,7 +36,7 @@ __all__ = [
 # Particles of the mean field that erf predictions are checked against, and epochs between checks.
 _PARTICLES, _EVERY = 512, 20
 # Learning times that a task is trained for, and updates where a rate is given instead.
-LENGTH, EPOCHS = 10.0, 2000
+LENGTH, EPOCHS = 20.0, 2000
 # Steps of descent that stand for the flow where only descent will do.
 _STEPS = 1000
 
@@ -359,7 +359,7 @@ def flow_design(
     *,
     nonlinearity: str,
     tau: float,
-    length: float = LENGTH,
+    length: float = 10.0,
 ) -> Design:
     """Return a design with a frozen readout whose learning time suits a recording's units.
 

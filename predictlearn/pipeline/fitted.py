@@ -97,6 +97,11 @@ class FittedNetwork:
         return float(row["mean"]), float(row["standard_error"])
 
     @property
+    def score_name(self) -> str:
+        """What the held-out score is called."""
+        return "R²" if self.ranks.settings["metric"] == "r2" else "bits per spike"
+
+    @property
     def share_of_ceiling(self) -> float | None:
         """Held-out R2 as a share of that of the condition means."""
         if self.ceiling is None or self.ranks.settings["metric"] != "r2":

@@ -14,7 +14,6 @@ from predictlearn.errors import InputError, choice
 from predictlearn.fitting.low_rank_rnn import LowRankRNN
 from predictlearn.recordings.recording import Recording
 from predictlearn.tasks.arrays import ArrayTask
-from predictlearn.theory.trials import Trials
 
 __all__ = ["CHANGES", "Change", "load_target", "recorded_task"]
 

@@ -10,7 +10,6 @@ import pandas as pd
 
 from predictlearn.tasks.arrays import ArrayTask
 from predictlearn.theory.names import pathway_slices, table_pairs
-from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Task, Trials
 
 __all__ = ["ScaledTask", "Units"]
@@ -34,6 +33,7 @@ class Units:
 
     Examples
     --------
+    >>> from predictlearn import Overlaps
     >>> seen = Overlaps(np.diag([4.0, 1.0, 1.0, 1.0])).replace(zm=2.0).to_series()
     >>> units = Units.of(seen, (1, 1, 1))
     >>> float(units.m[0]), float(units.z[0]), float(units.overlaps(seen, (1, 1, 1))["mm"])

@@ -147,9 +147,13 @@ def flow(
     dim, sizes = overlaps.dim, overlaps.sizes
     upper = np.triu_indices(dim)
     columns = column_rates(rule.pathway_rates, sizes)
+    # where each entry of the matrix stands in its upper triangle
+    place = np.empty((dim, dim), dtype=np.intp)
+    place[upper] = np.arange(len(upper[0]))
+    place.T[upper] = place[upper]
 
     def speed(_: float, flat: np.ndarray) -> np.ndarray:
-        matrix = _unpack(flat, dim)
+        matrix = flat[place]
         _value, a = _evaluate(matrix, sizes, ready)
         with np.errstate(over="ignore", invalid="ignore"):
             step = matrix @ (a * columns)
