@@ -29,6 +29,7 @@ Starts = Annotated[
 Bin = Annotated[
     str | None,
     typer.Option(
+        "--bin",
         help="What a bin holds: auto, mean (over the bin) or euler (one step a bin). In Python "
         "`bin`.",
         show_default=False,

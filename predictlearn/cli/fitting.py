@@ -56,7 +56,7 @@ def fit(
     noise: Noise = None,
     ridge: Ridge = None,
     starts: Starts = None,
-    bin_: Annotated[Bin, typer.Option("--bin")] = None,
+    bin_: Bin = None,
     folds: Folds = 5,
     read: Read = None,
     hold_out: Annotated[

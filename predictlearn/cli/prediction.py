@@ -72,7 +72,7 @@ def predict(
     noise: Noise = None,
     ridge: Ridge = None,
     starts: Starts = None,
-    bin_: Annotated[Bin, typer.Option("--bin")] = None,
+    bin_: Bin = None,
     folds: Folds = 5,
     rate: Annotated[
         float | None,

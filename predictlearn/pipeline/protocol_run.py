@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -87,7 +88,8 @@ def predict_protocol(
         If an arm cannot start from a network, or none got through any.
     """
     own = protocol.replace(nonlinearity=nonlinearity, tau=tau)
-    own = replace(own, tasks={name: units.task(task) for name, task in own.tasks.items()})
+    scaled: Any = {name: units.task(task) for name, task in own.tasks.items()}
+    own = replace(own, tasks=scaled)
     starts = [start for row in cohort for start in row]
     draw = np.repeat(np.arange(len(cohort)), [len(row) for row in cohort])
     animal = np.concatenate([np.arange(len(row)) for row in cohort])

@@ -16,6 +16,7 @@ from predictlearn.pipeline.animals import cohort_of
 from predictlearn.pipeline.bci import BCIComparison, compare_with_block_two
 from predictlearn.pipeline.cases import Case, case_of
 from predictlearn.pipeline.experiments import (
+    Design,
     Experiments,
     attempt,
     design_experiments,
@@ -213,41 +214,38 @@ def predict(
     diagnostics = attempt("the diagnosis of the fit", fitted.diagnose, problems)
     lap("diagnosis")
     how = {"n_draws": n_draws, "n_animals": n_animals, "spread": spread, "seed": seed}
-    cohort, units = attempt(
+    begin = attempt(
         "the networks that the experiments start from",
         lambda: _cohort(case, fitted, choice, prior, how),
         problems,
-    ) or (None, None)
-    common: dict[str, Any] = {
-        "nonlinearity": fitted.model.nonlinearity,
-        "tau": float(fitted.model.tau_),
-        "seed": seed,
-        "n_jobs": n_jobs,
-    }
+    )
     experiments: Experiments | None = None
     protocol: ProtocolPrediction | None = None
-    if cohort is not None and choice is not None and choice.protocol is not None:
-        tell("running the protocol")
-        plan = choice.protocol
-        protocol = attempt(
-            f"the prediction of protocol {choice.name}",
-            lambda: predict_protocol(plan, cohort, units, **common),
-            problems,
-        )
-        problems += [] if protocol is None else protocol.problems
-    elif cohort is not None:
-        design = attempt(
-            "the design of the experiments",
-            lambda: (
-                design_experiments(choice, fitted, cohort, units, rate)
-                if choice is not None
-                else case.designer(fitted, cohort)
-            ),
-            problems,
-        )
-        if design is not None:
-            experiments = run_experiments(cohort, design, tell=tell, **common)
-            problems += experiments.problems
+    if begin is not None:
+        common: dict[str, Any] = {
+            "nonlinearity": fitted.model.nonlinearity,
+            "tau": float(fitted.model.tau_),
+            "seed": seed,
+            "n_jobs": n_jobs,
+        }
+        plan = None if choice is None else choice.protocol
+        if plan is not None:
+            tell("running the protocol")
+            protocol = attempt(
+                f"the prediction of protocol {plan.name}",
+                lambda: predict_protocol(plan, *begin, **common),
+                problems,
+            )
+            problems += [] if protocol is None else protocol.problems
+        else:
+            design = attempt(
+                "the design of the experiments",
+                lambda: _design(case, fitted, choice, begin, rate),
+                problems,
+            )
+            if design is not None:
+                experiments = run_experiments(begin[0], design, tell=tell, **common)
+                problems += experiments.problems
     lap("experiments")
     real = _real(case, fitted, prior, seed, n_jobs, tell, problems)
     if case.later is not None:
@@ -307,6 +305,21 @@ def _cohort(
             # a new readout that nothing has trained: of length one, unrelated to m and u
             seen = pd.concat([seen, _new_readout(sizes)])
     return cohort_of(seen, sizes, prior, fixed=case.fixed, **how), units
+
+
+def _design(
+    case: Case,
+    fitted: FittedNetwork,
+    choice: TaskChoice | None,
+    begin: tuple[list[list[Overlaps]], Units],
+    rate: float | None,
+) -> Design:
+    """Return the design of the experiments: of the data set, or for the chosen task."""
+    if case.designer is not None:
+        return case.designer(fitted, begin[0])
+    if choice is None:
+        raise InputError("no task was chosen.")
+    return design_experiments(choice, fitted, *begin, rate)
 
 
 def _new_readout(sizes: tuple[int, int, int]) -> pd.Series:
