@@ -15,6 +15,7 @@ from predictlearn.cli.console import (
     interruptible,
     jobs_or_all,
     output,
+    plain,
     stages,
 )
 from predictlearn.cli.estimator import Bin, Folds, Rank, Ridge, Starts, estimator_settings
@@ -111,8 +112,9 @@ def fit(
         checks = checked_fit(fitted)
     tables = _tables(fitted) | {"diagnostics": checks.table}
     _show(fitted, tables["overlaps"])
-    for sentence in checks.sentences:
-        output().print(f"• {sentence}", markup=False)
+    output().print()
+    for sentence in (*fitted.problems, *checks.sentences):
+        output().print(f"• {plain(sentence)}", markup=False)
     if folder is not None:
         from predictlearn.reporting.folder import write_files
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +15,7 @@ from predictlearn.cli.console import (
     interruptible,
     jobs_or_all,
     output,
+    plain,
     stages,
 )
 from predictlearn.cli.estimator import Bin, Folds, Rank, Ridge, Starts, estimator_settings
@@ -187,7 +187,6 @@ def _summary(report: Report, page: Path) -> None:
     if report.simulated:
         console.print(Text("Simulated data, not measured in an animal.", style="yellow"))
     for finding in report.lead:
-        plain = re.sub(r"`([^`]+)`|\*\*([^*]+)\*\*", r"\1\2", finding)
-        console.print(Padding(Text(f"• {plain}"), (0, 0, 0, 1)))
+        console.print(Padding(Text(f"• {plain(finding)}"), (0, 0, 0, 1)))
     console.print()
     console.print(Text.assemble("Report: ", (str(page), "bold")), soft_wrap=True)

@@ -18,15 +18,13 @@ __all__ = ["Checks", "checked_fit", "checks_of"]
 
 # What each failed test means for which number.
 _MEANS = {
-    "autocorrelation": "Intervals stand, since whole trials are resampled; `tau` and `vu` may have "
-    "taken up part of the slowness",
+    "autocorrelation": "`tau` and `vu` may have taken up part of the slowness",
     "single neurons": "Overlaps stand; the loadings of these neurons are less sure than others",
     "shared directions": "Intervals of all overlaps are too narrow, those of mm, mu and vu most",
     "means by bin": "`vm`, `vu`, `tau` and the latency may be biased by more than their intervals",
     "means by condition": "`vm`, `vu`, `zm` and `zu` may be biased by more than their intervals",
     "noise with level": "Estimates stand; intervals and the held-out score weigh bins wrongly",
-    "Gaussian loadings": "Overlaps of a linear network stand; predicted learning of an erf network "
-    "is approximate",
+    "Gaussian loadings": "What is predicted of learning in an erf network is approximate",
 }
 
 
@@ -100,7 +98,7 @@ def checks_of(
     table = pd.DataFrame(rows, columns=columns)
     failed = table[~table["holds"].astype(bool)]
     sentences = [
-        f"{row['test'][0].upper()}{row['test'][1:]}: {row['says']}. {row['means']}."
+        f"**{row['test'][0].upper()}{row['test'][1:]}** fails: {row['says']}. {row['means']}."
         for row in failed.to_dict("records")
     ]
     if found is not None and failed.empty:

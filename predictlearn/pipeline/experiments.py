@@ -206,7 +206,7 @@ def design_experiments(
         ),
         epochs=LENGTH,
         labels=labels,
-        unit="learning times",
+        unit="in each draw's own learning times",
         why=choice.why,
         epoch_means=(
             "One learning time (an epoch below) is how long the loss on A would take to vanish at "

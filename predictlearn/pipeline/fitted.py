@@ -69,6 +69,8 @@ class FittedNetwork:
         Held-out R2 of the condition means, where trials repeat conditions.
     settings : dict
         Settings of the fit.
+    problems : tuple of str
+        What of the recording could not be used, a line each.
     """
 
     recording: Recording
@@ -76,6 +78,7 @@ class FittedNetwork:
     ranks: RankSelection
     ceiling: Ceiling | None
     settings: dict[str, Any]
+    problems: tuple[str, ...] = ()
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -205,10 +208,17 @@ def fit_recording(
         metric="bits-per-spike" if counted else "r2",
         **searching,
     )
-    model = LowRankRNN(rank=selection.rank, seed=seed, n_jobs=n_jobs, **common).fit(
-        activity, inputs, outputs=recording.outputs, readout=readout
-    )
+    model = LowRankRNN(rank=selection.rank, seed=seed, n_jobs=n_jobs, **common)
+    problems: tuple[str, ...] = ()
+    try:
+        model.fit(activity, inputs, outputs=recording.outputs, readout=readout)
+    except InputError as error:
+        if recording.outputs is None or readout is not None:
+            raise
+        # activity may be described where outputs are not
+        model.fit(activity, inputs)
+        problems = (f"outputs were left out of the fit: {error}",)
     ceiling = None
     if conditions is not None:
         ceiling = condition_mean_ceiling(activity, conditions, cv=cv, seed=seed)
-    return FittedNetwork(recording, model, selection, ceiling, common)
+    return FittedNetwork(recording, model, selection, ceiling, common, problems)

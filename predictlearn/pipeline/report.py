@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from predictlearn.pipeline.checked import Checks, checks_of, noise_said
+from predictlearn.pipeline.experiments import attempt
 from predictlearn.pipeline.report_experiments import exposure_section, order_section
 from predictlearn.pipeline.report_fit import checks_section, fit_section, overlap_section
 from predictlearn.pipeline.report_protocol import left_out_section, protocol_section
@@ -39,21 +41,27 @@ def make_report(run: PredictionRun) -> Report:
     from predictlearn import __version__
 
     checks = checks_of(run.fitted, run.diagnostics)
-    lead = [_fit_lead(run), *_checks_lead(checks), *_experiment_lead(run), *_lost_lead(run)]
-    sections: list[Section] = [
-        fit_section(run),
-        checks_section(run, checks),
-        overlap_section(run),
+    problems = list(run.problems)
+    lead = [_fit_lead(run), *_checks_lead(checks), *_experiment_lead(run)]
+    makers: list[tuple[str, Callable[[], Section]]] = [
+        ("fit", lambda: fit_section(run)),
+        ("checks", lambda: checks_section(run, checks)),
+        ("overlaps", lambda: overlap_section(run)),
     ]
-    done = run.experiments
+    done, plan = run.experiments, run.protocol
     if done is not None and done.exposure is not None:
-        sections.append(exposure_section(run, done.exposure, done))
+        exposure = done.exposure
+        makers.append(("perturbation exposure", lambda: exposure_section(run, exposure, done)))
     if done is not None and done.order is not None:
-        sections.append(order_section(run, done.order, done))
-    if run.protocol is not None:
-        sections.append(protocol_section(run.protocol))
-    if len(run.excluded) or run.problems:
-        sections.append(left_out_section(run))
+        order = done.order
+        makers.append(("training order", lambda: order_section(run, order, done)))
+    if plan is not None:
+        makers.append(("protocol", lambda: protocol_section(plan)))
+    made = [attempt(f"the section on {name}", make, problems) for name, make in makers]
+    sections = [section for section in made if section is not None]
+    lead += _lost_lead(run, problems)
+    if len(run.excluded) or problems:
+        sections.append(left_out_section(run, problems))
     if run.real is not None:
         if isinstance(run.real, SessionsComparison):
             section, sentence = sessions_section(run.real)
@@ -203,7 +211,7 @@ def _checks_lead(checks: Checks) -> list[str]:
     ]
 
 
-def _lost_lead(run: PredictionRun) -> list[str]:
+def _lost_lead(run: PredictionRun, problems: list[str]) -> list[str]:
     """Return the findings about what was left out or could not be made."""
     lost, found = run.excluded, []
     if len(lost):
@@ -213,7 +221,7 @@ def _lost_lead(run: PredictionRun) -> list[str]:
             f"Networks left out: {where}. Why ({len(lost)} in all): "
             f"{reasons_in_brief(lost['reason'].tolist())}."
         )
-    return [*found, *(f"**Not made**: {problem}" for problem in run.problems)]
+    return [*found, *(f"**Not made**: {problem}" for problem in problems)]
 
 
 def _experiment_lead(run: PredictionRun) -> list[str]:

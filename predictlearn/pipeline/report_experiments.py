@@ -122,9 +122,14 @@ def exposure_section(run: PredictionRun, p: PerturbationExposure, done: Experime
             ),
             Table(
                 "exposure-account",
-                "Which overlap accounts for the difference in the speed of learning at its start.",
+                "Which overlap accounts for the difference in the speed of learning at its start, "
+                "as a share of the original's speed and of the whole difference.",
                 p.account_summary,
-                columns=("overlap", "contribution", "low", "high", "share"),
+                columns=("overlap", "relative_to_original_speed", "share"),
+                labels={
+                    "relative_to_original_speed": "share of the original's speed",
+                    "share": "share of the difference",
+                },
             ),
             Table(
                 "animals",

@@ -110,7 +110,8 @@ def checks_section(run: PredictionRun, checks: Checks) -> Section:
                 "diagnostics",
                 "Tests of the fit; p is corrected for their number.",
                 checks.table,
-                labels={"p_corrected": "p, corrected", "measure": "effect is", "means": "so"},
+                columns=("test", "holds", "p_corrected", "measure", "effect"),
+                labels={"p_corrected": "p, corrected", "measure": "effect is"},
             ),
         )
     return Section("Does the model hold?", checks.sentences, pictures, tables)
@@ -193,7 +194,13 @@ def overlap_section(run: PredictionRun) -> Section:
             ),
         ),
         (
-            Table("overlaps", "Overlaps, canonical gauge, by what can see them.", frame),
+            Table(
+                "overlaps",
+                "Overlaps, canonical gauge, by what can see them.",
+                frame,
+                columns=("name", "estimate", "low", "high", "sd", "visibility"),
+                labels={"low": "95% from", "high": "to"},
+            ),
             Table(
                 "gauge-invariants",
                 "Combinations that no gauge changes, and fitted times (s).",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from predictlearn.pipeline.protocol_run import ProtocolPrediction
@@ -65,13 +66,15 @@ def protocol_section(found: ProtocolPrediction) -> Section:
     )
 
 
-def left_out_section(run: PredictionRun) -> Section:
+def left_out_section(run: PredictionRun, problems: Sequence[str]) -> Section:
     """Return what was left out or could not be made, and why.
 
     Parameters
     ----------
     run : PredictionRun
         The run.
+    problems : sequence of str
+        What could not be made, a line each.
 
     Returns
     -------
@@ -79,7 +82,7 @@ def left_out_section(run: PredictionRun) -> Section:
         A line each, and the tables of networks.
     """
     lost = run.excluded
-    paragraphs = list(run.problems)
+    paragraphs = [f"{text[0].upper()}{text[1:]}" for text in problems]
     tables = []
     if len(lost):
         n = run.settings["draws of the hidden overlaps"] * run.settings["animals"]

@@ -209,7 +209,7 @@ def predict(
         n_jobs=n_jobs,
     )
     lap("fit")
-    problems: list[str] = []
+    problems: list[str] = list(fitted.problems)
     tell("diagnosing the fit")
     diagnostics = attempt("the diagnosis of the fit", fitted.diagnose, problems)
     lap("diagnosis")
@@ -296,6 +296,8 @@ def _cohort(
 ) -> tuple[list[list[Overlaps]], Units]:
     """Return the networks that the recording leaves possible, and the units they are in."""
     seen, (n_in, rank, n_out) = fitted.model.overlaps_, fitted.sizes
+    if n_out == 0 and choice is not None and not choice.unknown:
+        raise InputError("the fit has no outputs, so what is put out cannot be predicted.")
     sizes = n_in, rank, max(n_out, 1)
     units = Units.unchanged(sizes)
     if choice is not None:
