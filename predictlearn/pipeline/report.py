@@ -188,6 +188,11 @@ def _fit_lead(run: PredictionRun) -> str:
             f"{network} predicts held-out trials by {mean:.3f} ± {error:.3f} {fit.score_name} "
             "(standard error over folds) better than a constant rate."
         )
+    if mean < 0:
+        return (
+            f"{network} predicts held-out trials worse than their mean (R² {mean:.3f} ± "
+            f"{error:.3f}, standard error over folds): the fit cannot be trusted."
+        )
     text = (
         f"{network} explains {mean:.3f} ± {error:.3f} (standard error over folds) of the variance "
         "of held-out trials"
@@ -221,7 +226,7 @@ def _lost_lead(run: PredictionRun, problems: list[str]) -> list[str]:
             f"Networks left out: {where}. Why ({len(lost)} in all): "
             f"{reasons_in_brief(lost['reason'].tolist())}."
         )
-    return [*found, *(f"**Not made**: {problem}" for problem in problems)]
+    return [*found, *(f"**Missing**: {problem}" for problem in problems)]
 
 
 def _experiment_lead(run: PredictionRun) -> list[str]:

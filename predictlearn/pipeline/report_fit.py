@@ -213,6 +213,9 @@ def overlap_section(run: PredictionRun) -> Section:
 def _drawn_hidden(run: PredictionRun) -> pd.DataFrame:
     """Return mean and band of the prior draws of the hidden overlaps, canonical gauge."""
     fit = run.fitted
+    if fit.sizes[2] == 0:
+        # without a readout no whole network can be drawn
+        return pd.DataFrame(columns=["estimate", "low", "high"])
     draws = run.prior.draw(fit.model.overlaps_, *fit.sizes, n=200, seed=run.settings["seed"])
     table = pd.DataFrame([draw.canonical().to_series() for draw in draws])
     unseen = [n for n in hidden_names(*fit.sizes) if not np.isfinite(fit.model.overlaps_[n])]

@@ -305,7 +305,7 @@ def _cohort(
         seen = units.overlaps(seen, sizes)
         if choice.unknown:
             # a new readout that nothing has trained: of length one, unrelated to m and u
-            seen = pd.concat([seen, _new_readout(sizes)])
+            seen = pd.Series({**seen, **_new_readout(sizes)})
     return cohort_of(seen, sizes, prior, fixed=case.fixed, **how), units
 
 
@@ -324,12 +324,12 @@ def _design(
     return design_experiments(choice, fitted, *begin, rate)
 
 
-def _new_readout(sizes: tuple[int, int, int]) -> pd.Series:
+def _new_readout(sizes: tuple[int, int, int]) -> dict[str, float]:
     """Return the overlaps of a readout that has none with m and u, and length one."""
     from predictlearn.theory.names import recordable_names
 
     with_z = [name for name in recordable_names(*sizes) if name.startswith("z")]
-    return pd.Series({**dict.fromkeys(with_z, 0.0), "zz": 1.0})
+    return {**dict.fromkeys(with_z, 0.0), "zz": 1.0}
 
 
 def _real(
