@@ -195,7 +195,8 @@ def fit_recording(
         )
     common = {**settings, "dt": recording.dt}
     searching = {k: v for k, v in common.items() if k != "n_bootstrap"}
-    counted = searching.get("noise", "gaussian") != "gaussian"
+    # a noise model that does not exist is refused by the fit itself
+    counted = searching.get("noise") in ("poisson", "negative-binomial")
     selection = select_rank(
         activity,
         inputs,
