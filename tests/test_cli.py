@@ -280,6 +280,9 @@ def test_fit_prints_and_writes_overlaps(tmp_path, recording):
     assert table.loc["vu", "low"] < table.loc["vu", "high"]
     assert table.loc[["zv", "vv"], "estimate"].isna().all()
     assert len(pd.read_csv(folder / "loadings.csv")) == 15
+    checks = pd.read_csv(folder / "diagnostics.csv", index_col="test")
+    assert "autocorrelation" in checks.index
+    assert ("fails: " in result.output) == (not checks["holds"].all())
     settings = json.loads((folder / "settings.json").read_text())
     assert (settings["rank"], settings["tau"], settings["seed"]) == (1, 1.0, 0)
     assert settings["rule"] == "paired"

@@ -237,6 +237,7 @@ def test_tasks_are_named_with_settings_and_checked_before_the_fit():
         pipeline.predict(dataset="bci-learning", task="recorded")
 
 
+@pytest.mark.slow
 def test_a_stated_target_is_learned(tmp_path):
     recording = made()
     np.save(tmp_path / "target.npy", np.roll(recording.outputs[0], 5, axis=0))
