@@ -120,7 +120,10 @@ def test_reasons_are_told_in_a_line():
 # -- units ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("activity", "inputs", "outputs"), [(10.0, 1.0, 1.0), (1 / 0.1, 5.0, 0.3)])
+@pytest.mark.parametrize(
+    ("activity", "inputs", "outputs"),
+    [(10.0, 1.0, 1.0), pytest.param(1 / 0.1, 5.0, 0.3, marks=pytest.mark.slow)],
+)
 def test_units_change_no_prediction(run, activity, inputs, outputs):
     """Ten times the activity; rates in Hz for spikes a bin, and other units of all else."""
     r = made()

@@ -50,10 +50,9 @@ def fit_section(run: PredictionRun) -> Section:
             "of the rate can explain; a low R² is no sign of a bad fit by itself.",
         )
     table = fit.ranks.summary.assign(chosen=fit.ranks.summary["rank"] == model.rank)
-    return Section(
-        "What was fitted, and how well",
-        tuple(paragraphs),
-        (
+    ranked: tuple[Figure, ...] = ()
+    if len(fit.ranks.summary) > 1:
+        ranked = (
             Figure(
                 "rank",
                 f"Held-out {fit.score_name} by rank, mean and standard error over folds.",
@@ -65,6 +64,12 @@ def fit_section(run: PredictionRun) -> Section:
                 ),
                 "Held-out score against rank, with the chosen rank marked.",
             ),
+        )
+    return Section(
+        "What was fitted, and how well",
+        tuple(paragraphs),
+        (
+            *ranked,
             Figure(
                 "activity",
                 f"Recorded and fitted activity, {what}; neurons from the best fitted to the worst.",
