@@ -282,6 +282,9 @@ def test_fit_prints_and_writes_overlaps(tmp_path, recording):
     assert table.loc["vu", "low"] < table.loc["vu", "high"]
     assert table.loc[["zv", "vv"], "estimate"].isna().all()
     assert len(pd.read_csv(folder / "loadings.csv")) == 15
+    checks = pd.read_csv(folder / "diagnostics.csv", index_col="test")
+    assert "autocorrelation" in checks.index
+    assert ("fails: " in result.output) == (not checks["holds"].all())
     settings = json.loads((folder / "settings.json").read_text())
     assert (settings["rank"], settings["tau"], settings["seed"]) == (1, 1.0, 0)
     assert settings["rule"] == "paired"
@@ -331,13 +334,23 @@ BROKEN = {
         ("predict made.npz --nonlinearity erff", "Did you mean 'erf'"),
         ("predict --jobs 0", "--jobs must be"),
         ("predict --draws 0", "n_draws must be"),
+        ("predict made.npz --rank two", "rank must be a whole number"),
+        ("predict made.npz --task filtr", "Did you mean 'filter'"),
+        ("predict made.npz --task recorded:change=turned", "change must be one of"),
+        ("predict made.npz --rate 0", "rate must be a positive number"),
+        ("predict made.npz --folds 1", "cv must be a whole number of at least 2"),
+        ("predict made.npz --ridge some", "--ridge must be a number or 'auto'"),
+        ("predict made.npz --starts 0", "n_starts must be"),
+        ("predict made.npz --noise gausian", "Did you mean 'gaussian'"),
         ("fit no-such.npz", "no such file: no-such.npz"),
         ("fit folder", "no such file: folder"),
         ("fit noise.npz", "not a readable .npz"),
         ("fit simulated", "RECORDING must be a file (.npz, .nwb, .mat, .csv) or one of simulated"),
-        ("fit made.npz --rank 0", "--rank must be a whole number"),
-        ("fit made.npz --rank two", "--rank must be a whole number"),
+        ("fit made.npz --rank 0", "rank must be a whole number"),
+        ("fit made.npz --rank two", "rank must be a whole number"),
         ("fit made.npz --rank 15", "below the number of neurons, 15"),
+        ("fit made.npz --folds 1", "folds must be a whole number of at least 2"),
+        ("fit made.npz --ridge some", "--ridge must be a number or 'auto'"),
         ("fit made.npz --tau soon", "--tau must be a number or 'fit'"),
         ("fit made.npz --tau -1", "tau must be"),
         ("fit made.npz --latency -1", "latency must be"),

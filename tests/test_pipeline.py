@@ -21,18 +21,18 @@ from predictlearn.theory.prior import HiddenPrior
 QUICK = {"n_draws": 2, "n_animals": 3, "n_starts": 2, "n_bootstrap": 10}
 
 
-def made(n_in: int = 1, outputs: bool = True) -> pl.Recording:
+def made() -> pl.Recording:
     """A recording of a linear network of rank one."""
     rng = np.random.default_rng(0)
-    inputs = rng.normal(size=(12, 25, n_in)).cumsum(axis=1)
-    k = np.zeros((12, n_in + 1))
+    inputs = rng.normal(size=(12, 25, 1)).cumsum(axis=1)
+    k = np.zeros((12, 2))
     activity = np.zeros((12, 25, 15))
-    loadings = rng.normal(size=(15, n_in + 1))
+    loadings = rng.normal(size=(15, 2))
     for t in range(25):
         drive = 0.9 * k[:, 0] + 0.5 * k[:, -1]
         k = 0.9 * k + 0.1 * np.column_stack([inputs[:, t], drive])
         activity[:, t] = k @ loadings.T
-    out = activity[:, :, :1].copy() if outputs else None
+    out = activity[:, :, :1].copy()
     activity += 0.02 * rng.normal(size=activity.shape)
     return pl.Recording(activity, inputs, dt=0.1, outputs=out, metadata={"name": "mine"})
 
@@ -68,7 +68,7 @@ def assert_self_contained(page: str) -> None:
 def test_the_shipped_recording_gives_a_report(tmp_path):
     stages = []
     run = pipeline.predict(seed=0, max_iter=10, progress=stages.append, **{**QUICK, "n_starts": 1})
-    assert len(stages) == 6
+    assert len(stages) == 7
     assert run.case.simulated
     assert (run.fitted.sizes, run.fitted.model.nonlinearity) == ((1, 1, 1), "erf")
     assert run.fitted.held_out[0] > 0.05
@@ -115,14 +115,6 @@ def test_the_same_from_the_seed_whatever_the_number_of_processes(own):
         assert first.statement == second.statement
     other = pipeline.predict(file, seed=4, tau=1.0, latency=0.0, **QUICK)
     assert not other.experiments.order.curves.equals(run.experiments.order.curves)
-
-
-def test_what_cannot_be_predicted_is_refused():
-    fast = {"tau": 1.0, "latency": 0.0, **QUICK}
-    with pytest.raises(pl.InputError, match=r"neither outputs nor a readout.*predictlearn fit"):
-        pipeline.predict(made(outputs=False), **fast)
-    with pytest.raises(pl.InputError, match=r"one input and one output; .* 2 and 1.*protocol"):
-        pipeline.predict(made(n_in=2), **fast)
 
 
 @pytest.mark.parametrize(

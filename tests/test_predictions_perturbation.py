@@ -258,7 +258,7 @@ def test_networks_that_fail_are_listed():
     )
     assert result.excluded["network"].tolist() == [3]
     assert "Reachable" in result.excluded["reason"].item()
-    assert "1 networks were left out" in result.statement
+    assert "1 of 4 networks were left out" in result.statement
     assert result.tests["n"].iloc[-1] == "3"
     with pytest.raises(InputError, match="no pair of equivalent networks is left"):
         perturbation_exposure([start], TASK, RULE, 20, changes=CHANGES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ParamSpec, TextIO, TypeVar
@@ -23,6 +24,7 @@ __all__ = [
     "interruptible",
     "jobs_or_all",
     "output",
+    "plain",
     "say",
     "stages",
 ]
@@ -46,6 +48,11 @@ def _errors() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)
+
+
+def plain(text: str) -> str:
+    """Return text of a report without its marks of code and bold."""
+    return re.sub(r"`([^`]+)`|\*\*([^*]+)\*\*", r"\1\2", text)
 
 
 def say(label: str, message: str, style: str) -> None:

@@ -15,8 +15,10 @@ from predictlearn.cli.console import (
     interruptible,
     jobs_or_all,
     output,
+    plain,
     stages,
 )
+from predictlearn.cli.estimator import Bin, Folds, Rank, Ridge, Starts, estimator_settings
 from predictlearn.cli.reading import (
     Gain,
     Latency,
@@ -25,7 +27,6 @@ from predictlearn.cli.reading import (
     Observed,
     Read,
     Tau,
-    fit_settings,
     read_file,
     read_options,
 )
@@ -47,15 +48,17 @@ def fit(
             metavar="RECORDING",
         ),
     ],
-    rank: Annotated[
-        str, typer.Option(help="Rank, or auto: by cross-validation of 1, 2 and 3.")
-    ] = "auto",
+    rank: Rank = "auto",
     nonlinearity: Nonlinearity = None,
     observed: Observed = None,
     tau: Tau = None,
     latency: Latency = None,
     gain: Gain = None,
     noise: Noise = None,
+    ridge: Ridge = None,
+    starts: Starts = None,
+    bin_: Bin = None,
+    folds: Folds = 5,
     read: Read = None,
     hold_out: Annotated[
         str, typer.Option(help="What is held out to choose the rank: trials, neurons or both.")
@@ -67,7 +70,10 @@ def fit(
             "or one-se (of the best rank's mean; smaller ranks)."
         ),
     ] = "paired",
-    bootstrap: Annotated[int, typer.Option(help="Bootstrap replicates for the intervals.")] = 200,
+    bootstrap: Annotated[
+        int,
+        typer.Option(help="Bootstrap replicates for the intervals. In Python `n_bootstrap`."),
+    ] = 200,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     jobs: Annotated[
         int | None,
@@ -84,19 +90,31 @@ def fit(
 ) -> None:
     """Fit a low-rank network to a recording and show its overlaps with intervals."""
     n_jobs, seed = jobs_or_all(jobs), checked_seed(seed)
-    given = fit_settings(nonlinearity, observed, tau, latency, gain, noise)
+    given = estimator_settings(
+        nonlinearity, observed, tau, latency, gain, noise, ridge, starts, bin_
+    )
     settings: dict[str, Any] = {"n_bootstrap": bootstrap, **given}
-    ranks = _ranks(rank)
+    from predictlearn.checks import positive_int
+    from predictlearn.pipeline.checked import checked_fit
+    from predictlearn.pipeline.fitted import ranks_of
+
+    ranks = ranks_of(rank)
+    positive_int("folds", folds, minimum=2)
     if folder is not None:
         from predictlearn.reporting.folder import check_folder
 
-        check_folder(folder, overwrite)
+        check_folder(folder, overwrite, command="fit")
     with stages() as tell, interruptible("the fit was not finished; nothing was written."):
         tell("reading the recording")
-        selection = {"ranks": ranks, "hold_out": hold_out, "rule": rule}
+        selection = {"ranks": ranks, "hold_out": hold_out, "rule": rule, "cv": folds}
         fitted = _fit(recording, read_options(read), settings, selection, seed, n_jobs, tell)
-    tables = _tables(fitted)
+        tell("diagnosing the fit")
+        checks = checked_fit(fitted)
+    tables = _tables(fitted) | {"diagnostics": checks.table}
     _show(fitted, tables["overlaps"])
+    output().print()
+    for sentence in (*fitted.problems, *checks.sentences):
+        output().print(f"• {plain(sentence)}", markup=False)
     if folder is not None:
         from predictlearn.reporting.folder import write_files
 
@@ -105,19 +123,8 @@ def fit(
             for name, table in tables.items()
         }
         files["settings.json"] = _settings(fitted, recording, read, seed)
-        place = write_files(folder, files, overwrite)
+        place = write_files(folder, files, overwrite, command="fit")
         output().print(f"\nTables: {place}", markup=False, soft_wrap=True)
-
-
-def _ranks(text: str) -> tuple[int, ...]:
-    """Return the ranks to compare."""
-    from predictlearn.errors import InputError
-
-    if text == "auto":
-        return (1, 2, 3)
-    if not text.isdecimal() or int(text) < 1:
-        raise InputError(f"--rank must be a whole number of at least 1, or 'auto'; got {text!r}.")
-    return (int(text),)
 
 
 def _fit(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,16 +15,18 @@ from predictlearn.cli.console import (
     interruptible,
     jobs_or_all,
     output,
+    plain,
     stages,
 )
+from predictlearn.cli.estimator import Bin, Folds, Rank, Ridge, Starts, estimator_settings
 from predictlearn.cli.reading import (
     Gain,
     Latency,
+    Noise,
     Nonlinearity,
     Observed,
     Read,
     Tau,
-    fit_settings,
     read_file,
     read_options,
 )
@@ -60,11 +61,34 @@ def predict(
             show_default=False,
         ),
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="What is learned: recorded (its own inputs and outputs, for example "
+            "recorded:change=scaled,factor=0.5), one of ours such as filter:decay=0.3, or a "
+            "protocol file (.yaml). In Python `task`.",
+            show_default="recorded",
+        ),
+    ] = None,
+    rank: Rank = "auto",
     nonlinearity: Nonlinearity = None,
     observed: Observed = None,
     tau: Tau = None,
     latency: Latency = None,
     gain: Gain = None,
+    noise: Noise = None,
+    ridge: Ridge = None,
+    starts: Starts = None,
+    bin_: Bin = None,
+    folds: Folds = 5,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            help="Rate of gradient descent; if not given, learning is gradient flow in each "
+            "draw's own learning time. In Python `rate`.",
+            show_default=False,
+        ),
+    ] = None,
     read: Read = None,
     folder: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for the report.")
@@ -80,16 +104,19 @@ def predict(
     ] = None,
     draws: Annotated[
         int | None,
-        typer.Option(help="Draws of what the recording hides.", show_default=False),
+        typer.Option(
+            help="Draws of what the recording hides. In Python `n_draws`.", show_default="16"
+        ),
     ] = None,
 ) -> None:
-    """Fit a recording, predict two learning experiments from it, and write a report.
+    """Fit a recording, predict learning experiments from it, and write a report.
 
     Without arguments, for the simulated recording that ships with predictlearn.
     """
     n_jobs, seed = jobs_or_all(jobs), checked_seed(seed)
-    # no --noise: the report speaks of R2, and models of counts are scored in bits per spike
-    settings = fit_settings(nonlinearity, observed, tau, latency, gain)
+    settings = estimator_settings(
+        nonlinearity, observed, tau, latency, gain, noise, ridge, starts, bin_
+    )
     options = read_options(read)
     if options and (recording is None or dataset is not None):
         name = dataset or "simulated-learning"
@@ -104,28 +131,50 @@ def predict(
     from predictlearn.reporting.folder import check_folder
 
     # before minutes of work, rather than after
-    check_folder(folder, overwrite)
+    check_folder(folder, overwrite, command="predict")
     with stages() as tell, interruptible(f"nothing was written to {folder}."):
         tell("loading predictlearn")
         from predictlearn import pipeline
 
         more: dict[str, Any] = settings if draws is None else {"n_draws": draws, **settings}
-        source = file if recording is None else read_file(recording, options)
-        run = pipeline.predict(source, dataset, seed=seed, n_jobs=n_jobs, progress=tell, **more)
+        # two sources are refused before either is read
+        source: Any = file
+        if recording is not None:
+            source = recording if dataset else read_file(recording, options)
+        run = pipeline.predict(
+            source,
+            dataset,
+            task=task,
+            rank=rank,
+            rate=rate,
+            cv=folds,
+            seed=seed,
+            n_jobs=n_jobs,
+            progress=tell,
+            **more,
+        )
         tell("drawing the report")
         given: dict[str, list[Any]] = {
             "--file": [file],
+            "--task": [task],
+            "--rank": [None if rank == "auto" else rank],
             "--nonlinearity": [nonlinearity],
             "--observed": [observed],
             "--tau": [tau],
             "--latency": [latency],
             "--gain": [gain],
+            "--noise": [noise],
+            "--ridge": [ridge],
+            "--starts": [starts],
+            "--bin": [bin_],
+            "--folds": [None if folds == 5 else folds],
+            "--rate": [rate],
             "--read": read or [],
             "--seed": [seed],
             "--draws": [draws],
         }
         report = _with_command(run.report(), recording, dataset, given)
-        page = report.write(folder, overwrite)
+        page = report.write(folder, overwrite, command="predict")
     _summary(report, page)
 
 
@@ -155,7 +204,6 @@ def _summary(report: Report, page: Path) -> None:
     if report.simulated:
         console.print(Text("Simulated data, not measured in an animal.", style="yellow"))
     for finding in report.lead:
-        plain = re.sub(r"`([^`]+)`|\*\*([^*]+)\*\*", r"\1\2", finding)
-        console.print(Padding(Text(f"• {plain}"), (0, 0, 0, 1)))
+        console.print(Padding(Text(f"• {plain(finding)}"), (0, 0, 0, 1)))
     console.print()
     console.print(Text.assemble("Report: ", (str(page), "bold")), soft_wrap=True)

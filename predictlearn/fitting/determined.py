@@ -7,6 +7,7 @@ import numpy.typing as npt
 from scipy import linalg
 
 from predictlearn.fitting.arrow import Blocks
+from predictlearn.fitting.loading_prior import evidence
 from predictlearn.fitting.moments import invert, noise_variance
 from predictlearn.fitting.solver import (
     Problem,
@@ -28,6 +29,8 @@ _COLLINEAR = 1e-7
 _STILL = 1e-3
 # A latent is read where its loadings exceed their estimation error by so many standard errors.
 _READ = 5.0
+# The same where loadings are integrated out, so that noise has a spread of about none.
+_READ_POPULATION = 3.0
 # The reason that is no matter of a few numbers.
 UNREAD = (
     "neurons follow the recurrent latents no more than noise would; a lower rank, the right "
@@ -148,6 +151,13 @@ def _latents_are_read(problem: Problem, at: Blocks) -> bool:
     Neurons are weighed by what is known of them, so that a few that say nothing do not decide.
     """
     first = problem.data.n_lead + problem.layout.n_in
+    if problem.data.population is not None:
+        known = evidence(problem.data, at).info[:, problem.layout.n_in :, problem.layout.n_in :]
+        root = linalg.sqrtm(problem.data.population[problem.layout.n_in :, problem.layout.n_in :])
+        share = root.real @ known @ root.real
+        # standard errors that the spread of the loadings is away from none, along the weakest axis
+        weakest = np.linalg.eigvalsh(np.einsum("iab,ibc->ac", share, share))[0]
+        return bool(np.sqrt(max(weakest, 0.0) / 2) > _READ_POPULATION)
     covariance = invert(at.inner) * noise_variance(problem.data, at)[:, None, None]
     own = covariance[:, first:, first:]
     rank = own.shape[1]

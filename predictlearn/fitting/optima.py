@@ -272,10 +272,10 @@ def disagreement(
     -------
     str or None
         A sentence; None where nothing speaks against what was given: neither the score test with
-        trials as clusters, nor a search from other times.
+        trials as clusters, nor a search from other times. None with a ridge, which moves times.
     """
     layout = problem.layout
-    if layout.fit_tau and layout.fit_latency:
+    if (layout.fit_tau and layout.fit_latency) or problem.data.ridge:
         return None
     tau, latency = problem.dynamics.times(solution.theta)
     free = replace(layout, fit_tau=True, fit_latency=True)

@@ -321,7 +321,9 @@ def learn_mean_field(
         if last:
             break
         gradient[drive] /= n * weights
-        update.step(theta, gradient, rates_now[epoch])
+        # numbers that overflow are caught above, as a loss beyond the limit
+        with np.errstate(over="ignore", invalid="ignore"):
+            update.step(theta, gradient, rates_now[epoch])
         if losses[epoch] < below:
             rates_now[epoch + 1 :] /= factor
             below = -np.inf  # once

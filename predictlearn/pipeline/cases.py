@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from predictlearn.errors import InputError, choice
-from predictlearn.pipeline.experiments import Design, flow_design, shipped_design
+from predictlearn.pipeline.experiments import Design, flow_design
 from predictlearn.pipeline.fitted import FittedNetwork
 from predictlearn.recordings.bci import BCISession, load_bci_learning
 from predictlearn.recordings.recording import Recording, load_recording
 from predictlearn.recordings.registry import datasets, find_dataset, is_registered
 from predictlearn.tasks.reaching import ReachingReadout
+from predictlearn.tasks.registry import get_task
 from predictlearn.theory.overlaps import Overlaps
 
 __all__ = ["Case", "bci_task", "case_of"]
@@ -38,14 +39,17 @@ class Case:
         What is fitted.
     settings : mapping
         Settings of the fit.
-    designer : callable
-        From the fit and the cohort to the design of the experiments.
+    designer : callable or None
+        From the fit and the cohort to the design of the experiments, where the data set has one of
+        its own; None where the task is chosen.
     readout : numpy.ndarray, optional
         The readout (neurons, n_out) under which the experiments are predicted, where it is known.
     conditions : numpy.ndarray, optional
         Condition of each trial.
     fixed : str
         Pathways that do not differ between animals.
+    task : object
+        What is learned where nothing else is asked for, see `choose_task`; None: the recorded task.
     later : object
         What shows the learning that followed: a `BCISession`, all sessions in order, or None.
     named : bool
@@ -58,10 +62,11 @@ class Case:
     title: str
     recording: Recording
     settings: Mapping[str, Any]
-    designer: Designer
+    designer: Designer | None = None
     readout: np.ndarray | None = None
     conditions: np.ndarray | None = None
     fixed: str = ""
+    task: Any = None
     later: Any = None
     named: bool = True
     columns: str = "neurons"
@@ -130,7 +135,6 @@ def _own(source: str | Path | Recording, settings: dict[str, Any]) -> Case:
         title=f"What {name} predicts about learning",
         recording=recording,
         settings=common | settings,
-        designer=lambda fit, cohort: shipped_design(fit.sizes),
         named=False,
     )
 
@@ -154,7 +158,9 @@ def _simulated(path: Path, settings: dict[str, Any]) -> Case:
             "gain": known["gain"],
         }
         | settings,
-        designer=lambda fit, cohort: shipped_design(fit.sizes),
+        task=get_task(
+            known["task"]["kind"], **{k: v for k, v in known["task"].items() if k != "kind"}
+        ),
         later=sessions,
     )
 

@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import pandas as pd
 
-from predictlearn.errors import InputError
+from predictlearn.errors import DivergenceError, InputError
+from predictlearn.pipeline.task_choice import TaskChoice
+from predictlearn.pipeline.units import Units
 from predictlearn.predictions.exposure_closure import ExposureClosure, exposure_closure
 from predictlearn.predictions.order import TrainingOrder, training_order
 from predictlearn.predictions.perturbation import PerturbationExposure, perturbation_exposure
-from predictlearn.protocol import Protocol
+from predictlearn.predictions.readout_learning import initial_time_constant
+from predictlearn.predictions.runs import shorten
 from predictlearn.theory.overlaps import Overlaps
+from predictlearn.theory.reduced import loss_and_derivative
 from predictlearn.theory.rules import GradientDescent, GradientFlow, Rule
-from predictlearn.theory.synaptic_rules import SynapticRule
 from predictlearn.theory.trials import Task
 
-__all__ = ["Design", "Experiments", "longer_selection", "run_experiments", "shipped_design"]
+__all__ = [
+    "Design",
+    "Experiments",
+    "attempt",
+    "design_experiments",
+    "flow_design",
+    "longer_selection",
+    "run_experiments",
+]
 
 
 # Particles of the mean field that erf predictions are checked against, and epochs between checks.
 _PARTICLES, _EVERY = 512, 20
+# Learning times that a task is trained for, and updates where a rate is given instead.
+LENGTH, EPOCHS = 20.0, 2000
+# Steps of descent that stand for the flow where only descent will do.
+_STEPS = 1000
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -35,22 +53,28 @@ class Design:
         Task of the perturbation-exposure experiment.
     order : (Task, Task)
         Tasks A and B of the training-order experiment.
-    rule : Rule
-        How the network learns.
+    rules : tuple of Rule
+        How the networks of each draw learn.
     epochs : float
         How long each task is trained.
     labels : mapping
         What the tasks are, in words: keys ``exposing``, ``A``, ``B``.
     unit : str
         What learning time is counted in, for axes and text.
+    why : str
+        Why these tasks.
+    epoch_means : str
+        What an epoch is, in a sentence.
     """
 
     exposing: Task
     order: tuple[Task, Task]
-    rule: Rule
+    rules: tuple[Rule, ...]
     epochs: float
     labels: Mapping[str, str]
     unit: str = "epochs"
+    why: str = ""
+    epoch_means: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,20 +83,62 @@ class Experiments:
 
     Parameters
     ----------
-    exposure : PerturbationExposure
+    exposure : PerturbationExposure or None
         Networks that look the same, told apart by learning.
-    order : TrainingOrder
+    order : TrainingOrder or None
         A then B against B then A.
     design : Design
         What was trained.
     closure : ExposureClosure or None
         For erf, one pair by the equations and by the mean field.
+    problems : tuple of str
+        What could not be predicted, and why, a line each.
     """
 
-    exposure: PerturbationExposure
-    order: TrainingOrder
+    exposure: PerturbationExposure | None
+    order: TrainingOrder | None
     design: Design
     closure: ExposureClosure | None
+    problems: tuple[str, ...] = ()
+
+    @property
+    def excluded(self) -> pd.DataFrame:
+        """Networks that were left out: experiment, draw, network (animal) and reason."""
+        parts = [
+            prediction.excluded.assign(experiment=prediction.name)
+            for prediction in (self.exposure, self.order)
+            if prediction is not None
+        ]
+        columns = ["experiment", "draw", "network", "reason"]
+        return (
+            pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+        )
+
+
+def attempt(what: str, make: Callable[[], T], problems: list[str]) -> T | None:
+    """Return what `make` gives, or None with a line among the problems.
+
+    What learning or a recording leads to ends one part, not the others.
+
+    Parameters
+    ----------
+    what : str
+        What is made, for the line.
+    make : callable
+        Makes it.
+    problems : list of str
+        Where the line is added.
+
+    Returns
+    -------
+    object or None
+        The result.
+    """
+    try:
+        return make()
+    except (InputError, DivergenceError, np.linalg.LinAlgError, ArithmeticError) as error:
+        problems.append(f"{what} could not be made: {shorten(str(error), 400)}")
+        return None
 
 
 def longer_selection(start: Overlaps) -> dict[str, float]:
@@ -85,49 +151,113 @@ def longer_selection(start: Overlaps) -> dict[str, float]:
     return {name.format(r + 1): 2.0 * start.block("v", "v")[r, r] for r in range(start.rank)}
 
 
-def shipped_design(sizes: tuple[int, int, int]) -> Design:
-    """Return the design of the shipped protocols, for networks of one input and one output.
+def design_experiments(
+    choice: TaskChoice,
+    fitted: Any,
+    cohort: Sequence[Sequence[Overlaps]],
+    units: Units,
+    rate: float | None = None,
+) -> Design:
+    """Return the design of both experiments for a recording of one's own.
 
     Parameters
     ----------
-    sizes : (int, int, int)
-        (n_in, rank, n_out) of the fitted network.
+    choice : TaskChoice
+        What is learned.
+    fitted : FittedNetwork
+        The recording with its fit.
+    cohort : sequence of sequence of Overlaps
+        By draw and animal, in the units.
+    units : Units
+        In which the networks learn.
+    rate : float, optional
+        Rate of gradient descent, in the units. By default learning is gradient flow in each draw's
+        own learning time.
 
     Returns
     -------
     Design
-        Tasks, rule and length of protocols/perturbation-exposure.yaml and
-        protocols/training-order.yaml.
+        Tasks, rules and words.
 
     Raises
     ------
     InputError
-        If the network has other inputs or outputs than those tasks.
+        If a task cannot be made, or no network can learn it.
     """
-    if (sizes[0], sizes[2]) != (1, 1):
-        raise InputError(
-            "the shipped learning experiments are for one input and one output; this recording has "
-            f"{sizes[0]} and {sizes[2]}. Write the experiment as a protocol and run it from the "
-            "fitted overlaps: Protocol.load(file).run(starts=...)."
+    (first, words), (second, other_words) = choice.tasks(fitted)
+    one, two = (units.task(task).freeze() for task in (first, second))
+    labels = {"exposing": words, "A": words, "B": other_words}
+    model = fitted.model
+    if rate is not None:
+        rules: tuple[Rule, ...] = (GradientDescent(rate),) * len(cohort)
+        means = (
+            f"An epoch is one update of gradient descent at rate {rate:g}, in units in which every "
+            "m and the recorded part of every z has length one"
         )
-    exposure = Protocol.load("perturbation-exposure")
-    order = Protocol.load("training-order")
-    rule = exposure.spec.rule.build()
-    if isinstance(rule, SynapticRule):
-        raise InputError("the shipped experiments need a rule of the overlaps, not of synapses.")
-    arm = next(iter(exposure.spec.arms.values()))
-    lengths = [phase.epochs for phase in arm.phases if phase.epochs is not None]
+        return Design(one, (one, two), rules, EPOCHS, labels, "epochs", choice.why, f"{means}.")
+    times = learning_times(one, cohort, model.nonlinearity, float(model.tau_))
     return Design(
-        exposing=exposure.tasks["filter"],
-        order=(order.tasks["A"], order.tasks["B"]),
-        rule=rule,
-        epochs=lengths[0],
-        labels={
-            "exposing": "filter a brief input with decay 0.2 per second",
-            "A": "filter with decay 0.2 per second",
-            "B": "filter with decay 0.4 per second",
-        },
+        exposing=one,
+        order=(one, two),
+        rules=tuple(
+            # with the time as the rate of every pathway an epoch is one learning time
+            GradientFlow(rtol=1e-6, atol=1e-8, pathway_rates=dict.fromkeys("muvz", float(time)))
+            for time in times
+        ),
+        epochs=LENGTH,
+        labels=labels,
+        unit="in each draw's own learning times",
+        why=choice.why,
+        epoch_means=(
+            "One learning time (an epoch below) is how long the loss on A would take to vanish at "
+            "its first speed, L / |dL/dt|, in the median animal of a draw; learning is gradient "
+            "descent in small steps, in units in which every m and the recorded part of every z "
+            "has length one, so neither a rate nor the unit of activity has to be known."
+        ),
     )
+
+
+def learning_times(
+    task: Task, cohort: Sequence[Sequence[Overlaps]], nonlinearity: str, tau: float
+) -> np.ndarray:
+    """Return the learning time L / |dL/dt| of each draw, the median over its animals.
+
+    Parameters
+    ----------
+    task : Task
+        What is learned; fixed trials.
+    cohort : sequence of sequence of Overlaps
+        By draw and animal.
+    nonlinearity : {"linear", "erf"}
+        Which phi.
+    tau : float
+        Time constant in seconds.
+
+    Returns
+    -------
+    numpy.ndarray, (draws,)
+        Times in units of 1 / rate; that of the median draw where no animal of a draw learns.
+
+    Raises
+    ------
+    InputError
+        If no animal of any draw learns the task.
+    """
+    trials = task.sample(np.random.default_rng(0))
+    times = np.full((len(cohort), max(map(len, cohort))), np.nan)
+    for d, animals in enumerate(cohort):
+        for k, start in enumerate(animals):
+            loss, a = loss_and_derivative(start, trials, nonlinearity, tau)
+            speed = float(np.sum((a @ a) * start.matrix))
+            if speed > 0 and np.isfinite(speed) and np.isfinite(loss):
+                times[d, k] = loss / speed
+    if not np.isfinite(times).any():
+        raise InputError("no network can learn this task: its loss has no slope in any of them.")
+    there = np.isfinite(times).any(axis=1)
+    by_draw = np.array(
+        [np.nanmedian(row) if ok else np.nan for row, ok in zip(times, there, strict=True)]
+    )
+    return np.where(there, by_draw, np.nanmedian(by_draw))
 
 
 def run_experiments(
@@ -162,53 +292,63 @@ def run_experiments(
     Returns
     -------
     Experiments
-        Both predictions.
-
-    Raises
-    ------
-    InputError
-        If tasks and networks do not fit.
+        The predictions that could be made, and a line for each that could not.
     """
     tell = tell or (lambda text: None)
+    problems: list[str] = []
+    rules = [rule for rule, row in zip(design.rules, cohort, strict=True) for _ in row]
+    common: dict[str, Any] = {
+        "nonlinearity": nonlinearity, "tau": tau, "seed": seed, "n_jobs": n_jobs
+    }  # fmt: skip
     tell("predicting perturbation exposure")
-    exposure = perturbation_exposure(
-        cohort,
-        design.exposing,
-        design.rule,
-        design.epochs,
-        changes=longer_selection,
-        nonlinearity=nonlinearity,
-        tau=tau,
-        seed=seed,
-        n_jobs=n_jobs,
+    exposure = attempt(
+        "the prediction of perturbation exposure",
+        lambda: perturbation_exposure(
+            cohort, design.exposing, rules, design.epochs, changes=longer_selection, **common
+        ),
+        problems,
     )
     tell("predicting the effect of training order")
-    order = training_order(
-        cohort,
-        *design.order,
-        design.rule,
-        design.epochs,
-        nonlinearity=nonlinearity,
-        tau=tau,
-        seed=seed,
-        n_jobs=n_jobs,
+    order = attempt(
+        "the prediction of training order",
+        lambda: training_order(cohort, *design.order, rules, design.epochs, **common),
+        problems,
     )
     closure = None
-    if nonlinearity == "erf" and isinstance(design.rule, GradientDescent):
+    if nonlinearity == "erf" and exposure is not None:
         tell("measuring the closure error of the erf equations")
-        closure = exposure_closure(
-            cohort[0][0],
-            longer_selection(cohort[0][0]),
-            design.exposing,
-            design.rule,
-            int(design.epochs),
-            tau=tau,
-            n_particles=_PARTICLES,
-            seed=seed,
-            every=_EVERY,
-            n_jobs=n_jobs,
+        closure = attempt(
+            "the check of the erf equations against the mean field",
+            lambda: _closure(cohort[0][0], design, tau, seed, n_jobs),
+            problems,
         )
-    return Experiments(exposure, order, design, closure)
+    return Experiments(exposure, order, design, closure, tuple(problems))
+
+
+def _closure(
+    start: Overlaps, design: Design, tau: float, seed: int, n_jobs: int
+) -> ExposureClosure:
+    """Compare equations and mean field for one animal, by descent in steps of the flow's length."""
+    rule, epochs = design.rules[0], int(design.epochs)
+    if isinstance(rule, GradientFlow):
+        rates = dict(rule.pathway_rates or {})
+        rate = max(rates.values()) * design.epochs / _STEPS
+        relative = {name: value / max(rates.values()) for name, value in rates.items()}
+        rule, epochs = GradientDescent(rate, pathway_rates=relative), _STEPS
+    if not isinstance(rule, GradientDescent):
+        raise InputError("the mean field needs gradient descent.")
+    return exposure_closure(
+        start,
+        longer_selection(start),
+        design.exposing,
+        rule,
+        epochs,
+        tau=tau,
+        n_particles=_PARTICLES,
+        seed=seed,
+        every=_EVERY,
+        n_jobs=n_jobs,
+    )
 
 
 def flow_design(
@@ -221,27 +361,25 @@ def flow_design(
     tau: float,
     length: float = 10.0,
 ) -> Design:
-    """Return a design whose learning time suits networks in the units of a recording.
+    """Return a design with a frozen readout whose learning time suits a recording's units.
 
     The rate of a recorded animal is unknown, and the scale of its overlaps arbitrary; so learning
     is gradient flow with a frozen readout, for `length` times the median initial time constant
     L / |dL/dt| of the exposing task, which is the unit of learning time.
     """
-    from predictlearn.predictions.readout_learning import initial_time_constant
-
     trials = exposing.sample(np.random.default_rng(0))
     constants = [
         initial_time_constant(start, trials, nonlinearity, tau) for row in cohort for start in row
     ]
     unit = float(np.median(constants))
+    rule = GradientFlow(rtol=1e-6, atol=1e-8, pathway_rates=dict.fromkeys("muv", unit) | {"z": 0.0})
     return Design(
         exposing=exposing,
         order=order,
-        # with the constant as the rate of every pathway that learns, an epoch is one time constant
-        rule=GradientFlow(
-            rtol=1e-6, atol=1e-8, pathway_rates=dict.fromkeys("muv", unit) | {"z": 0.0}
-        ),
+        rules=(rule,) * len(cohort),
         epochs=length,
         labels=labels,
         unit="initial time constants of the loss",
+        why="The readout is set by the experimenter and does not learn.",
+        epoch_means="One epoch below is one of the initial time constants of the loss.",
     )

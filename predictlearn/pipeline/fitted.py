@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,9 +14,43 @@ from predictlearn.fitting.low_rank_rnn import LowRankRNN
 from predictlearn.fitting.rank_selection import RankSelection, select_rank
 from predictlearn.recordings.recording import Recording
 
-__all__ = ["FittedNetwork", "fit_recording"]
+if TYPE_CHECKING:
+    from predictlearn.fitting.diagnostics import Diagnostics
+
+__all__ = ["FittedNetwork", "fit_recording", "ranks_of"]
 
 _RANKS = (1, 2, 3)
+
+
+def ranks_of(rank: int | str) -> tuple[int, ...]:
+    """Return the ranks to compare: the one given, or those that "auto" tries.
+
+    Parameters
+    ----------
+    rank : int or "auto"
+        As typed or given.
+
+    Returns
+    -------
+    tuple of int
+        Ranks.
+
+    Raises
+    ------
+    InputError
+        If it is neither.
+
+    Examples
+    --------
+    >>> ranks_of("auto"), ranks_of(2)
+    ((1, 2, 3), (2,))
+    """
+    if rank == "auto":
+        return _RANKS
+    text = str(rank)
+    if isinstance(rank, bool) or not text.isdecimal() or int(text) < 1:
+        raise InputError(f"rank must be a whole number of at least 1, or 'auto'; got {rank!r}.")
+    return (int(text),)
 
 
 @dataclass(frozen=True)
@@ -35,6 +69,8 @@ class FittedNetwork:
         Held-out R2 of the condition means, where trials repeat conditions.
     settings : dict
         Settings of the fit.
+    problems : tuple of str
+        What of the recording could not be used, a line each.
     """
 
     recording: Recording
@@ -42,6 +78,7 @@ class FittedNetwork:
     ranks: RankSelection
     ceiling: Ceiling | None
     settings: dict[str, Any]
+    problems: tuple[str, ...] = ()
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -63,11 +100,23 @@ class FittedNetwork:
         return float(row["mean"]), float(row["standard_error"])
 
     @property
+    def score_name(self) -> str:
+        """What the held-out score is called."""
+        return "R²" if self.ranks.settings["metric"] == "r2" else "bits per spike"
+
+    @property
     def share_of_ceiling(self) -> float | None:
         """Held-out R2 as a share of that of the condition means."""
         if self.ceiling is None or self.ranks.settings["metric"] != "r2":
             return None
         return self.held_out[0] / self.ceiling.mean
+
+    def diagnose(self) -> Diagnostics:
+        """Return what is left in the residuals of the fit, see `predictlearn.fitting.diagnose`."""
+        from predictlearn.fitting.diagnostics import diagnose
+
+        r = self.recording
+        return diagnose(self.model, r.activity, r.inputs, r.outputs, seed=self.model.seed)
 
     @property
     def overlaps(self) -> pd.DataFrame:
@@ -146,7 +195,8 @@ def fit_recording(
         )
     common = {**settings, "dt": recording.dt}
     searching = {k: v for k, v in common.items() if k != "n_bootstrap"}
-    counted = searching.get("noise", "gaussian") != "gaussian"
+    # a noise model that does not exist is refused by the fit itself
+    counted = searching.get("noise") in ("poisson", "negative-binomial")
     selection = select_rank(
         activity,
         inputs,
@@ -159,10 +209,17 @@ def fit_recording(
         metric="bits-per-spike" if counted else "r2",
         **searching,
     )
-    model = LowRankRNN(rank=selection.rank, seed=seed, n_jobs=n_jobs, **common).fit(
-        activity, inputs, outputs=recording.outputs, readout=readout
-    )
+    model = LowRankRNN(rank=selection.rank, seed=seed, n_jobs=n_jobs, **common)
+    problems: tuple[str, ...] = ()
+    try:
+        model.fit(activity, inputs, outputs=recording.outputs, readout=readout)
+    except InputError as error:
+        if recording.outputs is None or readout is not None:
+            raise
+        # activity may be described where outputs are not
+        model.fit(activity, inputs)
+        problems = (f"outputs were left out of the fit: {error}",)
     ceiling = None
     if conditions is not None:
         ceiling = condition_mean_ceiling(activity, conditions, cv=cv, seed=seed)
-    return FittedNetwork(recording, model, selection, ceiling, common)
+    return FittedNetwork(recording, model, selection, ceiling, common, problems)

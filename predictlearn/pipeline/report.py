@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import datetime
+import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from predictlearn.pipeline.checked import Checks, checks_of, noise_said
+from predictlearn.pipeline.experiments import attempt
 from predictlearn.pipeline.report_experiments import exposure_section, order_section
-from predictlearn.pipeline.report_fit import fit_section, overlap_section
+from predictlearn.pipeline.report_fit import checks_section, fit_section, overlap_section
+from predictlearn.pipeline.report_protocol import left_out_section, protocol_section
 from predictlearn.pipeline.report_real import bci_section, sessions_section
 from predictlearn.pipeline.sessions import SessionsComparison
+from predictlearn.predictions.runs import reasons_in_brief
 from predictlearn.reporting import Report, Section
 
 if TYPE_CHECKING:
@@ -34,26 +40,42 @@ def make_report(run: PredictionRun) -> Report:
     """
     from predictlearn import __version__
 
-    real: tuple[Section, ...] = ()
-    lead = [_fit_lead(run), *_experiment_lead(run)]
+    checks = checks_of(run.fitted, run.diagnostics)
+    problems = list(run.problems)
+    lead = [_fit_lead(run), *_checks_lead(checks), *_experiment_lead(run)]
+    makers: list[tuple[str, Callable[[], Section]]] = [
+        ("fit", lambda: fit_section(run)),
+        ("checks", lambda: checks_section(run, checks)),
+        ("overlaps", lambda: overlap_section(run)),
+    ]
+    done, plan = run.experiments, run.protocol
+    if done is not None and done.exposure is not None:
+        exposure = done.exposure
+        makers.append(("perturbation exposure", lambda: exposure_section(run, exposure, done)))
+    if done is not None and done.order is not None:
+        order = done.order
+        makers.append(("training order", lambda: order_section(run, order, done)))
+    if plan is not None:
+        makers.append(("protocol", lambda: protocol_section(plan)))
+    made = [attempt(f"the section on {name}", make, problems) for name, make in makers]
+    sections = [section for section in made if section is not None]
+    lead += _lost_lead(run, problems)
+    if len(run.excluded) or problems:
+        sections.append(left_out_section(run, problems))
     if run.real is not None:
         if isinstance(run.real, SessionsComparison):
             section, sentence = sessions_section(run.real)
         else:
             section, sentence = bci_section(run.real)
-        real, lead = (section,), [*lead, sentence]
+        sections.append(section)
+        lead.append(sentence)
     return Report(
         title=run.case.title,
         subtitle=_subtitle(run),
         lead=tuple(lead),
         highlights=_highlights(run),
-        sections=(
-            fit_section(run),
-            overlap_section(run),
-            exposure_section(run),
-            order_section(run),
-            *real,
-        ),
+        next_steps=_next_steps(run, checks),
+        sections=tuple(sections),
         simulated=run.case.simulated,
         reproduce={
             **_command(run),
@@ -89,20 +111,61 @@ def _subtitle(run: PredictionRun) -> str:
     )
 
 
+def _next_steps(run: PredictionRun, checks: Checks) -> tuple[str, ...]:
+    """Return what the reader can do next, the most useful first."""
+    steps = []
+    if checks.n_failed:
+        steps.append(
+            f"**Look at the fit first**: {checks.n_failed} of {checks.n_tests} checks failed; "
+            "“Does the model hold?” says which numbers each one touches and what to try."
+        )
+    if noise_said(run.fitted):
+        steps.append("**Fit counts as counts**: run again with `--noise poisson`.")
+    exposure = None if run.experiments is None else run.experiments.exposure
+    if exposure is not None:
+        steps += [
+            f"**Plan an experiment**: {need} would show the predicted difference in learning with "
+            "a power of 0.8, if animals vary as these networks do and nothing else varies."
+            for need in _animals_needed(exposure.animals)
+        ]
+    if run.choice is not None and run.choice.protocol is None:
+        steps.append(
+            "**Predict another experiment**: `--task` with another change of the target "
+            "(`recorded:change=scaled,factor=0.5`), one of the built-in tasks, or a protocol file."
+        )
+    steps.append(
+        "**See what one session hides**: record while the animal learns, and fit the sessions with "
+        "`LearningFit`; that shows zv, vv and zz, which are drawn from a prior here."
+    )
+    return tuple(steps)
+
+
+def _animals_needed(animals: pd.DataFrame) -> list[str]:
+    """Return the number of animals for the primary outcome, in words; empty where none is known."""
+    for row in animals.head(2).to_dict("records"):
+        if row["design"] == "two-sample" and math.isfinite(row["n"]):
+            return [f"{row['n']:.0f} animals in each of two groups"]
+    return []
+
+
 def _highlights(run: PredictionRun) -> tuple[tuple[str, str], ...]:
     """Return a few numbers to show large."""
     mean, error = run.fitted.held_out
-    tiles = [(f"{mean:.3f}", f"held-out R² of rank {run.fitted.model.rank} (± {error:.3f})")]
+    score = run.fitted.score_name
+    tiles = [(f"{mean:.3f}", f"held-out {score} of rank {run.fitted.model.rank} (± {error:.3f})")]
     share = run.fitted.share_of_ceiling
     if share is not None:
         tiles.append((f"{share:.0%}", "of what the condition means explain"))
-    band = run.experiments.exposure.band.iloc[0]
-    tiles.append(
-        (
-            f"{100 * band['mean']:+.1f}%",
-            "mean loss over learning, changed minus original network, in % of the first loss",
+    if run.experiments is not None and run.experiments.exposure is not None:
+        band = run.experiments.exposure.band.iloc[0]
+        tiles.append(
+            (
+                f"{100 * band['mean']:+.1f}%",
+                "mean loss over learning, changed minus original network, in % of the first loss",
+            )
         )
-    )
+    if len(run.excluded):
+        tiles.append((f"{len(run.excluded)}", "networks left out, see below"))
     if isinstance(run.real, SessionsComparison):
         row = run.real.inside.set_index("quantity").loc["loss"]
         tiles.append(
@@ -117,43 +180,88 @@ def _highlights(run: PredictionRun) -> tuple[tuple[str, str], ...]:
 
 def _fit_lead(run: PredictionRun) -> str:
     """Return the finding about the fit."""
-    mean, error = run.fitted.held_out
+    fit = run.fitted
+    mean, error = fit.held_out
+    network = f"{_article(fit.model.nonlinearity)} network of rank {fit.model.rank}"
+    if fit.score_name != "R²":
+        return (
+            f"{network} predicts held-out trials by {mean:.3f} ± {error:.3f} {fit.score_name} "
+            "(standard error over folds) better than a constant rate."
+        )
+    if mean < 0:
+        return (
+            f"{network} predicts held-out trials worse than their mean (R² {mean:.3f} ± "
+            f"{error:.3f}, standard error over folds): the fit cannot be trusted."
+        )
     text = (
-        f"{_article(run.fitted.model.nonlinearity)} network of rank {run.fitted.model.rank} "
-        f"explains {mean:.3f} ± {error:.3f} (standard error over folds) of the variance of "
-        "held-out trials"
+        f"{network} explains {mean:.3f} ± {error:.3f} (standard error over folds) of the variance "
+        "of held-out trials"
     )
-    if run.fitted.ceiling is not None:
+    if fit.ceiling is not None:
         text += (
-            f", {run.fitted.share_of_ceiling:.0%} of the {run.fitted.ceiling.mean:.3f} that the "
+            f", {fit.share_of_ceiling:.0%} of the {fit.ceiling.mean:.3f} that the "
             "training trials' mean of the same condition and bin explains"
         )
     return text + "."
 
 
+def _checks_lead(checks: Checks) -> list[str]:
+    """Return the finding about the checks of the fit."""
+    if not checks.n_failed:
+        return []
+    failed = checks.table.loc[~checks.table["holds"].astype(bool), "test"]
+    return [
+        f"{checks.n_failed} of {checks.n_tests} checks of the fit failed ({', '.join(failed)}), so "
+        "not every number below can be taken at its interval."
+    ]
+
+
+def _lost_lead(run: PredictionRun, problems: list[str]) -> list[str]:
+    """Return the findings about what was left out or could not be made."""
+    lost, found = run.excluded, []
+    if len(lost):
+        counts = lost.groupby("experiment", sort=False).size()
+        where = ", ".join(f"{n} from {name}" for name, n in counts.items())
+        found.append(
+            f"Networks left out: {where}. Why ({len(lost)} in all): "
+            f"{reasons_in_brief(lost['reason'].tolist())}."
+        )
+    return [*found, *(f"**Missing**: {problem}" for problem in problems)]
+
+
 def _experiment_lead(run: PredictionRun) -> list[str]:
     """Return the findings of both experiments, each in a sentence with its band."""
-    design = run.experiments.design
-    band = run.experiments.exposure.band.iloc[0]
-    faster = "less" if band["mean"] < 0 else "more"
-    clear = max(band["share_positive"], 1 - band["share_positive"])
-    first = (
-        "Perturbation exposure: two networks that this recording cannot tell apart, one with every "
-        f"|v|² doubled, learn to {design.labels['exposing']} with {faster} loss for the second "
-        f"({100 * band['mean']:+.2f}% of the first loss on average over learning; "
-        f"{100 * band['low']:+.2f} to {100 * band['high']:+.2f}% over what the recording cannot "
-        f"tell, the same sign in {clear:.0%} of {int(band['n_draws'])} draws)."
-    )
-    rows = run.experiments.order.band.set_index("name")
-    forget = rows.loc["forgetting of A, loss after B minus before"]
-    if isinstance(forget, pd.DataFrame):
-        forget = forget.iloc[0]
-    second = (
-        f"Training order: learning B ({design.labels['B']}) after A ({design.labels['A']}) changes "
-        f"the loss on A by {forget['mean']:+.3g} of its loss before learning "
-        f"({forget['low']:+.3g} to {forget['high']:+.3g} over what the recording cannot tell)."
-    )
-    return [first, second]
+    done = run.experiments
+    if done is None:
+        return []
+    found = []
+    if done.exposure is not None:
+        band = done.exposure.band.iloc[0]
+        row = done.exposure.tests[
+            done.exposure.tests["family"] == "divergence during learning"
+        ].iloc[0]
+        faster = "less" if band["mean"] < 0 else "more"
+        clear = max(band["share_positive"], 1 - band["share_positive"])
+        found.append(
+            "Perturbation exposure: two networks that this recording cannot tell apart, one with "
+            f"every |v|² doubled, learn ({done.design.labels['exposing']}) with {faster} loss for "
+            f"the second ({100 * band['mean']:+.2f}% of the first loss on average over learning; "
+            f"{100 * band['low']:+.2f} to {100 * band['high']:+.2f}% over what the recording "
+            f"cannot tell, the same sign in {clear:.0%} of {int(band['n_draws'])} draws). Over "
+            f"animals: {row['verdict']}, corrected."
+        )
+    if done.order is not None:
+        rows = done.order.band.set_index("name")
+        forget = rows.loc["forgetting of A, loss after B minus before"]
+        if isinstance(forget, pd.DataFrame):
+            forget = forget.iloc[0]
+        labels = done.design.labels
+        found.append(
+            f"Training order: learning B ({labels['B']}) after A ({labels['A']}) changes the loss "
+            f"on A by {forget['mean']:+.3g} of its loss before learning ({forget['low']:+.3g} to "
+            f"{forget['high']:+.3g} over what the recording cannot tell)."
+        )
+    return found
 
 
 def _article(nonlinearity: str) -> str:

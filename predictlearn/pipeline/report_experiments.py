@@ -10,12 +10,17 @@ import pandas as pd
 from predictlearn.reporting import Figure, Section, Table, figures
 
 if TYPE_CHECKING:
+    from predictlearn.pipeline.experiments import Design, Experiments
     from predictlearn.pipeline.run import PredictionRun
+    from predictlearn.predictions.order import TrainingOrder
+    from predictlearn.predictions.perturbation import PerturbationExposure
 
 __all__ = ["exposure_section", "order_section"]
 
 _TEST_COLUMNS = ("name", "verdict", "estimate", "low", "high", "effect", "p_corrected")
 _BAND_COLUMNS = ("name", "mean", "low", "high", "share_positive")
+_LABELS = {"low": "95% from", "high": "to", "p_corrected": "p, corrected"}
+_BAND_LABELS = {"low": "95% of draws from", "high": "to", "share_positive": "draws above zero"}
 _ANIMAL_COLUMNS = ("outcome", "design", "effect", "n", "power")
 
 # Where the long statement of a prediction begins a new thought.
@@ -26,9 +31,9 @@ _BREAKS = re.compile(
 )
 
 
-def _closure_note(run: PredictionRun) -> list[str]:
+def _closure_note(done: Experiments) -> list[str]:
     """Return how far to trust the erf equations, where they were used."""
-    closure = run.experiments.closure
+    closure = done.closure
     if closure is None:
         return []
     row = closure.original.summary.loc["closure"]
@@ -43,9 +48,9 @@ def _closure_note(run: PredictionRun) -> list[str]:
     ]
 
 
-def _unit_note(unit: str) -> list[str]:
-    """Return a note on what an epoch stands for, where learning is a flow."""
-    return [] if unit == "epochs" else [f"One epoch below is one of the {unit}."]
+def _notes(design: Design) -> list[str]:
+    """Return why these tasks are learned, and what an epoch stands for."""
+    return [text for text in (design.why, design.epoch_means) if text]
 
 
 def _paragraphs(statement: str) -> list[str]:
@@ -53,9 +58,9 @@ def _paragraphs(statement: str) -> list[str]:
     return _BREAKS.split(statement)
 
 
-def exposure_section(run: PredictionRun) -> Section:
+def exposure_section(run: PredictionRun, p: PerturbationExposure, done: Experiments) -> Section:
     """Return the perturbation-exposure experiment."""
-    p, design = run.experiments.exposure, run.experiments.design
+    design = done.design
     tests = p.tests.assign(label=p.tests["name"], group=p.tests["family"])
     apart = tests[tests["family"] == "divergence during learning"]
     effects = pd.DataFrame(
@@ -70,12 +75,12 @@ def exposure_section(run: PredictionRun) -> Section:
     return Section(
         "Experiment 1: perturbation exposure",
         (
-            f"Two groups of animals with the same recordings learn to {design.labels['exposing']}. "
+            f"Two groups of animals with the same recordings learn: {design.labels['exposing']}. "
             "In the second group every |v|² is doubled, which changes no activity, no output, and "
             "no response to any input before learning.",
+            *_notes(design),
             *_paragraphs(p.statement),
             f"**What to measure.** {p.observable}",
-            *_unit_note(design.unit),
         ),
         (
             Figure(
@@ -101,9 +106,11 @@ def exposure_section(run: PredictionRun) -> Section:
         (
             Table(
                 "exposure-tests",
-                "Equivalence before learning (all three must hold) and divergence during it.",
+                "Equivalence before learning (all three must hold) and divergence during it. The "
+                "verdict follows the corrected p.",
                 p.tests,
                 columns=_TEST_COLUMNS,
+                labels=_LABELS,
             ),
             Table(
                 "exposure-band",
@@ -111,12 +118,18 @@ def exposure_section(run: PredictionRun) -> Section:
                 "between animals.",
                 p.band,
                 columns=_BAND_COLUMNS,
+                labels=_BAND_LABELS,
             ),
             Table(
                 "exposure-account",
-                "Which overlap accounts for the difference in the speed of learning at its start.",
+                "Which overlap accounts for the difference in the speed of learning at its start, "
+                "as a share of the original's speed and of the whole difference.",
                 p.account_summary,
-                columns=("overlap", "contribution", "low", "high", "share"),
+                columns=("overlap", "relative_to_original_speed", "share"),
+                labels={
+                    "relative_to_original_speed": "share of the original's speed",
+                    "share": "share of the difference",
+                },
             ),
             Table(
                 "animals",
@@ -130,14 +143,14 @@ def exposure_section(run: PredictionRun) -> Section:
             "The spread between animals is an assumption (each vector changed at random by "
             f"{run.settings['spread between animals']:.0%}), and simulated animals carry no "
             "measurement noise; real ones need more animals than the table says.",
-            *_closure_note(run),
+            *_closure_note(done),
         ),
     )
 
 
-def order_section(run: PredictionRun) -> Section:
+def order_section(run: PredictionRun, p: TrainingOrder, done: Experiments) -> Section:
     """Return the training-order experiment."""
-    p, design = run.experiments.order, run.experiments.design
+    design = done.design
     performance = p.tests["family"] == "performance"
     shown = p.tests[performance]
     named = p.tests.assign(
@@ -173,6 +186,7 @@ def order_section(run: PredictionRun) -> Section:
         (
             f"Every animal learns A ({design.labels['A']}) and B ({design.labels['B']}) in either "
             "order, from the same start.",
+            *_notes(design)[1:],
             *_paragraphs(p.statement),
             f"**What to measure.** {p.observable}",
         ),
@@ -208,9 +222,11 @@ def order_section(run: PredictionRun) -> Section:
         (
             Table(
                 "order-tests",
-                "All comparisons; each family is corrected by itself.",
+                "All comparisons; each family is corrected by itself, and the verdict follows the "
+                "corrected p.",
                 named,
                 columns=_TEST_COLUMNS,
+                labels=_LABELS,
                 max_rows=14,
             ),
             Table(
@@ -218,6 +234,7 @@ def order_section(run: PredictionRun) -> Section:
                 "The same differences with what the recording could not tell.",
                 banded,
                 columns=_BAND_COLUMNS,
+                labels=_BAND_LABELS,
                 max_rows=14,
             ),
         ),

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from predictlearn.pipeline.checked import is_counts
 from predictlearn.reporting import Figure, Section, Table, figures
 from predictlearn.theory.names import hidden_names
 
 if TYPE_CHECKING:
+    from predictlearn.pipeline.checked import Checks
     from predictlearn.pipeline.run import PredictionRun
 
-__all__ = ["fit_section", "overlap_section"]
+__all__ = ["checks_section", "fit_section", "overlap_section"]
 
 _SMOOTH = 0.5
 
@@ -31,8 +33,10 @@ def fit_section(run: PredictionRun) -> Section:
         "Activity is modelled as h = M k_m + U k_u: once the few dynamical overlaps, the time "
         "constant and the latency are given, the reduced activity k(t) is known and every neuron "
         f"is a regression on it. Here {', '.join(timing)}.",
-        f"The rank is the smallest within one standard error of the best held-out R²: "
-        f"**{model.rank}** (best: {fit.ranks.best_rank}).",
+        f"The rank is the smallest within one standard error of the best held-out "
+        f"{fit.score_name}: **{model.rank}** (best: {fit.ranks.best_rank})."
+        if len(fit.ranks.summary) > 1
+        else f"The rank, **{model.rank}**, was given.",
     ]
     if fit.ceiling is not None:
         paragraphs.append(
@@ -40,22 +44,32 @@ def fit_section(run: PredictionRun) -> Section:
             "of the same held-out trials; no model of the condition alone can do much better."
         )
     caveats: tuple[str, ...] = ()
-    if run.case.recording.observed == "counts":
+    if is_counts(fit) and fit.score_name == "R²":
         caveats = (
             "Single bins hold few spikes, so most of the variance is counting noise that no model "
             "of the rate can explain; a low R² is no sign of a bad fit by itself.",
         )
     table = fit.ranks.summary.assign(chosen=fit.ranks.summary["rank"] == model.rank)
+    ranked: tuple[Figure, ...] = ()
+    if len(fit.ranks.summary) > 1:
+        ranked = (
+            Figure(
+                "rank",
+                f"Held-out {fit.score_name} by rank, mean and standard error over folds.",
+                figures.rank_curve(
+                    fit.ranks.summary,
+                    model.rank,
+                    ceiling=ceiling,
+                    ylabel=f"Held-out {fit.score_name}",
+                ),
+                "Held-out score against rank, with the chosen rank marked.",
+            ),
+        )
     return Section(
         "What was fitted, and how well",
         tuple(paragraphs),
         (
-            Figure(
-                "rank",
-                "Held-out share of variance by rank, mean and standard error over folds.",
-                figures.rank_curve(fit.ranks.summary, model.rank, ceiling=ceiling),
-                "Held-out R squared against rank, with the chosen rank marked.",
-            ),
+            *ranked,
             Figure(
                 "activity",
                 f"Recorded and fitted activity, {what}; neurons from the best fitted to the worst.",
@@ -63,14 +77,54 @@ def fit_section(run: PredictionRun) -> Section:
                 "Traces of example neurons, recorded and fitted, and a histogram of R squared.",
             ),
         ),
-        (Table("ranks", "Held-out R² by rank.", table),),
+        (
+            Table(
+                "ranks",
+                f"Held-out {fit.score_name} by rank, and by how much less than that of the best "
+                "rank on the same folds.",
+                table,
+                labels={
+                    "short": "less than the best by",
+                    "short_error": "standard error of that",
+                    "standard_error": "standard error",
+                },
+            ),
+        ),
         caveats=caveats,
     )
 
 
+def checks_section(run: PredictionRun, checks: Checks) -> Section:
+    """Return what the residuals and loadings say about the fit, in words, with the tests."""
+    pictures: tuple[Figure, ...] = ()
+    tables: tuple[Table, ...] = ()
+    if run.diagnostics is not None:
+        pictures = (
+            Figure(
+                "diagnostics",
+                "What is left in the residuals: correlation by lag; eigenvalues of the "
+                "correlation between neurons beside shuffled trials; means by bin; loadings "
+                "against a normal distribution; recorded and predicted trajectories; time "
+                "constants around the fixed points.",
+                figures.fit_diagnostics(run.diagnostics),
+                "Six panels of diagnostics of the fit.",
+            ),
+        )
+        tables = (
+            Table(
+                "diagnostics",
+                "Tests of the fit; p is corrected for their number.",
+                checks.table,
+                columns=("test", "holds", "p_corrected", "measure", "effect"),
+                labels={"p_corrected": "p, corrected", "measure": "effect is"},
+            ),
+        )
+    return Section("Does the model hold?", checks.sentences, pictures, tables)
+
+
 def _activity_label(run: PredictionRun) -> str:
     """Return the label of an activity axis."""
-    if run.case.recording.observed == "counts":
+    if run.case.recording.observed == "counts" or is_counts(run.fitted):
         return "Spikes per bin"
     return "Latent factor" if run.case.columns == "latent factors" else "Activity"
 
@@ -145,7 +199,13 @@ def overlap_section(run: PredictionRun) -> Section:
             ),
         ),
         (
-            Table("overlaps", "Overlaps, canonical gauge, by what can see them.", frame),
+            Table(
+                "overlaps",
+                "Overlaps, canonical gauge, by what can see them.",
+                frame,
+                columns=("name", "estimate", "low", "high", "sd", "visibility"),
+                labels={"low": "95% from", "high": "to"},
+            ),
             Table(
                 "gauge-invariants",
                 "Combinations that no gauge changes, and fitted times (s).",
@@ -158,6 +218,9 @@ def overlap_section(run: PredictionRun) -> Section:
 def _drawn_hidden(run: PredictionRun) -> pd.DataFrame:
     """Return mean and band of the prior draws of the hidden overlaps, canonical gauge."""
     fit = run.fitted
+    if fit.sizes[2] == 0:
+        # without a readout no whole network can be drawn
+        return pd.DataFrame(columns=["estimate", "low", "high"])
     draws = run.prior.draw(fit.model.overlaps_, *fit.sizes, n=200, seed=run.settings["seed"])
     table = pd.DataFrame([draw.canonical().to_series() for draw in draws])
     unseen = [n for n in hidden_names(*fit.sizes) if not np.isfinite(fit.model.overlaps_[n])]

@@ -197,34 +197,8 @@ def sessions_section(real: SessionsComparison) -> tuple[Section, str]:
         "Beside the learning that followed (simulated, so the truth is known): the later sessions' "
         f"true values lie inside the band predicted from the first session in {words}."
     )
-    rows = [
-        {
-            "label": f"session {row['session']:.0f}, epoch {row['epoch']:.0f}, {kind}",
-            "estimate": row[value],
-            "low": row[low],
-            "high": row[high],
-            "kind": kind,
-        }
-        for _, row in real.loss.iterrows()
-        for kind, value, low, high in (
-            ("predicted", "predicted", "predicted_low", "predicted_high"),
-            ("measured", "measured", "low", "high"),
-        )
-    ]
-    invariants = [
-        {
-            "label": f"{row['name']}, epoch {row['epoch']}, {word}",
-            "estimate": row[value],
-            "low": row[low],
-            "high": row[high],
-            "kind": kind,
-        }
-        for _, row in real.overlaps.sort_values(["name", "epoch"]).iterrows()
-        for kind, word, value, low, high in (
-            ("predicted", "predicted", "predicted", "predicted_low", "predicted_high"),
-            ("measured", "fitted", "fitted", "low", "high"),
-        )
-    ]
+    loss = real.loss.rename(columns={"true_loss": "truth"}).assign(name="loss")
+    invariants = real.overlaps.rename(columns={"fitted": "measured"})
     section = Section(
         "Beside the learning that followed",
         (
@@ -246,15 +220,15 @@ def sessions_section(real: SessionsComparison) -> tuple[Section, str]:
                 "sessions-loss",
                 "Loss by session: predicted from the first session, and measured from the outputs "
                 "with the variance of the reading noise taken off.",
-                figures.effect_sizes(pd.DataFrame(rows), xlabel="Loss (95% interval)"),
-                "Forest plot of predicted and measured losses.",
+                figures.courses(loss, truth="without noise"),
+                "Course of the loss over sessions, predicted with a band and measured.",
             ),
             Figure(
                 "sessions-overlaps",
                 "Gauge-invariant overlaps by session: predicted from the first, and fitted from "
-                "the session itself.",
-                figures.effect_sizes(pd.DataFrame(invariants), xlabel="Value (95% interval)"),
-                "Forest plot of predicted and fitted overlaps.",
+                "the session itself, with the ground truth of the simulation.",
+                figures.courses(invariants, measured="fitted"),
+                "Courses of overlaps over sessions, predicted with bands and fitted.",
             ),
         ),
         (

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from predictlearn.checks import non_negative, positive_int
+import pandas as pd
+
+from predictlearn.checks import non_negative, positive, positive_int
 from predictlearn.errors import InputError
 from predictlearn.pipeline.animals import cohort_of
 from predictlearn.pipeline.bci import BCIComparison, compare_with_block_two
 from predictlearn.pipeline.cases import Case, case_of
-from predictlearn.pipeline.experiments import Experiments, run_experiments
-from predictlearn.pipeline.fitted import FittedNetwork, fit_recording
+from predictlearn.pipeline.experiments import (
+    Design,
+    Experiments,
+    attempt,
+    design_experiments,
+    run_experiments,
+)
+from predictlearn.pipeline.fitted import FittedNetwork, fit_recording, ranks_of
+from predictlearn.pipeline.protocol_run import ProtocolPrediction, predict_protocol
 from predictlearn.pipeline.sessions import SessionsComparison, compare_with_sessions
+from predictlearn.pipeline.task_choice import TaskChoice, choose_task
+from predictlearn.pipeline.units import Units
 from predictlearn.recordings.bci import BCISession
 from predictlearn.recordings.recording import Recording
+from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.prior import HiddenPrior
 
 if TYPE_CHECKING:
+    from predictlearn.fitting.diagnostics import Diagnostics
     from predictlearn.reporting.report import Report
 
 __all__ = ["PredictionRun", "predict"]
@@ -38,10 +51,19 @@ class PredictionRun:
         Rank, overlaps with intervals, held-out R2.
     prior : HiddenPrior
         Prior over what the recording hides.
-    experiments : Experiments
-        Perturbation exposure and training order.
+    experiments : Experiments or None
+        Perturbation exposure and training order; None where a protocol was run instead, or none
+        could be designed.
+    protocol : ProtocolPrediction or None
+        What a protocol gave.
     real : BCIComparison, SessionsComparison or None
         The prediction beside the learning that followed, where there is some.
+    diagnostics : Diagnostics or None
+        What is left in the residuals of the fit.
+    choice : TaskChoice or None
+        What is learned, and why; None where the data set has a design of its own.
+    problems : tuple of str
+        Parts that could not be made, with the reason, a line each.
     settings : dict
         Draws, animals, spread and seed.
     seconds : dict
@@ -51,10 +73,22 @@ class PredictionRun:
     case: Case
     fitted: FittedNetwork
     prior: HiddenPrior
-    experiments: Experiments
+    experiments: Experiments | None
+    protocol: ProtocolPrediction | None
     real: BCIComparison | SessionsComparison | None
+    diagnostics: Diagnostics | None
+    choice: TaskChoice | None
+    problems: tuple[str, ...]
     settings: dict[str, Any]
     seconds: dict[str, float]
+
+    @property
+    def excluded(self) -> pd.DataFrame:
+        """Networks that were left out: experiment, draw, network (animal) and reason."""
+        from_experiments = pd.DataFrame(columns=["experiment", "draw", "network", "reason"])
+        if self.experiments is not None:
+            return self.experiments.excluded
+        return from_experiments if self.protocol is None else self.protocol.excluded
 
     def report(self) -> Report:
         """Return the report to look at."""
@@ -67,6 +101,10 @@ def predict(
     recording: str | Path | Recording | None = None,
     dataset: str | None = None,
     *,
+    task: Any = None,
+    rank: int | str = "auto",
+    rate: float | None = None,
+    cv: int = 5,
     seed: int = 0,
     n_jobs: int = 1,
     n_draws: int = 16,
@@ -76,7 +114,7 @@ def predict(
     progress: Callable[[str], None] | None = None,
     **settings: Any,
 ) -> PredictionRun:
-    """Fit a recording, predict two learning experiments from it, and compare with real learning.
+    """Fit a recording, predict learning experiments from it, and compare with real learning.
 
     Parameters
     ----------
@@ -85,6 +123,19 @@ def predict(
     dataset : str, optional
         Instead, a data set known by name: ``"simulated-learning"`` (the default) or
         ``"bci-learning"``.
+    task : str, path, Task or Protocol, optional
+        What is learned. ``"recorded"``, the default where there are outputs: the recording's own
+        inputs and outputs, with a changed desired output (``"recorded:change=scaled,factor=0.5"``;
+        `change` is reversed, scaled, rotated or none, `target` an .npy file of desired outputs).
+        Or a task of ours with settings, ``"filter:decay=0.3"``; or a protocol file (.yaml), run in
+        place of the two experiments; or a task or protocol as an object.
+    rank : int or "auto", default "auto"
+        Rank of the network; by cross-validation of 1, 2 and 3.
+    rate : float, optional
+        Rate of gradient descent, in units in which every m and z has length one. By default
+        learning is gradient flow, in units of each draw's own learning time.
+    cv : int, default 5
+        Folds of the cross-validation.
     seed : int, default 0
         Seed of everything random.
     n_jobs : int, default 1
@@ -100,7 +151,8 @@ def predict(
     progress : callable, optional
         Called with a line of text at the start of each stage.
     **settings : object
-        Settings of `LowRankRNN` that replace the case's own, such as ``nonlinearity``.
+        Settings of `LowRankRNN` that replace the case's own, such as ``nonlinearity``, ``noise``,
+        ``ridge`` and ``n_starts``.
 
     Returns
     -------
@@ -110,7 +162,9 @@ def predict(
     Raises
     ------
     InputError
-        If the data cannot be found or used, or a number is out of range.
+        If the data cannot be found or used, or a number is out of range. What learning or the
+        recording leads to after the fit (networks that diverge, an overlap that was not seen)
+        raises nothing: it is a line of ``problems`` or a row of ``excluded``.
 
     Notes
     -----
@@ -123,6 +177,9 @@ def predict(
         positive_int("n_jobs", n_jobs)
     positive_int("n_draws", n_draws)
     positive_int("n_animals", n_animals, minimum=3)
+    positive_int("cv", cv, minimum=2)
+    ranks = ranks_of(rank)
+    rate = None if rate is None else positive("rate", rate)
     non_negative("spread", spread)
     prior = prior or HiddenPrior()
     if not isinstance(prior, HiddenPrior):
@@ -138,6 +195,7 @@ def predict(
 
     tell("reading the recording")
     case = case_of(recording, dataset, **settings)
+    choice = _choice(case, task, rate)
     lap("read")
     tell("fitting the low-rank network and choosing its rank")
     fitted = fit_recording(
@@ -145,57 +203,153 @@ def predict(
         dict(case.settings),
         readout=case.readout,
         conditions=case.conditions,
+        ranks=ranks,
+        cv=cv,
         seed=seed,
         n_jobs=n_jobs,
     )
     lap("fit")
-    if fitted.sizes[2] == 0:
-        raise InputError(
-            "the recording has neither outputs nor a readout, so nothing says what the network is "
-            "to learn; add outputs (trials, time, n_out) to it. `predictlearn fit` works without."
-        )
-    cohort = cohort_of(
-        fitted.model.overlaps_,
-        fitted.sizes,
-        prior,
-        n_draws=n_draws,
-        n_animals=n_animals,
-        spread=spread,
-        seed=seed,
-        fixed=case.fixed,
+    problems: list[str] = list(fitted.problems)
+    tell("diagnosing the fit")
+    diagnostics = attempt("the diagnosis of the fit", fitted.diagnose, problems)
+    lap("diagnosis")
+    how = {"n_draws": n_draws, "n_animals": n_animals, "spread": spread, "seed": seed}
+    begin = attempt(
+        "the networks that the experiments start from",
+        lambda: _cohort(case, fitted, choice, prior, how),
+        problems,
     )
-    experiments = run_experiments(
-        cohort,
-        case.designer(fitted, cohort),
-        nonlinearity=fitted.model.nonlinearity,
-        tau=fitted.model.tau_,
-        seed=seed,
-        n_jobs=n_jobs,
-        tell=tell,
-    )
-    lap("experiments")
-    real: BCIComparison | SessionsComparison | None = None
-    if case.later is not None:
-        tell("comparing with the learning that followed")
-        if isinstance(case.later, BCISession):
-            real = compare_with_block_two(case.later, fitted, prior=prior, seed=seed, n_jobs=n_jobs)
+    experiments: Experiments | None = None
+    protocol: ProtocolPrediction | None = None
+    if begin is not None:
+        common: dict[str, Any] = {
+            "nonlinearity": fitted.model.nonlinearity,
+            "tau": float(fitted.model.tau_),
+            "seed": seed,
+            "n_jobs": n_jobs,
+        }
+        plan = None if choice is None else choice.protocol
+        if plan is not None:
+            tell("running the protocol")
+            protocol = attempt(
+                f"the prediction of protocol {plan.name}",
+                lambda: predict_protocol(plan, *begin, **common),
+                problems,
+            )
+            problems += [] if protocol is None else protocol.problems
         else:
-            real = compare_with_sessions(case.later, fitted, prior=prior, seed=seed, n_jobs=n_jobs)
+            design = attempt(
+                "the design of the experiments",
+                lambda: _design(case, fitted, choice, begin, rate),
+                problems,
+            )
+            if design is not None:
+                experiments = run_experiments(begin[0], design, tell=tell, **common)
+                problems += experiments.problems
+    lap("experiments")
+    real = _real(case, fitted, prior, seed, n_jobs, tell, problems)
+    if case.later is not None:
         lap("real learning")
     return PredictionRun(
         case,
         fitted,
         prior,
         experiments,
+        protocol,
         real,
+        diagnostics,
+        choice,
+        tuple(problems),
         {
             "dataset": case.name,
+            "task": None if choice is None else choice.name,
             "seed": seed,
             "draws of the hidden overlaps": n_draws,
             "animals": n_animals,
             "spread between animals": spread,
             "hidden prior": prior.statement(),
+            "rate": "of each draw" if rate is None else rate,
+            "folds": cv,
             "fit": dict(fitted.settings),
         },
         seconds,
     )
+
+
+def _choice(case: Case, task: Any, rate: float | None) -> TaskChoice | None:
+    """Return what is learned; None where the data set has a design of its own."""
+    if case.designer is not None:
+        if task is not None or rate is not None:
+            what = "task" if task is not None else "rate"
+            raise InputError(f"{what} is not for {case.name}, which has experiments of its own.")
+        return None
+    n_out = case.recording.n_out
+    return choose_task(case.task if task is None else task, case.recording, n_out)
+
+
+def _cohort(
+    case: Case,
+    fitted: FittedNetwork,
+    choice: TaskChoice | None,
+    prior: HiddenPrior,
+    how: Mapping[str, Any],
+) -> tuple[list[list[Overlaps]], Units]:
+    """Return the networks that the recording leaves possible, and the units they are in."""
+    seen, (n_in, rank, n_out) = fitted.model.overlaps_, fitted.sizes
+    if n_out == 0 and choice is not None and not choice.unknown:
+        raise InputError("the fit has no outputs, so what is put out cannot be predicted.")
+    sizes = n_in, rank, max(n_out, 1)
+    units = Units.unchanged(sizes)
+    if choice is not None:
+        units = Units.of(seen, sizes)
+        seen = units.overlaps(seen, sizes)
+        if choice.unknown:
+            # a new readout that nothing has trained: of length one, unrelated to m and u
+            seen = pd.Series({**seen, **_new_readout(sizes)})
+    return cohort_of(seen, sizes, prior, fixed=case.fixed, **how), units
+
+
+def _design(
+    case: Case,
+    fitted: FittedNetwork,
+    choice: TaskChoice | None,
+    begin: tuple[list[list[Overlaps]], Units],
+    rate: float | None,
+) -> Design:
+    """Return the design of the experiments: of the data set, or for the chosen task."""
+    if case.designer is not None:
+        return case.designer(fitted, begin[0])
+    if choice is None:
+        raise InputError("no task was chosen.")
+    return design_experiments(choice, fitted, *begin, rate)
+
+
+def _new_readout(sizes: tuple[int, int, int]) -> dict[str, float]:
+    """Return the overlaps of a readout that has none with m and u, and length one."""
+    from predictlearn.theory.names import recordable_names
+
+    with_z = [name for name in recordable_names(*sizes) if name.startswith("z")]
+    return {**dict.fromkeys(with_z, 0.0), "zz": 1.0}
+
+
+def _real(
+    case: Case,
+    fitted: FittedNetwork,
+    prior: HiddenPrior,
+    seed: int,
+    n_jobs: int,
+    tell: Callable[[str], None],
+    problems: list[str],
+) -> BCIComparison | SessionsComparison | None:
+    """Return the prediction beside the learning that followed, where there is some."""
+    if case.later is None:
+        return None
+    tell("comparing with the learning that followed")
+    how: dict[str, Any] = {"prior": prior, "seed": seed, "n_jobs": n_jobs}
+
+    def compare() -> BCIComparison | SessionsComparison:
+        if isinstance(case.later, BCISession):
+            return compare_with_block_two(case.later, fitted, **how)
+        return compare_with_sessions(case.later, fitted, **how)
+
+    return attempt("the comparison with the learning that followed", compare, problems)

@@ -17,6 +17,9 @@ __all__ = ["CORRECTIONS", "correct_p", "family_table"]
 CORRECTIONS = ("holm", "fdr_bh", "none")
 """Holm (family-wise error), Benjamini-Hochberg (false discovery rate), or none."""
 
+# Verdicts of a test of a difference: shown, and not shown.
+_DIFFERING = ("different", "not shown to differ")
+
 
 def correct_p(p: np.ndarray, *, method: str = "holm") -> np.ndarray:
     """Return p values corrected for their number.
@@ -82,7 +85,8 @@ def family_table(
     -------
     pandas.DataFrame
         A row a test: ``family``, the columns of :meth:`TestResult.to_series`, ``p_corrected``,
-        ``correction``, ``family_size`` and ``significant`` (p_corrected < alpha).
+        ``correction``, ``family_size`` and ``significant`` (p_corrected < alpha). Whether two
+        things are ``"different"`` is decided by the corrected p in ``verdict`` too.
 
     Examples
     --------
@@ -103,4 +107,8 @@ def family_table(
     table["correction"] = method
     table["family_size"] = len(results)
     table["significant"] = corrected < alpha
+    # one verdict: the words follow the corrected p
+    differing = table["verdict"].isin(_DIFFERING)
+    words = np.where(table["significant"], *_DIFFERING)
+    table["verdict"] = table["verdict"].where(~differing, words)
     return table

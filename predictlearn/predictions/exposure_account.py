@@ -26,21 +26,21 @@ def account_by_overlap(
     changed: np.ndarray,
     steps: np.ndarray,
     before: np.ndarray,
-    phase: Phase,
+    phases: Sequence[Phase],
     seeds: Sequence[int],
     nonlinearity: str,
     tau: float,
     n_jobs: int,
 ) -> pd.DataFrame:
     """Split the difference in speed by overlap, and learn with each entry swapped alone."""
-    probes = probe_trials(phase.task, seeds[-2])
+    probes = probe_trials(phases[0].task, seeds[-2])
     parts: list[pd.DataFrame] = []
     jobs: list[tuple[Overlaps, list[Phase], list[int]]] = []
     places: list[tuple[int, int, int]] = []
     for index, (start, twin) in enumerate(zip(cohort.starts, twins, strict=True)):
         if twin is None:
             continue
-        rule = phase.rule
+        rule = phases[index].rule
         part = speed_contributions(start, twin, probes, rule, nonlinearity, tau)
         speeds = [learning_speed(one, probes, rule, nonlinearity, tau) for one in (start, twin)]
         unit = mean_loss(start, probes, nonlinearity, tau)
@@ -56,7 +56,7 @@ def account_by_overlap(
                 part["swap_area"] = float(mean_loss_over(steps, changed[index] - original[index]))
             elif swap == "realisable":
                 swapped = start.replace(**{name: twin[name]})
-                jobs.append((swapped, [phase], [seeds[int(cohort.network[index])]]))
+                jobs.append((swapped, [phases[index]], [seeds[int(cohort.network[index])]]))
                 places.append((len(parts), row, index))
         parts.append(part)
     for (part_index, row, index), run in zip(

@@ -115,6 +115,13 @@ def _percent(share: float) -> str:
     return "0%" if share < 1e-12 else f"{100 * share:.2g}%"
 
 
+def _remedy(row: Mapping[str, Any]) -> str:
+    """Say what would show an equivalence that was not shown."""
+    if row["degenerate"]:
+        return "the difference is nil, but so few animals cannot give a p below the level"
+    return "differences shrink with the number of neurons"
+
+
 def state(
     same: pd.DataFrame,
     behaviour: pd.DataFrame,
@@ -148,7 +155,7 @@ def state(
         failed = same[same["verdict"] != "equivalent"]
         parts.extend(
             f"Not shown: {row['name']}, {100 * row['level']:.3g}% interval "
-            f"{span(row['low'], row['high'])}; differences shrink with the number of neurons."
+            f"{span(row['low'], row['high'])}; {_remedy(row)}."
             for row in failed.to_dict("records")
         )
     first = apart[apart["name"] == AREA].iloc[0]
@@ -171,8 +178,8 @@ def state(
     else:
         word = "learn differently" if first["significant"] else "are not shown to learn differently"
         parts.append(
-            f"During learning they {word}: the changed network has {faster} loss, on average over "
-            f"learning {number(first['estimate'])} of the loss before learning "
+            f"During learning they {word}: the changed network has {faster} loss on average over "
+            f"learning, {number(first['estimate'])} of the loss before learning "
             f"({100 * first['level']:.3g}% interval {span(first['low'], first['high'])}, "
             f"{first['effect_name']} {number(first['effect'])} "
             f"{span(first['effect_low'], first['effect_high'])}, corrected "
@@ -210,5 +217,8 @@ def state(
         if math.isfinite(row["n"])
     )
     if n_excluded:
-        parts.append(f"{n_excluded} networks were left out; see the reasons.")
+        parts.append(
+            f"{n_excluded} of {n_excluded + len(behaviour)} networks were left out; see the "
+            "reasons."
+        )
     return " ".join(parts)

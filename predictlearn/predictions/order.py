@@ -28,7 +28,15 @@ from predictlearn.predictions.order_outcomes import (
     state_order,
     trace_outcomes,
 )
-from predictlearn.predictions.runs import Phase, Run, child_seeds, run_all
+from predictlearn.predictions.runs import (
+    Phase,
+    Run,
+    child_seeds,
+    reasons_in_brief,
+    rules_of,
+    rules_said,
+    run_all,
+)
 from predictlearn.theory.names import NONLINEARITIES
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.rules import Rule
@@ -98,7 +106,7 @@ def training_order(
     starts: Sequence[Overlaps] | Sequence[Sequence[Overlaps]],
     task_a: Task,
     task_b: Task,
-    rule: Rule,
+    rule: Rule | Sequence[Rule],
     epochs: float | tuple[float, float],
     *,
     nonlinearity: str = "linear",
@@ -120,8 +128,8 @@ def training_order(
         Networks before learning. Several completions of one recording go into different draws.
     task_a, task_b : Task
         The tasks; every network learns A then B, and, from the same start, B then A.
-    rule : GradientDescent, GradientFlow or DirectDescent
-        How.
+    rule : GradientDescent, GradientFlow or DirectDescent, or a sequence of them
+        How; a sequence holds the rule of each start, in their order.
     epochs : float or (float, float)
         How long each task is trained; the same in both orders.
     nonlinearity : {"linear", "erf"}
@@ -172,10 +180,11 @@ def training_order(
     check_level("criterion", criterion)
     positive_int("seed", seed, minimum=0)
     lengths = _lengths(epochs)
-    phase_a, phase_b = Phase(task_a, rule, lengths[0]), Phase(task_b, rule, lengths[1])
+    rules = rules_of(rule, len(cohort.starts))
     seeds = child_seeds(seed, cohort.n_networks + 1)
     jobs: list[tuple[Overlaps, list[Phase], list[int]]] = []
-    for start, net in zip(cohort.starts, cohort.network, strict=True):
+    for start, net, how in zip(cohort.starts, cohort.network, rules, strict=True):
+        phase_a, phase_b = Phase(task_a, how, lengths[0]), Phase(task_b, how, lengths[1])
         own = child_seeds(seeds[int(net)], 2)
         jobs.append((start, [phase_a, phase_b], own))
         jobs.append((start, [phase_b, phase_a], own[::-1]))
@@ -190,7 +199,8 @@ def training_order(
             place = {"draw": int(cohort.draw[index]), "network": int(cohort.network[index])}
             excluded.append({**place, "reason": failure})
     if all(pair is None for pair in pairs):
-        raise InputError(f"starts: learning failed in every network. {excluded[0]['reason']}")
+        reasons = reasons_in_brief([row["reason"] for row in excluded])
+        raise InputError(f"starts: learning failed in every network. {reasons}")
     curves, losses = order_curves(cohort, pairs, (task_a, task_b), seeds[-1], nonlinearity, tau)
     performance = behaviour_outcomes(pairs, losses)
     families = {"performance": performance, **trace_outcomes(pairs, nonlinearity)}
@@ -236,7 +246,7 @@ def training_order(
             {
                 "task_a": repr(task_a),
                 "task_b": repr(task_b),
-                "rule": repr(rule),
+                "rule": rules_said(rules),
                 "epochs": lengths,
                 "nonlinearity": nonlinearity,
                 "tau": tau,

@@ -245,6 +245,11 @@ def _phrase(row: Mapping[str, Any], band: pd.DataFrame) -> str:
     )
 
 
+def _capital(text: str) -> str:
+    """Return a phrase as the beginning of a sentence."""
+    return text[0].upper() + text[1:]
+
+
 def _trace_phrase(rows: Sequence[Mapping[str, Any]], family: str) -> str:
     """Say in which overlaps a trace is shown, by visibility."""
     parts = []
@@ -270,7 +275,7 @@ def state_order(tests: pd.DataFrame, band: pd.DataFrame, cohort: Cohort, n_exclu
             f"Predicted for one network, over {cohort.n_draws} draws of what a recording cannot "
             "see (not tested over networks). Losses are shares of the loss before learning."
         )
-        parts.extend(f"{_phrase(row, band)}." for row in performance)
+        parts.extend(f"{_capital(_phrase(row, band))}." for row in performance)
         for family in (TRACE_A, TRACE_B):
             group = [row for row in rows if row["family"] == family]
             largest = max(group, key=lambda row: abs(row["estimate"]))
@@ -281,7 +286,7 @@ def state_order(tests: pd.DataFrame, band: pd.DataFrame, cohort: Cohort, n_exclu
             f"Paired within {performance[0]['n']} networks, {len(shown)} of {len(performance)} "
             "differences in performance are shown (losses are shares of the loss before learning)."
         )
-        parts.extend(f"{_phrase(row, band)}." for row in shown)
+        parts.extend(f"{_capital(_phrase(row, band))}." for row in shown)
         missed = [row["name"] for row in performance if not row["significant"]]
         if missed:
             parts.append(f"Not shown: {'; '.join(missed)}.")
@@ -291,15 +296,18 @@ def state_order(tests: pd.DataFrame, band: pd.DataFrame, cohort: Cohort, n_exclu
                 f"Averaged over {cohort.n_draws} draws of what a recording cannot see; the band "
                 "over draws is in the table of bands."
             )
-    for row in rows:
-        if row["family"] == "trace size" and not row["name"].startswith(ORDER):
-            phrase = _phrase(row, band)
-            parts.append(f"{phrase[0].upper()}{phrase[1:]}.")
+    parts.extend(
+        f"{_capital(_phrase(row, band))}."
+        for row in rows
+        if row["family"] == "trace size" and not row["name"].startswith(ORDER)
+    )
     if cohort.n_networks > 1:
         parts.append(
             "Simulated networks carry no measurement noise, so that very small differences are "
             "significant: judge them by their size."
         )
     if n_excluded:
-        parts.append(f"{n_excluded} networks were left out; see the reasons.")
+        parts.append(
+            f"{n_excluded} of {len(cohort.starts)} networks were left out; see the reasons."
+        )
     return " ".join(parts)

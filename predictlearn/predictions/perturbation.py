@@ -29,7 +29,15 @@ from predictlearn.predictions.exposure_pairs import (
     relative_losses,
 )
 from predictlearn.predictions.exposure_report import animals_table, outcome_table, state
-from predictlearn.predictions.runs import Phase, Run, child_seeds, run_all
+from predictlearn.predictions.runs import (
+    Phase,
+    Run,
+    child_seeds,
+    reasons_in_brief,
+    rules_of,
+    rules_said,
+    run_all,
+)
 from predictlearn.predictions.same_behaviour import behaviour_tests
 from predictlearn.theory.names import NONLINEARITIES
 from predictlearn.theory.overlaps import Overlaps
@@ -107,7 +115,7 @@ class PerturbationExposure:
 def perturbation_exposure(
     starts: Sequence[Overlaps] | Sequence[Sequence[Overlaps]],
     task: Task,
-    rule: Rule,
+    rule: Rule | Sequence[Rule],
     epochs: float,
     *,
     changes: Changes | None = None,
@@ -136,8 +144,8 @@ def perturbation_exposure(
         The original networks. Several completions of one recording go into different draws.
     task : Task
         What is learned.
-    rule : GradientDescent, GradientFlow or DirectDescent
-        How.
+    rule : GradientDescent, GradientFlow or DirectDescent, or a sequence of them
+        How; a sequence holds the rule of each start, in their order.
     epochs : float
         How long.
     changes : mapping, or callable from Overlaps to a mapping, optional
@@ -213,10 +221,14 @@ def perturbation_exposure(
     points = pick_checkpoints(checkpoints, epochs)
     twins, excluded = pair_up(cohort, changes, partners, nonlinearity)
     seeds = child_seeds(seed, cohort.n_networks + 2)
-    phase = Phase(task, rule, int(epochs) if epochs == int(epochs) else epochs)
+    length = int(epochs) if epochs == int(epochs) else epochs
+    rules = rules_of(rule, len(cohort.starts))
+    phases = [Phase(task, own, length) for own in rules]
     jobs = [
         (overlaps, [phase], [seeds[int(net)]])
-        for start, twin, net in zip(cohort.starts, twins, cohort.network, strict=True)
+        for start, twin, net, phase in zip(
+            cohort.starts, twins, cohort.network, phases, strict=True
+        )
         if twin is not None
         for overlaps in (start, twin)
     ]
@@ -229,7 +241,7 @@ def perturbation_exposure(
             twins[index] = pair = None
         pairs.append(pair)
     if all(pair is None for pair in pairs):
-        reasons = "; ".join(sorted({row["reason"] for row in excluded}))
+        reasons = reasons_in_brief([row["reason"] for row in excluded])
         raise InputError(f"starts: no pair of equivalent networks is left. {reasons}")
     steps, original, changed, before = relative_losses(pairs)
     outcomes = pair_outcomes(steps, original, changed, points)
@@ -256,7 +268,7 @@ def perturbation_exposure(
         seed=seed,
     )
     account = account_by_overlap(
-        cohort, twins, original, changed, steps, before, phase, seeds, nonlinearity, tau, n_jobs
+        cohort, twins, original, changed, steps, before, phases, seeds, nonlinearity, tau, n_jobs
     )
     band = outcome_band(cohort, outcomes)
     animals = animals_table(cohort, outcomes, alpha, power, animal_sd)
@@ -289,7 +301,7 @@ def perturbation_exposure(
         settings=MappingProxyType(
             {
                 "task": repr(task),
-                "rule": repr(rule),
+                "rule": rules_said(rules),
                 "epochs": epochs,
                 "changes": repr(changes) if callable(changes) else dict(changes or {}),
                 "partners": partners is not None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,13 +10,81 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from predictlearn.checks import positive_int
-from predictlearn.errors import DivergenceError
+from predictlearn.errors import DivergenceError, InputError
 from predictlearn.theory.learning import learn
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.rules import GradientFlow, Rule
 from predictlearn.theory.trials import Task
 
-__all__ = ["Phase", "Run", "child_seeds", "run_all"]
+__all__ = ["Phase", "Run", "child_seeds", "reasons_in_brief", "rules_of", "run_all"]
+
+# A reason is told up to so many characters, and so many kinds of reasons.
+_LONGEST, _KINDS = 160, 3
+
+
+def rules_of(rule: Rule | Sequence[Rule], n: int) -> tuple[Rule, ...]:
+    """Return one rule a start: the same for all, or as given.
+
+    Parameters
+    ----------
+    rule : Rule or sequence of Rule
+        How networks learn; a sequence holds the rule of each start, in their order.
+    n : int
+        Number of starts.
+
+    Returns
+    -------
+    tuple of Rule
+        One a start.
+
+    Raises
+    ------
+    InputError
+        If a sequence has another length.
+    """
+    if not isinstance(rule, Sequence):
+        return (rule,) * n
+    if len(rule) != n:
+        raise InputError(f"rule must be one rule, or one a start, {n}; got {len(rule)}.")
+    return tuple(rule)
+
+
+def rules_said(rules: Sequence[Rule]) -> str:
+    """Return rules as text for the settings."""
+    return repr(rules[0]) if len(set(map(repr, rules))) == 1 else "one a start"
+
+
+def reasons_in_brief(reasons: Sequence[str]) -> str:
+    """Say why networks failed in a line: kinds of reasons with how many had each.
+
+    Parameters
+    ----------
+    reasons : sequence of str
+        One a network.
+
+    Returns
+    -------
+    str
+        The commonest kinds, each by its first example, shortened.
+
+    Examples
+    --------
+    >>> reasons_in_brief(["the loss reached 2 at epoch 5", "the loss reached 3 at epoch 7"])
+    '2: the loss reached 2 at epoch 5'
+    """
+    kinds: dict[str, list[str]] = {}
+    for reason in reasons:
+        kinds.setdefault(re.sub(r"[-+]?[\d.]+(e[-+]?\d+)?", "#", reason), []).append(reason)
+    common = sorted(kinds.values(), key=len, reverse=True)
+    said = [f"{len(same)}: {shorten(same[0], _LONGEST)}" for same in common[:_KINDS]]
+    left = sum(map(len, common[_KINDS:]))
+    return "; ".join(said) + (f"; {left}: other reasons" if left else "")
+
+
+def shorten(text: str, longest: int = _LONGEST) -> str:
+    """Return text in one line, cut at a word where it is long."""
+    text = " ".join(text.split())
+    return text if len(text) <= longest else text[:longest].rsplit(" ", 1)[0] + " ..."
 
 
 @dataclass(frozen=True)
@@ -91,8 +160,11 @@ def _run(
             path = learn(
                 start, phase.task, phase.rule, phase.epochs, nonlinearity, tau, seed, every
             )
+        except (DivergenceError, np.linalg.LinAlgError) as error:
+            return Run((), (), (), failure=f"phase {number + 1}: {error}")
+        try:
             start = path.final
-        except DivergenceError as error:
+        except InputError as error:
             return Run((), (), (), failure=f"phase {number + 1}: {error}")
         epochs.append(np.asarray(path.loss_epochs, dtype=float))
         losses.append(np.asarray(path.losses, dtype=float))

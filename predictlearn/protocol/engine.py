@@ -255,6 +255,9 @@ def _run_arm(
         except DivergenceError as error:
             yield Failure(*where, float(error.epoch), str(error))
             return
+        except np.linalg.LinAlgError as error:
+            yield Failure(*where, float("nan"), f"learning led to overlaps without {error}")
+            return
         epochs, losses, overlaps = _thinned(trajectory, names)
         if whole.kind == "gradient-flow":
             epochs = epochs / _flow_rate(whole)

@@ -188,8 +188,23 @@ def _scale(axes: Axes, rows: pd.DataFrame, log: bool | None) -> None:
         high = high[np.isfinite(high)]
         bottom = max(float(np.min(low[low > 0], initial=mean.min())), float(mean.min()) / 30)
         axes.set_ylim(bottom / 1.3, 1.3 * float(np.append(high, mean).max()))
-    elif positive and float(np.nanmin(rows["low"])) >= 0:
+        return
+    if positive and float(np.nanmin(rows["low"])) >= 0:
         axes.set_ylim(bottom=0.0)
+    _cut_runaways(axes, rows)
+
+
+def _cut_runaways(axes: Axes, rows: pd.DataFrame) -> None:
+    """Keep a band of few networks that ran away from squeezing the other curves to a line."""
+    values = rows[["mean", "low", "high"]].to_numpy(float)
+    first = rows.loc[rows["epoch"] == rows["epoch"].min(), "mean"].to_numpy(float)
+    usual = np.append(rows["mean"].to_numpy(float), first)
+    usual = np.abs(usual[np.isfinite(usual)])
+    scale = max(float(np.quantile(usual, 0.9)), float(np.nanmax(np.abs(first))))
+    if scale > 0 and np.nanmax(values) > 5 * scale:
+        axes.set_ylim(top=2 * scale)
+    if scale > 0 and np.nanmin(values) < -5 * scale:
+        axes.set_ylim(bottom=-2 * scale)
 
 
 def _phases(axes: Axes, phases: Sequence[tuple[float, str]], named: bool) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from predictlearn.reporting.comparison import effect_sizes, real_learning
+from predictlearn.reporting.courses import courses
 from predictlearn.reporting.curves import learning_curves
 from predictlearn.reporting.diagnostics import fit_diagnostics
 from predictlearn.reporting.fit import fitted_activity, rank_curve, variance_explained
 from predictlearn.reporting.overlaps import exposure, overlap_changes, overlap_intervals
 
 __all__ = [
+    "courses",
     "effect_sizes",
     "exposure",
     "fit_diagnostics",

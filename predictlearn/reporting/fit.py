@@ -124,6 +124,7 @@ def fitted_activity(
         axes.plot(t, y[:, neuron], color="#8f99a5", linewidth=1.6, label="recorded")
         axes.plot(t, model[:, neuron], color=COLOURS["blue"], linewidth=1.8, label="model")
         value = "–" if not np.isfinite(score[neuron]) else f"{score[neuron]:.2f}"
+        value = "below −10" if score[neuron] < -10 else value
         axes.set_title(f"neuron {neuron + 1}, R² {value}".replace("-", "−"), fontsize=8.5)
         axes.locator_params(nbins=3)
         if k % n_columns == 0:

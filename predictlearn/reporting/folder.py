@@ -20,6 +20,8 @@ __all__ = ["MANIFEST", "check_folder", "write_files"]
 MANIFEST = "predictlearn-manifest.json"
 _MAKER = "predictlearn report"
 _PAGE = "index.html"
+# What `predictlearn run` keeps its networks by.
+_RUN = "protocol.json"
 
 
 def _digest(content: bytes) -> str:
@@ -83,7 +85,28 @@ def _resolved(folder: str | os.PathLike[str]) -> Path:
     return path
 
 
-def check_folder(folder: str | os.PathLike[str], overwrite: bool = False) -> Path:
+def _refuse_others(folder: Path, command: str) -> None:
+    """Raise if the folder holds what another command made: neither is lost, nor are they mixed."""
+    try:
+        content: Any = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        before = content["command"] if content["made_by"] == _MAKER else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        before = None  # nothing of ours, or of a version that did not say
+    if (folder / _RUN).is_file() and command in ("fit", "predict"):
+        before = "run"
+    if isinstance(before, str) and before != command:
+        made, now = (
+            f"`predictlearn {c}`" if c else "a report of Python" for c in (before, command)
+        )
+        raise InputError(
+            f"{folder} holds the result of {made}, which {now} would replace or mix with its own; "
+            "choose another folder."
+        )
+
+
+def check_folder(
+    folder: str | os.PathLike[str], overwrite: bool = False, *, command: str = ""
+) -> Path:
     """Refuse a folder that a report could not be written to, before anything is computed.
 
     Parameters
@@ -92,6 +115,8 @@ def check_folder(folder: str | os.PathLike[str], overwrite: bool = False) -> Pat
         Where the report is to go; need not exist.
     overwrite : bool, default False
         Whether files that predictlearn did not make, or that were changed, may be replaced.
+    command : str, default ""
+        What is to write there.
 
     Returns
     -------
@@ -101,8 +126,8 @@ def check_folder(folder: str | os.PathLike[str], overwrite: bool = False) -> Pat
     Raises
     ------
     InputError
-        If it is a file, holds a page or manifest that predictlearn did not make, or files that
-        predictlearn made and a person changed.
+        If it is a file, holds a page or manifest that predictlearn did not make, files that
+        predictlearn made and a person changed, or what another command made.
 
     Examples
     --------
@@ -110,6 +135,7 @@ def check_folder(folder: str | os.PathLike[str], overwrite: bool = False) -> Pat
     'predictlearn-report'
     """
     path = _resolved(folder)
+    _refuse_others(path, command)
     if not overwrite:
         _refuse(path, _conflicts(path, {_PAGE, MANIFEST}, _made_before(path)))
     return path
@@ -126,7 +152,11 @@ def _refuse(folder: Path, conflicts: list[str]) -> None:
 
 
 def write_files(
-    folder: str | os.PathLike[str], files: Mapping[str, bytes], overwrite: bool = False
+    folder: str | os.PathLike[str],
+    files: Mapping[str, bytes],
+    overwrite: bool = False,
+    *,
+    command: str = "",
 ) -> Path:
     """Write files into a folder, with a manifest, whole or not at all.
 
@@ -141,6 +171,8 @@ def write_files(
         Content by path within the folder, with forward slashes.
     overwrite : bool, default False
         Replace files that predictlearn did not make, or that were changed since.
+    command : str, default ""
+        What writes them, for the manifest; what another command made is never replaced.
 
     Returns
     -------
@@ -150,7 +182,7 @@ def write_files(
     Raises
     ------
     InputError
-        If files would be lost; nothing is written then.
+        If files would be lost, or mixed with what another command made; nothing is written then.
 
     Examples
     --------
@@ -161,6 +193,7 @@ def write_files(
     'x'
     """
     target = _resolved(folder)
+    _refuse_others(target, command)
     made = _made_before(target)
     if not overwrite:
         _refuse(target, _conflicts(target, {*files, MANIFEST}, made))
@@ -175,6 +208,7 @@ def write_files(
     stale = [path for path in stale if _ours(target / path, (made or {})[path])]
     manifest = {
         "made_by": _MAKER,
+        "command": command,
         "note": "Files that predictlearn made here, with their SHA-256; it replaces no others.",
         "files": {path: _digest(content) for path, content in sorted(files.items())},
     }

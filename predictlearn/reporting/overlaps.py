@@ -46,6 +46,8 @@ _TIER_COLOURS = {
 }
 _ROW = 0.235
 _MOST_BARS = 12
+# Intervals that reach so many times farther than the median one are cut.
+_FAR = 6.0
 
 
 @styled
@@ -100,6 +102,8 @@ def overlap_intervals(
             title += " (logarithmic away from zero)"
         axes.set_title(title, fontweight="bold")
     _common_scale(panels)
+    for axes, group in zip(panels, groups, strict=True):
+        _cut_far_ends(axes, group)
     panels[-1].set_xlabel(xlabel)
     if "truth" in frame and frame["truth"].notna().any():
         from matplotlib.lines import Line2D
@@ -153,6 +157,27 @@ def _spread_out(axes: Axes, group: pd.DataFrame) -> bool:
         return False
     axes.set_xscale("symlog", linthresh=float(10 ** np.ceil(np.log10(np.median(known)))))
     return True
+
+
+def _cut_far_ends(axes: Axes, group: pd.DataFrame) -> None:
+    """Cut intervals that would squeeze all others to a spot, with an arrow where they go on."""
+    ends = group[["low", "high"]].to_numpy(float)
+    reach = np.abs(ends).max(axis=1)
+    reach = reach[np.isfinite(reach) & (reach > 0)]
+    if reach.size < 3 or axes.get_xscale() != "linear":
+        return
+    limit = _FAR * float(np.median(reach))
+    if reach.max() <= 2 * limit:
+        return
+    low, high = axes.get_xlim()
+    low, high = max(low, -limit), min(high, limit)
+    axes.set_xlim(low, high)
+    for row, (a, b) in enumerate(ends):
+        for end, edge, mark in ((a, low, "<"), (b, high, ">")):
+            if (end < low and mark == "<") or (end > high and mark == ">"):
+                axes.plot(
+                    [edge], [row], marker=mark, markersize=7, color=INK, clip_on=False, zorder=5
+                )
 
 
 def _common_scale(panels: list[Axes]) -> None:

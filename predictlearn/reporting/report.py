@@ -250,6 +250,8 @@ class Report:
         ``settings`` (a mapping), ``data source``, or whatever else belongs there.
     simulated : bool, default False
         Whether the data were simulated; the page then says so at the top.
+    next_steps : tuple of str, optional
+        What the reader can do next; stands first on the page.
     subtitle : str, optional
         One line under the heading.
     highlights : tuple of (str, str), optional
@@ -276,11 +278,13 @@ class Report:
     simulated: bool = False
     subtitle: str = ""
     highlights: tuple[tuple[str, str], ...] = ()
+    next_steps: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.title, str) or not self.title.strip():
             raise InputError(f"a report needs a title in words; got {self.title!r}.")
         object.__setattr__(self, "lead", _items("lead", self.lead, str))
+        object.__setattr__(self, "next_steps", _items("next_steps", self.next_steps, str))
         object.__setattr__(self, "sections", _items("sections", self.sections, Section))
         highlights = tuple(tuple(pair) for pair in self.highlights)
         if not all(
@@ -322,7 +326,9 @@ class Report:
 
         return render(self, rendered_figures(self))
 
-    def write(self, folder: str | os.PathLike[str], overwrite: bool = False) -> Path:
+    def write(
+        self, folder: str | os.PathLike[str], overwrite: bool = False, *, command: str = ""
+    ) -> Path:
         """Write the report into a folder, whole or not at all.
 
         Parameters
@@ -334,6 +340,8 @@ class Report:
             none of that name; all other files stay.
         overwrite : bool, default False
             Replace files that predictlearn did not make, or that were changed since.
+        command : str, default ""
+            What makes the report; a folder that holds what another command made is refused.
 
         Returns
         -------
@@ -349,5 +357,5 @@ class Report:
         from predictlearn.reporting.folder import check_folder, write_files
         from predictlearn.reporting.page import report_files
 
-        check_folder(folder, overwrite)
-        return write_files(folder, report_files(self), overwrite) / "index.html"
+        check_folder(folder, overwrite, command=command)
+        return write_files(folder, report_files(self), overwrite, command=command) / "index.html"

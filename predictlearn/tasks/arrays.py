@@ -72,6 +72,13 @@ class ArrayTask:
             object.__setattr__(self, name, getattr(trials, name))
         object.__setattr__(self, "_trials", trials)
 
+    def __repr__(self) -> str:
+        trials, bins, _ = self.inputs.shape
+        return (
+            f"ArrayTask({trials} trials of {bins} bins of {self.dt:g} s, n_in={self.n_in}, "
+            f"n_out={self.n_out})"
+        )
+
     @classmethod
     def from_trials(cls, trials: Trials) -> ArrayTask:
         """Return the task that shows the given trials in every epoch.

@@ -29,8 +29,19 @@ def stable_rate(
 ) -> float:
     """Return 2 (1 + momentum) over the largest curvature, for prepared trials.
 
-    See `largest_stable_rate`.
+    See `largest_stable_rate`. Zero where the curvature is beyond all numbers.
     """
+    with np.errstate(over="ignore", invalid="ignore"):
+        steepest = _steepest(matrix, sizes, ready, columns)
+    if not np.isfinite(steepest):
+        return 0.0
+    return float(2 * (1 + momentum) / steepest) if steepest > 0 else float("inf")
+
+
+def _steepest(
+    matrix: np.ndarray, sizes: tuple[int, int, int], ready: Prepared, columns: np.ndarray
+) -> float:
+    """Return the largest curvature of the loss over the loadings, infinite where it overflows."""
     dim = len(matrix)
     values, vectors = np.linalg.eigh(matrix)
     theta = (vectors * np.sqrt(np.clip(values, 0.0, None))) @ vectors.T
@@ -46,9 +57,11 @@ def stable_rate(
         shift.flat[k] = width * scales[k % dim]
         hessian[k] = (gradient(theta + shift) - gradient(theta - shift)).ravel() / (2 * width)
     # away from the span of the loadings only A itself bends the loss
-    outside = np.linalg.eigvalsh(_evaluate(matrix, sizes, ready)[1] * np.outer(scales, scales))[-1]
-    steepest = max(np.linalg.eigvalsh((hessian + hessian.T) / 2)[-1], outside)
-    return float(2 * (1 + momentum) / steepest) if steepest > 0 else float("inf")
+    bends = _evaluate(matrix, sizes, ready)[1] * np.outer(scales, scales)
+    if not (np.all(np.isfinite(hessian)) and np.all(np.isfinite(bends))):
+        return float("inf")
+    outside = np.linalg.eigvalsh(bends)[-1]
+    return float(max(np.linalg.eigvalsh((hessian + hessian.T) / 2)[-1], outside))
 
 
 def stable_rates_along(
@@ -65,7 +78,7 @@ def stable_rates_along(
     meets no curvature, along its own way, that forbids it.
     """
     first = stable_rate(matrix, sizes, ready, columns, momentum)
-    if not np.isfinite(first):
+    if first == 0.0 or not np.isfinite(first):
         return first, first
     rate = first
     for _ in range(_HALVINGS):
@@ -126,7 +139,8 @@ def largest_stable_rate(
     -------
     float
         2 (1 + momentum) / largest eigenvalue of the Hessian of the loss over the loadings, at
-        rate N eta; infinite where the loss bends upwards nowhere.
+        rate N eta; infinite where the loss bends upwards nowhere, zero where it bends beyond all
+        numbers.
 
     Raises
     ------

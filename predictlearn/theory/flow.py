@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,27 +147,35 @@ def flow(
     dim, sizes = overlaps.dim, overlaps.sizes
     upper = np.triu_indices(dim)
     columns = column_rates(rule.pathway_rates, sizes)
+    # where each entry of the matrix stands in its upper triangle
+    place = np.empty((dim, dim), dtype=np.intp)
+    place[upper] = np.arange(len(upper[0]))
+    place.T[upper] = place[upper]
 
     def speed(_: float, flat: np.ndarray) -> np.ndarray:
-        matrix = _unpack(flat, dim)
+        matrix = flat[place]
         _value, a = _evaluate(matrix, sizes, ready)
-        step = matrix @ (a * columns)
+        with np.errstate(over="ignore", invalid="ignore"):
+            step = matrix @ (a * columns)
         return -(step + step.T)[upper]
 
     def above(_: float, flat: np.ndarray) -> float:
         return _evaluate(_unpack(flat, dim), sizes, ready)[0] - goal
 
     above.terminal = True  # type: ignore[attr-defined]
-    solution = integrate.solve_ivp(
-        speed,
-        (0.0, duration),
-        overlaps.matrix[upper],
-        method="LSODA",
-        dense_output=True,
-        events=above if np.isfinite(goal) else None,
-        rtol=rule.rtol,
-        atol=rule.atol,
-    )
+    with warnings.catch_warnings():
+        # what the solver warns of is in its message as well
+        warnings.simplefilter("ignore", UserWarning)
+        solution = integrate.solve_ivp(
+            speed,
+            (0.0, duration),
+            overlaps.matrix[upper],
+            method="LSODA",
+            dense_output=True,
+            events=above if np.isfinite(goal) else None,
+            rtol=rule.rtol,
+            atol=rule.atol,
+        )
     if not solution.success or not np.all(np.isfinite(solution.y)):
         reached = float(solution.t[-1]) if solution.t.size else 0.0
         raise DivergenceError(

@@ -100,9 +100,17 @@ def diverged(
 
 
 def stable_rates_said(start: Overlaps, ready: Prepared, rule: GradientDescent) -> str:
-    """Say which rates the curvature allows, at the start and on the way of a descent."""
+    """Say which rates the curvature allows, at the start and on the way of a descent.
+
+    Nothing is said where no curvature can be told: advice is no part of what went wrong.
+    """
     columns = column_rates(rule.pathway_rates, start.sizes)
-    first, steady = stable_rates_along(start.matrix, start.sizes, ready, columns, rule.momentum)
+    try:
+        first, steady = stable_rates_along(start.matrix, start.sizes, ready, columns, rule.momentum)
+    except np.linalg.LinAlgError:
+        return ""
+    if not (0.0 < steady <= first < np.inf):
+        return ""
     return (
         f"The largest stable rate by the curvature of the loss is about {first:.2g} at the start "
         f"and {steady:.2g} on the way. "
@@ -114,6 +122,11 @@ def projected(s: np.ndarray, epoch: int) -> int:
 
     The congruence keeps S in the cone, so only rounding can take it out.
     """
+    if not np.all(np.isfinite(s)):
+        raise DivergenceError(
+            f"learning diverged: an overlap was not finite at epoch {epoch}. Try a smaller rate.",
+            epoch,
+        )
     values, vectors = np.linalg.eigh(s)
     if values[0] >= 0.0:
         return 0

@@ -158,7 +158,7 @@ class HiddenPrior:
     @staticmethod
     def _known_private(zz: np.ndarray, explained: np.ndarray) -> np.ndarray | None:
         """Return a root of z's private overlaps if zz is known, else None."""
-        if not np.all(np.isfinite(zz)):
+        if zz.size == 0 or not np.all(np.isfinite(zz)):
             return None
         values, vectors = np.linalg.eigh(zz - explained)
         if values[0] < -1e-8 * max(float(np.trace(zz)), 1e-300):
@@ -181,7 +181,7 @@ class HiddenPrior:
         share = rng.uniform(*self.private_share, size=size)
         power = np.empty(size)
         power[:rank] = np.trace(explained[:rank, :rank]) / rank
-        power[rank:] = np.trace(explained[rank:, rank:]) / n_out
+        power[rank:] = np.trace(explained[rank:, rank:]) / max(n_out, 1)
         lengths = np.sqrt(power * share / (1.0 - share))
         directions = rng.standard_normal((size, size))
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
