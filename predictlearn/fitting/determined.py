@@ -165,13 +165,14 @@ def _latents_are_read(problem: Problem, at: Blocks) -> bool:
     known = np.isfinite(scale) & (scale > 0)
     if not known.any():
         return True
-    reading = at.phi[known, first:] / scale[known, None]
+    weight = (scale[known].min() / scale[known]) ** 2
+    reading = weight[:, None] * at.phi[known, first:] / scale[known].min()
     noise = (own[known] / scale[known, None, None] ** 2).mean(axis=0)
-    second = reading.T @ reading / len(reading)
+    second = reading.T @ reading
     if not (np.isfinite(noise).all() and np.isfinite(second).all()):
         return True
-    ratio = linalg.eigh(second, noise, eigvals_only=True)
-    return bool(ratio.min() > 1 + _READ * np.sqrt(2 / len(reading)))
+    weakest = linalg.eigh(second, noise, eigvals_only=True)[0]
+    return bool(weakest - weight.sum() > _READ * np.sqrt(2 * (weight**2).sum()))
 
 
 def _moved_loadings(raw: Raw, direction: Array) -> set[str]:
