@@ -191,7 +191,7 @@ def test_slopes_of_the_likelihood(by_means):
 
 
 def test_refuses(slow_bins):
-    with pytest.raises(InputError, match="bin must be one of auto, mean, euler"):
+    with pytest.raises(InputError, match="bin must be one of 'auto', 'mean', 'euler'"):
         fitted(slow_bins, 0.5, bin="end")
     task, sessions, _ = slow_bins
     made, neurons = recordings(sessions, 0.5, "current")
