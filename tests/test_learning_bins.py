@@ -13,7 +13,7 @@ from predictlearn.errors import InputError
 from predictlearn.fitting.dynamics import Layout
 from predictlearn.fitting.learning_bins import Averages, as_euler, from_euler
 from predictlearn.fitting.learning_climb import shortened
-from predictlearn.fitting.learning_raw import first_look
+from predictlearn.fitting.learning_raw import first_look, warn_of_clocks
 
 RULE = pl.GradientDescent(2e-3)
 
@@ -176,6 +176,15 @@ def test_a_network_of_euler_steps_is_taken_for_one():
     assert held.sum() >= 9
     assert fit.bin_ == "euler"
     assert fit.bin_log_likelihoods_["euler"] > fit.bin_log_likelihoods_["mean"] + 20
+
+
+def test_clocks_that_do_not_agree_are_named(slow_bins):
+    made, _ = recordings(slow_bins[1], 0.5, "current")
+    warn_of_clocks([pl.Filter(dt=0.05)], made, 1.0)
+    with pytest.warns(UserWarning, match=r"Euler steps of 0.1 s at tau = 1 s.*of 0.05 s or less"):
+        warn_of_clocks([pl.Filter(dt=0.05), pl.Filter(dt=0.1)], made, 1.0)
+    with pytest.warns(UserWarning, match=r"bins of 0.5 s are longer than tau \(0.4 s\)"):
+        warn_of_clocks([pl.Filter(dt=0.01)], made, 0.4)
 
 
 def test_slopes_of_the_likelihood(by_means):

@@ -17,6 +17,7 @@ from predictlearn.fitting.learning_middle import centred, signed
 from predictlearn.fitting.learning_model import Model
 from predictlearn.fitting.learning_open import search_ridge, several_open
 from predictlearn.fitting.learning_parameters import Layout
+from predictlearn.fitting.learning_raw import warn_of_clocks
 from predictlearn.fitting.learning_results import Learned
 from predictlearn.fitting.learning_sampling import checked_sample, sampled
 from predictlearn.fitting.learning_sessions import LOSS, Sessions, checked_sessions
@@ -264,8 +265,9 @@ class LearningFit(Learned):
             continuous time, inputs constant within a bin, as of counts, calcium, and all that a
             laboratory bins. "euler": the value after one Euler step a bin, as of a simulated
             network. "auto": what is more likely for the first sessions, "mean" unless Euler steps
-            are clearly so. Learning keeps the clock of its tasks, Euler steps of their ``dt``: for
-            "mean" give tasks in steps of a tenth of ``tau`` or less.
+            are clearly so. Learning keeps the clock of its tasks: Euler steps of their ``dt``,
+            output after a step compared with its target. A network in continuous time needs tasks
+            in steps far shorter than ``tau``, whatever the bins of its recordings.
 
         Returns
         -------
@@ -288,7 +290,8 @@ class LearningFit(Learned):
         ConvergenceWarning
             If the search did not end by its tolerances.
         UserWarning
-            If a direction is left open: intervals were then found not to hold.
+            If a direction is left open, if bins are means but a task takes steps beyond tau / 20,
+            or if bins are longer than tau: intervals were then found not to hold.
 
         Notes
         -----
@@ -352,6 +355,8 @@ class LearningFit(Learned):
                 UserWarning,
                 stacklevel=2,
             )
+        if found.bin == "mean":
+            warn_of_clocks(problem.model.data.tasks, recordings, float(self.tau))
         names = loading_names(problem.model.layout.sizes)
         index = pd.Index(found.neurons, name="neuron")
         self.sessions_ = found.table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,10 +21,21 @@ from predictlearn.fitting.low_rank_rnn import LowRankRNN
 from predictlearn.recordings.recording import Recording
 from predictlearn.theory.gauge import canonical_transform, column_transform
 from predictlearn.theory.names import pathway_slices, table_pairs
+from predictlearn.theory.trials import Task
 
-__all__ = ["checked_recordings", "expanded", "first_look", "noise_terms", "with_noise"]
+__all__ = [
+    "checked_recordings",
+    "expanded",
+    "first_look",
+    "noise_terms",
+    "warn_of_clocks",
+    "with_noise",
+]
 
 Array = npt.NDArray[np.float64]
+# Longest step of a task, over tau, at which a network in continuous time learns nearly as Euler
+# steps say.
+_STEP = 1 / 20
 
 
 def checked_recordings(
@@ -112,6 +124,27 @@ def checked_recordings(
             )
         )
     return Recorded(sessions, len(labels), size), labels
+
+
+def warn_of_clocks(tasks: Sequence[Task], recordings: Sequence[Recording], tau: float) -> None:
+    """Warn where a network in continuous time is given long steps of learning, or long bins."""
+    step = max(task.dt for task in tasks)
+    if step > _STEP * tau * (1 + 1e-9):
+        warnings.warn(
+            f"bins are means of a network in continuous time, but tasks takes Euler steps of "
+            f"{step:g} s at tau = {tau:g} s: intervals_ need not hold. Give tasks in steps of "
+            f"{_STEP * tau:g} s or less (dt), with the same inputs and targets in time",
+            UserWarning,
+            stacklevel=3,
+        )
+    wide = max(one.dt for one in recordings)
+    if wide > tau * (1 + 1e-9):
+        warnings.warn(
+            f"bins of {wide:g} s are longer than tau ({tau:g} s): what happens within one is not "
+            "seen, and intervals_ were counted for bins up to tau only. Record in shorter bins",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _check_one(label: str, one: Any, tau: float, noise: str, bin: str) -> None:
