@@ -180,9 +180,9 @@ def test_a_network_of_euler_steps_is_taken_for_one():
 
 def test_clocks_that_do_not_agree_are_named(slow_bins):
     made, _ = recordings(slow_bins[1], 0.5, "current")
-    warn_of_clocks([pl.Filter(dt=0.05)], made, 1.0)
-    with pytest.warns(UserWarning, match=r"Euler steps of 0.1 s at tau = 1 s.*of 0.05 s or less"):
-        warn_of_clocks([pl.Filter(dt=0.05), pl.Filter(dt=0.1)], made, 1.0)
+    warn_of_clocks([pl.Filter(dt=0.025)], made, 1.0)
+    with pytest.warns(UserWarning, match=r"Euler steps of 0.1 s at tau = 1 s.*of 0.025 s or less"):
+        warn_of_clocks([pl.Filter(dt=0.025), pl.Filter(dt=0.1)], made, 1.0)
     with pytest.warns(UserWarning, match=r"bins of 0.5 s are longer than tau \(0.4 s\)"):
         warn_of_clocks([pl.Filter(dt=0.01)], made, 0.4)
 

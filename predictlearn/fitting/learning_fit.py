@@ -290,7 +290,7 @@ class LearningFit(Learned):
         ConvergenceWarning
             If the search did not end by its tolerances.
         UserWarning
-            If a direction is left open, if bins are means but a task takes steps beyond tau / 20,
+            If a direction is left open, if bins are means but a task takes steps beyond tau / 40,
             or if bins are longer than tau: intervals were then found not to hold.
 
         Notes

@@ -35,7 +35,7 @@ __all__ = [
 Array = npt.NDArray[np.float64]
 # Longest step of a task, over tau, at which a network in continuous time learns nearly as Euler
 # steps say.
-_STEP = 1 / 20
+_STEP = 1 / 40
 
 
 def checked_recordings(
