@@ -134,11 +134,11 @@ def slow_bins():
     )  # fmt: skip
 
 
-def fitted(learner, dt, observed="current", gap=30, network=60, **given):
+def fitted(learner, dt, observed="current", gap=30, network=60, n_starts=1, **given):
     """Return a fit, and which intervals hold."""
     task, sessions, true = learner
     made, neurons = recordings(sessions, dt, observed)
-    fit = pl.LearningFit(n_starts=2).fit_recordings(
+    fit = pl.LearningFit(n_starts=n_starts).fit_recordings(
         made, Shown(**task), gap, RULE, neurons=neurons, network=network, **given
     )
     truth = pd.Series({**true, "rate": RULE.rate})
@@ -214,7 +214,7 @@ def test_refuses(slow_bins):
 @pytest.mark.slow
 def test_twelve_sessions_of_counts():
     """A case in which the interval of zv excluded both its own estimate and the truth."""
-    fit, held = fitted(simulate(), 0.1, "counts", 40, 200, noise="poisson", gain="fit")
+    fit, held = fitted(simulate(), 0.1, "counts", 40, 200, 4, noise="poisson", gain="fit")
     assert fit.bin_ == "euler"
     assert held["zv"]
     assert held.sum() >= 10
