@@ -129,7 +129,7 @@ def test_poles_that_no_continuous_network_has():
 def slow_bins():
     """A learner in continuous time, in bins of half a time constant."""
     return simulate(
-        seed=1, n=60, recorded=40, same=20, n_sessions=6, gap=30, dt=0.5, n_bins=16, fine=10,
+        seed=1, n=60, recorded=40, same=20, n_sessions=6, gap=30, dt=0.5, n_bins=12, fine=20,
         observed="current", repeats=5,
     )  # fmt: skip
 

@@ -333,10 +333,10 @@ def search_ridge(
                 delayed(ridge.improve)(f.y, f.group_sd, max_iter) for f in some
             )
             ended += [f for f in tried if f is not None]
-            best = _best(ended)
-            if best is not None and best.converged and _met_again(best, ended):
+            best = max(ended, key=lambda f: f.evidence, default=None)
+            if _met_again(best, ended):
                 pool = []
-        if best is not None and best.converged and _met_again(best, ended):
+        if _met_again(best, ended):
             break
     for _ in range(_AGAIN):
         if best is None or best.converged:
@@ -370,19 +370,10 @@ def _stable_starts(
     return starts
 
 
-def _best(ended: Sequence[OnRidge]) -> OnRidge | None:
-    """Return the end with most posterior mass about it, of those where a search has ended if any.
-
-    One that stopped for want of evaluations stands for no maximum.
-    """
-    converged = [f for f in ended if f.converged]
-    if converged:
-        return max(converged, key=lambda f: f.evidence)
-    return min(ended, key=lambda f: f.cost, default=None)
-
-
-def _met_again(best: OnRidge, ended: Sequence[OnRidge]) -> bool:
-    """Return whether two searches ended at the best."""
+def _met_again(best: OnRidge | None, ended: Sequence[OnRidge]) -> bool:
+    """Return whether two searches came to the best."""
+    if best is None:
+        return False
     same = [
         abs(f.cost - best.cost) < _SAME and abs(f.evidence - best.evidence) < _SAME for f in ended
     ]
