@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
 import predictlearn as pl
+from predictlearn.fitting import simulate_learning
 from predictlearn.fitting.learning_crest import Crest
+from predictlearn.fitting.learning_intervals import around
 from predictlearn.fitting.learning_parameters import NORM_SD, Layout
 from predictlearn.fitting.learning_straight import Straight
 
@@ -34,6 +37,10 @@ class Known:
         return SimpleNamespace(layout=LAYOUT)
 
     scale = 1.0
+
+    def value(self, x, _):
+        found = self.evaluate(x)
+        return -np.inf if found is None else found[0]
 
     def _terms(self, x):
         y = STRAIGHT.of(x) - CENTRE
@@ -135,6 +142,8 @@ def test_says_so_where_the_line_is_lost():
     assert not crest.cut
     crest.nodes()
     assert crest.cut
+    assert not crest.followed
+    assert Crest(Known(), STRAIGHT.x(CENTRE)).followed
 
 
 def test_a_maximum_from_which_nothing_leads_is_given_its_information():
@@ -153,3 +162,92 @@ def test_traced_once_and_seeded():
     np.testing.assert_array_equal(first, crest.draws(5, np.random.default_rng(1)))
     assert problem.asked == asked
     assert not np.array_equal(first, crest.draws(5, np.random.default_rng(2)))
+
+
+def test_any_factor_of_the_same_overlaps_will_do():
+    """A search may end at an L with a negative diagonal, which stands for the same network."""
+    x = STRAIGHT.x(CENTRE)
+    lower = LAYOUT.factor(x) * np.array([1.0, -1.0, 1.0, -1.0])
+    mirrored = np.append(lower[np.tril_indices(4)], x[LAYOUT.n_overlaps :])
+    np.testing.assert_allclose(STRAIGHT.of(mirrored), STRAIGHT.of(x), atol=1e-12)
+    draws = [Crest(Known(), start).draws(20, np.random.default_rng(0)) for start in (x, mirrored)]
+    np.testing.assert_allclose(*draws, atol=1e-9)
+
+
+def test_draws_off_the_posterior_are_not_believed():
+    problem = Known()
+    crest = Crest(problem, STRAIGHT.x(CENTRE))
+    crest.nodes()
+    # a cross-section taken for ten times as wide as it is
+    crest._nodes = [replace(node, root=10 * node.root) for node in crest._nodes]
+    assert not crest.cut
+    assert not crest.followed
+
+
+def test_no_interval_excludes_its_estimate():
+    table = pd.DataFrame(
+        {"low": [-0.2, 0.1, 0.0], "high": [-0.1, 0.3, 1.0], "estimate": [0.3, 0.2, 0.5], "sd": 0.1},
+        index=["zv", "vv", "zz"],
+    )
+    made = []
+
+    def again(name):
+        made.append(name)
+        return 0.15, 0.4, 0.07
+
+    found, anew = around(table, ["zz"], again)
+    assert anew == made == ["zv", "zz"]
+    assert found.loc["zv"].tolist() == [0.15, 0.4, 0.3, 0.07]
+    assert found.loc["vv"].tolist() == table.loc["vv"].tolist()
+    # where nothing better is to be had it is widened; a profile too never excludes it
+    assert around(table)[0].loc["zv", ["low", "high"]].tolist() == [-0.2, 0.3]
+    found, _ = around(table, (), lambda name: (0.4, 0.5, 0.1))
+    assert found.loc["zv", ["low", "high"]].tolist() == [0.3, 0.5]
+
+
+@pytest.fixture(scope="module")
+def learned():
+    """A fit to recordings."""
+    start = pl.Overlaps(np.eye(4)).replace(zm=0.1, zu=0.2, vm=0.3, vu=0.2, mu=0.3, uu=1.5, zv=0.2)
+    rule, task = pl.GradientDescent(2e-3), pl.Filter(duration=10.0)
+    recordings, neurons = simulate_learning(
+        start, task, 20, rule, n_sessions=7, n_neurons=60, recorded=40, recurring=20, noise=0.2,
+        n_bins=40, seed=3,
+    )  # fmt: skip
+    return pl.LearningFit(n_starts=1).fit_recordings(
+        recordings, task, 20, rule, neurons=neurons, network=60, bin="euler"
+    )
+
+
+def test_where_the_crest_is_lost_intervals_are_profiles(learned, monkeypatch):
+    fit = learned
+    followed = fit.intervals_
+    # a crest of which nothing is known but the maximum, and that in the wrong place
+    lost = Crest(fit._problem, fit._best.x)
+    lost._nodes = [replace(node, at=node.at + 0.3) for node in lost.nodes()[:1]]
+    monkeypatch.setattr(fit, "_crest", lost)
+    fit.__dict__.pop("intervals_")
+    some = ["zv", "vv"]
+    profiled = {name: fit.profile(name) for name in some}
+    with monkeypatch.context() as patch:
+        # of the others the profile takes long, and is not looked at
+        whole = fit._profiled
+        indices = [fit._problem.model.layout.names.index(name) for name in some]
+        patch.setattr(
+            fit, "_profiled", lambda best, found, k, level: whole(best, found, k, level)
+            if k in indices else (-np.inf, np.inf),
+        )  # fmt: skip
+        with pytest.warns(UserWarning, match="could not be followed.*zv.*are profiles"):
+            table = fit.intervals_
+    for name in some:
+        assert tuple(table.loc[name, ["low", "high"]]) == pytest.approx(profiled[name])
+        # which where the crest is followed says much the same
+        width = followed.loc[name, "high"] - followed.loc[name, "low"]
+        np.testing.assert_allclose(
+            profiled[name], followed.loc[name, ["low", "high"]], atol=0.4 * width
+        )
+        assert table.loc[name, "low"] < table.loc[name, "estimate"] < table.loc[name, "high"]
+    # and draws are about the estimate, not about where the line was
+    drawn = fit.draw(200)
+    off = (drawn.mean() - table["estimate"]) / table["sd"]
+    assert np.abs(off).max() < 0.5

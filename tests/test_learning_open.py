@@ -9,7 +9,7 @@ import pytest
 
 import predictlearn as pl
 from predictlearn.fitting import LearningFit, simulate_sessions
-from predictlearn.fitting.learning_open import OnRidge, Ridge
+from predictlearn.fitting.learning_open import OnRidge, Ridge, _stable_starts
 from predictlearn.fitting.learning_parameters import NORM_SD, RATE_SD, Layout, draw_factor
 from predictlearn.fitting.learning_parameters import log_prior as prior_of_factor
 from predictlearn.fitting.learning_straight import Straight
@@ -105,6 +105,38 @@ def test_a_wrong_first_rate_leads_to_much_the_same_rate(first):
     assert found.converged_
     assert 1e-3 < found.rate_ < 2.5e-2
     assert abs(np.log(found.rate_ / 5e-3)) < abs(np.log(first / 5e-3)) / 2
+
+
+def test_data_changed_by_rounding_have_the_same_fit():
+    """From the worst first rate, at which half of the starts learn unstably."""
+    data, found = losses(TRUE), []
+    for k in range(2):
+        jitter = 1e-15 * np.random.default_rng(k).standard_normal(data.shape) * (k > 0)
+        model = LearningFit(rank=1, n_starts=4)
+        found.append(model.fit(data * (1 + jitter), TASK, 50, pl.GradientDescent(2.5e-2)))
+    assert all(f.converged_ for f in found)
+    rates = [f.rate_ for f in found]
+    assert np.ptp(rates) < 1e-4 * rates[0]
+    assert np.ptp([f._best.cost for f in found]) < 1e-4
+    assert rates[0] == pytest.approx(5.18e-3, rel=1e-3)
+
+
+def test_starts_learn_stably():
+    """Those that do not are drawn anew, and the next call draws others."""
+    fast = pl.GradientDescent(2.5e-2)
+    fit = LearningFit(rank=1, n_starts=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fit.fit(losses(TRUE), TASK, 50, fast)
+    ridge, noise = Ridge(fit._problem), fit._problem.first_noise()
+    root = np.random.SeedSequence(0)
+    starts = _stable_starts(ridge, [], 6, noise, root)
+    more = _stable_starts(ridge, [], 3, noise, root)
+    assert (len(starts), len(more)) == (6, 3)
+    # some were drawn in vain
+    assert root.n_children_spawned > 9
+    assert all(np.isfinite(ridge.residuals(y, noise)).all() for y in (*starts, *more))
+    assert len({tuple(y) for y in (*starts, *more)}) == 9
 
 
 def test_many_clean_sessions_of_the_loss_leave_one_direction_open():

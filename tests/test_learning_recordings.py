@@ -246,7 +246,7 @@ def test_intervals_span_maxima_that_the_data_hardly_tell_apart(fitted):
         fit.intervals_ = alone.copy()
         with warnings.catch_warnings():
             # it is no maximum, so that there is no crest through it
-            warnings.filterwarnings("ignore", "the likelihood could not be followed")
+            warnings.filterwarnings("ignore", "the posterior could not be followed")
             fit._keep_maxima([Fitted(far, best.group_sd, best.cost + lower, True)])
         assert fit.maxima_["log_likelihood"].tolist() == [0.0, pytest.approx(-lower)]
         assert fit.maxima_["vv"].diff().iloc[1] == pytest.approx(0.2)

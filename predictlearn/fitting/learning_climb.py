@@ -17,10 +17,11 @@ from predictlearn.errors import InputError
 from predictlearn.fitting.learning_crest import Crest
 from predictlearn.fitting.learning_joint import RawProblem
 from predictlearn.fitting.learning_likelihood import Fitted, Problem, search, size_of
+from predictlearn.fitting.learning_marginal import Recorded
 from predictlearn.fitting.learning_model import Model
 from predictlearn.fitting.learning_parameters import Layout
-from predictlearn.fitting.learning_raw import checked_recordings, first_look
-from predictlearn.fitting.learning_sessions import checked_sessions
+from predictlearn.fitting.learning_raw import checked_recordings, first_look, noise_terms
+from predictlearn.fitting.learning_sessions import Sessions, checked_sessions
 from predictlearn.theory.names import pathway_slices, table_pairs
 
 __all__ = ["RecordedFit", "climb", "fit_recorded", "shortened"]
@@ -28,6 +29,8 @@ __all__ = ["RecordedFit", "climb", "fit_recorded", "shortened"]
 Array = npt.NDArray[np.float64]
 # Steps from every start on the first sessions (of which at least so many), and ends that go on.
 _SCREENING, _FEWEST, _KEPT = 25, 4, 3
+# Log likelihood by which Euler steps must be better than means to be taken for what was recorded.
+_CLEARLY = 3.0
 # How often a maximum is looked for along the crest of the last.
 _AGAIN = 3
 # Steps between two expansions of counts, and the change of log likelihood that needs none.
@@ -47,6 +50,12 @@ def shortened(problem: RawProblem, n: int) -> RawProblem:
     recorded = replace(problem.recorded, sessions=problem.recorded.sessions[:n])
     model = replace(problem.model, data=first)
     return problem.altered(model=model, recorded=recorded)
+
+
+def _first(problem: RawProblem) -> int:
+    """Return how many sessions starts are compared in: those before a quarter of the learning."""
+    epochs = problem.model.data.epochs
+    return int(np.clip(np.searchsorted(epochs, 0.25 * epochs[-1]), _FEWEST, len(epochs)))
 
 
 def _scattered(problem: RawProblem, x: Array, rng: np.random.Generator) -> Array:
@@ -109,12 +118,10 @@ def climb(
     crest : Crest or None
         Through the highest, if there is any.
     """
-    epochs = problem.model.data.epochs
-    n_first = int(np.clip(np.searchsorted(epochs, 0.25 * epochs[-1]), _FEWEST, len(epochs)))
     children = np.random.SeedSequence(seed).spawn(max(n_starts - 1, 1))[: n_starts - 1]
     starts = [first]
     starts += [_scattered(problem, first, np.random.default_rng(child)) for child in children]
-    _, early = _maxima(shortened(problem, n_first), starts, _SCREENING, n_jobs)
+    _, early = _maxima(shortened(problem, _first(problem)), starts, _SCREENING, n_jobs)
     problem, maxima = _maxima(problem, [f.x for f in early[:_KEPT]], max_iter, n_jobs)
     if not maxima:
         return problem, [], None
@@ -213,6 +220,10 @@ class RecordedFit:
         Overlaps of every session fitted by itself, in its canonical gauge.
     neurons : numpy.ndarray
         Ids of the distinct neurons.
+    bin : str
+        What a bin was taken for, "mean" or "euler".
+    evidence : dict of float
+        Log likelihood of the first sessions with each, where both were tried.
     """
 
     problem: RawProblem
@@ -220,6 +231,8 @@ class RecordedFit:
     crest: Crest
     table: pd.DataFrame
     neurons: npt.NDArray[Any]
+    bin: str
+    evidence: dict[str, float]
 
 
 def fit_recorded(
@@ -233,6 +246,7 @@ def fit_recorded(
     noise: str,
     link: str,
     gain: Any,
+    bin: str,
 ) -> RecordedFit:
     """Fit start and rates to recordings; see `LearningFit.fit_recordings`.
 
@@ -240,7 +254,7 @@ def fit_recorded(
     ----------
     settings : LearningFit
         Its settings.
-    recordings, tasks, epochs, rule, neurons, network, noise, link, gain
+    recordings, tasks, epochs, rule, neurons, network, noise, link, gain, bin
         As there.
 
     Returns
@@ -255,7 +269,11 @@ def fit_recorded(
     """
     rank = 1 if settings.rank is None else settings.rank
     tau = float(settings.tau)
-    recorded, labels = checked_recordings(recordings, neurons, network, rank, tau, noise, link)
+    bins = ["mean", "euler"] if bin == "auto" else [bin]
+    looked = checked_recordings(recordings, neurons, network, rank, tau, noise, link, bins[0])
+    if bin == "auto" and any(tau <= r.dt / 2 for r in recordings):
+        # Euler steps would not be stable
+        bins = ["mean"]
     n_in, n_out = recordings[0].n_in, recordings[0].outputs.shape[2]
     names = {pair: name for name, pair in table_pairs(n_in, rank, n_out).items()}
     base = n_in + rank
@@ -271,12 +289,47 @@ def fit_recorded(
             f"{data.sizes[0]} and {data.sizes[2]}."
         )
     known = 1.0 if gain == "fit" else positive("gain", gain)
-    table = first_look(recordings, rank, tau, settings.seed, noise, link, known)
+    ready = {}
+    for kind in bins:
+        recorded, labels = (
+            looked
+            if kind == bins[0]
+            else checked_recordings(recordings, neurons, network, rank, tau, noise, link, kind)
+        )
+        table = first_look(recordings, rank, tau, settings.seed, noise, link, known, kind)
+        ready[kind] = _begun(settings, data, recorded, table, rule, gain, known), table, labels
+    evidence = {}
+    if len(bins) > 1:
+        evidence = {kind: _evidence(*begun) for kind, (begun, _, _) in ready.items()}
+        bins.sort(key=lambda kind: evidence[kind] - _CLEARLY * (kind == "euler"), reverse=True)
+    (problem, first), table, labels = ready[bins[0]]
+    problem, maxima, crest = climb(
+        problem, first, settings.n_starts, settings.max_iter, settings.seed, settings.n_jobs
+    )
+    if crest is None:
+        raise InputError(
+            "the sessions together led to learning that diverges; give rule a closer first rate, "
+            "or more n_starts."
+        )
+    return RecordedFit(problem, maxima, crest, table, labels, bins[0], evidence)
+
+
+def _begun(
+    settings: Any,
+    data: Sessions,
+    recorded: Recorded,
+    table: pd.DataFrame,
+    rule: Any,
+    gain: Any,
+    known: float,
+) -> tuple[RawProblem, Array]:
+    """Return the likelihood of recordings and a start, from sessions fitted one by one."""
+    rank, tau = data.sizes[1], float(settings.tau)
     if gain == "fit":
-        table, known = _unit_input(table, n_in)
+        table, known = _unit_input(table, data.sizes[0])
     layout = Layout(data.sizes, rule, settings.rate)
-    fixed = [name for name in table if np.ptp(table[name].to_numpy()) > 0]
-    looked = checked_sessions(table[fixed], tasks, epochs, None, rank)
+    moved = [name for name in table if np.ptp(table[name].to_numpy()) > 0]
+    looked = checked_sessions(table[moved], data.tasks, data.epochs, None, rank)
     canonical = Model(looked, layout, "linear", tau, settings.seed, True)
     rough = Problem(canonical, True, size_of(looked))
     start = search(rough, settings.n_starts, _ROUGH, settings.seed, settings.n_jobs)
@@ -289,13 +342,12 @@ def fit_recorded(
     if gain == "fit":
         layout, first = replace(layout, gain=known), np.append(first, 0.0)
     model = Model(data, layout, "linear", tau, settings.seed, False)
-    problem = RawProblem(model, True, rough.scale, recorded=recorded, gain=known)
-    problem, maxima, crest = climb(
-        problem, first, settings.n_starts, settings.max_iter, settings.seed, settings.n_jobs
-    )
-    if crest is None:
-        raise InputError(
-            "the sessions together led to learning that diverges; give rule a closer first rate, "
-            "or more n_starts."
-        )
-    return RecordedFit(problem, maxima, crest, table, labels)
+    return RawProblem(model, True, rough.scale, recorded=recorded, gain=known), first
+
+
+def _evidence(problem: RawProblem, first: Array) -> float:
+    """Return the highest log likelihood of the first sessions that a search from a start finds."""
+    problem, maxima = _maxima(shortened(problem, _first(problem)), [first], _SCREENING, 1)
+    if not maxima:
+        return -np.inf
+    return noise_terms(problem.recorded) - maxima[0].cost

@@ -15,10 +15,11 @@ is what the line holds, and draws are a point of it with a normal draw across.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from scipy import interpolate
+from scipy import interpolate, stats
 
 from predictlearn.fitting.learning_joint import RawProblem
 from predictlearn.fitting.learning_straight import Straight
@@ -36,6 +37,9 @@ _STEPS, _THERE = 15, 0.02
 _END, _MOST = 6.0, 40
 # Points of the line that draws are taken from.
 _FINE = 2000
+# Draws whose density is looked at, and the share of a posterior that lies lower than what tells
+# that they are off it.
+_LOOKED, _LOW = 30, 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,3 +237,22 @@ class Crest:
         for k, node in enumerate(nearest):
             points[k] += nodes[node].root @ across[k]
         return np.array([self._parameters(p) for p in points])
+
+    @cached_property
+    def followed(self) -> bool:
+        """Whether draws are of the posterior.
+
+        Not where the line was lost, nor where most draws lie lower than next to all of a normal
+        posterior would.
+        """
+        top = max(node.height for node in self.nodes())
+        if self.cut:
+            return False
+        xs = self.draws(_LOOKED, np.random.default_rng(0))
+        falls = np.array([top - self._density(x) for x in xs])
+        return bool(np.median(falls) < 0.5 * stats.chi2.isf(_LOW, len(self.x)))
+
+    def _density(self, x: Array) -> float:
+        """Return the log density at x; minus infinity where learning diverges."""
+        left = self._straight.prior(self._straight.of(x))[0]
+        return self.problem.value(x, np.ones(2)) - 0.5 * float(left @ left)

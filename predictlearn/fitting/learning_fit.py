@@ -17,6 +17,7 @@ from predictlearn.fitting.learning_middle import centred, signed
 from predictlearn.fitting.learning_model import Model
 from predictlearn.fitting.learning_open import search_ridge, several_open
 from predictlearn.fitting.learning_parameters import Layout
+from predictlearn.fitting.learning_raw import warn_of_clocks
 from predictlearn.fitting.learning_results import Learned
 from predictlearn.fitting.learning_sampling import checked_sample, sampled
 from predictlearn.fitting.learning_sessions import LOSS, Sessions, checked_sessions
@@ -234,6 +235,7 @@ class LearningFit(Learned):
         noise: str = "gaussian",
         link: str = "exp",
         gain: float | str = 1.0,
+        bin: str = "auto",
     ) -> LearningFit:
         """Fit the start and the rates to the recordings of all sessions at once.
 
@@ -258,12 +260,22 @@ class LearningFit(Learned):
             What is recorded of a current of 1, the same for all neurons: in units of the activity,
             of counts in those of the link's argument. "fit": found, as a further rate "gain". A
             network learns by its currents, so that learning shows in which units they are.
+        bin : {"auto", "mean", "euler"}, default "auto"
+            What a bin of activity and outputs holds. "mean": the mean over the bin of a network in
+            continuous time, inputs constant within a bin, as of counts, calcium, and all that a
+            laboratory bins. "euler": the value after one Euler step a bin, as of a simulated
+            network. "auto": what is more likely for the first sessions, "mean" unless Euler steps
+            are clearly so. Learning keeps the clock of its tasks: Euler steps of their ``dt``,
+            output after a step compared with its target. A network in continuous time needs tasks
+            in steps far shorter than ``tau``, whatever the bins of its recordings.
 
         Returns
         -------
         LearningFit
-            Self, with further attributes. maxima_ : DataFrame of the maxima of the likelihood found
-            (estimates, log_likelihood below the highest). sessions_ : DataFrame of the overlaps of
+            Self, with further attributes. bin_ : str, what a bin was taken for, and
+            bin_log_likelihoods_ : Series, how likely either was (empty where it was given).
+            maxima_ : DataFrame of the maxima of the likelihood found (estimates, log_likelihood
+            below the highest). sessions_ : DataFrame of the overlaps of
             each session fitted by itself, in its canonical gauge. loadings_ and loading_sds_ :
             DataFrames of every neuron's loadings before learning, v and z among them, which no
             session shows, and their standard deviations.
@@ -278,7 +290,8 @@ class LearningFit(Learned):
         ConvergenceWarning
             If the search did not end by its tolerances.
         UserWarning
-            If a direction is left open: intervals were then found not to hold.
+            If a direction is left open, if bins are means but a task takes steps beyond tau / 40,
+            or if bins are longer than tau: intervals were then found not to hold.
 
         Notes
         -----
@@ -316,8 +329,9 @@ class LearningFit(Learned):
             )
         choice("noise", noise, ("gaussian", "poisson", "negative-binomial"))
         choice("link", link, ("exp", "softplus"))
+        choice("bin", bin, ("auto", "mean", "euler"))
         found = fit_recorded(
-            self, recordings, tasks, epochs, rule, neurons, network, noise, link, gain
+            self, recordings, tasks, epochs, rule, neurons, network, noise, link, gain, bin
         )
         problem = found.problem
         maxima = [signed(problem, f) for f in found.maxima]
@@ -341,9 +355,13 @@ class LearningFit(Learned):
                 UserWarning,
                 stacklevel=2,
             )
+        if found.bin == "mean":
+            warn_of_clocks(problem.model.data.tasks, recordings, float(self.tau))
         names = loading_names(problem.model.layout.sizes)
         index = pd.Index(found.neurons, name="neuron")
         self.sessions_ = found.table
+        self.bin_ = found.bin
+        self.bin_log_likelihoods_ = pd.Series(found.evidence, dtype=float)
         self.loadings_, self.loading_sds_ = (
             pd.DataFrame(values, index=index, columns=names) for values in loadings
         )

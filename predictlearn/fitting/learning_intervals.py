@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -10,9 +12,11 @@ from scipy import stats
 from predictlearn.fitting.learning_identifiability import Identified, draws, reach
 from predictlearn.fitting.learning_parameters import Layout
 
-__all__ = ["drawn_table", "interval_table"]
+__all__ = ["around", "drawn_table", "interval_table", "narrower"]
 
 Array = npt.NDArray[np.float64]
+# Draws that spread less than this share of what the curvature says contradict it.
+_NARROW = 1 / 3
 
 
 def interval_table(
@@ -53,6 +57,54 @@ def drawn_table(natural: Array, rows: Array, layout: Layout, level: float) -> pd
     return pd.DataFrame(
         {"low": low, "high": high, "estimate": estimate, "sd": sd}, index=list(layout.names)
     )
+
+
+def narrower(rows: Array, found: Identified, layout: Layout) -> list[str]:
+    """Return the names of what draws, (draws, P), hold far tighter than the curvature does."""
+    sd = np.sqrt(np.clip(np.diag(found.covariance), 0.0, None))
+    return [layout.names[k] for k in np.flatnonzero(rows.std(axis=0, ddof=1) < _NARROW * sd)]
+
+
+def around(
+    table: pd.DataFrame,
+    doubted: Sequence[str] = (),
+    again: Callable[[str], tuple[float, float, float]] | None = None,
+) -> tuple[pd.DataFrame, list[str]]:
+    """Return intervals none of which excludes its estimate: all that are reported pass here.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        low, high, estimate, sd.
+    doubted : sequence of str
+        Rows to make anew, beside those that exclude their estimate.
+    again : callable, optional
+        Makes low, high and sd of a row anew. Not given: what excludes its estimate is widened to
+        hold it.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        The intervals.
+    anew : list of str
+        Rows made anew.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"low": [0.1], "high": [0.2], "estimate": [0.3], "sd": [0.1]}, ["zv"])
+    >>> found, anew = around(table, again=lambda name: (0.2, 0.4, 0.1))
+    >>> found.loc["zv", ["low", "high"]].tolist(), anew
+    ([0.2, 0.4], ['zv'])
+    """
+    out = table.copy()
+    inside = (out["low"] <= out["estimate"]) & (out["estimate"] <= out["high"])
+    anew = [] if again is None else list(out.index[~inside | out.index.isin(list(doubted))])
+    for name in anew:
+        assert again is not None
+        out.loc[name, ["low", "high", "sd"]] = again(name)
+    out["low"] = out[["low", "estimate"]].min(axis=1)
+    out["high"] = out[["high", "estimate"]].max(axis=1)
+    return out, anew
 
 
 def _reached(natural: Array, found: Identified, layout: Layout, seed: int) -> tuple[Array, Array]:

@@ -10,7 +10,7 @@ ends, and says so where a whole undamped step could gain nothing that matters.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +26,16 @@ __all__ = ["OnRidge", "Ridge", "search_ridge", "several_open"]
 Array = npt.NDArray[np.float64]
 # Log density that the next undamped step would gain, below which a search has ended.
 _NOTHING = 1e-4
-# Evaluations of a start before it is judged, and how many starts go on.
-_SCREENING, _KEPT = 15, 2
+# Evaluations of a start before it is judged, how many starts go on at a time, and how many times
+# as many as asked for are drawn until the best end is met again.
+_SCREENING, _KEPT, _ROUNDS_OF_STARTS = 15, 2, 3
+# Draws of a start that learns stably, before it is given up.
+_TRIES = 20
+# Log density and log mass that the same end of two searches differs by at most.
+_SAME = 0.02
+# Log density that a step from the end reported would gain, and the change of its log noise: so
+# that rounding of the data moves no digit that is printed.
+_EXACT, _STILL = 1e-10, 1e-6
 # How often the best is searched on from where it stopped for want of evaluations.
 _AGAIN = 3
 # Damping of the first step, relative to the prior, and that at which nothing moves any more.
@@ -179,22 +187,33 @@ class Ridge:
                 degrees[g] = max(float(np.sum(free[rows])), 1.0)
                 sd = float(np.sqrt(np.sum(squares[rows]) / degrees[g]))
                 new[g] = max(sd, self.problem.floor(g))
-            settled = _same(new, group_sd)
+            settled = _same(new, group_sd, _STILL)
             group_sd = new
             if settled:
                 break
         return group_sd, degrees
 
-    def improve(self, y: Array, group_sd: Array, most: int) -> OnRidge | None:
+    def stable(self, y: Array, group_sd: Array) -> bool:
+        """Return whether learning from y is stable, so that a search may begin there."""
+        return bool(np.all(np.isfinite(self.residuals(y, group_sd))))
+
+    def improve(
+        self,
+        y: Array,
+        group_sd: Array,
+        most: int,
+        enough: float = _NOTHING,
+        still: float = _SETTLED,
+    ) -> OnRidge | None:
         """Search from y, noise in turn; None where learning is unstable at once."""
-        if not np.all(np.isfinite(self.residuals(y, group_sd))):
+        if not self.stable(y, group_sd):
             return None
         n, converged = 0, False
         while n < most and not converged:
-            y, used, ended = self.climb(y, group_sd, most - n)
+            y, used, ended = self.climb(y, group_sd, most - n, enough=enough)
             n += used
             new, degrees = self.noise_at(y, group_sd)
-            converged = ended and _same(new, group_sd)
+            converged = ended and _same(new, group_sd, still)
             group_sd = new
         left = self.residuals(y, group_sd)
         determinant = self.problem.model.data.noise.log_determinant(group_sd)
@@ -259,9 +278,9 @@ class Ridge:
         return self.straight.mirrored(y, signs)
 
 
-def _same(new: Array, old: Array) -> bool:
+def _same(new: Array, old: Array, still: float) -> bool:
     """Return whether two noises are the same, as far as it matters."""
-    return bool(np.all(np.abs(np.log(new / old)) < _SETTLED))
+    return bool(np.all(np.abs(np.log(new / old)) < still))
 
 
 def several_open(problem: Problem, best: Fitted) -> bool:
@@ -296,26 +315,66 @@ def search_ridge(
         The best.
     """
     ridge = Ridge(problem)
-    middle = np.zeros(len(problem.model.layout.names))
-    middle[: problem.model.layout.dim] = 0.5 * np.log(problem.scale)
-    children = np.random.SeedSequence(seed).spawn(n_starts)
-    starts = [ridge.straight.of(x) for x in begin]
-    starts.append(middle)
-    # half way to the middle: few starts far out learn stably
-    starts += [
-        (ridge.straight.drawn(np.random.default_rng(child)) + middle) / 2 for child in children
-    ]
     noise = problem.first_noise()
-    tried = Parallel(n_jobs=n_jobs)(
-        delayed(ridge.improve)(y, noise, _SCREENING) for y in starts[: max(n_starts, 1)]
-    )
-    found = sorted((f for f in tried if f is not None), key=lambda f: f.cost)[:_KEPT]
-    ended = Parallel(n_jobs=n_jobs)(
-        delayed(ridge.improve)(f.y, f.group_sd, max_iter) for f in found
-    )
-    best = max((f for f in ended if f is not None), key=lambda f: f.evidence, default=None)
+    given = [ridge.straight.of(x) for x in begin]
+    root = np.random.SeedSequence(seed)
+    ended: list[OnRidge] = []
+    best: OnRidge | None = None
+    for _ in range(_ROUNDS_OF_STARTS):
+        starts = _stable_starts(ridge, given, max(n_starts, 1), noise, root)
+        given = []
+        screened = Parallel(n_jobs=n_jobs)(
+            delayed(ridge.improve)(y, noise, _SCREENING) for y in starts
+        )
+        pool = sorted((f for f in screened if f is not None), key=lambda f: f.cost)
+        while pool:
+            some, pool = pool[:_KEPT], pool[_KEPT:]
+            tried = Parallel(n_jobs=n_jobs)(
+                delayed(ridge.improve)(f.y, f.group_sd, max_iter) for f in some
+            )
+            ended += [f for f in tried if f is not None]
+            best = max(ended, key=lambda f: f.evidence, default=None)
+            if _met_again(best, ended):
+                pool = []
+        if _met_again(best, ended):
+            break
     for _ in range(_AGAIN):
         if best is None or best.converged:
             break
         best = ridge.improve(best.y, best.group_sd, max_iter)
-    return best
+    if best is None or not best.converged:
+        return best
+    exact = ridge.improve(best.y, best.group_sd, max_iter, _EXACT, _STILL)
+    return best if exact is None else replace(exact, converged=True)
+
+
+def _stable_starts(
+    ridge: Ridge, given: Sequence[Array], n: int, noise: Array, root: np.random.SeedSequence
+) -> list[Array]:
+    """Return n starts from which learning is stable: those given, the middle of the prior, draws.
+
+    `root` moves on, so that another call draws others. Fewer where none are found.
+    """
+    middle = np.zeros(len(ridge.problem.model.layout.names))
+    middle[: ridge.problem.model.layout.dim] = 0.5 * np.log(ridge.problem.scale)
+    first = root.n_children_spawned == 0
+    starts = [y for y in ([*given, middle] if first else []) if ridge.stable(y, noise)][:n]
+    for _ in range(_TRIES * n):
+        if len(starts) == n:
+            break
+        # half way to the middle: few starts far out learn stably
+        drawn = ridge.straight.drawn(np.random.default_rng(root.spawn(1)[0]))
+        y = (drawn + middle) / 2
+        if ridge.stable(y, noise):
+            starts.append(y)
+    return starts
+
+
+def _met_again(best: OnRidge | None, ended: Sequence[OnRidge]) -> bool:
+    """Return whether two searches came to the best."""
+    if best is None:
+        return False
+    same = [
+        abs(f.cost - best.cost) < _SAME and abs(f.evidence - best.evidence) < _SAME for f in ended
+    ]
+    return sum(same) > 1

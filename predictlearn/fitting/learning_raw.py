@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,14 +14,28 @@ import pandas as pd
 from predictlearn.checks import positive_int
 from predictlearn.errors import InputError
 from predictlearn.fitting.dynamics import Dynamics, Layout
+from predictlearn.fitting.learning_bins import Averages, as_euler, from_euler
 from predictlearn.fitting.learning_marginal import RawSession, Recorded, rolled_out
 from predictlearn.fitting.learning_observed import Counts, Currents, left_over
 from predictlearn.fitting.low_rank_rnn import LowRankRNN
 from predictlearn.recordings.recording import Recording
+from predictlearn.theory.gauge import canonical_transform, column_transform
+from predictlearn.theory.names import pathway_slices, table_pairs
+from predictlearn.theory.trials import Task
 
-__all__ = ["checked_recordings", "expanded", "first_look", "with_noise"]
+__all__ = [
+    "checked_recordings",
+    "expanded",
+    "first_look",
+    "noise_terms",
+    "warn_of_clocks",
+    "with_noise",
+]
 
 Array = npt.NDArray[np.float64]
+# Longest step of a task, over tau, at which a network in continuous time learns nearly as Euler
+# steps say.
+_STEP = 1 / 40
 
 
 def checked_recordings(
@@ -31,6 +46,7 @@ def checked_recordings(
     tau: float,
     noise: str = "gaussian",
     link: str = "exp",
+    bin: str = "euler",
 ) -> tuple[Recorded, npt.NDArray[Any]]:
     """Check everything that `LearningFit.fit_recordings` is given about the recordings.
 
@@ -44,6 +60,8 @@ def checked_recordings(
         Time constant, seconds.
     noise, link : str
         As for `LearningFit.fit_recordings`.
+    bin : {"mean", "euler"}
+        As there.
 
     Returns
     -------
@@ -65,7 +83,7 @@ def checked_recordings(
     if len(recordings) < 2:
         raise InputError(f"recordings must hold at least 2 sessions; got {len(recordings)}.")
     for k, one in enumerate(recordings):
-        _check_one(f"recordings[{k}]", one, tau, noise)
+        _check_one(f"recordings[{k}]", one, tau, noise, bin)
     ends = {(r.n_in, r.outputs.shape[2]) for r in recordings}
     if len(ends) > 1:
         raise InputError(
@@ -102,13 +120,34 @@ def checked_recordings(
                 judged=judged,
                 output_noise=np.ones(r.outputs.shape[2]),
                 neurons=index[bounds[k] : bounds[k + 1]],
-                dynamics=Dynamics(r.inputs, r.dt, layout, tau),
+                dynamics=(Averages if bin == "mean" else Dynamics)(r.inputs, r.dt, layout, tau),
             )
         )
     return Recorded(sessions, len(labels), size), labels
 
 
-def _check_one(label: str, one: Any, tau: float, noise: str) -> None:
+def warn_of_clocks(tasks: Sequence[Task], recordings: Sequence[Recording], tau: float) -> None:
+    """Warn where a network in continuous time is given long steps of learning, or long bins."""
+    step = max(task.dt for task in tasks)
+    if step > _STEP * tau * (1 + 1e-9):
+        warnings.warn(
+            f"bins are means of a network in continuous time, but tasks takes Euler steps of "
+            f"{step:g} s at tau = {tau:g} s: intervals_ need not hold. Give tasks in steps of "
+            f"{_STEP * tau:g} s or less (dt), with the same inputs and targets in time",
+            UserWarning,
+            stacklevel=3,
+        )
+    wide = max(one.dt for one in recordings)
+    if wide > tau * (1 + 1e-9):
+        warnings.warn(
+            f"bins of {wide:g} s are longer than tau ({tau:g} s): what happens within one is not "
+            "seen, and intervals_ were counted for bins up to tau only. Record in shorter bins",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _check_one(label: str, one: Any, tau: float, noise: str, bin: str) -> None:
     """Check one session."""
     if not isinstance(one, Recording):
         raise InputError(f"{label} must be a pl.Recording; got {type(one).__name__}.")
@@ -126,8 +165,10 @@ def _check_one(label: str, one: Any, tau: float, noise: str) -> None:
         raise InputError(f"{label} must have inputs: they drive what the fit compares.")
     if one.outputs is None:
         raise InputError(f"{label} must have outputs: without zm and zu learning is not seen.")
-    if tau <= one.dt / 2:
-        raise InputError(f"tau must exceed half a bin of {label} ({one.dt:g} s); got {tau:g}.")
+    if bin == "euler" and tau <= one.dt / 2:
+        raise InputError(
+            f"tau must exceed half a bin of {label} ({one.dt:g} s), or bin be 'mean'; got {tau:g}."
+        )
 
 
 def _checked_neurons(neurons: Any, recordings: Sequence[Recording]) -> list[npt.NDArray[Any]]:
@@ -169,6 +210,7 @@ def first_look(
     noise: str = "gaussian",
     link: str = "exp",
     gain: float = 1.0,
+    bin: str = "euler",
 ) -> pd.DataFrame:
     """Return the overlaps of every session fitted by itself, in its canonical gauge.
 
@@ -177,14 +219,32 @@ def first_look(
     """
     rows = []
     for r in recordings:
+        assert r.outputs is not None
+        inputs, step = (r.inputs, r.dt / tau) if bin == "euler" else as_euler(r.inputs, r.dt / tau)
         fit = LowRankRNN(
-            rank, dt=r.dt, tau=tau, observed="current", noise=noise, link=link, n_bootstrap=0,
-            neurons="all", gain=gain, seed=seed,
+            rank, dt=r.dt, tau=r.dt / step, observed="current", noise=noise, link=link,
+            n_bootstrap=0, neurons="all", gain=gain, seed=seed,
         )  # fmt: skip
-        fit.fit(r.activity, r.inputs, outputs=r.outputs)
-        rows.append(fit.overlaps_)
-    table = pd.DataFrame(rows).reset_index(drop=True)
-    return table.loc[:, table.notna().any()]
+        fit.fit(r.activity, inputs, outputs=r.outputs)
+        seen = fit.overlaps_.dropna()
+        if bin == "mean":
+            seen = _continuous(seen, (r.n_in, rank, r.outputs.shape[2]), r.dt / tau)
+        rows.append(seen)
+    return pd.DataFrame(rows).reset_index(drop=True)
+
+
+def _continuous(seen: pd.Series, sizes: tuple[int, int, int], a: float) -> pd.Series:
+    """Return overlaps of an Euler fit to `as_euler` in continuous time, in the canonical gauge."""
+    pairs, where = table_pairs(*sizes), pathway_slices(*sizes)
+    rows, columns = np.array([pairs[name] for name in seen.index]).T
+    s = np.zeros((sizes[0] + 2 * sizes[1] + sizes[2],) * 2)
+    s[rows, columns] = s[columns, rows] = seen
+    m, u, v = where["m"], where["u"], where["v"]
+    s[v, m], s[v, u] = from_euler(s[v, m], s[v, u], a)
+    s[m, v], s[u, v] = s[v, m].T, s[v, u].T
+    turn = canonical_transform(s[u, u], s[v, m], s[v, u])
+    b = column_transform(turn, sizes[0], sizes[2])
+    return pd.Series((b.T @ s @ b)[rows, columns], index=seen.index)
 
 
 def with_noise(recorded: Recorded, matrices: Array) -> Recorded:
@@ -247,6 +307,21 @@ def expanded(recorded: Recorded, matrices: Array, maps: Array, loads: Array) -> 
             session = replace(session, seen=seen)
         out.append(session)
     return replace(recorded, sessions=out)
+
+
+def noise_terms(recorded: Recorded) -> float:
+    """Return what the log likelihood of `marginal` leaves out: what depends on the noise alone.
+
+    Without it likelihoods that found other noises cannot be compared.
+    """
+    total = 0.0
+    for session in recorded.sessions:
+        seen = session.seen
+        total -= 0.5 * session.outputs.shape[1] * float(np.log(session.output_noise).sum())
+        if isinstance(seen, Currents):
+            squares = np.sum(seen.values**2, axis=1) / seen.noise
+            total -= 0.5 * float(np.sum(squares + seen.values.shape[1] * np.log(seen.noise)))
+    return total
 
 
 def _courses(recorded: Recorded, matrices: Array) -> list[Array]:

@@ -19,8 +19,8 @@ from predictlearn.fitting.learning_bayes import Posterior, checked_counts, sampl
 from predictlearn.fitting.learning_crest import Crest
 from predictlearn.fitting.learning_forecast import Forecast, forecast
 from predictlearn.fitting.learning_goodness import GoodnessOfFit, tested
-from predictlearn.fitting.learning_identifiability import draws
-from predictlearn.fitting.learning_intervals import drawn_table, interval_table
+from predictlearn.fitting.learning_identifiability import Identified, draws
+from predictlearn.fitting.learning_intervals import around, drawn_table, interval_table, narrower
 from predictlearn.fitting.learning_joint import RawProblem
 from predictlearn.fitting.learning_likelihood import Fitted, Problem
 from predictlearn.fitting.learning_middle import corrected
@@ -108,25 +108,49 @@ class Learned(BaseEstimator):
         layout = self._problem.model.layout
         # only when asked for: draws along a ridge take longer than the search for it
         if isinstance(self._best, OnRidge):
-            return drawn_table(self._natural, self._draws(_DRAWS, None), layout, self.level)
+            table = drawn_table(self._natural, self._draws(_DRAWS, None), layout, self.level)
+            return around(table)[0]
         if self._crest is not None:
-            return self._along(self._crest)
-        known = self._problem.model.data.noise.known
-        degrees = np.inf if known else max(self.n_residual_, 1)
-        return interval_table(self._natural, self._found, layout, self.level, degrees, self.seed)
+            return self._along(self._crest, self._best, self._found)
+        return around(self._by_curvature(self._best, self._found))[0]
 
-    def _along(self, crest: Crest) -> pd.DataFrame:
-        """Return intervals from draws along a crest."""
+    def _by_curvature(self, best: Fitted, found: Identified) -> pd.DataFrame:
+        """Return intervals by the delta method."""
+        layout, data = self._problem.model.layout, self._problem.model.data
+        degrees = np.inf if data.noise.known else max(self.n_residual_, 1)
+        natural = layout.natural(best.x)
+        return interval_table(natural, found, layout, self.level, degrees, self.seed)
+
+    def _along(self, crest: Crest, best: Fitted, found: Identified) -> pd.DataFrame:
+        """Return intervals from draws along a crest; from the profile where they cannot be right.
+
+        Draws that lie off the posterior, or that the curvature at the maximum contradicts, say
+        nothing of it.
+        """
         layout = self._problem.model.layout
         xs = crest.draws(_CREST_DRAWS, np.random.default_rng(self.seed))
-        if crest.cut:
+        rows = np.array([layout.natural(x) for x in xs])
+        table = drawn_table(layout.natural(crest.x), rows, layout, self.level)
+        doubted = narrower(rows, found, layout) if crest.followed else list(layout.names)
+        normal = self._by_curvature(best, found)
+
+        def again(name: str) -> tuple[float, float, float]:
+            k = layout.names.index(name)
+            low, high, _, sd = normal.loc[name]
+            if found.identifiable[k]:
+                low, high = self._profiled(best, found, k, self.level)
+            return low, high, sd
+
+        table, anew = around(table, doubted, again)
+        if anew:
             warnings.warn(
-                "the likelihood could not be followed to where it ends: intervals_ are too narrow",
+                "the posterior could not be followed from the estimate to where it ends: "
+                f"intervals_ of {', '.join(anew)} are profiles of the likelihood, and forecasts "
+                "draw from the curvature at the estimate where it was lost",
                 UserWarning,
                 stacklevel=3,
             )
-        rows = np.array([layout.natural(x) for x in xs])
-        return drawn_table(layout.natural(crest.x), rows, layout, self.level)
+        return table
 
     def _keep_maxima(self, others: list[Fitted]) -> None:
         """Store the other maxima of the likelihood, and widen intervals over those nearly as high.
@@ -144,7 +168,7 @@ class Learned(BaseEstimator):
         for f in others:
             if f.cost - best.cost > _NEARLY:
                 continue
-            table = self._along(Crest(problem, f.x))
+            table = self._along(Crest(problem, f.x), f, corrected(problem, f)[1])
             for side, wider in (("low", np.minimum), ("high", np.maximum)):
                 self.intervals_[side] = wider(self.intervals_[side], table[side])
 
@@ -182,15 +206,15 @@ class Learned(BaseEstimator):
         k = layout.names.index(name)
         if not self._found.identifiable[k]:
             raise InputError(f"{name} is unidentified; its realisable range is in intervals_.")
-        drop = float(stats.chi2.ppf(self.level if level is None else level, 1)) / 2
-        ends = profile_ends(
-            self._problem,
-            best,
-            k,
-            float(np.sqrt(self._found.covariance[k, k])),
-            drop,
-            self.max_iter,
-        )
+        return self._profiled(best, self._found, k, self.level if level is None else level)
+
+    def _profiled(
+        self, best: Fitted, found: Identified, k: int, level: float
+    ) -> tuple[float, float]:
+        """Return the profile interval of natural parameter k about a maximum."""
+        layout, sd = self._problem.model.layout, float(np.sqrt(found.covariance[k, k]))
+        drop = float(stats.chi2.ppf(level, 1)) / 2
+        ends = profile_ends(self._problem, best, k, sd, drop, self.max_iter)
         if k >= layout.n_overlaps:
             place = k - layout.n_overlaps
             both = np.zeros((2, len(layout.rate_names)))
@@ -256,7 +280,7 @@ class Learned(BaseEstimator):
                 self._drawn = (seed, np.array([self._problem.model.layout.natural(x) for x in xs]))
             return self._drawn[1][:n]
         rng = np.random.default_rng(self.seed if seed is None else seed)
-        if self._crest is not None:
+        if self._crest is not None and self._crest.followed:
             layout = self._problem.model.layout
             return np.array([layout.natural(x) for x in self._crest.draws(n, rng)])
         return draws(self._natural, self._found, self._problem.model.layout, n, rng)

@@ -93,6 +93,8 @@ class Straight:
     def of(self, x: Array) -> Array:
         """Return the coordinates of parameters."""
         lower = self.layout.factor(x)
+        # of all L with this L L' the one whose diagonal is positive: a search may end at another
+        lower = lower * np.where(np.diag(lower) < 0, -1.0, 1.0)
         norms = np.sqrt(np.sum(lower**2, axis=1))
         squares = (lower / norms[:, None]) ** 2
         left = np.sqrt(np.maximum(1 - np.cumsum(squares, axis=1) + squares, 1e-300))
