@@ -30,7 +30,6 @@ import numpy as np
 import numpy.typing as npt
 
 from predictlearn.fitting.dynamics import Dynamics
-from predictlearn.fitting.learning_bins import Averages
 from predictlearn.fitting.learning_finite import finite
 from predictlearn.fitting.learning_observed import Counts, Observed
 
@@ -66,7 +65,7 @@ class RawSession:
         Variance of the noise of every output.
     neurons : numpy.ndarray of int, (n,)
         Which neurons these are, counted over all sessions.
-    dynamics : Averages or Dynamics
+    dynamics : Dynamics
         Rolls out kappa: its means over bins, or its values after one Euler step a bin.
     """
 
@@ -76,7 +75,7 @@ class RawSession:
     judged: npt.NDArray[np.bool_]
     output_noise: Array
     neurons: npt.NDArray[np.intp]
-    dynamics: Averages | Dynamics
+    dynamics: Dynamics
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,15 +12,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from predictlearn.checks import positive_int
-from predictlearn.errors import InputError
+from predictlearn.errors import InputError, MisfitWarning, UndeterminedWarning
 from predictlearn.fitting.dynamics import Dynamics, Layout
-from predictlearn.fitting.learning_bins import Averages, as_euler, from_euler
 from predictlearn.fitting.learning_marginal import RawSession, Recorded, rolled_out
 from predictlearn.fitting.learning_observed import Counts, Currents, left_over
 from predictlearn.fitting.low_rank_rnn import LowRankRNN
 from predictlearn.recordings.recording import Recording
-from predictlearn.theory.gauge import canonical_transform, column_transform
-from predictlearn.theory.names import pathway_slices, table_pairs
 from predictlearn.theory.trials import Task
 
 __all__ = [
@@ -120,7 +117,7 @@ def checked_recordings(
                 judged=judged,
                 output_noise=np.ones(r.outputs.shape[2]),
                 neurons=index[bounds[k] : bounds[k + 1]],
-                dynamics=(Averages if bin == "mean" else Dynamics)(r.inputs, r.dt, layout, tau),
+                dynamics=Dynamics(r.inputs, r.dt, layout, tau, mean=bin == "mean"),
             )
         )
     return Recorded(sessions, len(labels), size), labels
@@ -219,32 +216,17 @@ def first_look(
     """
     rows = []
     for r in recordings:
-        assert r.outputs is not None
-        inputs, step = (r.inputs, r.dt / tau) if bin == "euler" else as_euler(r.inputs, r.dt / tau)
         fit = LowRankRNN(
-            rank, dt=r.dt, tau=r.dt / step, observed="current", noise=noise, link=link,
-            n_bootstrap=0, neurons="all", gain=gain, seed=seed,
+            rank, dt=r.dt, tau=tau, observed="current", noise=noise, link=link, n_bootstrap=0,
+            neurons="all", gain=gain, seed=seed, bin=bin,
         )  # fmt: skip
-        fit.fit(r.activity, inputs, outputs=r.outputs)
-        seen = fit.overlaps_.dropna()
-        if bin == "mean":
-            seen = _continuous(seen, (r.n_in, rank, r.outputs.shape[2]), r.dt / tau)
-        rows.append(seen)
+        with warnings.catch_warnings():
+            # all sessions together say more of these than one
+            for category in (MisfitWarning, UndeterminedWarning):
+                warnings.simplefilter("ignore", category)
+            fit.fit(r.activity, r.inputs, outputs=r.outputs)
+        rows.append(fit.overlaps_.dropna())
     return pd.DataFrame(rows).reset_index(drop=True)
-
-
-def _continuous(seen: pd.Series, sizes: tuple[int, int, int], a: float) -> pd.Series:
-    """Return overlaps of an Euler fit to `as_euler` in continuous time, in the canonical gauge."""
-    pairs, where = table_pairs(*sizes), pathway_slices(*sizes)
-    rows, columns = np.array([pairs[name] for name in seen.index]).T
-    s = np.zeros((sizes[0] + 2 * sizes[1] + sizes[2],) * 2)
-    s[rows, columns] = s[columns, rows] = seen
-    m, u, v = where["m"], where["u"], where["v"]
-    s[v, m], s[v, u] = from_euler(s[v, m], s[v, u], a)
-    s[m, v], s[u, v] = s[v, m].T, s[v, u].T
-    turn = canonical_transform(s[u, u], s[v, m], s[v, u])
-    b = column_transform(turn, sizes[0], sizes[2])
-    return pd.Series((b.T @ s @ b)[rows, columns], index=seen.index)
 
 
 def with_noise(recorded: Recorded, matrices: Array) -> Recorded:

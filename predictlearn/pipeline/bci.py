@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 
+from predictlearn.fitting.euler_twin import euler_twin
 from predictlearn.fitting.low_rank_rnn import LowRankRNN
 from predictlearn.pipeline.cases import BCI_FIRST, bci_task
 from predictlearn.pipeline.fitted import FittedNetwork
@@ -78,7 +79,7 @@ def _one_draw(
     """Return old progress, immediate progress, and learning of one bootstrap fit and draw."""
     import warnings
 
-    from predictlearn.errors import ConvergenceWarning
+    from predictlearn.errors import ConvergenceWarning, UndeterminedWarning
 
     rng = np.random.default_rng(child)
     n = fit.recording.n_trials
@@ -86,17 +87,20 @@ def _one_draw(
     with warnings.catch_warnings():
         # a replicate that stopped early is one more draw of what the fit is not sure of
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", UndeterminedWarning)
         model = _refit(fit, session.perturbed_readout.loading(), chosen, int(rng.integers(2**31)))
     refitted = FittedNetwork(fit.recording, model, fit.ranks, fit.ceiling, fit.settings)
     task = bci_task(session, refitted)
     trials = task.sample()
-    start = prior.draw(model.overlaps_, *refitted.sizes, n=1, seed=int(rng.integers(2**31)))[0]
+    # the cursor moves once a bin, and so does the network that learns to move it
+    twin = euler_twin(model)
+    start = prior.draw(twin.overlaps, *refitted.sizes, n=1, seed=int(rng.integers(2**31)))[0]
     learning = readout_learning(
         [start],
         task,
         lambda trials, outputs: _measure(trials, outputs, task.angles),
         nonlinearity=model.nonlinearity,
-        tau=model.tau_,
+        tau=twin.tau,
         horizon=_HORIZON,
     )
     before = _old_progress(session, model, trials, task.angles)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from predictlearn.errors import InputError, choice
+from predictlearn.fitting.euler_twin import euler_twin
 from predictlearn.pipeline.experiments import Design, flow_design
 from predictlearn.pipeline.fitted import FittedNetwork
 from predictlearn.recordings.bci import BCISession, load_bci_learning
@@ -183,7 +184,7 @@ def _bci(path: Path, settings: dict[str, Any]) -> Case:
                 "B": "the perturbed mapping with the cursor turned by 45 degrees",
             },
             nonlinearity=fit.model.nonlinearity,
-            tau=fit.model.tau_,
+            tau=euler_twin(fit.model).tau,
         )
 
     return Case(
@@ -247,7 +248,7 @@ def bci_task(
         duration=BCI_BINS * session.intuitive.dt,
         dt=session.intuitive.dt,
         go=True,
-        latency=model.latency_,
+        latency=euler_twin(model).latency,
         offset=tuple(readout.command(model.offset_).tolist()),
         smoothing=readout.smoothing.tolist(),
         first_bin=BCI_FIRST,

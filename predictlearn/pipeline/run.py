@@ -12,6 +12,7 @@ import pandas as pd
 
 from predictlearn.checks import non_negative, positive, positive_int
 from predictlearn.errors import InputError
+from predictlearn.fitting.euler_twin import euler_twin
 from predictlearn.pipeline.animals import cohort_of
 from predictlearn.pipeline.bci import BCIComparison, compare_with_block_two
 from predictlearn.pipeline.cases import Case, case_of
@@ -296,6 +297,9 @@ def _cohort(
 ) -> tuple[list[list[Overlaps]], Units]:
     """Return the networks that the recording leaves possible, and the units they are in."""
     seen, (n_in, rank, n_out) = fitted.model.overlaps_, fitted.sizes
+    if choice is None:
+        # a task that lives in bins is learned in bins
+        seen = euler_twin(fitted.model).overlaps
     if n_out == 0 and choice is not None and not choice.unknown:
         raise InputError("the fit has no outputs, so what is put out cannot be predicted.")
     sizes = n_in, rank, max(n_out, 1)
