@@ -171,7 +171,8 @@ def test_bci_fit_reaches_what_the_condition_means_leave(bci):
     assert (case.recording.n_trials, case.recording.n_bins) == (191, 12)
     assert fit.sizes == (3, 1, 2)
     assert fit.share_of_ceiling >= 0.85
-    assert 0.09 < fit.model.tau_ < 0.15
+    # continuous time; with one Euler step a bin it was 0.093
+    assert 0.045 < fit.model.tau_ < 0.08
     assert fit.overlaps.loc[["z1z1", "z2z2"], "visibility"].eq("known readout").all()
 
 
