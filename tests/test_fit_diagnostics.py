@@ -18,7 +18,12 @@ from predictlearn.fitting import (
     mask_silent,
 )
 from predictlearn.fitting.diagnostics import _residuals
-from predictlearn.fitting.residuals import Residuals, autocorrelation
+from predictlearn.fitting.residuals import (
+    Residuals,
+    autocorrelation,
+    noise_with_level,
+    shared_directions,
+)
 from predictlearn.fitting.rollout import reduced_activity
 from predictlearn.recordings import random_inputs, simulate_recording
 from predictlearn.reporting.figures import fit_diagnostics
@@ -130,6 +135,102 @@ def test_autocorrelation_allows_for_what_the_regression_took():
             ].statistic
         )
     assert abs(np.mean(t)) < 4 * 1.05 / np.sqrt(12)
+
+
+def counted(y, mean):
+    """Return Pearson residuals of counts about known means, with an offset."""
+    mean = np.broadcast_to(np.maximum(mean, 1e-9), y.shape)
+    values = (y - mean) / np.sqrt(mean)
+    base = np.ones((*y.shape[:2], 1))
+    return Residuals(values, np.ones(y.shape, dtype=bool), mean, base, mean)
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.05, 0.1, 0.5])
+def test_few_spikes_are_no_correlation_in_time(rate):
+    # studentised by their own squares, they were found in every simulation at 0.02 and 0.05
+    rng = np.random.default_rng(0)
+    found, pooled = [], []
+    for _ in range(12):
+        y = rng.poisson(rate, size=(60, 50, 40)).astype(float)
+        test, table, _ = autocorrelation(counted(y, y.mean(axis=(0, 1))), 5)
+        found.append(table["p_holm"].min() < 0.05)
+        pooled.append(test.p < 0.05)
+    most = stats.binom.ppf(0.999, 12, 0.05)
+    assert np.sum(found) <= most
+    assert np.sum(pooled) <= most
+    expected = min(60 * 49 * rate**2, 60 * 49)
+    assert table["coincidences"].median() == pytest.approx(expected, rel=0.5)
+
+
+def test_bursts_and_refractory_spikes_are_found():
+    rng = np.random.default_rng(1)
+    y = rng.poisson(0.02, size=(60, 50, 40)).astype(float)
+    late = y[:, :, :10]
+    late[:, 1:] += (late[:, :-1] > 0) & (rng.random(late[:, 1:].shape) < 0.6)
+    p = autocorrelation(counted(y, y.mean(axis=(0, 1))), 5)[1]["p_holm"]
+    assert (p[:10] < 0.05).mean() > 0.8
+    assert (p[10:] > 0.05).all()
+    # a lack of coincidences shows where they are expected: 0.2^2 x 2940 = 118
+    y = (rng.random((60, 50, 40)) < 0.2).astype(float)
+    y[:, 1:, :10] *= y[:, :-1, :10] == 0
+    p = autocorrelation(counted(y, y.mean(axis=(0, 1))), 5)[1]["p_holm"]
+    assert (p[:10] < 0.05).mean() > 0.8
+    assert (p[10:] > 0.05).mean() > 0.9
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.3])
+def test_shrunk_levels_of_few_spikes_are_no_wrong_variance(rate):
+    # residuals of shrunk fits follow the level, and skewed ones take their squares with them
+    rng = np.random.default_rng(0)
+    t = []
+    for _ in range(12):
+        x = np.repeat(rng.normal(size=(10, 30)).cumsum(axis=1), 4, axis=0)[:, :, None]
+        x = (x - x.mean()) / x.std()
+        y = rng.poisson(rate, size=(40, 30, 40)).astype(float)
+        slope = np.sum(x * (y - rate), axis=(0, 1)) / (rate * x.size)
+        mean = rate * np.exp(0.2 * slope * x)
+        t.append(noise_with_level(counted(y, mean * y.mean(axis=(0, 1)) / mean.mean(axis=(0, 1)))))
+    t = [test.statistic for test, _ in t]
+    assert abs(np.mean(t)) < 4 * 1.05 / np.sqrt(12)
+    # noise of one variance, taken for noise that grows with the level, is found
+    level = 0.3 * np.exp(0.5 * x)
+    y = level + np.sqrt(0.3) * rng.normal(size=(40, 30, 40))
+    assert noise_with_level(counted(y, level))[0].p < 0.001
+
+
+@pytest.mark.filterwarnings("ignore::predictlearn.errors.UndeterminedWarning")  # no signal
+def test_rare_spikes_are_said_to_show_bursts_only():
+    rng = np.random.default_rng(0)
+    x = np.repeat(random_inputs(6, 20, 1, 0.1, seed=0), 5, axis=0)
+    y = rng.poisson(np.where(np.arange(20) < 8, 0.03, 1.0), size=(30, 20, 20)).astype(float)
+    fit = fitted(y, x, noise="poisson", observed="current", n_starts=1)
+    found = diagnose(fit, y, x, draws=19)
+    row = found.tests.loc["single neurons"]
+    assert "(8 of 20 spike too rarely to show anything but bursts)" in row["measure"]
+    assert row["p"] > 0.05
+    assert (found.neurons["coincidences"] < 10).sum() == 8
+
+
+def test_many_neurons_get_the_leading_eigenvalues_only():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(20, 15, 240)) + 0.3 * rng.normal(size=(20, 15, 1))
+    residuals = counted(values, 1.0)
+    residuals = Residuals(values, residuals.seen, values, residuals.base, values)
+    found, table, _ = shared_directions(residuals, 19, np.random.default_rng(1))
+    again = shared_directions(residuals, 19, np.random.default_rng(1))[1]
+    assert table.equals(again)
+    assert found.p < 1e-6
+    # all eigenvalues, in double precision, of the same shuffles
+    draw, null = np.random.default_rng(1), []
+    for _ in range(19):
+        order = draw.permuted(np.tile(np.arange(20), (240, 1)), axis=1)
+        own = np.stack([values[order[i], :, i].ravel() for i in range(240)])
+        own = own / np.linalg.norm(own, axis=1, keepdims=True)
+        null.append(np.linalg.eigvalsh(own @ own.T)[::-1][:10])
+    assert np.allclose(table["null_median"][:10], np.median(null, axis=0), rtol=1e-4)
+    assert table["null_median"][10:].isna().all()
+    whole = values.reshape(300, 240) / np.linalg.norm(values.reshape(300, 240), axis=0)
+    assert np.allclose(table["eigenvalue"], np.linalg.eigvalsh(whole.T @ whole)[::-1], atol=1e-4)
 
 
 def slow_noise(y, r, rng):

@@ -29,6 +29,7 @@ from predictlearn.fitting.latent_plane import latent_trajectories
 from predictlearn.fitting.loading_shape import LoadingShape, fewest_neurons, loading_shape
 from predictlearn.fitting.observation import Observation, loading_errors, neuron_coefficients
 from predictlearn.fitting.residuals import (
+    FEWEST_COINCIDENCES,
     Found,
     Residuals,
     autocorrelation,
@@ -68,13 +69,14 @@ class Diagnostics:
         units stored twice, error of the loadings, single neurons that carry the moments, and
         whether another tau would do as well.
     neurons : DataFrame
-        One row a neuron: lag1, ljung_box, p and p_holm of it, noise_with_level (correlation),
-        p_level and p_level_holm. NaN for neurons that were not fitted.
+        One row a neuron: lag1, ljung_box, p and p_holm of it, coincidences (how many are expected
+        between successive bins; under ten, only bursts can be told), noise_with_level
+        (correlation), p_level and p_level_holm. NaN for neurons that were not fitted.
     lags : DataFrame
         By lag (bins) the mean residual correlation, low, high.
     eigenvalues : DataFrame
         Of the residual correlation between neurons, the largest first: eigenvalue, null_median,
-        null_high.
+        null_high (NaN beyond the tenth, for more than 200 neurons).
     edge : float
         Upper edge of Marchenko & Pastur's law for them.
     means : DataFrame
@@ -181,7 +183,8 @@ def diagnose(
         Lags of the autocorrelation, bins. Default: 5, or fewer in shorter trials.
     draws : int
         Draws of the null distributions (at most 199 of the two slow ones, "shared directions" and
-        "Gaussian loadings"). Beyond the largest draws p goes on by a gamma tail.
+        "Gaussian loadings"; of the first 99 for more than 200 neurons). Beyond the largest draws p
+        goes on by a gamma tail.
     seed : int
         Seed of the draws.
 
@@ -363,12 +366,11 @@ def _drawn(signs: Array, score: Score) -> Array:
 def _single(table: pd.DataFrame) -> Found:
     """Return the test that no neuron's residuals are correlated in time."""
     share = float((table["p_holm"] < LEVEL).mean())
-    return Found(
-        float(table["ljung_box"].max()),
-        float(table["p_holm"].min()),
-        share,
-        "share of neurons with p_holm < 0.05",
-    )
+    measure = "share of neurons with p_holm < 0.05"
+    sparse = int((table["coincidences"] < FEWEST_COINCIDENCES).sum())
+    if sparse:
+        measure += f" ({sparse} of {len(table)} spike too rarely to show anything but bursts)"
+    return Found(float(table["ljung_box"].max()), float(table["p_holm"].min()), share, measure)
 
 
 def _shape(fit: Any, y: Array, k: Array, draws: int, seed: int) -> LoadingShape:
