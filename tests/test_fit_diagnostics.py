@@ -29,6 +29,8 @@ from predictlearn.recordings import random_inputs, simulate_recording
 from predictlearn.reporting.figures import fit_diagnostics
 from predictlearn.reporting.style import png
 
+pytestmark = pytest.mark.filterwarnings("ignore::predictlearn.errors.MisfitWarning")
+
 RANK1 = pl.Overlaps(np.diag([1.2, 1.5, 1.3, 1.0])).replace(vm=0.7, vu=0.6, mu=0.5, zm=0.3, zu=0.5)
 TURNING = pl.Overlaps(np.diag([1, 1, 1, 2, 2, 1.0]), 1, 2, 1).replace(
     v1m=0.7, v1u1=0.7, v1u2=-0.9, v2u1=0.9, v2u2=0.7

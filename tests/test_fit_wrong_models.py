@@ -17,6 +17,9 @@ from predictlearn.fitting.lack_of_fit import Slopes, open_test, products, score_
 from predictlearn.fitting.residuals import Residuals, tail_p
 from predictlearn.reporting.figures import fit_diagnostics
 
+# the fit itself warns of some of these, before they are diagnosed
+pytestmark = pytest.mark.filterwarnings("ignore::predictlearn.errors.MisfitWarning")
+
 DT, TAU, VM, VU, MU = 0.1, 1.0, 0.8, 0.6, 0.3
 PHI = {
     "linear": lambda h: h,
