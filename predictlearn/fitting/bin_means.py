@@ -22,8 +22,6 @@ __all__ = ["roll_means", "stretch"]
 
 # A matrix is halved until its norm is below this, where the series to this many terms is exact.
 _SMALL, _TERMS = 0.25, 11
-# Runge-Kutta steps: so many in a time constant of the fastest mode, about.
-_STEPS = 4.0
 
 
 @njit(cache=True, nogil=True)
@@ -35,6 +33,14 @@ def _multiply(a, b, out):  # type: ignore[no-untyped-def]
             for k in range(b.shape[0]):
                 total += a[i, k] * b[k, j]
             out[i, j] = total
+
+
+@njit(cache=True, nogil=True)
+def _copy(a, out):  # type: ignore[no-untyped-def]
+    """Write a."""
+    for i in range(a.shape[0]):
+        for j in range(a.shape[1]):
+            out[i, j] = a[i, j]
 
 
 @njit(cache=True, nogil=True)
@@ -53,7 +59,11 @@ def stretch(f, length, n_in, rank, tau):  # type: ignore[no-untyped-def]
         halvings += 1
     h = length / 2.0**halvings
     maps = np.zeros((n_drive + 1, 3, n, n))
-    x, term, after = f * h, np.eye(n) * 0.5, np.zeros((n, n))
+    x, term, after = np.zeros((n, n)), np.zeros((n, n)), np.zeros((n, n))
+    for a in range(n):
+        term[a, a] = 0.5
+        for b in range(n):
+            x[a, b] = f[a, b] * h
     d_term, product, other = np.zeros((n_drive, n, n)), np.zeros((n, n)), np.zeros((n, n))
     for i in range(n):
         maps[0, 2, i, i] = 0.5
@@ -91,8 +101,11 @@ def stretch(f, length, n_in, rank, tau):  # type: ignore[no-untyped-def]
                 maps[j + 1, level, rows[j], b] += slope * maps[0, level + 1, columns[j], b]
         for a in range(n):
             maps[0, level, a, a] += 1.0
-    maps[:, 1] *= h
-    maps[:, 2] *= h * h
+    for j in range(n_drive + 1):
+        for a in range(n):
+            for b in range(n):
+                maps[j, 1, a, b] *= h
+                maps[j, 2, a, b] *= h * h
     for _ in range(halvings):
         # twice as long: A A, P + A P, Q + h P + A Q; derivatives first, which need the old ones
         for j in range(1, n_drive + 1):
@@ -104,7 +117,7 @@ def stretch(f, length, n_in, rank, tau):  # type: ignore[no-untyped-def]
                         old = 0.0 if level == 0 else maps[j, level, a, b]
                         extra = h * maps[j, 1, a, b] if level == 2 else 0.0
                         after[a, b] = old + extra + product[a, b] + other[a, b]
-                maps[j, level] = after
+                _copy(after, maps[j, level])
         for level in (2, 1, 0):
             _multiply(maps[0, 0], maps[0, level], product)
             for a in range(n):
@@ -112,7 +125,7 @@ def stretch(f, length, n_in, rank, tau):  # type: ignore[no-untyped-def]
                     old = 0.0 if level == 0 else maps[0, level, a, b]
                     extra = h * maps[0, 1, a, b] if level == 2 else 0.0
                     after[a, b] = old + extra + product[a, b]
-            maps[0, level] = after
+            _copy(after, maps[0, level])
         h *= 2.0
     return maps
 
@@ -167,21 +180,26 @@ def _bin_map(vm, vu, tau, dt, per_bin, part, split, fit_tau, fit_latency, size):
         length = lengths[s]
         found = stretch(f, length, n_in, rank, tau)
         for j in range(min(size, n_drive) + 1):
-            maps[s, j] = found[j]
+            for level in range(3):
+                _copy(found[j, level], maps[s, j, level])
         if size == 0:
             continue
         j = n_drive + 1
         if fit_tau:
             _multiply(f, maps[s, 0, 0], work)
-            maps[s, j, 0] = -length * work
-            maps[s, j, 1] = maps[s, 0, 1] - length * maps[s, 0, 0]
-            maps[s, j, 2] = 2.0 * maps[s, 0, 2] - length * maps[s, 0, 1]
+            for a in range(n):
+                for b in range(n):
+                    maps[s, j, 0, a, b] = -length * work[a, b]
+                    maps[s, j, 1, a, b] = maps[s, 0, 1, a, b] - length * maps[s, 0, 0, a, b]
+                    maps[s, j, 2, a, b] = 2 * maps[s, 0, 2, a, b] - length * maps[s, 0, 1, a, b]
             j += 1
         if fit_latency and split:
             _multiply(f, maps[s, 0, 0], work)
-            maps[s, j, 0] = turns[s] * work
-            maps[s, j, 1] = turns[s] * maps[s, 0, 0]
-            maps[s, j, 2] = turns[s] * maps[s, 0, 1]
+            for a in range(n):
+                for b in range(n):
+                    maps[s, j, 0, a, b] = turns[s] * work[a, b]
+                    maps[s, j, 1, a, b] = turns[s] * maps[s, 0, 0, a, b]
+                    maps[s, j, 2, a, b] = turns[s] * maps[s, 0, 1, a, b]
     slots = per_bin + pieces - 1
     state = np.zeros((size + 1, 2, n, n))
     drive = np.zeros((size + 1, 2, slots, n, n_in))
@@ -224,16 +242,22 @@ def _bin_map(vm, vu, tau, dt, per_bin, part, split, fit_tau, fit_latency, size):
                             new_drive[j, at, a, b] = grown
                             drive[j, 1, at, a, b] += summed
             for j in range(size + 1):
-                state[j, 0] = new_state[j]
-                drive[j, 0] = new_drive[j]
-    state[:, 1] /= dt
-    drive[:, 1] /= dt
+                _copy(new_state[j], state[j, 0])
+                for at in range(slots):
+                    _copy(new_drive[j, at], drive[j, 0, at])
+    for j in range(size + 1):
+        for a in range(n):
+            for b in range(n):
+                state[j, 1, a, b] /= dt
+            for at in range(slots):
+                for b in range(n_in):
+                    drive[j, 1, at, a, b] /= dt
     return state, drive
 
 
 @njit(cache=True, nogil=True)
 def roll_means(  # type: ignore[no-untyped-def]
-    x, vm, vu, bb, times, per_bin, erf, fit_tau, fit_latency, k_out, dk_out
+    x, vm, vu, bb, times, per_bin, many, erf, fit_tau, fit_latency, k_out, dk_out
 ):
     """Roll out the means over bins of k and its derivatives, one trial at a time.
 
@@ -247,6 +271,8 @@ def roll_means(  # type: ignore[no-untyped-def]
         dt, tau and latency, seconds.
     per_bin : int
         Steps of the inputs in a bin.
+    many : int
+        Runge-Kutta steps in a stretch, for erf.
     erf : bool
         Whether the gain depends on bb.
     fit_tau, fit_latency : bool
@@ -265,7 +291,7 @@ def roll_means(  # type: ignore[no-untyped-def]
     split = fit_latency or part > 0.0
     if erf:
         _roll_curved(
-            x, vm, vu, bb, (dt, tau), per_bin, whole, part, split, fit_tau, fit_latency,
+            x, vm, vu, bb, (dt, tau), per_bin, many, whole, part, split, fit_tau, fit_latency,
             k_out, dk_out,
         )  # fmt: skip
         return
@@ -324,15 +350,15 @@ def roll_means(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _slope(k, dk, x, vm, vu, bb, tau, fit_tau, f, df):  # type: ignore[no-untyped-def]
+def _slope(k, dk, x, vm, vu, bb, tau, fit_tau, bbk, drive, f, df):  # type: ignore[no-untyped-def]
     """Write dk/dt of the erf network and its derivatives."""
     rank, n_in = vm.shape
     n_base, size = n_in + rank, len(dk)
     at_vu, at_bb = rank * n_in, rank * n_base
     at_time = at_bb + n_base * (n_base + 1) // 2
     delta = 0.0
-    bbk = np.zeros(n_base)
     for c in range(n_base):
+        bbk[c] = 0.0
         for d in range(n_base):
             bbk[c] += bb[c, d] * k[d]
         delta += bbk[c] * k[c]
@@ -340,10 +366,10 @@ def _slope(k, dk, x, vm, vu, bb, tau, fit_tau, f, df):  # type: ignore[no-untype
     if delta > 0.0:
         g = 1.0 / np.sqrt(1.0 + 0.5 * np.pi * delta)
         slope_g = -0.25 * np.pi * g * g * g
-    drive = np.zeros(rank)
     for c in range(n_in):
         f[c] = (x[c] - k[c]) / tau
     for r in range(rank):
+        drive[r] = 0.0
         for c in range(n_in):
             drive[r] += vm[r, c] * k[c]
         for c in range(rank):
@@ -383,7 +409,7 @@ def _slope(k, dk, x, vm, vu, bb, tau, fit_tau, f, df):  # type: ignore[no-untype
 
 @njit(cache=True, nogil=True)
 def _roll_curved(  # type: ignore[no-untyped-def]
-    x, vm, vu, bb, clock, per_bin, whole, part, split, fit_tau, fit_latency, k_out, dk_out
+    x, vm, vu, bb, clock, per_bin, many, whole, part, split, fit_tau, fit_latency, k_out, dk_out
 ):
     """Roll out an erf network; the derivatives are those of the steps taken, to the last bit."""
     dt, tau = clock
@@ -395,12 +421,6 @@ def _roll_curved(  # type: ignore[no-untyped-def]
     step = dt / per_bin
     lengths = np.array([part * step, (1.0 - part) * step]) if split else np.array([step])
     turns = np.array([1.0, -1.0])
-    strong = 0.0
-    for r in range(len(vu)):
-        for c in range(len(vu)):
-            strong += vu[r, c] * vu[r, c]
-    fast = _STEPS * step / tau * (1.0 + 0.5 * np.sqrt(strong))
-    many = int(2.0 ** np.ceil(np.log2(max(fast, 1.0)))) if fast < 1e4 else 10000
     first = -whole - (1 if split else 0)
     none = np.zeros(n_in)
     k, dk = np.zeros(n_base), np.zeros((size, n_base))
@@ -408,6 +428,7 @@ def _roll_curved(  # type: ignore[no-untyped-def]
     there, d_there = np.zeros(n_base), np.zeros((size, n_base))
     mean, d_mean = np.zeros(n_base), np.zeros((size, n_base))
     reach = np.array([0.0, 0.5, 0.5, 1.0])
+    bbk, drive = np.zeros(n_base), np.zeros(len(vm))
     for p in range(n_trials):
         k[:] = 0.0
         dk[:, :] = 0.0
@@ -431,7 +452,18 @@ def _roll_curved(  # type: ignore[no-untyped-def]
                                 if fit_latency and size:
                                     d_there[at_latency, c] += dh * reach[stage] * f[before, c]
                             _slope(
-                                there, d_there, now, vm, vu, bb, tau, fit_tau, f[stage], df[stage]
+                                there,
+                                d_there,
+                                now,
+                                vm,
+                                vu,
+                                bb,
+                                tau,
+                                fit_tau,
+                                bbk,
+                                drive,
+                                f[stage],
+                                df[stage],
                             )
                         # the integral of k over the step, with the same stages
                         for c in range(n_base):

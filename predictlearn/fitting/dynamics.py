@@ -30,6 +30,8 @@ Array = npt.NDArray[np.float64]
 _RUNAWAY = 1e8
 # A linear mode that grows more than this (log) over a trial explains its last bins only.
 _GROWTH = 5.0
+# Runge-Kutta steps in a time constant of the fastest mode, and in a stretch at most.
+_STEPS, _MOST_STEPS = 3.0, 16
 
 
 @dataclass(frozen=True)
@@ -250,8 +252,9 @@ class Dynamics:
         k = np.empty((layout.n_base, n_trials, self.n_bins))
         dk = np.empty((layout.n_base, size, n_trials, self.n_bins))
         if self.mean:
-            times = (self.dt, tau, latency)
-            roll_means(self.inputs, vm, vu, bb, times, self.per_bin, layout.erf, *fitted, k, dk)
+            many = self._runge_kutta_steps(vu, tau) if layout.erf else 1
+            steps = ((self.dt, tau, latency), self.per_bin, many)
+            roll_means(self.inputs, vm, vu, bb, *steps, layout.erf, *fitted, k, dk)
         else:
             x, slope = self.delayed(latency)
             roll_trials(x, slope, vm, vu, bb, self.dt / tau, layout.erf, *fitted, k, dk)
@@ -266,6 +269,17 @@ class Dynamics:
         if self.mean:
             return float(self.dt / tau * rates.real.max())
         return float(np.log(max(np.abs(1 + self.dt / tau * rates).max(), 1e-300)))
+
+    def _runge_kutta_steps(self, vu: Array, tau: float) -> int:
+        """Return how many steps a stretch of constant input takes: three a time constant or so.
+
+        Powers of two, so that the number hardly changes in the course of a search.
+        """
+        if not np.isfinite(vu).all():
+            return 1
+        fastest = max(1.0, float(np.abs(1 - np.linalg.eigvals(vu)).max()))
+        steps = _STEPS * self.dt / self.per_bin / tau * fastest
+        return min(2 ** int(np.ceil(np.log2(max(steps, 1.0)))), _MOST_STEPS)
 
     def gain(self, theta: Array, k: Array) -> Array:
         """Return g(Delta), shape (trials, time)."""

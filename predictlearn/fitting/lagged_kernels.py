@@ -108,7 +108,7 @@ def _filters(theta, sizes, clock, fitted, n_bins):  # type: ignore[no-untyped-de
     if mean:
         for c in range(n_in):
             x[c, 0, c] = 1.0
-        roll_means(x, vm, vu, np.zeros((1, 1)), (dt, tau, latency), 1, False, *fitted, k, dk)
+        roll_means(x, vm, vu, np.zeros((1, 1)), (dt, tau, latency), 1, 1, False, *fitted, k, dk)
     else:
         whole = int(np.floor(latency / dt + 1e-12))
         part = max(latency / dt - whole, 0.0)
