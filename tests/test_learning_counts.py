@@ -320,9 +320,8 @@ def test_refuses(changes, message):
 
 def test_refuses_what_is_not_counted():
     sessions, neurons = recordings(n_sessions=2)
-    halves = [replace(r, activity=r.activity + 0.5) for r in sessions]
-    with pytest.raises(InputError, match=r"recordings\[0\] must hold whole numbers"):
-        checked_recordings(halves, neurons, None, 1, 1.0, "poisson")
+    with pytest.raises(InputError, match="counts must be whole numbers"):
+        replace(sessions[0], activity=sessions[0].activity + 0.5)
     currents, neurons = recordings(observed="current")
     with pytest.raises(InputError, match="noise must be 'gaussian' for"):
         checked_recordings(currents, neurons, None, 1, 1.0, "poisson")

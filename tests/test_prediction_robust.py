@@ -14,6 +14,7 @@ from predictlearn.pipeline.recorded_task import Change, recorded_task
 from predictlearn.pipeline.task_choice import choose_task, parse_task
 from predictlearn.pipeline.units import Units
 from predictlearn.predictions.runs import reasons_in_brief
+from predictlearn.recordings.registry import find_dataset
 from predictlearn.reporting import Report, Section, figures
 from predictlearn.reporting.folder import write_files
 
@@ -236,6 +237,13 @@ def test_tasks_are_named_with_settings_and_checked_before_the_fit():
         pipeline.predict(recording, rate=0.0)
     with pytest.raises(pl.InputError, match="rank must be a whole number"):
         pipeline.predict(recording, rank="two")
+
+
+def test_a_data_set_with_experiments_of_its_own_takes_no_task():
+    try:
+        find_dataset("bci-learning")
+    except pl.InputError:
+        pytest.skip("no bci-learning here; set PREDICTLEARN_DATA")
     with pytest.raises(pl.InputError, match="experiments of its own"):
         pipeline.predict(dataset="bci-learning", task="recorded")
 

@@ -79,9 +79,9 @@ def cosmooth(
     >>> from predictlearn.fitting import LowRankRNN
     >>> rng = np.random.default_rng(0)
     >>> x = rng.normal(size=(20, 20, 1)).cumsum(axis=1)
-    >>> y = x * rng.normal(size=9) + rng.normal(size=(20, 20, 9))
-    >>> fit = LowRankRNN(dt=0.05, tau=0.06, n_bootstrap=0).fit(y[:15, :, :6], x[:15])
-    >>> score = cosmooth(fit, y[:15, :, 6:], x[:15], y[15:, :, 6:], x[15:])
+    >>> y = x * rng.normal(size=30) + rng.normal(size=(20, 20, 30))
+    >>> fit = LowRankRNN(dt=0.05, tau=0.06, n_bootstrap=0).fit(y[:15, :, :25], x[:15])
+    >>> score = cosmooth(fit, y[:15, :, 25:], x[:15], y[15:, :, 25:], x[15:])
     >>> 0.5 < score < 1
     True
     """
