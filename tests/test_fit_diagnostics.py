@@ -1,7 +1,5 @@
 """Diagnostics of a fit: size and power of the tests, fixed points, loadings, lost units."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest
