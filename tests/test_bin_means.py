@@ -1,11 +1,16 @@
 """Means over bins of continuous dynamics, against plain numpy in much finer steps."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy.special import erf as error_function
 
 import predictlearn as pl
 from predictlearn.errors import MisfitWarning
 from predictlearn.fitting.dynamics import Dynamics, Layout
+from predictlearn.fitting.inner import Data, blocks
+from predictlearn.fitting.rollout import predicted
 
 
 def fine_means(x, vm, vu, bb, dt, tau, latency, per_bin, erf, fine):
@@ -95,6 +100,87 @@ def test_overlaps_do_not_depend_on_the_width_of_the_bin(bin):
         with pytest.warns(MisfitWarning, match="tau 0.3 s and latency 0 s were given"):
             fit = model.fit(y, x)
         assert abs(fit.overlaps_["vu"] - 0.6) > 0.02
+
+
+def saturating_means(x, vm, vu, bb, loadings, dt, tau, fine):
+    """Means over bins of phi(h) and of k, from fine means of k: (trials, bins, neurons)."""
+    steps = np.repeat(x, fine, axis=1)
+    k = fine_means(steps, vm, vu, bb, dt / fine, tau, 0.0, 1, True, 4)
+    rates = error_function(np.sqrt(np.pi) / 2 * np.einsum("cpt,ic->pti", k, loadings))
+    return rates.reshape(len(x), -1, fine, len(loadings)).mean(axis=2)
+
+
+@pytest.mark.parametrize(("dt", "share"), [(0.025, 1 / 20), (0.05, 1 / 10), (0.1, 1 / 4)])
+@pytest.mark.parametrize("per_bin", [1, 2, 3])
+def test_two_nodes_give_the_mean_of_a_saturating_rate(dt, share, per_bin):
+    rng, vm, vu, bb = random_network(3, 1, 1)
+    loadings = rng.normal(size=(9, 2))
+    x = rng.normal(size=(3, 12, 1))
+    x = np.repeat(np.repeat(x, 2, axis=1), per_bin, axis=1)
+    truth = saturating_means(x, vm, vu, bb, loadings, dt / per_bin, 0.1, 60 // per_bin)
+    truth = truth.reshape(3, -1, per_bin, 9).mean(axis=2)
+    gap = []
+    for nodes in (1, 2):
+        dynamics = Dynamics(x, dt, Layout(1, 1, True), 0.1, 0.0, True, per_bin, nodes)
+        data = Data.from_activity(truth, offset=False, gain=False, saturating=True, ridge=None)
+        k = dynamics.activity(dynamics.layout.pack(vm, vu, bb))
+        data = replace(data, nodes=nodes)
+        gap.append(np.std(predicted(data, data.flatten(k), loadings).T - truth.reshape(-1, 9)))
+    # of the fourth order in the bin, not of the second
+    assert gap[1] < share * gap[0]
+
+
+def test_normal_equations_of_two_nodes_are_differences():
+    rng, vm, vu, bb = random_network(4, 2, 1)
+    layout = Layout(2, 1, True, True, True)
+    theta = layout.pack(vm, vu, bb, 0.1, 0.03)
+    dynamics = Dynamics(rng.normal(size=(3, 7, 2)), 0.1, layout, mean=True, nodes=2)
+    y = rng.normal(size=(3, 7, 4))
+    y[1, 2:4, 1] = np.nan
+    for fading in (0.0, 0.5):
+        data = Data.from_activity(
+            y, offset=True, gain=True, saturating=True, ridge=None, fading=fading
+        )
+        data = replace(data, nodes=2)
+        phi = rng.normal(size=(4, 5))
+        k, dk = (data.flatten(a) for a in dynamics.roll(theta))
+        at = blocks(data, layout, k, dk, phi)
+
+        def residual(theta, phi, data=data):
+            k = data.flatten(dynamics.activity(theta))
+            gap = data.activity - predicted(data, k, phi)
+            return np.where(data.seen, gap, 0.0)
+
+        columns = []
+        for a in range(5 + layout.size):
+            step = 1e-5 * np.eye(5 + layout.size)[a]
+            up, down = (residual(theta + s * step[5:], phi + s * step[:5]) for s in (1, -1))
+            columns.append((down - up) / 2e-5)
+        jac, left = np.stack(columns, axis=1), residual(theta, phi)
+        assert at.squares == pytest.approx((left**2).sum(axis=1))
+        assert np.abs(at.inner - np.einsum("iar,ibr->iab", jac[:, :5], jac[:, :5])).max() < 1e-5
+        assert np.abs(at.cross - np.einsum("iar,ibr->iab", jac[:, :5], jac[:, 5:])).max() < 1e-5
+        assert np.abs(at.slope_phi - np.einsum("iar,ir->ia", jac[:, :5], left)).max() < 1e-5
+        assert np.abs(at.slope_theta - np.einsum("iar,ir->ia", jac[:, 5:], left)).max() < 1e-5
+
+
+@pytest.mark.parametrize("width", [0.5, 1.0])
+def test_saturating_rates_in_wide_bins_give_tau(width):
+    rng = np.random.default_rng(5)
+    loadings = rng.normal(size=(60, 2))
+    loadings = loadings @ np.linalg.inv(np.linalg.cholesky(loadings.T @ loadings / 60)).T
+    x = np.repeat(rng.normal(size=(40, 20, 1)), 2, axis=1)
+    y = saturating_means(
+        x, np.array([[0.6]]), np.array([[0.6]]), np.eye(2), loadings, 0.1 * width, 0.1, 60
+    )
+    model = pl.LowRankRNN(
+        nonlinearity="erf", dt=0.1 * width, tau="fit", bin="mean", n_bootstrap=0, tol=1e-4
+    )
+    fit = model.fit(y + 1e-3 * rng.normal(size=y.shape), x)
+    # one node a bin: 0.0945 and 0.66 at bins of one tau
+    assert fit.tau_ == pytest.approx(0.1, rel=2e-3)
+    assert fit.overlaps_["vu"] == pytest.approx(0.6, abs=5e-3)
+    assert fit.score(y, x) > 0.999
 
 
 def test_inputs_at_their_own_finer_step():

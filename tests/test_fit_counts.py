@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ import predictlearn as pl
 from predictlearn.errors import SilentNeuronsWarning
 from predictlearn.fitting import LowRankRNN, interval_coverage
 from predictlearn.fitting.counts import CountNoise, fit_dispersion, log_likelihood_constant
-from predictlearn.fitting.inner import Data, blocks, predicted, trial_scores
+from predictlearn.fitting.inner import Data, blocks, trial_scores
+from predictlearn.fitting.rollout import predicted
 from predictlearn.fitting.scoring import count_log_likelihood
 from predictlearn.fitting.vector_math import fill_exp
 from predictlearn.recordings import random_inputs, simulate_recording
@@ -45,8 +47,9 @@ def test_vector_exponential_is_exact():
     assert np.isfinite(out[:2]).all()
 
 
-def count_problem(saturating, softplus, alpha, gain, masked):
+def count_problem(saturating, softplus, alpha, gain, masked, nodes=1):
     rng, layout, theta, dynamics = setup(saturating)
+    dynamics = replace(dynamics, mean=nodes == 2, nodes=nodes)
     y = rng.poisson(2.0, size=(5, 30, 4)).astype(float)
     if masked:
         y[0, 3:7] = np.nan
@@ -55,22 +58,28 @@ def count_problem(saturating, softplus, alpha, gain, masked):
     data = Data.from_activity(
         y, offset=True, gain=gain, saturating=saturating, ridge=None, count=noise
     )
+    data = replace(data, nodes=nodes)
     phi = 0.4 * rng.normal(size=(4, data.n_lead + layout.n_base))
     return layout, theta, dynamics, data, phi
 
 
 @pytest.mark.parametrize(
-    ("saturating", "softplus", "alpha", "gain", "masked"),
+    ("saturating", "softplus", "alpha", "gain", "masked", "nodes"),
     [
-        (False, False, 0.0, False, False),
-        (False, False, 0.4, False, True),
-        (False, True, 0.0, False, True),
-        (True, True, 0.4, True, False),
-        (True, False, 0.0, True, True),
+        (False, False, 0.0, False, False, 1),
+        (False, False, 0.4, False, True, 2),
+        (False, True, 0.0, False, True, 1),
+        (True, True, 0.4, True, False, 2),
+        (True, False, 0.0, True, True, 1),
+        (True, False, 0.0, True, True, 2),
     ],
 )
-def test_score_and_information_against_brute_force(saturating, softplus, alpha, gain, masked):
-    layout, theta, dynamics, data, phi = count_problem(saturating, softplus, alpha, gain, masked)
+def test_score_and_information_against_brute_force(
+    saturating, softplus, alpha, gain, masked, nodes
+):
+    layout, theta, dynamics, data, phi = count_problem(
+        saturating, softplus, alpha, gain, masked, nodes
+    )
 
     def rates(theta, phi):
         return predicted(data, data.flatten(dynamics.roll(theta)[0]), phi)

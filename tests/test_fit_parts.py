@@ -13,8 +13,9 @@ from predictlearn.errors import MisfitWarning, OffsetWarning, UndeterminedWarnin
 from predictlearn.fitting import LowRankRNN
 from predictlearn.fitting.ceiling import condition_mean_ceiling, trial_folds
 from predictlearn.fitting.dynamics import Dynamics, Layout
-from predictlearn.fitting.inner import Data, blocks, predicted, trial_scores
+from predictlearn.fitting.inner import Data, blocks, trial_scores
 from predictlearn.fitting.moments import divergence, invert, sampling_precision
+from predictlearn.fitting.rollout import predicted
 from predictlearn.fitting.solver import Problem, free_directions, solve, whiten
 from predictlearn.fitting.summary import Raw, canonical, invariants, named
 from predictlearn.recordings import load_simulated_learning

@@ -269,7 +269,7 @@ def _set_fit(model: Any, problem: Problem, solution: Solution, best: Raw, q: Arr
     model.activity_mean_ = spread_out(data.sums / data.counts * unit, kept)
     model.tau_, model.latency_ = problem.dynamics.times(solution.theta)
     model.vm_, model.vu_, model.bb_ = best.vm, best.vu, best.bb
-    k = problem.dynamics.activity(model._theta)
+    k = replace(problem.dynamics, nodes=1).activity(model._theta)
     k = np.zeros((layout.n_base, data.n_trials, problem.dynamics.n_bins)) if k is None else k
     k = np.moveaxis(k, 0, 2)
     model.k_ = (k[:, :, :n_in], k[:, :, n_in:])

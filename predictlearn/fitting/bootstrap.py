@@ -361,7 +361,8 @@ def fit_outputs(problem: Problem, theta: Array, outputs: Array) -> OutputFit:
 def _regress_outputs(problem: Problem, theta: Array, outputs: Array) -> tuple[Array, Array]:
     """Return coefficients of the outputs on g k, and the step of each trial."""
     k = _rolled(problem, problem.dynamics.clip(theta))
-    regressors = k * problem.dynamics.gain(theta, k)
+    rates = k * problem.dynamics.gain(theta, k)
+    regressors = rates.reshape(*k.shape[:2], -1, problem.dynamics.nodes).mean(axis=3)
     n_out, n_base = outputs.shape[2], len(k)
     zb = np.zeros((n_out, n_base))
     trial = np.zeros((outputs.shape[0], n_out, n_base))

@@ -78,10 +78,13 @@ def accumulate_counts(  # type: ignore[no-untyped-def]
     """Accumulate Fisher information, score and -2 log likelihood of neurons first..last.
 
     Pieces are runs of bins (trials, where scores are wanted by trial). Bins run innermost, over
-    contiguous rows of the Jacobian of eta, so that the loops vectorise. The likelihood leaves out
-    what does not depend on the expected counts.
+    contiguous rows of the Jacobian of the log rate, so that the loops vectorise. The rate of a bin
+    is the mean over its nodes, which follow each other as blocks of all bins in k. The likelihood
+    leaves out what does not depend on the expected counts.
     """
-    n_base, q, _ = dk.shape
+    n_base, q, length = dk.shape
+    rows = y.shape[1]
+    nodes = length // rows
     p = phi.shape[1]
     lead = p - n_base
     longest = 1
@@ -90,6 +93,8 @@ def accumulate_counts(  # type: ignore[no-untyped-def]
     jac = np.zeros((p + q, longest))
     weighted = np.zeros(longest)
     eta = np.zeros(longest)
+    lam = np.zeros(longest)
+    value = np.zeros(longest)
     bend = np.zeros(longest)
     rate = np.zeros(longest)
     rise = np.zeros(longest)
@@ -106,66 +111,79 @@ def accumulate_counts(  # type: ignore[no-untyped-def]
             start = pieces[piece]
             m = pieces[piece + 1] - start
             for t in range(m):
-                bend[t] = 0.0
-            for c in range(n_base):
-                load = phi[i, lead + c]
+                lam[t] = 0.0
+            for a in range(p + q):
                 for t in range(m):
-                    bend[t] += load * k[c, start + t]
-            if saturating:
+                    jac[a, t] = 0.0
+            for node in range(nodes):
+                at = node * rows + start
                 for t in range(m):
-                    scratch[t] = -0.7853981633974483 * bend[t] * bend[t]
+                    bend[t] = 0.0
+                for c in range(n_base):
+                    load = phi[i, lead + c]
+                    for t in range(m):
+                        bend[t] += load * k[c, at + t]
+                if saturating:
+                    for t in range(m):
+                        scratch[t] = -0.7853981633974483 * bend[t] * bend[t]
+                    for t in range(m):
+                        value[t] = math.erf(0.886226925452758 * bend[t])
+                        eta[t] = base + c_gain * value[t]
+                    fill_exp(scratch, bend, bits, m)
+                    for t in range(m):
+                        bend[t] *= c_gain
+                else:
+                    for t in range(m):
+                        eta[t] = base + c_gain * bend[t]
+                        bend[t] = c_gain
+                fill_link(eta, softplus, rate, rise, scratch, bits, m)
                 for t in range(m):
-                    f = math.erf(0.886226925452758 * bend[t])
-                    eta[t] = base + c_gain * f
-                    if gain:
-                        jac[1, t] = f
-                fill_exp(scratch, bend, bits, m)
-                for t in range(m):
-                    bend[t] *= c_gain
-            else:
-                for t in range(m):
-                    eta[t] = base + c_gain * bend[t]
-                    bend[t] = c_gain
-            fill_link(eta, softplus, rate, rise, scratch, bits, m)
+                    lam[t] += rate[t] / nodes
+                    rise[t] /= nodes
+                    jac[0, t] += rise[t]
+                    bend[t] *= rise[t]
+                if gain:
+                    for t in range(m):
+                        jac[1, t] += rise[t] * value[t]
+                for c in range(n_base):
+                    for t in range(m):
+                        jac[lead + c, t] += bend[t] * k[c, at + t]
+                for j in range(q):
+                    for t in range(m):
+                        scratch[t] = 0.0
+                    for c in range(0 if j >= at_time else n_in, n_base):
+                        load = phi[i, lead + c]
+                        for t in range(m):
+                            scratch[t] += load * dk[c, j, at + t]
+                    for t in range(m):
+                        jac[p + j, t] += bend[t] * scratch[t]
+            # from here on all is in the log of the rate, so that a rate of nearly 0 does no harm
             for t in range(m):
-                lam = max(rate[t], 1e-300)
-                ratio = (
-                    rise[t] / lam / (1.0 + alpha * lam) if softplus else 1.0 / (1.0 + alpha * lam)
-                )
-                score[t] = (y[i, start + t] - lam) * ratio
-                info[t] = rise[t] * ratio
-                jac[0, t] = 1.0
+                lam[t] = max(lam[t], 1e-300)
+                scratch[t] = 1.0 / lam[t]
+                ratio = 1.0 / (1.0 + alpha * lam[t])
+                score[t] = (y[i, start + t] - lam[t]) * ratio
+                info[t] = lam[t] * ratio
+            for a in range(p + q):
+                for t in range(m):
+                    jac[a, t] *= scratch[t]
+            if nodes > 1 or softplus:
+                for t in range(m):
+                    eta[t] = math.log(lam[t])
             if masked:
                 for t in range(m):
                     if not seen[i, start + t]:
                         score[t] = 0.0
                         info[t] = 0.0
-                        rate[t] = 0.0
+                        lam[t] = 0.0
             if alpha > 0.0:
                 for t in range(m):
-                    total += (y[i, start + t] + 1.0 / alpha) * math.log1p(alpha * rate[t])
+                    total += (y[i, start + t] + 1.0 / alpha) * math.log1p(alpha * lam[t])
             else:
                 for t in range(m):
-                    total += rate[t]
-            if softplus:
-                for t in range(m):
-                    if y[i, start + t] > 0.0:
-                        total -= y[i, start + t] * math.log(max(rate[t], 1e-300))
-            else:
-                for t in range(m):
-                    total -= y[i, start + t] * eta[t]
-            for c in range(n_base):
-                for t in range(m):
-                    jac[lead + c, t] = bend[t] * k[c, start + t]
-            for j in range(q):
-                for t in range(m):
-                    jac[p + j, t] = 0.0
-                for c in range(0 if j >= at_time else n_in, n_base):
-                    load = phi[i, lead + c]
-                    for t in range(m):
-                        jac[p + j, t] += load * dk[c, j, start + t]
-                for t in range(m):
-                    jac[p + j, t] *= bend[t]
+                    total += lam[t]
+            for t in range(m):
+                total -= y[i, start + t] * eta[t]
             for a in range(p + q):
                 dot = 0.0
                 for t in range(m):

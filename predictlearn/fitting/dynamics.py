@@ -167,6 +167,10 @@ class Dynamics:
         Whether activity is the mean over a bin in continuous time; else one Euler step a bin.
     per_bin : int
         Steps of the inputs in a bin; 1 for Euler.
+    nodes : int
+        1: k is the mean over a bin. 2: k is given at two points of every bin, one after the other
+        in time, which have its mean and, to third order in the bin, its variance there, as a
+        rate that saturates needs (Gauss's rule, where k moves on a line).
     """
 
     inputs: Array
@@ -176,11 +180,17 @@ class Dynamics:
     latency: float = 0.0
     mean: bool = False
     per_bin: int = 1
+    nodes: int = 1
 
     @property
     def n_bins(self) -> int:
         """Bins of a trial."""
         return self.inputs.shape[1] // self.per_bin
+
+    @cached_property
+    def inputs_of_means(self) -> Array:
+        """The inputs, in a whole number of steps for every mean that is rolled out."""
+        return np.repeat(self.inputs, self.nodes if self.per_bin % self.nodes else 1, axis=1)
 
     def times(self, theta: Array) -> tuple[float, float]:
         """Return tau and latency, seconds."""
@@ -229,7 +239,7 @@ class Dynamics:
         return (1 - part) * early + part * late, (late - early) / self.dt
 
     def roll(self, theta: Array) -> tuple[Array, Array] | None:
-        """Return k (n_base, trials, time) and dk/dtheta (n_base, size, trials, time).
+        """Return k (n_base, trials, time * nodes) and dk/dtheta (n_base, size, trials, ...).
 
         None where the activity runs away.
         """
@@ -249,12 +259,17 @@ class Dynamics:
         fitted = (layout.fit_tau, layout.fit_latency)
         if not layout.erf and self.n_bins * self._growth(vu, tau) > _GROWTH:
             return None
-        k = np.empty((layout.n_base, n_trials, self.n_bins))
-        dk = np.empty((layout.n_base, size, n_trials, self.n_bins))
+        n_means = self.n_bins * self.nodes
+        k = np.empty((layout.n_base, n_trials, n_means))
+        dk = np.empty((layout.n_base, size, n_trials, n_means))
         if self.mean:
             many = self._runge_kutta_steps(vu, tau) if layout.erf else 1
-            steps = ((self.dt, tau, latency), self.per_bin, many)
-            roll_means(self.inputs, vm, vu, bb, *steps, layout.erf, *fitted, k, dk)
+            per_mean = self.inputs_of_means.shape[1] // n_means
+            steps = ((self.dt / self.nodes, tau, latency), per_mean, many)
+            roll_means(self.inputs_of_means, vm, vu, bb, *steps, layout.erf, *fitted, k, dk)
+            if self.nodes == 2:
+                _spread_nodes(k)
+                _spread_nodes(dk)
         else:
             x, slope = self.delayed(latency)
             roll_trials(x, slope, vm, vu, bb, self.dt / tau, layout.erf, *fitted, k, dk)
@@ -278,7 +293,8 @@ class Dynamics:
         if not np.isfinite(vu).all():
             return 1
         fastest = max(1.0, float(np.abs(1 - np.linalg.eigvals(vu)).max()))
-        steps = _STEPS * self.dt / self.per_bin / tau * fastest
+        step = self.n_bins * self.dt / self.inputs_of_means.shape[1]
+        steps = _STEPS * step / tau * fastest
         return min(2 ** int(np.ceil(np.log2(max(steps, 1.0)))), _MOST_STEPS)
 
     def gain(self, theta: Array, k: Array) -> Array:
@@ -288,6 +304,16 @@ class Dynamics:
         bb = self.layout.unpack(theta)[2]
         delta = np.einsum("cpt,cd,dpt->pt", k, bb, k)
         return 1 / np.sqrt(1 + np.pi / 2 * np.maximum(delta, 0.0))
+
+
+def _spread_nodes(means: Array) -> None:
+    """Turn means over halves of a bin into two nodes of it, in place.
+
+    Halves of a line differ by half of its rise d, the nodes of Gauss by d / sqrt(3).
+    """
+    early, late = means[..., ::2], means[..., 1::2]
+    middle, apart = 0.5 * (early + late), (late - early) / np.sqrt(3.0)
+    means[..., ::2], means[..., 1::2] = middle - apart, middle + apart
 
 
 def _shifted(inputs: Array, bins: int) -> Array:

@@ -15,7 +15,6 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 from scipy.signal import lfilter
-from scipy.special import erf
 
 from predictlearn.fitting.arrow import Blocks
 from predictlearn.fitting.count_kernels import accumulate_counts
@@ -24,7 +23,7 @@ from predictlearn.fitting.dynamics import Layout
 from predictlearn.fitting.kernels import accumulate_erf
 from predictlearn.fitting.lagged import LagMoments
 
-__all__ = ["Blocks", "Data", "blocks", "predicted", "trial_scores"]
+__all__ = ["Blocks", "Data", "blocks", "trial_scores"]
 
 Array = npt.NDArray[np.float64]
 
@@ -68,6 +67,8 @@ class Data:
         Its moments with the inputs, where k and dk are given as answers to pulses.
     population : ndarray, shape (n_base, n_base), or None
         Second moments of the loadings' prior, a Gaussian about 0; for counts.
+    nodes : int
+        Points of every bin at which k is given and over which a nonlinear rate is averaged.
     """
 
     activity: Array
@@ -83,6 +84,7 @@ class Data:
     fading: float = 0.0
     lags: LagMoments | None = None
     population: Array | None = None
+    nodes: int = 1
 
     @classmethod
     def from_activity(
@@ -198,20 +200,29 @@ class Data:
         return groups
 
     def flatten(self, k: Array) -> Array:
-        """Take the rows of (..., trials, time); what fades is filtered where that is linear."""
+        """Take the rows of (..., trials, time * nodes).
+
+        Where the regression is linear, nodes are averaged and what fades is filtered; else the
+        rows of every node follow those of the node before, shape (..., nodes * rows).
+        """
+        nodes = self.nodes
+        if nodes > 1 and not self.iterated:
+            k, nodes = k.reshape(*k.shape[:-1], -1, nodes).mean(axis=-1), 1
         if self.fading and not self.saturating:
             k = lfilter([1.0], [1.0, -self.fading], k, axis=-1)
         flat = k.reshape(*k.shape[:-2], -1)
         if self.lags is not None:
             return flat
-        return np.ascontiguousarray(
-            flat if len(self.rows) == flat.shape[-1] else flat[..., self.rows]
-        )
+        if nodes > 1:
+            flat = np.moveaxis(flat.reshape(*flat.shape[:-1], -1, nodes), -1, -2)
+        if len(self.rows) < flat.shape[-1]:
+            flat = flat[..., self.rows]
+        return np.ascontiguousarray(flat.reshape(*k.shape[:-2], -1))
 
     def inner(self, k: Array) -> Array:
         """Return the sum over rows of k k^T, for the k that `flatten` returns."""
         if self.lags is None:
-            return np.asarray(k @ k.T)
+            return np.asarray(k @ k.T) / (k.shape[1] // len(self.rows))
         lagged = self.lags.gram[self.n_lead :, self.n_lead :]
         return np.asarray(k @ lagged @ k.T)
 
@@ -262,7 +273,7 @@ def _ridge_slope(data: Data, k: Array, dk: Array) -> Array:
     if not data.ridge:
         return np.zeros(dk.shape[:2])
     if data.lags is None:
-        slope = np.einsum("cr,cjr->cj", k, dk)
+        slope = np.einsum("cr,cjr->cj", k, dk) / (k.shape[1] // len(data.rows))
     else:
         lagged = data.lags.gram[data.n_lead :, data.n_lead :]
         slope = np.einsum("cr,cjr->cj", k @ lagged, dk)
@@ -426,36 +437,6 @@ def trial_scores(data: Data, layout: Layout, k: Array, dk: Array, phi: Array) ->
             by_base[:, columns[0], columns[1]] = scores[:, p:]
             out[trial, :, p:] = (loadings @ by_base)[:, 0]
     return out
-
-
-def predicted(data: Data, k: Array, phi: Array) -> Array:
-    """Return predicted activity, shape (neurons, rows).
-
-    Parameters
-    ----------
-    data : Data
-        Tells which coefficients there are.
-    k : ndarray, shape (n_base, rows)
-        Reduced activity.
-    phi : ndarray, shape (neurons, p)
-        Coefficients.
-
-    Returns
-    -------
-    ndarray, shape (neurons, rows)
-        Offset + gain phi(h).
-    """
-    h = phi[:, data.n_lead :] @ k
-    if data.saturating:
-        h = erf(0.5 * np.sqrt(np.pi) * h)
-        if data.fading:
-            for start, end in zip(data.trial_start[:-1], data.trial_start[1:], strict=True):
-                h[:, start:end] = lfilter([1.0], [1.0, -data.fading], h[:, start:end], axis=1)
-    if data.gain:
-        h = phi[:, int(data.offset), None] * h
-    if data.count is not None:
-        return data.count.mean(phi[:, :1] + (1.0 if data.gain else data.count.gain) * h)
-    return np.asarray(phi[:, :1] + h if data.offset else h)
 
 
 def _run_kernel(

@@ -40,10 +40,14 @@ def accumulate_erf(  # type: ignore[no-untyped-def]
 ):
     """Accumulate J^T J, J^T r and r^T r of neurons first..last, one trial at a time.
 
-    Bins run innermost, over contiguous rows of the Jacobian, so that the loops vectorise. Rates
+    Bins run innermost, over contiguous rows of the Jacobian, so that the loops vectorise. The rate
+    of a bin is the mean over its nodes, which follow each other as blocks of all bins in k. Rates
     that fade, c(t) = fading c(t-1) + rate(t), are filtered in each trial with their derivatives.
     """
-    n_base, q, _ = dk.shape
+    n_base, q, length = dk.shape
+    rows = y.shape[1]
+    nodes = length // rows
+    share = 1.0 / nodes
     p = phi.shape[1]
     lead = p - n_base
     longest = 1
@@ -62,42 +66,49 @@ def accumulate_erf(  # type: ignore[no-untyped-def]
             start = trial_start[trial]
             m = trial_start[trial + 1] - start
             for t in range(m):
-                bend[t] = 0.0
-            for c in range(n_base):
-                load = phi[i, lead + c]
+                res[t] = 0.0
+            for a in range(lead, p + q):
                 for t in range(m):
-                    bend[t] += load * k[c, start + t]
-            for t in range(m):
-                scratch[t] = -0.7853981633974483 * bend[t] * bend[t]
-            for t in range(m):
-                res[t] = math.erf(0.886226925452758 * bend[t])
-            fill_exp(scratch, bend, bits, m)
+                    jac[a, t] = 0.0
+            for node in range(nodes):
+                at = node * rows + start
+                for t in range(m):
+                    bend[t] = 0.0
+                for c in range(n_base):
+                    load = phi[i, lead + c]
+                    for t in range(m):
+                        bend[t] += load * k[c, at + t]
+                for t in range(m):
+                    scratch[t] = -0.7853981633974483 * bend[t] * bend[t]
+                for t in range(m):
+                    res[t] += share * math.erf(0.886226925452758 * bend[t])
+                fill_exp(scratch, bend, bits, m)
+                for t in range(m):
+                    bend[t] *= share * c_gain
+                for c in range(n_base):
+                    for t in range(m):
+                        jac[lead + c, t] += bend[t] * k[c, at + t]
+                for j in range(q):
+                    for t in range(m):
+                        scratch[t] = 0.0
+                    for c in range(0 if j >= at_time else n_in, n_base):
+                        load = phi[i, lead + c]
+                        for t in range(m):
+                            scratch[t] += load * dk[c, j, at + t]
+                    for t in range(m):
+                        jac[p + j, t] += bend[t] * scratch[t]
             if fading > 0.0:
                 for t in range(1, m):
                     res[t] += fading * res[t - 1]
+                for a in range(lead, p + q):
+                    for t in range(1, m):
+                        jac[a, t] += fading * jac[a, t - 1]
             for t in range(m):
-                bend[t] *= c_gain
                 if offset:
                     jac[0, t] = 1.0
                 if gain:
                     jac[lead - 1, t] = res[t]
                 res[t] = y[i, start + t] - base - c_gain * res[t]
-            for c in range(n_base):
-                for t in range(m):
-                    jac[lead + c, t] = bend[t] * k[c, start + t]
-            for j in range(q):
-                for t in range(m):
-                    jac[p + j, t] = 0.0
-                for c in range(0 if j >= at_time else n_in, n_base):
-                    load = phi[i, lead + c]
-                    for t in range(m):
-                        jac[p + j, t] += load * dk[c, j, start + t]
-                for t in range(m):
-                    jac[p + j, t] *= bend[t]
-            if fading > 0.0:
-                for a in range(lead, p + q):
-                    for t in range(1, m):
-                        jac[a, t] += fading * jac[a, t - 1]
             if masked:
                 for t in range(m):
                     if not seen[i, start + t]:

@@ -18,11 +18,11 @@ from predictlearn.fitting.attributes import set_fitted
 from predictlearn.fitting.counts import CountNoise
 from predictlearn.fitting.dynamics import Dynamics, Layout
 from predictlearn.fitting.entry import check_data, check_outputs, counts, fits_gain, known_gain
-from predictlearn.fitting.inner import Data, predicted
+from predictlearn.fitting.inner import Data
 from predictlearn.fitting.offsets import warn_of_offsets
 from predictlearn.fitting.optima import disagreement, settle_timing
-from predictlearn.fitting.rollout import rolled_out
-from predictlearn.fitting.solver import Problem, Solution
+from predictlearn.fitting.rollout import predicted, rolled_out
+from predictlearn.fitting.solver import Problem
 from predictlearn.fitting.starts import as_fitted, find_best, part, settle_dispersion
 from predictlearn.fitting.trials import lengths, padded, spread_out, trimmed
 from predictlearn.recordings.entry import check_leading_axes
@@ -30,9 +30,6 @@ from predictlearn.recordings.entry import check_leading_axes
 __all__ = ["LowRankRNN"]
 
 Array = npt.NDArray[np.float64]
-
-# Bins wider than this share of a fitted tau are warned of, where rates saturate.
-_WIDE = 0.7
 
 
 class LowRankRNN(BaseEstimator):
@@ -307,26 +304,11 @@ class LowRankRNN(BaseEstimator):
             )
             solution = timing.optima[0]
             problem = as_fitted(problem, solution)
-        self._warn_of_wide_bins(problem, solution)
         said = disagreement(problem, starts, solution, self.max_iter, self.tol)
         if said:
             warnings.warn(said, MisfitWarning, stacklevel=2)
         set_fitted(self, problem, solution, out, z, timing)
         return self
-
-    def _warn_of_wide_bins(self, problem: Problem, solution: Solution) -> None:
-        """Say where bins are too wide for what is taken of a saturating rate."""
-        tau = problem.dynamics.times(solution.theta)[0]
-        wide = problem.layout.fit_tau and problem.dynamics.mean and problem.data.saturating
-        if wide and float(self.dt) > _WIDE * tau:
-            warnings.warn(
-                f"bins of {self.dt:g} s are {float(self.dt) / tau:.2g} of the tau that was fitted "
-                f"({tau:.3g} s): the mean over a bin of a saturating rate is taken as the rate of "
-                "the mean, which draws tau down (by 5 to 7% at bins of one tau) and with it all "
-                "overlaps. Use bins of at most half of tau, or give tau",
-                MisfitWarning,
-                stacklevel=3,
-            )
 
     def predict(self, inputs: npt.ArrayLike) -> Any:
         """Predict activity for inputs.
@@ -344,8 +326,9 @@ class LowRankRNN(BaseEstimator):
         """
         check_is_fitted(self, "overlaps_")
         x = as_float_array("inputs", padded("inputs", inputs), ndim=3)
-        k = rolled_out(self, x)
-        n_bins = k.shape[2]
+        nodes = self._data.nodes
+        k = rolled_out(self, x, nodes)
+        n_bins = k.shape[2] // nodes
         rows = np.arange(len(x) * n_bins)
         starts = np.arange(len(x) + 1) * n_bins
         data = replace(self._data, rows=rows, trial_start=starts)

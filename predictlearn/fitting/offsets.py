@@ -9,7 +9,8 @@ import numpy.typing as npt
 from scipy.special import stdtrit
 
 from predictlearn.errors import OffsetWarning
-from predictlearn.fitting.inner import Data, predicted
+from predictlearn.fitting.inner import Data
+from predictlearn.fitting.rollout import predicted
 from predictlearn.fitting.solver import Problem, Solution
 
 __all__ = ["missing_offsets", "warn_of_offsets"]
@@ -43,11 +44,12 @@ def missing_offsets(problem: Problem, solution: Solution) -> tuple[Array, Array]
     if rolled is None:
         return np.zeros(data.n_neurons), np.zeros(data.n_neurons)
     k = data.flatten(rolled)
+    whole = predicted(data, k, solution.at.phi) if data.saturating else None
+    k = k.reshape(len(k), -1, len(data.rows)).mean(axis=1)  # over nodes
     ones = np.ones(k.shape[1])
     constant = ones - k.T @ np.linalg.lstsq(k.T, ones, rcond=1e-10)[0]
     score = np.zeros((data.n_trials, data.n_neurons))
     power = np.zeros(data.n_neurons)
-    whole = predicted(data, k, solution.at.phi) if data.saturating else None
     for trial in range(data.n_trials):
         rows = slice(data.trial_start[trial], data.trial_start[trial + 1])
         weight = constant[rows]

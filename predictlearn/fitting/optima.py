@@ -43,6 +43,8 @@ _LIKELY = 1.92
 _NEAR_TAU, _NEAR_LATENCY = 0.03, 0.2
 # Where log likelihoods differ by less, optima are equally likely.
 _TIED = 0.1
+# Steps of a search after which it is given up, where it is worse than the best by so much.
+_GLANCE, _FAR = 15, 30.0
 # First step of a profile, in standard deviations; how steps grow; how many there may be.
 _FIRST, _GROW, _MOST = 2.6, 1.5, 10
 # Standard errors by which trials must disagree with a time that was given, and by how much the
@@ -115,9 +117,17 @@ def settle_timing(
     candidates = [end.theta for end in starts.ends[1:]]
     candidates += _swapped(problem, solution.theta)
     for theta in candidates:
-        other = _follow(problem, starts, theta, max_iter, tol)
+        other = _follow(problem, starts, theta, min(max_iter, _GLANCE), tol)
+        if (
+            other is not None
+            and not other.converged
+            and other.objective < found[0].objective + _FAR
+        ):
+            other = _follow(problem, starts, other.theta, max_iter, tol)
         if other is None or not np.isfinite(other.objective):
             continue
+        if not other.converged and other.objective > found[0].objective + _FAR:
+            continue  # on a slope, and no optimum that anyone would take
         same = [i for i, s in enumerate(found) if _near(problem, s, other)]
         if not same:
             found.append(other)

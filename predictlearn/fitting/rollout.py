@@ -1,4 +1,4 @@
-"""The reduced activity of a fit for any inputs, and trials of unequal length as arrays."""
+"""What a fit predicts: reduced activity for any inputs, and activity; trials as arrays."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.signal import lfilter
+from scipy.special import erf
 from sklearn.utils.validation import check_is_fitted
 
 from predictlearn.checks import as_float_array
 from predictlearn.errors import InputError
 from predictlearn.fitting.dynamics import Dynamics
+from predictlearn.fitting.inner import Data
 from predictlearn.recordings.entry import check_leading_axes
 
-__all__ = ["fitted_dynamics", "paired_trials", "reduced_activity", "rolled_out"]
+__all__ = ["fitted_dynamics", "paired_trials", "predicted", "reduced_activity", "rolled_out"]
 
 Array = npt.NDArray[np.float64]
 
@@ -129,7 +132,7 @@ def reduced_activity(fit: Any, inputs: npt.ArrayLike) -> Array:
     )
 
 
-def rolled_out(fit: Any, x: Array) -> Array:
+def rolled_out(fit: Any, x: Array, nodes: int = 1) -> Array:
     """Return the same with k on the first axis, from inputs that are an array.
 
     Parameters
@@ -138,11 +141,13 @@ def rolled_out(fit: Any, x: Array) -> Array:
         Fitted.
     x : ndarray, shape (trials, time, n_in)
         Inputs.
+    nodes : int
+        1 or 2 points a bin.
 
     Returns
     -------
-    ndarray, shape (n_in + rank, trials, time)
-        k of every bin.
+    ndarray, shape (n_in + rank, trials, time * nodes)
+        k of every bin, as a mean over it or at its nodes.
 
     Raises
     ------
@@ -163,8 +168,49 @@ def rolled_out(fit: Any, x: Array) -> Array:
         fit.latency_,
         fit.bin_ == "mean",
         per_bin,
+        nodes,
     )
     k = dynamics.activity(fit._theta)
     if k is None:
         raise InputError("inputs drive the fitted network to infinity; are their units right?")
     return k
+
+
+def predicted(data: Data, k: Array, phi: Array) -> Array:
+    """Return predicted activity, shape (neurons, rows).
+
+    Parameters
+    ----------
+    data : Data
+        Tells which coefficients there are.
+    k : ndarray, shape (n_base, rows), or (n_base, nodes * rows)
+        Reduced activity.
+    phi : ndarray, shape (neurons, p)
+        Coefficients.
+
+    Returns
+    -------
+    ndarray, shape (neurons, rows)
+        Offset + gain phi(h), or the counts expected; means over nodes.
+    """
+    h = phi[:, data.n_lead :] @ k
+    if data.saturating:
+        h = erf(0.5 * np.sqrt(np.pi) * h)
+        if data.count is None:
+            h = _over_nodes(data, h)
+        if data.fading:
+            for start, end in zip(data.trial_start[:-1], data.trial_start[1:], strict=True):
+                h[:, start:end] = lfilter([1.0], [1.0, -data.fading], h[:, start:end], axis=1)
+    if data.gain:
+        h = phi[:, int(data.offset), None] * h
+    if data.count is not None:
+        scaled = (1.0 if data.gain else data.count.gain) * h
+        return _over_nodes(data, data.count.mean(phi[:, :1] + scaled))
+    return np.asarray(phi[:, :1] + h if data.offset else h)
+
+
+def _over_nodes(data: Data, rates: Array) -> Array:
+    """Average (neurons, nodes * rows) over nodes."""
+    if rates.shape[1] == len(data.rows):
+        return rates
+    return np.asarray(rates.reshape(len(rates), -1, len(data.rows)).mean(axis=1))
