@@ -136,7 +136,11 @@ def _state(
         if turns == rounds:
             break
         turns += 1
-        after = second_moment(evidence(problem.data, at), population)
+        try:
+            after = second_moment(evidence(problem.data, at), population)
+        except np.linalg.LinAlgError:
+            # a step to where neurons say nothing more that is finite
+            return None
         if np.abs(after - population).max() < _SAME * np.abs(population).max():
             break
         population = after
