@@ -142,6 +142,8 @@ class LowRankRNN(BaseEstimator):
         Seconds.
     bin_ : str
         "mean" or "euler", as fitted.
+    per_bin_ : int
+        Steps of the inputs in a bin.
     optima_ : DataFrame
         Where tau or the latency are fitted: tau, latency, vu (trace), log_likelihood of each
         optimum found, and whether the data cannot tell it from the best (within). Intervals span

@@ -36,6 +36,14 @@ class Trajectory:
         Seed of trials and noise.
     settings : mapping
         Task, rule, nonlinearity, tau and software version, as text.
+
+    Examples
+    --------
+    >>> import predictlearn as pl
+    >>> start = pl.Overlaps(np.eye(4)).replace(zm=0.1, zu=0.1, vm=0.1)
+    >>> learned = pl.learn(start, pl.Filter(), pl.GradientDescent(5e-3), 20)
+    >>> learned.overlaps.shape, bool(learned.losses[-1] < learned.losses[0])
+    ((21, 10), True)
     """
 
     array: np.ndarray
