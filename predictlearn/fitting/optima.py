@@ -29,6 +29,7 @@ from predictlearn.fitting.starts import (
     as_fitted,
     followed,
     polished,
+    saturated,
     search_linear,
     settle,
 )
@@ -118,6 +119,10 @@ def settle_timing(
     """
     found = [solution]
     candidates = [end.theta for end in starts.ends[1:]]
+    if problem.layout.erf:
+        # what the first search found is linear
+        free = with_population(problem, None)
+        candidates = [saturated(free, theta, True)[0] for theta in candidates]
     candidates += _swapped(problem, solution.theta)
     for theta in candidates:
         other = _follow(problem, starts, theta, min(max_iter, _GLANCE), tol)
