@@ -362,14 +362,18 @@ def _likelier(
 
 
 def _scatter(freed: Problem, solution: Solution) -> float:
-    """Return by how much the variance of a time exceeds what the noise model says, at least 1."""
+    """Return by how much the variance of the dynamics exceeds what the noise model says.
+
+    A mean over all their directions, at least 1: that of a single one is too noisy.
+    """
     linear = linearise(as_fitted(freed, solution), solution)
-    times = slice(freed.layout.at_time, None)
-    robust = (linear.trial_theta[:, times] ** 2).sum(axis=0)
-    robust += (linear.neuron_theta[:, times] ** 2).sum(axis=0)
-    expected = np.diag(linear.covariance)[times]
-    known = expected > 0  # a time at its bound is none
-    return float(np.clip((robust[known] / expected[known]).max(initial=1.0), 1.0, 100.0))
+    robust = linear.trial_theta.T @ linear.trial_theta
+    robust += linear.neuron_theta.T @ linear.neuron_theta
+    information = np.linalg.pinv(linear.covariance, rcond=1e-9, hermitian=True)
+    directions = float(np.trace(information @ linear.covariance))
+    if not directions > 0.5:
+        return 1.0
+    return float(np.clip(np.trace(information @ robust) / directions, 1.0, 100.0))
 
 
 def _each(freed: Problem, starts: Starts, best: Solution, max_iter: int, tol: float) -> str:
