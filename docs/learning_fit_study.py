@@ -1,7 +1,8 @@
 """Measure how LearningFit does on simulated learning; prints the tables of learning_fit.md.
 
 Run as ``python docs/learning_fit_study.py PART [N_JOBS]`` with PART one of coverage, networks,
-sessions, rules, forecast, behaviour, figure.
+sessions, rules, forecast, behaviour, figure; ``behaviour N_JOBS FIRST`` takes only the first so
+many learners of each kind.
 """
 
 from __future__ import annotations
@@ -241,11 +242,11 @@ def from_loss(label, seed, start, **simulation):
     return out
 
 
-def behaviour(n_jobs):
+def behaviour(n_jobs, first=50):
     """Fit the loss alone: learners of the theory and networks of 300 neurons."""
-    cases = [("prior", s, drawn_start(s), {}) for s in range(50)]
-    cases += [("study", s, TRUE, {}) for s in range(25)]
-    cases += [("networks", s, drawn_start(s), {"n_neurons": 300}) for s in range(100, 125)]
+    cases = [("prior", s, drawn_start(s), {}) for s in range(50)][:first]
+    cases += [("study", s, TRUE, {}) for s in range(25)][:first]
+    cases += [("networks", s, drawn_start(s), {"n_neurons": 300}) for s in range(100, 125)][:first]
 
     def tried(label, seed, start, more):
         try:
@@ -258,6 +259,7 @@ def behaviour(n_jobs):
     )
     table = pd.DataFrame([r for r in rows if r is not None])
     say(table.groupby("learners").mean().T.round(3).to_string())
+    say(table.groupby("learners").size().to_dict())
     say(table.drop(columns="learners").astype(float).mean().round(3).to_string())
 
 
@@ -316,4 +318,4 @@ def figure(n_jobs):
 
 if __name__ == "__main__":
     np.set_printoptions(precision=3)
-    globals()[sys.argv[1]](int(sys.argv[2]) if len(sys.argv) > 2 else 1)
+    globals()[sys.argv[1]](*map(int, sys.argv[2:] or ["1"]))

@@ -36,6 +36,19 @@ def test_tau_in_milliseconds_is_asked_about():
         fit_settings(None, None, "100", None, None)
 
 
+def test_counts_are_read_alike_on_the_command_line_and_in_python():
+    from predictlearn.pipeline.cases import case_of
+    from predictlearn.recordings import Recording
+
+    counts = np.random.default_rng(0).poisson(1.0, size=(4, 5, 6)).astype(float)
+    recording = Recording(counts, np.ones((4, 5, 1)), dt=0.1)
+    for noise, observed in (("gaussian", "rate"), ("poisson", "current")):
+        typed = fit_settings(None, None, None, None, None, noise)
+        assert case_of(recording, None, **typed).settings["observed"] == observed
+        assert case_of(recording, None, noise=noise).settings["observed"] == observed
+    assert case_of(recording, None, noise="poisson", observed="rate").settings["observed"] == "rate"
+
+
 def test_another_file_in_a_known_format(tmp_path, shared_data, monkeypatch):
     from predictlearn.pipeline.cases import case_of
     from predictlearn.recordings import find_dataset, load_bci_learning

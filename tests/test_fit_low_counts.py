@@ -207,6 +207,38 @@ def test_neurons_of_few_spikes_do_not_decide(settings, kind):
     assert np.nanmax(np.abs(free.m_[0])) > 2 * np.nanmax(np.abs(with_it.m_[0]))
 
 
+def test_a_step_to_where_no_population_is_found_ends_the_step(monkeypatch):
+    problem, theta, phi = small_problem(False)
+    assert _state(problem, theta, phi, np.eye(2), 3) is not None
+
+    def singular(*_):
+        raise np.linalg.LinAlgError("Singular matrix")
+
+    monkeypatch.setattr("predictlearn.fitting.marginal.second_moment", singular)
+    assert _state(problem, theta, phi, np.eye(2), 3) is None
+
+
+@pytest.mark.slow
+def test_a_pulse_and_a_rank_that_is_too_high_end_in_a_fit():
+    # the singular matrix of the test above, as a recording met it
+    rng = np.random.default_rng(6)
+    signs, (m, u) = np.resize([-1, -0.5, 0.5, 1.0], 8), rng.normal(size=(2, 6))
+    k, y, x = np.zeros((8, 2)), np.full((8, 60, 6), np.nan), np.zeros((8, 60, 1))
+    x[:, 10] = 50.0
+    for t in range(10, 60):
+        drive = np.column_stack([signs * (20 <= t < 50), 0.8 * k[:, 0] + 0.7 * k[:, 1]])
+        k = k + 0.2 * (drive - k)
+        y[:, t] = rng.poisson(np.exp(0.5 * k @ np.stack([m, u])))
+    fit = LowRankRNN(
+        3, dt=0.02, tau="fit", latency="fit", bin="mean", observed="current", noise="poisson",
+        n_starts=2, n_bootstrap=0,
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fit.fit(y, x)
+    assert np.isfinite(fit.log_likelihood_)
+
+
 def test_a_known_readout_is_not_drawn_to_zero():
     y, x, loadings = simulate(2, base=-3.8, neurons=80)
     rng = np.random.default_rng(0)

@@ -87,6 +87,18 @@ def check_unequal(r):
     assert "inputs are 0" in r.metadata["padding"]
 
 
+@pytest.mark.parametrize("axes", ["trials, time, neurons", "neurons, time, trials"])
+def test_an_input_of_two_axes_in_either_order(axes):
+    rng = np.random.default_rng(0)
+    y, x = rng.normal(size=(8, 20, 5)), rng.normal(size=(8, 20))
+    stored = y if axes.startswith("trials") else y.transpose(2, 1, 0)
+    for given in (x, x.T):
+        r = pl.read_arrays({"y": stored, "x": given}, "y", inputs="x", dt=0.1, axes=axes)
+        assert np.array_equal(r.inputs[:, :, 0], x)
+    held = pl.read_arrays({"y": stored, "x": x[:, :3]}, "y", inputs="x", dt=0.1, axes=axes)
+    assert held.n_in == 3
+
+
 def test_cells_and_structures_of_unequal_trials(tmp_path):
     ys, xs, _ = unequal()
     turned = [one.T for one in ys]

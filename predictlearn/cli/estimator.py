@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Annotated, Any
 
 import typer
@@ -30,9 +29,9 @@ Bin = Annotated[
     str | None,
     typer.Option(
         "--bin",
-        help="What a bin holds: auto, mean (over the bin) or euler (one step a bin). In Python "
-        "`bin`.",
-        show_default=False,
+        help="What a bin holds: mean (over the bin), euler (one step a bin), or auto: the mean "
+        "unless euler is clearly more likely. In Python `bin`.",
+        show_default="auto",
     ),
 ]
 Folds = Annotated[
@@ -72,7 +71,7 @@ def estimator_settings(
     Raises
     ------
     InputError
-        What must be a number and is none, or a setting that this version does not have.
+        What must be a number and is none.
     """
     settings = fit_settings(nonlinearity, observed, tau, latency, gain, noise)
     if ridge is not None:
@@ -83,9 +82,5 @@ def estimator_settings(
     if starts is not None:
         settings["n_starts"] = starts
     if bins is not None:
-        from predictlearn.fitting.low_rank_rnn import LowRankRNN
-
-        if "bin" not in inspect.signature(LowRankRNN).parameters:
-            raise InputError("--bin is not known to this version of LowRankRNN.")
         settings["bin"] = bins
     return settings

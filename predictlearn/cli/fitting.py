@@ -88,7 +88,10 @@ def fit(
         typer.Option("--overwrite", help="Replace files there that predictlearn did not make."),
     ] = False,
 ) -> None:
-    """Fit a low-rank network to a recording and show its overlaps with intervals."""
+    """Fit a low-rank network to a recording and show its overlaps with intervals.
+
+    A data set known by name brings settings of its own; those that are given here replace them.
+    """
     n_jobs, seed = jobs_or_all(jobs), checked_seed(seed)
     given = estimator_settings(
         nonlinearity, observed, tau, latency, gain, noise, ridge, starts, bin_

@@ -112,6 +112,8 @@ def predict(
     """Fit a recording, predict learning experiments from it, and write a report.
 
     Without arguments, for the simulated recording that ships with predictlearn.
+
+    A data set known by name brings settings of its own; those that are given here replace them.
     """
     n_jobs, seed = jobs_or_all(jobs), checked_seed(seed)
     settings = estimator_settings(

@@ -30,7 +30,10 @@ __all__ = [
 
 Nonlinearity = Annotated[str | None, typer.Option(help="linear or erf.", show_default="linear")]
 Observed = Annotated[
-    str | None, typer.Option(help="rate or current.", show_default="what the recording says")
+    str | None,
+    typer.Option(
+        help="rate or current.", show_default="what the recording says; current with counts' noise"
+    ),
 ]
 Tau = Annotated[
     str | None, typer.Option(help="Time constant in seconds, or fit.", show_default="fit")

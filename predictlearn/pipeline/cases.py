@@ -125,8 +125,10 @@ def _own(source: str | Path | Recording, settings: dict[str, Any]) -> Case:
     """Return the case of a recording of the user's own."""
     recording = source if isinstance(source, Recording) else load_recording(source)
     name = str(recording.metadata.get("name", "recording"))
+    # of counts fitted as counts the logarithm of the rate is linear in k
+    current = recording.observed == "current" or settings.get("noise", "gaussian") != "gaussian"
     common = {
-        "observed": "current" if recording.observed == "current" else "rate",
+        "observed": "current" if current else "rate",
         "offset": True,
         "tau": "fit",
         "latency": "fit",

@@ -215,9 +215,10 @@ class Split:
             values = values.reshape(n_trials, 1)
         elif values.ndim == 2:
             first = next(axis for axis in self.order if axis != "neurons")
-            turned = values if first == "trials" else values.T
-            if turned.shape == (n_trials, n_bins):
-                return [row[:n, None] for row, n in zip(turned, lengths, strict=True)]
+            # in the order of the axes, or the other where only that fits
+            for turned in (values, values.T) if first == "trials" else (values.T, values):
+                if turned.shape == (n_trials, n_bins):
+                    return [row[:n, None] for row, n in zip(turned, lengths, strict=True)]
             if len(values) != n_trials and values.shape[1] == n_trials:
                 values = values.T
         if values.ndim != 2 or len(values) != n_trials:
