@@ -142,9 +142,10 @@ def _places() -> list[Path]:
         *([Path(asked) / "predictlearn"] if asked else []),
         Path(AppDirs(appname="predictlearn", appauthor=False).user_cache_dir) / "compiled",
     ]
-    # without any temporary folder gettempdir raises
+    # without a temporary folder gettempdir gives the working folder, or raises
     with contextlib.suppress(FileNotFoundError):
-        places.append(Path(tempfile.gettempdir()) / f"predictlearn-{user}")
+        if (temporary := tempfile.gettempdir()) != os.getcwd():
+            places.append(Path(temporary) / f"predictlearn-{user}")
     # without a home, "~" stays as it is
     return [place.absolute() for place in places if "~" not in place.parts]
 
