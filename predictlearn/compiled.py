@@ -19,9 +19,11 @@ import os
 import pickle
 import platform
 import re
+import signal
 import stat
 import sys
 import tempfile
+import threading
 import time
 import uuid
 import warnings
@@ -37,7 +39,7 @@ from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 from numba.misc.appdirs import AppDirs
 
-__all__ = ["compiled", "source_digest", "sources"]
+__all__ = ["compiled", "source_digest", "sources", "undisturbed"]
 
 _PACKAGE = Path(__file__).parent
 _IMPORT = re.compile(
@@ -340,3 +342,41 @@ def compiled(**options: Any) -> Callable[[Any], Any]:
         return dispatcher
 
     return decorate
+
+
+def undisturbed(function: Callable[..., Any], *args: Any) -> Any:
+    """Call a compiled function that takes a generator; Ctrl-C is heard when it has returned.
+
+    numba reads a generator by way of functions of Python. An exception that a signal raises within
+    those is not looked for, and the process would end by a segmentation fault.
+
+    Parameters
+    ----------
+    function : callable
+        The function.
+    *args
+        What it takes.
+
+    Returns
+    -------
+    object
+        What it returns.
+
+    Examples
+    --------
+    >>> undisturbed(max, 1, 2)
+    2
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    # only the main thread hears signals, and only a handler in Python can raise
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+        return function(*args)
+    heard: list[tuple[Any, ...]] = []
+    signal.signal(signal.SIGINT, lambda *signalled: heard.append(signalled))
+    try:
+        result = function(*args)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if heard:
+        handler(*heard[-1])
+    return result

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -266,6 +267,43 @@ def test_every_function_that_a_kernel_calls_is_among_its_sources():
             if used.startswith(str(PACKAGE)):
                 assert used in files, (path, used)
     assert seen > 100
+
+
+INTERRUPTED = """
+import os, signal, time
+import numpy as np
+from predictlearn.compiled import compiled, undisturbed
+
+@compiled()
+def noise(rng, n):
+    total = 0.0
+    for _ in range(n):
+        total += rng.random()
+    return total
+
+rng = np.random.default_rng(0)
+noise(rng, 1)
+# a timer that is heard as Ctrl-C is, at any moment
+signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+heard, calls = 0, 0
+for place in range(1500):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 1e-4 + 1e-7 * place)
+        while True:
+            undisturbed(noise, rng, 10)
+            calls += 1
+    except KeyboardInterrupt:
+        heard += 1
+print(heard, calls > 1500)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer")
+def test_ctrl_c_in_a_call_with_a_generator_is_no_crash(tmp_path):
+    script = tmp_path / "interrupted.py"
+    script.write_text(INTERRUPTED)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout.split()) == (0, ["1500", "True"]), done.stderr
 
 
 BITS = """

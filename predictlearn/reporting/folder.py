@@ -304,7 +304,13 @@ def _finish_killed(target: Path) -> None:
             _move_rest(target, work)
         elif any(path.is_file() for path in (work / "old").rglob("*")):
             continue  # what an undoing could not put back, for the user
-        shutil.rmtree(work, ignore_errors=True)
+        _discard(work)
+
+
+def _discard(work: Path) -> None:
+    """Remove a workspace; the journal stays until no old file is left, so that a kill is seen."""
+    shutil.rmtree(work / "old", ignore_errors=True)
+    shutil.rmtree(work, ignore_errors=True)
 
 
 def _move_rest(target: Path, work: Path) -> None:
@@ -322,14 +328,17 @@ def _move_rest(target: Path, work: Path) -> None:
             there.parent.mkdir(parents=True, exist_ok=True)
             os.replace(here, there)
     for path in stale:
-        if _inside(target, path) and _ours(target / path, before.get(path)):
+        if not _inside(target, path):
+            continue
+        if _ours(target / path, before.get(path)):
             (target / path).unlink()
-            _remove_empty(target, (target / path).parent)
+        # also where it was killed after the file was moved, before its folder was removed
+        _remove_empty(target, (target / path).parent)
 
 
 def _remove_empty(target: Path, folder: Path) -> None:
     """Remove a folder inside the target if nothing is left in it."""
-    if folder != target and not any(folder.iterdir()):
+    if folder != target and folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
 
 
@@ -362,7 +371,7 @@ def _workspace(target: Path) -> Iterator[Path]:
         )
         # what could not be put back is kept there rather than deleted
         if not lost:
-            shutil.rmtree(work, ignore_errors=True)
+            _discard(work)
 
 
 def _exchange(target: Path, new: Path, old: Path, paths: list[str], stale: list[str]) -> None:
