@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -30,7 +31,10 @@ class _Followed:
 
 @functools.cache
 def _follow(parent: int) -> None:
-    """Begin to watch a parent; once for each."""
+    """Begin to watch a parent, and leave Ctrl-C to it; once for each."""
+    # a terminal sends it to all processes: the parent ends its workers and says what is kept
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     # a fork of a worker has another parent than the one that gave the work
     threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
 
