@@ -265,7 +265,8 @@ def output_path(value: str | Path) -> Path:
     try:
         return output_folder(value, "--output")
     except InputError as error:
-        raise typer.BadParameter(str(error)) from error
+        say("Error", str(error), "red")
+        raise typer.Exit(WRONG_INPUT) from None
 
 
 def jobs_or_all(jobs: int | None) -> int:

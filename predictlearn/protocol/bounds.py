@@ -19,6 +19,8 @@ __all__ = ["KEPT_ROWS", "MOST_ROWS", "record_every", "rows_of"]
 KEPT_ROWS = 4_000_000
 MOST_ROWS = 20_000_000
 _ROW_BYTES = 250
+# Gradient flow keeps so many times, whatever `record_every`.
+_FLOW_ROWS = 201
 
 
 def rows_of(spec: ProtocolSpec, networks: int, sizes: tuple[int, int, int], every: int) -> int:
@@ -48,6 +50,8 @@ def rows_of(spec: ProtocolSpec, networks: int, sizes: tuple[int, int, int], ever
         numbers = (spec.neurons_of(arm) or 0) * dim
         for phase in spec.arms[arm].phases:
             epochs = (phase.epochs or 0) // every + 2
+            if spec.rule_of(arm, phase).kind == "gradient-flow":
+                epochs = min(epochs, _FLOW_ROWS)
             rows += epochs * quantities + 2 * len(spec.evaluate)
             rows += math.ceil(numbers * 8 / _ROW_BYTES)
     return rows * networks
