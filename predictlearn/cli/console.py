@@ -8,11 +8,14 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TextIO, TypeVar
 
 import typer
 
 from predictlearn.errors import DivergenceError, InputError
+from predictlearn.files import output_folder, printable, refuse_links
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,9 +24,11 @@ __all__ = [
     "available_cores",
     "checked_seed",
     "guarded",
+    "hold_folder",
     "interruptible",
     "jobs_or_all",
     "output",
+    "output_path",
     "plain",
     "say",
     "stages",
@@ -32,22 +37,51 @@ __all__ = [
 P = ParamSpec("P")
 R = TypeVar("R")
 
+# What the running command holds until it ends.
+_HELD: list[contextlib.ExitStack] = []
+
 WRONG_INPUT = 2
+_KILLED = (
+    "a worker process was killed from outside, often since memory was full; fewer --jobs take less"
+)
 INTERRUPTED = 130
+
+
+def _console(stderr: bool) -> Console:
+    """Return a console on which names are text: no markup, no emoji, no commands to a terminal."""
+    from rich.console import Console
+    from rich.segment import Segment
+
+    class Cleaned:
+        """What is printed, without control characters of its own."""
+
+        def __init__(self, content: Any) -> None:
+            self.content = content
+
+        def __rich_console__(self, console: Console, options: Any) -> Iterator[Segment]:
+            for text, style, control in console.render(self.content, options):
+                yield Segment(text if control else printable(text), style, control)
+
+    class Cleaning:
+        """Clean all that goes to the console, in tables and progress bars too."""
+
+        def process_renderables(self, renderables: list[Any]) -> list[Any]:
+            return [Cleaned(content) for content in renderables]
+
+    console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    hook: Any = Cleaning()
+    console.push_render_hook(hook)
+    return console
 
 
 def output() -> Console:
     """Return the console for results, on standard output."""
-    from rich.console import Console
-
-    return Console(highlight=False)
+    return _console(stderr=False)
 
 
 def _errors() -> Console:
     """Return the console for messages, on standard error."""
-    from rich.console import Console
-
-    return Console(stderr=True, highlight=False)
+    return _console(stderr=True)
 
 
 def plain(text: str) -> str:
@@ -92,8 +126,10 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), contextlib.ExitStack() as held:
                 warnings.showwarning = _show_warning
+                _HELD.append(held)
+                held.callback(_HELD.pop)
                 return command(*args, **kwargs)
         except (InputError, DivergenceError) as error:
             say("Error", str(error), "red")
@@ -101,6 +137,8 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             raise
         except OSError as error:
             say("Error", f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), "red")
+        except BrokenExecutor:
+            say("Error", f"{_KILLED}; nothing was written.", "red")
         except KeyboardInterrupt:
             say("Interrupted", "nothing was written.", "yellow")
             raise typer.Exit(INTERRUPTED) from None
@@ -136,6 +174,9 @@ def interruptible(message: str) -> Iterator[None]:
     except KeyboardInterrupt:
         say("Interrupted", message, "yellow")
         raise typer.Exit(INTERRUPTED) from None
+    except BrokenExecutor:
+        say("Error", f"{_KILLED}; {message}", "red")
+        raise typer.Exit(WRONG_INPUT) from None
 
 
 @contextlib.contextmanager
@@ -165,7 +206,7 @@ def stages() -> Iterator[Callable[[str], None]]:
             """Finish the stage before, and begin this one."""
             if current:
                 bar.update(current[-1], total=1, completed=1)
-            current.append(bar.add_task(stage, total=None))
+            current.append(bar.add_task(printable(stage), total=None))
 
         yield announce
         if current:
@@ -191,6 +232,41 @@ def checked_seed(seed: int) -> int:
     if seed < 0:
         raise InputError(f"--seed must be a whole number of at least 0; got {seed}.")
     return seed
+
+
+def hold_folder(
+    folder: Path | None, overwrite: bool = False, *, command: str = "", name: str = ""
+) -> None:
+    """Refuse an output folder that cannot be written to, and hold it until the command ends.
+
+    Parameters
+    ----------
+    folder : pathlib.Path or None
+        The folder; nothing is done without one.
+    overwrite : bool, default False
+        Whether files of others may be replaced.
+    command : str, default ""
+        What is to write there.
+    name : str, default ""
+        A folder in it that is written in its place.
+    """
+    if folder is None:
+        return
+    from predictlearn.reporting.folder import held_folder
+
+    place = folder.absolute() / name
+    if name:
+        refuse_links(folder.absolute(), place)
+    _HELD[-1].enter_context(held_folder(place, overwrite, command=command))
+
+
+def output_path(value: str | Path) -> Path:
+    """Return the folder that ``--output`` names; an empty name is refused, and ``~`` is home."""
+    try:
+        return output_folder(value, "--output")
+    except InputError as error:
+        say("Error", str(error), "red")
+        raise typer.Exit(WRONG_INPUT) from None
 
 
 def jobs_or_all(jobs: int | None) -> int:

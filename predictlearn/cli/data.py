@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from predictlearn.cli.console import guarded, output
+from predictlearn.files import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -50,7 +51,7 @@ def _show(
     """Print a protocol file, to read or to start one's own from."""
     from predictlearn.protocol.source import find_protocol
 
-    typer.echo(find_protocol(name).read_text(encoding="utf-8"), nl=False)
+    typer.echo(printable(find_protocol(name).read_text(encoding="utf-8")), nl=False)
 
 
 datasets = typer.Typer(help="List the data sets known by name, download one, or say where it is.")

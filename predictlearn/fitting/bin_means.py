@@ -16,7 +16,8 @@ also carries the integral of k and the derivatives.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from predictlearn.compiled import compiled
 
 __all__ = ["roll_means", "stretch"]
 
@@ -24,7 +25,7 @@ __all__ = ["roll_means", "stretch"]
 _SMALL, _TERMS = 0.25, 11
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _multiply(a, b, out):  # type: ignore[no-untyped-def]
     """Write a b."""
     for i in range(a.shape[0]):
@@ -35,7 +36,7 @@ def _multiply(a, b, out):  # type: ignore[no-untyped-def]
             out[i, j] = total
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _copy(a, out):  # type: ignore[no-untyped-def]
     """Write a."""
     for i in range(a.shape[0]):
@@ -43,7 +44,7 @@ def _copy(a, out):  # type: ignore[no-untyped-def]
             out[i, j] = a[i, j]
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def stretch(f, length, n_in, rank, tau):  # type: ignore[no-untyped-def]
     """Return (n_drive + 1, 3, n, n): A, P, Q of one stretch, then their slopes in S_vm, S_vu."""
     n, n_drive = len(f), rank * (n_in + rank)
@@ -130,7 +131,7 @@ def stretch(f, length, n_in, rank, tau):  # type: ignore[no-untyped-def]
     return maps
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _bin_map(vm, vu, tau, dt, per_bin, part, split, fit_tau, fit_latency, size):  # type: ignore[no-untyped-def]
     """Return how state and mean of a bin follow from the state before it and its inputs.
 
@@ -255,7 +256,7 @@ def _bin_map(vm, vu, tau, dt, per_bin, part, split, fit_tau, fit_latency, size):
     return state, drive
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def roll_means(  # type: ignore[no-untyped-def]
     x, vm, vu, bb, times, per_bin, many, erf, fit_tau, fit_latency, k_out, dk_out
 ):
@@ -349,7 +350,7 @@ def roll_means(  # type: ignore[no-untyped-def]
             dk[:, :] = d_after
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _slope(k, dk, x, vm, vu, bb, tau, fit_tau, bbk, drive, f, df, d_delta):  # type: ignore[no-untyped-def]
     """Write dk/dt of the erf network and its derivatives (n_base, size); d_delta is to write on."""
     rank, n_in = vm.shape
@@ -412,7 +413,7 @@ def _slope(k, dk, x, vm, vu, bb, tau, fit_tau, bbk, drive, f, df, d_delta):  # t
             df[c, at_time] -= f[c]
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _roll_curved(  # type: ignore[no-untyped-def]
     x, vm, vu, bb, clock, per_bin, many, whole, part, split, fit_tau, fit_latency, k_out, dk_out
 ):

@@ -5,18 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-from predictlearn.fitting import vector_math
+from predictlearn.compiled import compiled
 from predictlearn.fitting.vector_math import fill_exp
-from predictlearn.theory.compiled import forget_stale
 
 __all__ = ["accumulate_counts", "fill_link"]
 
-forget_stale(__file__, vector_math.__file__)
 
-
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
+@compiled(nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
 def fill_link(eta, softplus, rate, slope, scratch, bits, m):  # type: ignore[no-untyped-def]
     """Write the expected counts and their derivative in eta."""
     if not softplus:
@@ -51,7 +47,7 @@ def fill_link(eta, softplus, rate, slope, scratch, bits, m):  # type: ignore[no-
         slope[t] = (1.0 if eta[t] > 0.0 else u) / (1.0 + u)
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
+@compiled(nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
 def accumulate_counts(  # type: ignore[no-untyped-def]
     y,
     seen,

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from predictlearn.compiled import compiled
 from predictlearn.errors import InputError
 
 __all__ = [
@@ -56,7 +56,7 @@ def extent(activity: npt.NDArray[np.float64]) -> Extent:
     return out
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _look(flat, low, high, seen):  # type: ignore[no-untyped-def]
     """Fill in what `extent` returns, in one pass: a large recording is slow to read."""
     for r in range(flat.shape[0]):

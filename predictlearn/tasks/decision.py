@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numba import njit
 
 from predictlearn.checks import as_float_array, non_negative, positive_int
+from predictlearn.compiled import compiled
 from predictlearn.errors import InputError
 from predictlearn.tasks._common import (
     Freezable,
@@ -25,7 +25,7 @@ from predictlearn.theory.trials import Trials
 __all__ = ["DecisionMaking"]
 
 
-@njit(cache=True)
+@compiled()
 def _complete(
     shown: np.ndarray,
     asked: np.ndarray,

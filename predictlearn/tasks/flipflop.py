@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
-import numba
 import numpy as np
 
 from predictlearn.checks import non_negative, positive_int
+from predictlearn.compiled import compiled
 from predictlearn.errors import InputError
 from predictlearn.tasks._common import (
     Freezable,
@@ -25,7 +25,7 @@ from predictlearn.theory.trials import Trials
 __all__ = ["FlipFlop"]
 
 
-@numba.njit(cache=True)
+@compiled()
 def _ends_of_waits(
     draws: np.ndarray, first: int, length: int, low: float, high: float, n_steps: int
 ) -> tuple[np.ndarray, int]:
@@ -50,7 +50,7 @@ def _ends_of_waits(
     return ends, counted
 
 
-@numba.njit(cache=True)
+@compiled()
 def _fill(
     draws: np.ndarray,
     ends: np.ndarray,
@@ -101,7 +101,7 @@ def _fill(
             w[p] = weight if begins[p] <= t < stops[p] else 0.0
 
 
-@numba.njit(cache=True)
+@compiled()
 def _add_pulses(
     draws: np.ndarray, ends: np.ndarray, first: int, pulse: int, size: float, inputs: np.ndarray
 ) -> None:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from numba import njit
 
 from predictlearn.checks import as_float_array, non_negative, positive_int
+from predictlearn.compiled import compiled
 from predictlearn.errors import InputError, choice
 from predictlearn.tasks._common import (
     Freezable,
@@ -96,7 +96,7 @@ def complete_overlaps(values: Mapping[str, float], n_in: int = 1, n_out: int = 1
     return Overlaps(matrix, n_in=n_in, rank=rank, n_out=n_out)
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=_FAST, error_model="numpy")
 def _answer(
     s: np.ndarray,
     a: float,
