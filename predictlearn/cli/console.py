@@ -119,8 +119,9 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
     Returns
     -------
     callable
-        The same with the same signature; wrong input, learning that diverged and files that cannot
-        be read or written end with exit code 2, and an interruption with 130.
+        The same with the same signature; wrong input, learning that diverged, too little memory and
+        files that cannot be read or written end with exit code 2, and an interruption with 130.
+        Any other error is a bug: its traceback remains, and says how to report it.
     """
 
     @functools.wraps(command)
@@ -142,9 +143,35 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except KeyboardInterrupt:
             say("Interrupted", "nothing was written.", "yellow")
             raise typer.Exit(INTERRUPTED) from None
+        except MemoryError as error:
+            more = f" ({error})" if str(error) else ""
+            say(
+                "Error", f"there is not enough memory{more}: take fewer trials, or --jobs 1.", "red"
+            )
+        except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise
+        except Exception as error:
+            # whatever input can cause ends above; the traceback is what a report needs
+            error.add_note(_bug())
+            raise
         raise typer.Exit(WRONG_INPUT)
 
     return run
+
+
+def _bug() -> str:
+    """Return what to do about an error that is ours."""
+    import platform
+    import sys
+
+    from predictlearn import __version__
+
+    return (
+        f"\nThis is a bug in predictlearn {__version__}, and no fault of your input. Please report "
+        "it to the developers, where you have predictlearn from, with all of the lines above, the "
+        f"command that you ran (arguments: {sys.argv[1:]}) and, if you can, its input. Python "
+        f"{platform.python_version()} on {platform.platform()}."
+    )
 
 
 def _show_warning(

@@ -106,12 +106,12 @@ def fit(
         nonlinearity, observed, tau, latency, gain, noise, ridge, starts, bin_
     )
     settings: dict[str, Any] = {"n_bootstrap": bootstrap, **given}
-    from predictlearn.checks import positive_int
+    from predictlearn.checks import MOST_FOLDS, positive_int
     from predictlearn.pipeline.checked import checked_fit
     from predictlearn.pipeline.fitted import ranks_of
 
     ranks = ranks_of(rank)
-    positive_int("folds", folds, minimum=2)
+    positive_int("folds", folds, minimum=2, maximum=MOST_FOLDS)
     hold_folder(folder, overwrite, command="fit")
     with stages() as tell, interruptible("the fit was not finished; nothing was written."):
         tell("reading the recording")

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from predictlearn.compiled import compiled
+from predictlearn.doors import LARGEST
 from predictlearn.errors import InputError
 
 __all__ = [
@@ -92,6 +93,9 @@ def check_activity(activity: npt.NDArray[np.float64], known: Extent | None = Non
     low, high, seen = extent(activity) if known is None else known
     if np.isinf(low[seen > 0]).any() or np.isinf(high[seen > 0]).any():
         raise InputError("activity must be finite, or NaN where a bin is missing; got infinity")
+    largest = max(-float(low.min()), float(high.max()))
+    if LARGEST < largest < np.inf:
+        raise InputError(f"activity must be at most {LARGEST:g} in size; got {largest:g}")
     empty = np.flatnonzero(seen == 0)
     if empty.size:
         raise InputError(
@@ -174,8 +178,11 @@ def check_leading_axes(
 def three_axes(name: str, values: Any, axes: str, least: int = 1) -> npt.NDArray[np.float64]:
     """Convert to a three-axis float array, or say which axes were expected."""
     try:
-        array = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+        raw = np.asarray(values)
+        if raw.dtype.kind not in "biufO":
+            raise TypeError(f"got {raw.dtype}")
+        array = np.array(raw, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{name} must be numbers of shape {axes}; {error}") from error
     if array.ndim != 3:
         raise InputError(f"{name} must have shape {axes}; got {array.ndim} axes {array.shape}")

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from predictlearn.checks import non_negative, positive_int
+from predictlearn.checks import non_negative
 from predictlearn.compiled import compiled
 from predictlearn.errors import InputError
 from predictlearn.tasks._common import (
@@ -18,6 +18,7 @@ from predictlearn.tasks._common import (
     check_number,
     check_range,
     check_times,
+    trial_count,
     trials_from_loops,
 )
 from predictlearn.theory.trials import Trials
@@ -189,7 +190,7 @@ class FlipFlop(Freezable):
             object.__setattr__(self, name, non_negative(name, getattr(self, name)))
         for name in ("input_amplitude", "target_amplitude"):
             object.__setattr__(self, name, check_number(name, getattr(self, name)))
-        object.__setattr__(self, "trials", positive_int("trials", self.trials))
+        object.__setattr__(self, "trials", trial_count(self.trials, self.duration, self.dt))
         object.__setattr__(self, "wait", check_range("wait", self.wait, 2 * self.dt))
         if round(self.pulse / self.dt) < 1:
             raise InputError(
