@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from predictlearn.checks import names_of, positive
+from predictlearn.checks import as_float_array, names_of, positive
 from predictlearn.doors import readable, reading, room
 from predictlearn.errors import InputError, choice
 from predictlearn.recordings.assembly import assemble, driven, said
@@ -283,7 +283,10 @@ def _of_one_piece(
     def none(name: str) -> np.ndarray:
         raise InputError(f"a table without trials has no value {name!r} of an event.")
 
-    events = series(align) if isinstance(align, str) else rows.second * np.asarray(align, float)
+    if isinstance(align, str):
+        events = series(align)
+    else:
+        events = rows.second * as_float_array("align", align, finite=False)
     return cut_piece(
         Piece(n_bins, width, first, events, window),
         activity,
