@@ -75,7 +75,7 @@ def endless() -> None:
 
 
 def hungry() -> None:
-    np.ones(200_000_000)
+    np.ones(30_000_000)
 
 
 def of_ours() -> None:
@@ -97,6 +97,7 @@ def on_two_lines() -> None:
 @LINUX
 def test_the_judge_sees_what_is_wrong(tmp_path, monkeypatch):
     monkeypatch.setattr("fuzzing.SECONDS", 2.0)
+    monkeypatch.setattr("fuzzing.BYTES", 100_000_000)
     acts = [endless, hungry, of_ours, crashing, unnamed, on_two_lines, list]
     made = outcomes(lambda k, rng, folder: Case(str(k), acts[k], "x.npz"), len(acts), tmp_path)
     verdicts = [verdict for _, verdict, _ in made]
