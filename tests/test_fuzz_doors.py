@@ -13,7 +13,9 @@ from pathlib import Path
 
 import fuzz_arrays
 import fuzz_files
+import fuzz_nwb
 import fuzz_protocols
+import fuzz_tables
 import numpy as np
 import pandas as pd
 import pytest
@@ -31,12 +33,12 @@ SHARED = Path(os.environ["PREDICTLEARN_DATA"])
 DOORS = {
     "npz": fuzz_arrays.npz,
     "npy": fuzz_arrays.plain_npy,
-    "csv": fuzz_arrays.csv,
+    "csv": fuzz_tables.csv,
     "array tasks": fuzz_arrays.task,
     "data sets": fuzz_arrays.data_sets(SHARED if SHARED.is_dir() else None),
     "mat v5": fuzz_files.mat,
     "mat v7.3": fuzz_files.v73,
-    "nwb": fuzz_files.nwb,
+    "nwb": fuzz_nwb.nwb,
     "yaml": fuzz_protocols.protocol,
 }
 NEEDS = {"mat v7.3": "h5py", "nwb": "pynwb"}
