@@ -18,7 +18,7 @@ from predictlearn.errors import InputError
 __all__ = ["EXPECTED", "Pickled", "check_npz", "json_of", "plain_array", "read_npz"]
 
 EXPECTED = "an .npz file of plain arrays"
-_MOST_ARRAYS = 10_000
+_MOST_ARRAYS, _LAST_CHARACTER = 10_000, 0x10FFFF
 
 
 class Pickled:
@@ -158,7 +158,14 @@ def _member(archive: Any, name: str) -> npt.NDArray[Any] | Pickled:
     """Return an array of an archive."""
     try:
         with inside(f"array {name!r}"):
-            return np.asarray(archive[name])
+            array = np.asarray(archive[name])
+            if array.dtype.kind == "U" and array.size and array.dtype.itemsize:
+                # numbers that are no characters make text that Python cannot hold
+                order = np.dtype(np.uint32).newbyteorder(array.dtype.byteorder)
+                codes = np.ascontiguousarray(array).reshape(-1).view(order)
+                if int(codes.max()) > _LAST_CHARACTER:
+                    raise EOFError("its text holds what is no character")
+            return array
     except ValueError as error:
         if "allow_pickle" not in str(error):
             raise

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import fuzz_arrays
 import fuzz_files
+import fuzz_nwb
 import fuzz_protocols
+import fuzz_tables
 import numpy as np
 import pandas as pd
 import pytest
@@ -31,12 +33,12 @@ SHARED = Path(os.environ["PREDICTLEARN_DATA"])
 DOORS = {
     "npz": fuzz_arrays.npz,
     "npy": fuzz_arrays.plain_npy,
-    "csv": fuzz_arrays.csv,
+    "csv": fuzz_tables.csv,
     "array tasks": fuzz_arrays.task,
     "data sets": fuzz_arrays.data_sets(SHARED if SHARED.is_dir() else None),
     "mat v5": fuzz_files.mat,
     "mat v7.3": fuzz_files.v73,
-    "nwb": fuzz_files.nwb,
+    "nwb": fuzz_nwb.nwb,
     "yaml": fuzz_protocols.protocol,
 }
 NEEDS = {"mat v7.3": "h5py", "nwb": "pynwb"}
@@ -75,7 +77,7 @@ def endless() -> None:
 
 
 def hungry() -> None:
-    np.ones(200_000_000)
+    np.ones(30_000_000)
 
 
 def of_ours() -> None:
@@ -96,7 +98,8 @@ def on_two_lines() -> None:
 
 @LINUX
 def test_the_judge_sees_what_is_wrong(tmp_path, monkeypatch):
-    monkeypatch.setattr("fuzzing.SECONDS", 3.0)
+    monkeypatch.setattr("fuzzing.SECONDS", 2.0)
+    monkeypatch.setattr("fuzzing.BYTES", 100_000_000)
     acts = [endless, hungry, of_ours, crashing, unnamed, on_two_lines, list]
     made = outcomes(lambda k, rng, folder: Case(str(k), acts[k], "x.npz"), len(acts), tmp_path)
     verdicts = [verdict for _, verdict, _ in made]

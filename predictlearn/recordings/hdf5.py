@@ -18,7 +18,7 @@ from predictlearn.errors import InputError
 __all__ = ["check_dataset", "check_hdf5", "child", "is_reference", "stored", "try_hdf5"]
 
 # what a child reads to try a file: seconds of work, objects, bytes of one data set and of all
-_SECONDS, _OBJECTS_TRIED, _BYTES_TRIED, _BYTES_IN_ALL = 3, 3000, 1 << 24, 1 << 26
+_SECONDS, _OBJECTS_TRIED, _BYTES_TRIED, _BYTES_IN_ALL = 2, 3000, 1 << 24, 1 << 26
 
 # how deep groups may stand in groups, and how many objects there may be
 _DEEPEST, _MOST_OBJECTS = 64, 200_000

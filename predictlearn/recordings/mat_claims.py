@@ -20,7 +20,9 @@ from predictlearn.errors import InputError
 __all__ = ["check_elements", "check_hidden", "check_mat"]
 
 _MATRIX, _PACKED = 14, 15
-_CELL, _STRUCT, _OBJECT, _CHAR, _OPAQUE = 1, 2, 3, 4, 17
+_CELL, _STRUCT, _OBJECT, _CHAR, _SPARSE, _OPAQUE = 1, 2, 3, 4, 5, 17
+# how numbers and characters are stored: whole numbers, floating point, and UTF of three widths
+_STORED = {1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 16, 17, 18}
 _NUMBERS = range(6, 16)
 _DEEPEST, _MOST_AXES, _LONGEST_NAME, _PIECE = 50, 32, 4096, 1 << 18
 
@@ -185,7 +187,19 @@ class _Walk:
                 raise EOFError(f"an array of shape {axes} is said to be in {rest} bytes")
             self.total += 8.0 * count
             room("what is in it", self.total)
+            self.numbers(source, after)
+        elif kind == _SPARSE:
+            self.numbers(source, after)
         source.skip(source.left - after)
+
+    def numbers(self, source: _Plain, after: int) -> None:
+        """Check the kinds of the elements that hold numbers; the reader crashes in unknown ones."""
+        while source.left - after >= 8:
+            kind, size = source.tag(self.order)
+            if kind & 0xFFFF not in _STORED:
+                raise InputError(f"numbers of an unknown kind, {kind & 0xFFFF}")
+            size = 0 if kind >> 16 else size
+            source.skip(min(size + -size % 8, source.left - after))
 
     def parts(
         self, source: _Plain, axes: tuple[int, ...], count: int, rest: int, depth: int

@@ -95,7 +95,7 @@ class MatFile:
                 try_hdf5(file)
             with self._opened() as raw:
                 self.variables = {
-                    key: _words_of_hdf5(raw, key)
+                    _text(key): _words_of_hdf5(raw, key)
                     for key in raw
                     if key not in ("#refs#", "#subsystem#")
                 }
@@ -221,7 +221,7 @@ def _field(key: str, node: Any, field: str, within: _Within) -> Any:
     if isinstance(node, Opaque):
         raise InputError(f"{key!r}: what comes before {field!r} {node.refusal(key.split('.')[0])}")
     if hasattr(node, "keys"):
-        names: list[str] = list(node.keys())
+        names = [_text(name) for name in node]
         if field in names:
             found = [node[field] if isinstance(node, dict) else child(node, field)]
         else:
@@ -365,7 +365,7 @@ def _checked(key: str, value: Any, text: bool) -> npt.NDArray[Any] | list[npt.ND
         if kind and kind in ("biufU" if text else "biuf"):
             continue
         fields = getattr(getattr(item, "dtype", None), "names", None) or (
-            list(item.keys()) if hasattr(item, "keys") else ()
+            list(map(_text, item.keys())) if hasattr(item, "keys") else ()
         )
         what = f"a structure with fields {', '.join(fields)}" if fields else "no numbers"
         if kind == "U":
@@ -402,7 +402,7 @@ def _words_of_hdf5(raw: Any, key: str) -> str:
     if "MATLAB_sparse" in item.attrs:
         return f"sparse {word}"
     if hasattr(item, "keys"):
-        return f"struct: {', '.join(item.keys())}"
+        return f"struct: {', '.join(map(_text, item.keys()))}"
     if getattr(item, "shape", None) is None:
         return word or "nothing"
     return f"{' x '.join(map(str, item.shape[::-1]))} {word or item.dtype.name}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from predictlearn.checks import names_of, positive
-from predictlearn.doors import readable, reading, room
+from predictlearn.checks import as_float_array, names_of, positive
+from predictlearn.doors import room
 from predictlearn.errors import InputError, choice
 from predictlearn.recordings.assembly import assemble, driven, said
 from predictlearn.recordings.binning import Cut
@@ -25,11 +24,8 @@ from predictlearn.recordings.padding import trial_lengths
 from predictlearn.recordings.recording import Recording
 from predictlearn.recordings.units import seconds_in
 
-__all__ = ["from_table", "read_table"]
+__all__ = ["from_table"]
 
-EXPECTED = "a table of text with a header"
-# how much larger a table is in memory than as text, at most; what a header may have
-_IN_MEMORY, _MOST_COLUMNS, _LONGEST_HEAD = 4, 20_000, 1 << 20
 # a grid that is so many times as large as its rows, and has so many cells, is no grid
 _EMPTIEST, _MANY_CELLS, _MOST_BINS = 100, 10_000_000, 1e9
 # columns that a wide table has when it was made long
@@ -181,39 +177,6 @@ def from_table(
     return _of_trials(rows, several, used, lengths, fill, ins, outs, more)
 
 
-def read_table(path: str | os.PathLike[str], separator: str) -> pd.DataFrame:
-    """Read the table of a file of text.
-
-    Parameters
-    ----------
-    path : path
-        The file.
-    separator : str
-        What separates its columns.
-
-    Returns
-    -------
-    DataFrame
-        The table.
-
-    Raises
-    ------
-    InputError
-        No file, one that is no such table, or larger than is allowed.
-    """
-    with reading(path, EXPECTED):
-        file = readable(path, EXPECTED)
-        room(f"{file}: what is in it", _IN_MEMORY * file.stat().st_size)
-        with file.open("rb") as stream:
-            head = stream.readline(_LONGEST_HEAD)
-        if head.count(separator.encode()) > _MOST_COLUMNS or len(head) == _LONGEST_HEAD:
-            raise InputError(
-                f"line 1 names more than {_MOST_COLUMNS} columns, or is no header; expected "
-                f"{EXPECTED}"
-            )
-        return pd.read_csv(file, sep=separator, low_memory=False)
-
-
 @dataclass(frozen=True, eq=False)
 class _Rows:
     """The rows of a long table."""
@@ -283,7 +246,10 @@ def _of_one_piece(
     def none(name: str) -> np.ndarray:
         raise InputError(f"a table without trials has no value {name!r} of an event.")
 
-    events = series(align) if isinstance(align, str) else rows.second * np.asarray(align, float)
+    if isinstance(align, str):
+        events = series(align)
+    else:
+        events = rows.second * as_float_array("align", align, finite=False)
     return cut_piece(
         Piece(n_bins, width, first, events, window),
         activity,
