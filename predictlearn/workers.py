@@ -1,19 +1,24 @@
-"""Worker processes that end with the process they work for."""
+"""Worker processes that end with the process they work for, and tell how far they are."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-__all__ = ["delayed"]
+import joblib
+
+__all__ = ["Parallel", "delayed", "told"]
 
 # How often a worker looks whether its parent still runs, in seconds.
 _EVERY = 0.5
+# Who wants to know how many of how many tasks are done; the last one is told.
+_TOLD: list[Callable[[int, int], None]] = []
 
 
 class _Followed:
@@ -65,7 +70,47 @@ def delayed(function: Callable[..., Any]) -> Callable[..., Any]:
     >>> joblib.Parallel(n_jobs=1)(delayed(abs)(x) for x in (-1, 2))
     [1, 2]
     """
-    from joblib import delayed as task
-
-    made: Callable[..., Any] = task(_Followed(function))
+    made: Callable[..., Any] = joblib.delayed(_Followed(function))
     return made
+
+
+class Parallel(joblib.Parallel):
+    """``joblib.Parallel`` that tells how far it is; see `told`."""
+
+    _n_tasks = 0
+
+    def __call__(self, iterable: Iterable[Any]) -> Any:
+        """Run the tasks."""
+        tasks = list(iterable)
+        self._n_tasks = len(tasks)
+        return super().__call__(tasks)
+
+    def print_progress(self) -> None:
+        """Tell how many tasks are done; joblib calls this after each batch of them."""
+        super().print_progress()
+        if _TOLD:
+            _TOLD[-1](self.n_completed_tasks, self._n_tasks)
+
+
+@contextlib.contextmanager
+def told(listener: Callable[[int, int], None]) -> Iterator[None]:
+    """Tell a function how many of how many tasks are done, each time that some are.
+
+    Parameters
+    ----------
+    listener : callable
+        Takes both numbers; it may be called from another thread.
+
+    Examples
+    --------
+    >>> with told(lambda done, of: print(done, "of", of)):
+    ...     results = Parallel(n_jobs=1)(delayed(abs)(x) for x in (-1, 2))
+    1 of 2
+    2 of 2
+    2 of 2
+    """
+    _TOLD.append(listener)
+    try:
+        yield
+    finally:
+        _TOLD.remove(listener)
