@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import os
 import signal
 import threading
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import joblib
+from joblib.parallel import LokyBackend, get_active_backend
 
 __all__ = ["Parallel", "delayed", "told"]
 
@@ -35,13 +37,28 @@ class _Followed:
 
 
 @functools.cache
-def _follow(parent: int) -> None:
-    """Begin to watch a parent, and leave Ctrl-C to it; once for each."""
+def _follow(parent: int, direct: bool = False) -> None:
+    """Begin to watch a parent, and leave Ctrl-C to it; once for each.
+
+    A direct child whose parent is another by now has been left alone.
+    """
     # a terminal sends it to all processes: the parent ends its workers and says what is kept
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # a fork of a worker has another parent than the one that gave the work
-    threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
+    if not direct and os.getppid() != parent and (os.name != "posix" or _runs(parent)):
+        return  # a child of another process, which looks after it
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def _runs(process: int) -> bool:
+    """Return whether a process of this machine still runs."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _watch(parent: int) -> None:
@@ -78,6 +95,14 @@ class Parallel(joblib.Parallel):
     """``joblib.Parallel`` that tells how far it is; see `told`."""
 
     _n_tasks = 0
+
+    def __init__(self, n_jobs: int | None = None, **settings: Any) -> None:
+        # from their start, where joblib can (1.5): a worker may wait long for its first task
+        takes = inspect.signature(joblib.Parallel.__init__).parameters
+        loky = isinstance(get_active_backend()[0], LokyBackend)
+        begin = {"initializer": _follow, "initargs": (os.getpid(), True)}
+        more = begin if loky and "backend_kwargs" in takes else {}
+        super().__init__(n_jobs=n_jobs, **settings, **more)
 
     def __call__(self, iterable: Iterable[Any]) -> Any:
         """Run the tasks."""
