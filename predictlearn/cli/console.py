@@ -40,6 +40,9 @@ R = TypeVar("R")
 # What the running command holds until it ends.
 _HELD: list[contextlib.ExitStack] = []
 
+# A bar is shown for at least so many tasks.
+_WORTH_COUNTING = 4
+
 WRONG_INPUT = 2
 _KILLED = (
     "a worker process was killed from outside, often since memory was full; fewer --jobs take less"
@@ -210,6 +213,8 @@ def interruptible(message: str) -> Iterator[None]:
 def stages() -> Iterator[Callable[[str], None]]:
     """Give a function to announce stages of work with: a spinner on a terminal, else lines.
 
+    On a terminal, work of a stage that is counted has a bar with the time left.
+
     Yields
     ------
     callable
@@ -219,15 +224,40 @@ def stages() -> Iterator[Callable[[str], None]]:
     if not console.is_terminal:
         yield lambda stage: console.print(stage, markup=False, soft_wrap=True)
         return
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        ProgressColumn,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Counted(ProgressColumn):
+        """A column for tasks that are counted; empty for stages."""
+
+        def __init__(self, column: ProgressColumn) -> None:
+            super().__init__()
+            self.column = column
+
+        def render(self, task: Any) -> Any:
+            return self.column.render(task) if task.fields.get("counted") else Text("")
+
+    from predictlearn.workers import told
 
     with Progress(
         SpinnerColumn(finished_text="[green]✓"),
         TextColumn("{task.description}", markup=False),
+        Counted(BarColumn(bar_width=20)),
         TimeElapsedColumn(),
+        Counted(TextColumn("left", markup=False)),
+        Counted(TimeRemainingColumn()),
         console=console,
     ) as bar:
         current: list[Any] = []
+        counted: list[Any] = []
 
         def announce(stage: str) -> None:
             """Finish the stage before, and begin this one."""
@@ -235,7 +265,22 @@ def stages() -> Iterator[Callable[[str], None]]:
                 bar.update(current[-1], total=1, completed=1)
             current.append(bar.add_task(printable(stage), total=None))
 
-        yield announce
+        def count(done: int, total: int) -> None:
+            """Show how far the work inside a stage is, until it is done."""
+            if total < _WORTH_COUNTING:
+                return
+            if not counted and done < total:
+                counted.append(bar.add_task("", total=total, counted=True))
+            if counted and done < total:
+                label = f"  {done} of {total}"
+                bar.update(counted[-1], total=total, completed=done, description=label)
+            elif counted:
+                bar.remove_task(counted.pop())
+
+        with told(count):
+            yield announce
+        for task in counted:
+            bar.remove_task(task)
         if current:
             bar.update(current[-1], total=1, completed=1)
 

@@ -26,7 +26,7 @@ from predictlearn.protocol.store import Store, run_key
 from predictlearn.tasks.arrays import ArrayTask
 from predictlearn.tasks.registry import AnyTask
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.workers import delayed
+from predictlearn.workers import Parallel, delayed
 
 __all__ = ["Protocol"]
 
@@ -386,10 +386,8 @@ class Protocol:
         progress: bool,
     ) -> Iterator[NetworkRecord]:
         """Yield the record of every network in order, from disk or computed."""
-        import joblib
-
         todo = [k for k in range(len(networks)) if store is None or not store.has(k)]
-        computed = joblib.Parallel(n_jobs=n_jobs, return_as="generator", max_nbytes=None)(
+        computed = Parallel(n_jobs=n_jobs, return_as="generator", max_nbytes=None)(
             delayed(_work)(self.spec, dict(self.tasks), networks[k], k, seed, store) for k in todo
         )
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pandas as pd
 
@@ -16,7 +15,7 @@ from predictlearn.protocol.store import run_key
 from predictlearn.published.courses import follow, phase_seed
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.rules import FirstOrderDescent, GradientDescent
-from predictlearn.workers import delayed
+from predictlearn.workers import Parallel, delayed
 
 __all__ = ["first_order_courses"]
 
@@ -55,7 +54,7 @@ def first_order_courses(
         was.
     """
     cases = [(arm, pair) for arm in protocol.arms for pair in range(len(starts))]
-    rows = joblib.Parallel(n_jobs=jobs)(
+    rows = Parallel(n_jobs=jobs)(
         delayed(_kept)(protocol, starts[pair], arm, pair, seed, folder) for arm, pair in cases
     )
     index = pd.MultiIndex.from_tuples(cases, names=["history", "pair"])
