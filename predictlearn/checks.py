@@ -8,9 +8,24 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from predictlearn.doors import LARGEST
 from predictlearn.errors import InputError
 
-__all__ = ["as_float_array", "non_negative", "positive", "positive_int", "seed_sequence"]
+__all__ = [
+    "MOST_FOLDS",
+    "MOST_REPLICATES",
+    "as_float_array",
+    "names_of",
+    "non_negative",
+    "one_number",
+    "positive",
+    "positive_int",
+    "seed_sequence",
+]
+
+
+# of a cross-validation, and of a bootstrap: more would not end, and say nothing more
+MOST_FOLDS, MOST_REPLICATES = 1000, 100_000
 
 
 def as_float_array(
@@ -35,7 +50,7 @@ def as_float_array(
     shape : sequence of int or None, optional
         Required lengths; None leaves an axis free.
     finite : bool, default True
-        Refuse NaN and infinity.
+        Refuse NaN, infinity, and numbers whose squares cannot be computed.
     axes : str, optional
         Names of the axes for the message, for example ``"(trials, time, neurons)"``.
 
@@ -68,12 +83,21 @@ def as_float_array(
         if not agrees:
             wanted = "(" + ", ".join("any" if s is None else str(s) for s in shape) + ")"
             raise InputError(f"{name} must have shape {wanted}{label}; got {array.shape}.")
-    if finite and not np.all(np.isfinite(array)):
+    if not finite or not array.size:
+        return array
+    # one pass, which NaN does not pass
+    low, high = float(array.min()), float(array.max())
+    if low >= -LARGEST and high <= LARGEST:
+        return array
+    if not np.all(np.isfinite(array)):
         bad = int(np.size(array) - np.count_nonzero(np.isfinite(array)))
         raise InputError(
             f"{name} must be finite; {bad} of {array.size} values are NaN or infinite."
         )
-    return array
+    raise InputError(
+        f"{name} must be at most {LARGEST:g} in size; got {max(-low, high):g}, of which no square "
+        "can be computed."
+    )
 
 
 def _kind(value: object) -> str:
@@ -85,11 +109,44 @@ def _kind(value: object) -> str:
 def _number(name: str, value: object, expected: str) -> float:
     """Return a finite real number or raise."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
-        raise InputError(f"{name} must be {expected}; got {value!r}.")
-    number = float(value)
+        raise InputError(f"{name} must be {expected}; got {_shown(value)}.")
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number that is too long
+        number = math.inf
     if not math.isfinite(number):
-        raise InputError(f"{name} must be {expected}; got {value!r}.")
+        raise InputError(f"{name} must be {expected}; got {_shown(value)}.")
+    if abs(number) > LARGEST:
+        raise InputError(f"{name} must be at most {LARGEST:g} in size; got {number:g}.")
     return number
+
+
+def _shown(value: object) -> str:
+    """Return a value in few words."""
+    try:
+        words = repr(value)
+    except ValueError:  # a whole number of thousands of digits
+        words = f"a {type(value).__name__}"
+    return words if len(words) < 100 else words[:96] + " ..."
+
+
+def names_of(name: str, value: object) -> list[str]:
+    """Return one or several names as a list, or raise InputError."""
+    several = [value] if isinstance(value, str) else value
+    if not isinstance(several, list | tuple) or not several:
+        raise InputError(f"{name} must be a name, or a list of names; got {value!r}.")
+    for one in several:
+        if not isinstance(one, str):
+            raise InputError(f"{name} must be a name, or a list of names; got {value!r}.")
+    return list(several)
+
+
+def one_number(name: str, value: object, what: str = "one number") -> float:
+    """Return the one finite number of an array as float, or raise InputError."""
+    array = np.asarray(value)
+    if array.size != 1 or array.dtype.kind not in "iuf":
+        raise InputError(f"{name} must be {what}; got {array.dtype} of shape {array.shape}.")
+    return _number(name, float(array.ravel()[0]), what)
 
 
 def positive(name: str, value: object) -> float:
@@ -108,12 +165,18 @@ def non_negative(name: str, value: object) -> float:
     return number
 
 
-def positive_int(name: str, value: object, minimum: int = 1) -> int:
-    """Return a whole number of at least `minimum`, or raise InputError."""
+def positive_int(name: str, value: object, minimum: int = 1, maximum: int | None = None) -> int:
+    """Return a whole number of at least `minimum`, at most `maximum`, or raise InputError."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
-        raise InputError(f"{name} must be a whole number of at least {minimum}; got {value!r}.")
+        raise InputError(
+            f"{name} must be a whole number of at least {minimum}; got {_shown(value)}."
+        )
     if int(value) < minimum:
         raise InputError(f"{name} must be a whole number of at least {minimum}; got {value!r}.")
+    if maximum is not None and int(value) > maximum:
+        raise InputError(
+            f"{name} must be a whole number from {minimum} to {maximum}; got {_shown(value)}."
+        )
     return int(value)
 
 

@@ -10,12 +10,16 @@ import pytest
 
 import predictlearn as pl
 
+# the package looks nowhere but where it is told to
+os.environ.setdefault(
+    "PREDICTLEARN_DATA", str(Path(__file__).resolve().parents[2] / "shared" / "data")
+)
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of the public recordings; the test is skipped where it is absent."""
-    default = Path(__file__).resolve().parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("PREDICTLEARN_DATA", default))
+    folder = Path(os.environ["PREDICTLEARN_DATA"])
     if not folder.is_dir():
         pytest.skip(f"no public recordings at {folder}; set PREDICTLEARN_DATA")
     return folder

@@ -77,12 +77,14 @@ def test_another_file_in_a_known_format(tmp_path, shared_data, monkeypatch):
     copy.write_bytes(content)
     assert case_of(copy, "bci-learning").named
     assert load_bci_learning(copy).intuitive.metadata["name"] == "bci-learning, block 1"
-    # a file that was put in the place of the registered one is not reported as it
+    # a file that was put in the place of the registered one is not read as it
     place = tmp_path / "bci-learning-hennig2021" / "20160728.mat"
     place.parent.mkdir()
     place.write_bytes(other.read_bytes())
     monkeypatch.setenv("PREDICTLEARN_DATA", str(tmp_path))
-    assert not case_of(None, "bci-learning").named
+    with pytest.raises(InputError, match=r"20160728\.mat is not the registered file"):
+        case_of(None, "bci-learning")
+    assert not case_of(place, "bci-learning").named
     with pytest.raises(InputError, match=r"no such file: .*nowhere.mat; .* format of bci-learning"):
         case_of(tmp_path / "nowhere.mat", "bci-learning")
     with pytest.raises(InputError, match="not both"):

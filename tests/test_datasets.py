@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 from dataclasses import replace
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 
 from predictlearn.cli import app
 from predictlearn.errors import InputError
-from predictlearn.recordings import registry
+from predictlearn.recordings import download, registry
 from predictlearn.recordings.download import download_dataset
 from predictlearn.recordings.registry import datasets, find_dataset
 
@@ -27,6 +28,8 @@ class Handler(BaseHTTPRequestHandler):
             self._send(CONTENT, len(CONTENT))
         elif self.path == "/wrong.mat":
             self._send(CONTENT[:-1] + b"x", len(CONTENT))
+        elif self.path == "/endless.mat":
+            self._send(CONTENT + bytes(10_000_000), None)
         elif self.path == "/short.mat":
             self._send(CONTENT[:1000], len(CONTENT))
         else:
@@ -34,9 +37,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def _send(self, body, length):
         self.send_response(200)
-        self.send_header("Content-Length", str(length))
+        if length is not None:
+            self.send_header("Content-Length", str(length))
         self.end_headers()
-        self.wfile.write(body)
+        with contextlib.suppress(ConnectionError):
+            self.wfile.write(body)
 
     def log_message(self, *args):
         """Say nothing."""
@@ -99,7 +104,7 @@ def test_a_copy_in_a_data_folder_comes_first(absent, server):
     item, data, cache = absent
     place = data / item.file
     place.parent.mkdir(parents=True)
-    place.write_bytes(b"mine")
+    place.write_bytes(CONTENT)
     assert download_dataset(item.name, url=f"{server}/good.mat") == place
     assert not files(cache)
     assert download_dataset(item.name, again=True, url=f"{server}/good.mat") == cache / item.file
@@ -111,6 +116,7 @@ def test_a_copy_in_a_data_folder_comes_first(absent, server):
     [
         ("wrong.mat", "not the registered file: its sha256 is not"),
         ("short.mat", "could not download|not the registered file"),
+        ("endless.mat", "has 512000 bytes, and more came"),
         ("none.mat", "answered 404"),
     ],
 )
@@ -121,6 +127,35 @@ def test_a_failed_download_leaves_nothing(absent, server, file, message):
     assert item.repository in str(caught.value)
     assert str(cache / item.file) in str(caught.value)
     assert not files(cache)
+
+
+def test_a_download_that_trickles_ends(absent, server, monkeypatch):
+    item, _, cache = absent
+    monkeypatch.setattr(download, "_PATIENCE", 0.0)
+    monkeypatch.setattr(download, "_SLOWEST", 1e12)
+    with pytest.raises(InputError, match=r"too slow.*thrown away"):
+        download_dataset(item.name, url=f"{server}/good.mat")
+    assert not files(cache)
+
+
+@pytest.mark.parametrize("where", ["data", "cache"])
+def test_a_copy_that_was_changed_is_not_opened(absent, server, where, tmp_path):
+    item, data, cache = absent
+    place = (data if where == "data" else cache) / item.file
+    place.parent.mkdir(parents=True)
+    place.write_bytes(CONTENT[:-1] + b"x")
+    with pytest.raises(InputError, match=r"20160728\.mat is not the registered file.*not opened"):
+        find_dataset(item.name)
+    run = CliRunner().invoke
+    listed = run(app, ["datasets", "list"], env={"COLUMNS": "500"})
+    assert f"{place}   not the registered file: its checksum differs" in listed.output
+    assert run(app, ["fit", item.name]).exit_code == 2
+    if where == "cache":
+        assert download_dataset(item.name, url=f"{server}/good.mat") == place
+        assert find_dataset(item.name) == place
+    else:
+        with pytest.raises(InputError, match="not the registered file"):
+            download_dataset(item.name, url=f"{server}/good.mat")
 
 
 def test_without_a_connection_the_message_says_what_to_do(absent):

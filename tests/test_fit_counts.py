@@ -12,7 +12,7 @@ from scipy.special import erf
 from test_fit_parts import setup
 
 import predictlearn as pl
-from predictlearn.errors import SilentNeuronsWarning
+from predictlearn.errors import MisfitWarning, SilentNeuronsWarning
 from predictlearn.fitting import LowRankRNN, interval_coverage
 from predictlearn.fitting.counts import CountNoise, fit_dispersion, log_likelihood_constant
 from predictlearn.fitting.inner import Data, blocks, trial_scores
@@ -205,7 +205,10 @@ def test_dispersion_is_that_of_maximum_likelihood():
 def test_networks_are_recovered(nonlinearity, observed, more):
     r = recorded(nonlinearity, observed, **more)
     fit = model(nonlinearity=nonlinearity, observed=observed, n_bootstrap=100, **more)
-    fit.fit(r.activity, r.inputs, r.outputs)
+    with warnings.catch_warnings():
+        # a test of tau at a level of 5% is right to fire in one of these recordings
+        warnings.simplefilter("ignore", MisfitWarning)
+        fit.fit(r.activity, r.inputs, r.outputs)
     assert fit.converged_
     truth = OVERLAPS.gauge_invariants()
     for name, row in fit.gauge_invariants_.iterrows():

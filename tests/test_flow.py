@@ -81,3 +81,25 @@ def test_flow_survives_pickling(flow):
 def test_stop_at_must_be_positive():
     with pytest.raises(pl.InputError, match="stop_at must be a positive number"):
         pl.learn(START, TASK, pl.GradientFlow(), 1.0, stop_at=-1.0)
+
+
+def test_flow_from_singular_overlaps_stays_among_those_that_networks_have():
+    # seed 2 left the cone by 1e-7 and ended in an error
+    for seed in range(4):
+        loadings = np.random.default_rng(seed).normal(size=(2, 4))
+        start = pl.Overlaps(loadings.T @ loadings / 2)
+        flow = pl.learn(start, pl.Filter(), pl.GradientFlow(), 20.0)
+        # descent is first order in its rate, so that two rates tell where none ends
+        coarse, fine = (
+            pl.learn(start, pl.Filter(), pl.GradientDescent(1e-3 / k), 20_000 * k).final.matrix
+            for k in (1, 2)
+        )
+        np.testing.assert_allclose(flow.final.matrix, 2 * fine - coarse, atol=2e-4)
+        for time in (0.3, 7.0, 20.0):
+            assert np.linalg.eigvalsh(pl.Overlaps(flow.at(time)).matrix)[0] > -1e-12
+
+
+def test_a_flow_that_would_not_end_stops_with_a_message():
+    start = pl.Overlaps(np.eye(4)).replace(zu=0.1, vm=0.1)
+    with pytest.raises(pl.DivergenceError, match=r"of 1e\+14 in 200000 evaluations"):
+        pl.learn(start, pl.Filter(), pl.GradientFlow(), 1e14)

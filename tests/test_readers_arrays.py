@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.io import savemat
@@ -16,6 +19,7 @@ from predictlearn.recordings import (
     load_rat_choices,
     load_recording,
 )
+from predictlearn.recordings.behaviour import arrays_of_pickle
 
 # -- arrays and MATLAB files ---------------------------------------------------------------------
 
@@ -359,17 +363,38 @@ def test_behaviour(shared_data, tmp_path):
     assert (len(fish), fish["fish"].nunique()) == (2146, 7)
     assert fish.groupby(["fish", "session", "experiment"]).ngroups == 85
     file = found(shared_data, "rat-learning-psytrack/sampleRatData.npz")
-    with pytest.raises(InputError, match="runs whatever code is in it"):
-        load_rat_choices(file)
-    rat = load_rat_choices(file, allow_pickle=True)
+    rat = load_rat_choices(file)
     assert (len(rat), rat["session"].nunique()) == (20_000, 80)
     assert ((rat["choice"] == rat["answer"]) == rat["correct"]).all()
     (tmp_path / "a.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match="lacks the columns distance"):
         load_archerfish(tmp_path / "a.csv")
     np.savez(tmp_path / "a.npz", x=np.zeros(3))
-    with pytest.raises(InputError, match="not that data set"):
+    with pytest.raises(InputError, match=r"not that data set .*it was not opened"):
         load_rat_choices(tmp_path / "a.npz", allow_pickle=True)
+
+
+class Planted:
+    """What runs when a pickle of it is read."""
+
+    def __reduce__(self):
+        return (print, ("planted code ran",))
+
+
+def test_pickles_are_read_for_arrays_alone(capsys):
+    good = {"y": np.arange(3), "name": "rat", "inputs": {"s1": np.ones((2, 2))}, "n": np.float64(2)}
+    for protocol in range(2, 5):
+        back = arrays_of_pickle(pickle.dumps(good, protocol))
+        assert np.array_equal(back["y"], good["y"])
+        assert np.array_equal(back["inputs"]["s1"], good["inputs"]["s1"])
+        assert (back["name"], back["n"]) == ("rat", 2.0)
+    for bad in (Planted(), {"y": [Planted()]}, np.array(Planted(), dtype=object), print, Path("a")):
+        with pytest.raises(pickle.UnpicklingError, match="holds more than arrays"):
+            arrays_of_pickle(pickle.dumps(bad))
+    encode = b"c_codecs\nencode\n(Vimport os\nVrot13\ntR."
+    with pytest.raises(pickle.UnpicklingError, match="rot13"):
+        arrays_of_pickle(encode)
+    assert capsys.readouterr().out == ""
 
 
 # -- the command line ----------------------------------------------------------------------------

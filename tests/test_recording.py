@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -207,42 +206,27 @@ def test_registry(monkeypatch, tmp_path):
     folder = tmp_path / "bci-learning-hennig2021"
     folder.mkdir()
     (folder / "20160728.mat").write_bytes(b"")
-    assert find_dataset("bci-learning") == folder / "20160728.mat"
+    with pytest.raises(InputError, match=r"20160728\.mat is not the registered file"):
+        find_dataset("bci-learning")
 
 
-def test_data_sets_are_looked_for_in_order(monkeypatch, tmp_path):
-    registry = sys.modules["predictlearn.recordings.registry"]
+def test_data_sets_are_looked_for_where_the_user_said_and_nowhere_else(monkeypatch, tmp_path):
     place = Path("shared", "data", "bci-learning-hennig2021", "20160728.mat")
-    code = tmp_path / "code" / "main"
-    installed = code / "predictlearn" / "recordings" / "registry.py"
-    monkeypatch.setattr(registry, "__file__", str(installed))
     monkeypatch.delenv("PREDICTLEARN_DATA", raising=False)
+    monkeypatch.setenv("PREDICTLEARN_CACHE", str(tmp_path / "cache"))
     work = tmp_path / "work" / "main"
-    for folder in (code, work):
-        folder.mkdir(parents=True)
+    work.mkdir(parents=True)
     monkeypatch.chdir(work)
-    beside, here = tmp_path / "code" / place, tmp_path / "work" / place
+    planted = tmp_path / "work" / place
+    planted.parent.mkdir(parents=True)
+    planted.write_bytes(b"planted")
+    assert data_folder() == tmp_path / "cache"
     with pytest.raises(InputError) as caught:
         find_dataset("bci-learning")
     message = str(caught.value)
-    assert f"not at {here}. It is the public GitHub repository" in message
+    assert f"not at {tmp_path / 'cache'}" in message
     assert "commit ab2f1ec3f425" in message
     assert "set PREDICTLEARN_DATA" in message
-    here.parent.mkdir(parents=True)
-    here.write_bytes(b"")
-    assert find_dataset("bci-learning") == here, "an installed copy, run from a checkout"
-    assert data_folder() == tmp_path / "work" / "shared" / "data"
-
-    (code / "pyproject.toml").write_text("")
-    assert find_dataset("bci-learning") == here
-    beside.parent.mkdir(parents=True)
-    assert data_folder() == tmp_path / "code" / "shared" / "data"
-    assert find_dataset("bci-learning") == here, "a folder without the file hides none that has it"
-    here.unlink()
-    with pytest.raises(InputError, match=f"not at {beside} nor {here}"):
-        find_dataset("bci-learning")
-    beside.write_bytes(b"")
-    assert find_dataset("bci-learning") == beside
 
     monkeypatch.setenv("PREDICTLEARN_DATA", str(tmp_path / "own"))
     assert data_folder() == tmp_path / "own"

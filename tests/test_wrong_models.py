@@ -1,6 +1,9 @@
 """The simulator and the counting of docs/wrong_models.py, against values worked out by hand."""
 
+import re
 import sys
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,8 @@ import wrong_models
 import wrong_models_conditions as conditions
 import wrong_models_simulator as simulator
 from wrong_models_simulator import OVERLAPS, M, U, V, World, Z
+
+from predictlearn.errors import MisfitWarning
 
 LAWS = ("gaussian", "sparse", "clustered", "two populations")
 PHIS = ("linear", "erf", "tanh", "relu")
@@ -206,3 +211,21 @@ def test_bin_widths_are_crossed_with_noise_rates_and_tau():
     assert len(bin_width.CELLS) == 32
     cell = bin_width.CELLS["poisson erf fitted tau/2"]
     assert (cell.world.bin, cell.tau, cell.model["observed"]) == (0.05, "fit", "rate")
+
+
+@pytest.mark.parametrize(("given", "told"), [(2.0, True), (1.0, False)])
+def test_a_tau_that_counts_speak_against_is_told_with_what_they_prefer(given, told):
+    condition = conditions.CONDITIONS["tau-long-counts"]
+    data = conditions.recording_of("tau-long-counts", 3)
+    model = conditions.fitted_model(replace(condition, tau=given), 0).set_params(n_bootstrap=0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(data.activity, data.inputs, data.outputs)
+    said = [str(w.message) for w in caught if issubclass(w.category, MisfitWarning)]
+    assert len(said) == told
+    if told:
+        # the true one, and the one that it trades places with, 0.1 / (1 - 0.6)
+        found = [float(text) for text in re.findall(r"tau ([\d.]+) s", said[0])]
+        assert found[0] == 0.2
+        assert found[1:] == pytest.approx([0.1, 0.25], rel=0.1)
+        assert re.search(r"log likelihood higher by 1\d.*about 5% of recordings", said[0])

@@ -8,11 +8,14 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TextIO, TypeVar
 
 import typer
 
 from predictlearn.errors import DivergenceError, InputError
+from predictlearn.files import output_folder, printable, refuse_links
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,9 +24,11 @@ __all__ = [
     "available_cores",
     "checked_seed",
     "guarded",
+    "hold_folder",
     "interruptible",
     "jobs_or_all",
     "output",
+    "output_path",
     "plain",
     "say",
     "stages",
@@ -32,22 +37,54 @@ __all__ = [
 P = ParamSpec("P")
 R = TypeVar("R")
 
+# What the running command holds until it ends.
+_HELD: list[contextlib.ExitStack] = []
+
+# A bar is shown for at least so many tasks.
+_WORTH_COUNTING = 4
+
 WRONG_INPUT = 2
+_KILLED = (
+    "a worker process was killed from outside, often since memory was full; fewer --jobs take less"
+)
 INTERRUPTED = 130
+
+
+def _console(stderr: bool) -> Console:
+    """Return a console on which names are text: no markup, no emoji, no commands to a terminal."""
+    from rich.console import Console
+    from rich.segment import Segment
+
+    class Cleaned:
+        """What is printed, without control characters of its own."""
+
+        def __init__(self, content: Any) -> None:
+            self.content = content
+
+        def __rich_console__(self, console: Console, options: Any) -> Iterator[Segment]:
+            for text, style, control in console.render(self.content, options):
+                yield Segment(text if control else printable(text), style, control)
+
+    class Cleaning:
+        """Clean all that goes to the console, in tables and progress bars too."""
+
+        def process_renderables(self, renderables: list[Any]) -> list[Any]:
+            return [Cleaned(content) for content in renderables]
+
+    console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    hook: Any = Cleaning()
+    console.push_render_hook(hook)
+    return console
 
 
 def output() -> Console:
     """Return the console for results, on standard output."""
-    from rich.console import Console
-
-    return Console(highlight=False)
+    return _console(stderr=False)
 
 
 def _errors() -> Console:
     """Return the console for messages, on standard error."""
-    from rich.console import Console
-
-    return Console(stderr=True, highlight=False)
+    return _console(stderr=True)
 
 
 def plain(text: str) -> str:
@@ -85,15 +122,18 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
     Returns
     -------
     callable
-        The same with the same signature; wrong input, learning that diverged and files that cannot
-        be read or written end with exit code 2, and an interruption with 130.
+        The same with the same signature; wrong input, learning that diverged, too little memory and
+        files that cannot be read or written end with exit code 2, and an interruption with 130.
+        Any other error is a bug: its traceback remains, and says how to report it.
     """
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), contextlib.ExitStack() as held:
                 warnings.showwarning = _show_warning
+                _HELD.append(held)
+                held.callback(_HELD.pop)
                 return command(*args, **kwargs)
         except (InputError, DivergenceError) as error:
             say("Error", str(error), "red")
@@ -101,12 +141,40 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             raise
         except OSError as error:
             say("Error", f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), "red")
+        except BrokenExecutor:
+            say("Error", f"{_KILLED}; nothing was written.", "red")
         except KeyboardInterrupt:
             say("Interrupted", "nothing was written.", "yellow")
             raise typer.Exit(INTERRUPTED) from None
+        except MemoryError as error:
+            more = f" ({error})" if str(error) else ""
+            say(
+                "Error", f"there is not enough memory{more}: take fewer trials, or --jobs 1.", "red"
+            )
+        except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise
+        except Exception as error:
+            # whatever input can cause ends above; the traceback is what a report needs
+            error.add_note(_bug())
+            raise
         raise typer.Exit(WRONG_INPUT)
 
     return run
+
+
+def _bug() -> str:
+    """Return what to do about an error that is ours."""
+    import platform
+    import sys
+
+    from predictlearn import __version__
+
+    return (
+        f"\nThis is a bug in predictlearn {__version__}, and no fault of your input. Please report "
+        "it to the developers, where you have predictlearn from, with all of the lines above, the "
+        f"command that you ran (arguments: {sys.argv[1:]}) and, if you can, its input. Python "
+        f"{platform.python_version()} on {platform.platform()}."
+    )
 
 
 def _show_warning(
@@ -136,11 +204,16 @@ def interruptible(message: str) -> Iterator[None]:
     except KeyboardInterrupt:
         say("Interrupted", message, "yellow")
         raise typer.Exit(INTERRUPTED) from None
+    except BrokenExecutor:
+        say("Error", f"{_KILLED}; {message}", "red")
+        raise typer.Exit(WRONG_INPUT) from None
 
 
 @contextlib.contextmanager
 def stages() -> Iterator[Callable[[str], None]]:
     """Give a function to announce stages of work with: a spinner on a terminal, else lines.
+
+    On a terminal, work of a stage that is counted has a bar with the time left.
 
     Yields
     ------
@@ -151,23 +224,63 @@ def stages() -> Iterator[Callable[[str], None]]:
     if not console.is_terminal:
         yield lambda stage: console.print(stage, markup=False, soft_wrap=True)
         return
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        ProgressColumn,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Counted(ProgressColumn):
+        """A column for tasks that are counted; empty for stages."""
+
+        def __init__(self, column: ProgressColumn) -> None:
+            super().__init__()
+            self.column = column
+
+        def render(self, task: Any) -> Any:
+            return self.column.render(task) if task.fields.get("counted") else Text("")
+
+    from predictlearn.workers import told
 
     with Progress(
         SpinnerColumn(finished_text="[green]✓"),
         TextColumn("{task.description}", markup=False),
+        Counted(BarColumn(bar_width=20)),
         TimeElapsedColumn(),
+        Counted(TextColumn("left", markup=False)),
+        Counted(TimeRemainingColumn()),
         console=console,
     ) as bar:
         current: list[Any] = []
+        counted: list[Any] = []
 
         def announce(stage: str) -> None:
             """Finish the stage before, and begin this one."""
             if current:
                 bar.update(current[-1], total=1, completed=1)
-            current.append(bar.add_task(stage, total=None))
+            current.append(bar.add_task(printable(stage), total=None))
 
-        yield announce
+        def count(done: int, total: int) -> None:
+            """Show how far the work inside a stage is, until it is done."""
+            if total < _WORTH_COUNTING:
+                return
+            if not counted and done < total:
+                counted.append(bar.add_task("", total=total, counted=True))
+            if counted and done < total:
+                label = f"  {done} of {total}"
+                bar.update(counted[-1], total=total, completed=done, description=label)
+            elif counted:
+                bar.remove_task(counted.pop())
+
+        with told(count):
+            yield announce
+        for task in counted:
+            bar.remove_task(task)
         if current:
             bar.update(current[-1], total=1, completed=1)
 
@@ -191,6 +304,41 @@ def checked_seed(seed: int) -> int:
     if seed < 0:
         raise InputError(f"--seed must be a whole number of at least 0; got {seed}.")
     return seed
+
+
+def hold_folder(
+    folder: Path | None, overwrite: bool = False, *, command: str = "", name: str = ""
+) -> None:
+    """Refuse an output folder that cannot be written to, and hold it until the command ends.
+
+    Parameters
+    ----------
+    folder : pathlib.Path or None
+        The folder; nothing is done without one.
+    overwrite : bool, default False
+        Whether files of others may be replaced.
+    command : str, default ""
+        What is to write there.
+    name : str, default ""
+        A folder in it that is written in its place.
+    """
+    if folder is None:
+        return
+    from predictlearn.reporting.folder import held_folder
+
+    place = folder.absolute() / name
+    if name:
+        refuse_links(folder.absolute(), place)
+    _HELD[-1].enter_context(held_folder(place, overwrite, command=command))
+
+
+def output_path(value: str | Path) -> Path:
+    """Return the folder that ``--output`` names; an empty name is refused, and ``~`` is home."""
+    try:
+        return output_folder(value, "--output")
+    except InputError as error:
+        say("Error", str(error), "red")
+        raise typer.Exit(WRONG_INPUT) from None
 
 
 def jobs_or_all(jobs: int | None) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from predictlearn.cli.console import guarded, output
+from predictlearn.files import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -50,7 +51,7 @@ def _show(
     """Print a protocol file, to read or to start one's own from."""
     from predictlearn.protocol.source import find_protocol
 
-    typer.echo(find_protocol(name).read_text(encoding="utf-8"), nl=False)
+    typer.echo(printable(find_protocol(name).read_text(encoding="utf-8")), nl=False)
 
 
 datasets = typer.Typer(help="List the data sets known by name, download one, or say where it is.")
@@ -75,12 +76,9 @@ def _list_datasets() -> None:
 @guarded
 def _where(name: Annotated[str, typer.Argument(help="Name of a data set.")]) -> None:
     """Print the path of a data set that is here."""
-    from predictlearn.recordings.registry import find_dataset, is_registered
+    from predictlearn.recordings.registry import find_dataset
 
-    file = find_dataset(name)
-    typer.echo(file)
-    if not is_registered(name, file):
-        typer.echo("It is not the registered file: its checksum differs.", err=True)
+    typer.echo(find_dataset(name))
 
 
 @datasets.command("get")
@@ -148,18 +146,17 @@ def _print_datasets() -> None:
     """Print the data sets known by name."""
     from rich.text import Text
 
-    from predictlearn.errors import InputError
     from predictlearn.recordings.registry import datasets as known
-    from predictlearn.recordings.registry import find_dataset, is_registered
+    from predictlearn.recordings.registry import is_registered, located
 
     console = output()
     for item in known():
-        try:
-            file = find_dataset(item.name)
+        file = located(item.name)
+        if file is not None:
             where = Text.assemble(("found      ", "green"), str(file))
             if not is_registered(item.name, file):
                 where.append("   not the registered file: its checksum differs", style="yellow")
-        except InputError:
+        else:
             where = Text.assemble(
                 ("not here   ", "yellow"),
                 f"predictlearn datasets get {item.name}   or put it at {item.place}",

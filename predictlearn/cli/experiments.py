@@ -16,6 +16,7 @@ from predictlearn.cli.console import (
     interruptible,
     jobs_or_all,
     output,
+    output_path,
     say,
 )
 from predictlearn.errors import DivergenceError
@@ -45,6 +46,8 @@ Folder = Annotated[
     typer.Option(
         "--output",
         "-o",
+        parser=output_path,
+        metavar="DIRECTORY",
         help="Folder for the results. Interrupted, the same command goes on from there.",
         show_default=False,
     ),
@@ -174,10 +177,10 @@ def compare(
         "same as equal."
     )
     if folder is not None:
+        from predictlearn.files import csv_bytes
         from predictlearn.reporting.folder import write_files
 
-        content = table.to_csv(index=False, lineterminator="\n").encode()
-        place = write_files(folder, {"comparison.csv": content})
+        place = write_files(folder, {"comparison.csv": csv_bytes(table)})
         console.print(f"Tables: {place}", markup=False, soft_wrap=True)
 
 

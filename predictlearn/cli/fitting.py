@@ -12,9 +12,11 @@ import typer
 from predictlearn.cli.console import (
     checked_seed,
     guarded,
+    hold_folder,
     interruptible,
     jobs_or_all,
     output,
+    output_path,
     plain,
     stages,
 )
@@ -81,7 +83,14 @@ def fit(
     ] = None,
     folder: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder for the tables.", show_default=False),
+        typer.Option(
+            "--output",
+            "-o",
+            parser=output_path,
+            metavar="DIRECTORY",
+            help="Folder for the tables.",
+            show_default=False,
+        ),
     ] = None,
     overwrite: Annotated[
         bool,
@@ -97,16 +106,13 @@ def fit(
         nonlinearity, observed, tau, latency, gain, noise, ridge, starts, bin_
     )
     settings: dict[str, Any] = {"n_bootstrap": bootstrap, **given}
-    from predictlearn.checks import positive_int
+    from predictlearn.checks import MOST_FOLDS, positive_int
     from predictlearn.pipeline.checked import checked_fit
     from predictlearn.pipeline.fitted import ranks_of
 
     ranks = ranks_of(rank)
-    positive_int("folds", folds, minimum=2)
-    if folder is not None:
-        from predictlearn.reporting.folder import check_folder
-
-        check_folder(folder, overwrite, command="fit")
+    positive_int("folds", folds, minimum=2, maximum=MOST_FOLDS)
+    hold_folder(folder, overwrite, command="fit")
     with stages() as tell, interruptible("the fit was not finished; nothing was written."):
         tell("reading the recording")
         selection = {"ranks": ranks, "hold_out": hold_out, "rule": rule, "cv": folds}
@@ -119,12 +125,10 @@ def fit(
     for sentence in (*fitted.problems, *checks.sentences):
         output().print(f"• {plain(sentence)}", markup=False)
     if folder is not None:
+        from predictlearn.files import csv_bytes
         from predictlearn.reporting.folder import write_files
 
-        files = {
-            f"{name}.csv": table.to_csv(index=False, lineterminator="\n").encode()
-            for name, table in tables.items()
-        }
+        files = {f"{name}.csv": csv_bytes(table) for name, table in tables.items()}
         files["settings.json"] = _settings(fitted, recording, read, seed)
         place = write_files(folder, files, overwrite, command="fit")
         output().print(f"\nTables: {place}", markup=False, soft_wrap=True)

@@ -12,9 +12,11 @@ import typer
 from predictlearn.cli.console import (
     checked_seed,
     guarded,
+    hold_folder,
     interruptible,
     jobs_or_all,
     output,
+    output_path,
     plain,
     stages,
 )
@@ -91,7 +93,14 @@ def predict(
     ] = None,
     read: Read = None,
     folder: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the report.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            parser=output_path,
+            metavar="DIRECTORY",
+            help="Folder for the report.",
+        ),
     ] = DEFAULT_OUTPUT,
     overwrite: Annotated[
         bool,
@@ -130,10 +139,8 @@ def predict(
         )
     if file is not None and dataset is None:
         raise InputError("--file goes with --dataset, the data set in whose format it is.")
-    from predictlearn.reporting.folder import check_folder
-
     # before minutes of work, rather than after
-    check_folder(folder, overwrite, command="predict")
+    hold_folder(folder, overwrite, command="predict")
     with stages() as tell, interruptible(f"nothing was written to {folder}."):
         tell("loading predictlearn")
         from predictlearn import pipeline

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -150,16 +149,9 @@ def read_options(read: list[str] | None) -> dict[str, Any]:
     """
     import yaml
 
-    class Loader(yaml.SafeLoader):
-        """Words are words: a column may be called on, off, yes or no."""
+    from predictlearn.doors import one_line
+    from predictlearn.plain_yaml import parsed as plain_data
 
-    Loader.yaml_implicit_resolvers = {
-        first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:bool"]
-        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-    Loader.add_implicit_resolver(
-        "tag:yaml.org,2002:bool", re.compile(r"^(true|false|True|False)$"), list("tfTF")
-    )
     options: dict[str, Any] = {}
     for text in read or ():
         key, equals, value = text.partition("=")
@@ -171,11 +163,13 @@ def read_options(read: list[str] | None) -> dict[str, Any]:
                 f"{key.strip()}=[a, b]."
             )
         try:
-            parsed = yaml.load(value, Loader=Loader)
-        except yaml.YAMLError as error:
+            parsed = plain_data(value)
+        except (yaml.YAMLError, RecursionError) as error:
             raise InputError(
-                f"--read {key}: {value!r} is not YAML (text with other signs than letters stands "
-                f"in quotes): {error}"
+                one_line(
+                    f"--read {key}: {value[:200]!r} is not YAML (text with other signs than "
+                    f"letters stands in quotes): {error}"
+                )
             ) from error
         # no reader takes true or false, and a column may be called so
         options[key.strip()] = value.strip() if isinstance(parsed, bool) else parsed
@@ -209,18 +203,14 @@ def read_file(path: str | Path, options: Mapping[str, Any]) -> Recording:
         return load_recording(path, **options)
     import inspect
 
-    import pandas as pd
-
+    from predictlearn.doors import reading
     from predictlearn.errors import choice
     from predictlearn.recordings.table import from_table
+    from predictlearn.recordings.table_file import EXPECTED, read_table
 
     known = [name for name in inspect.signature(from_table).parameters if name != "table"]
-    for name in options:
-        choice("option", name, known)
-    if not Path(path).is_file():
-        raise InputError(f"no such file: {path}")
-    try:
-        table = pd.read_csv(path, sep=separator)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a readable table: {error}") from error
-    return from_table(table, **{"name": Path(path).stem, **options})
+    with reading(path, EXPECTED):
+        for name in options:
+            choice("option", name, known)
+        table = read_table(path, separator)
+        return from_table(table, **{"name": Path(path).stem, **options})

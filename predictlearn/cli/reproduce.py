@@ -12,9 +12,11 @@ from predictlearn import __version__
 from predictlearn.cli.console import (
     checked_seed,
     guarded,
+    hold_folder,
     interruptible,
     jobs_or_all,
     output,
+    output_path,
     say,
     stages,
 )
@@ -40,6 +42,8 @@ def reproduce(
         typer.Option(
             "--output",
             "-o",
+            parser=output_path,
+            metavar="DIRECTORY",
             help="Folder for figures, tables and numbers, one folder a result in it. Interrupted, "
             "the same command goes on from there.",
             show_default=False,
@@ -70,6 +74,7 @@ def reproduce(
     if folder is not None:
         for result in results:
             _refuse_strangers(folder / result.name)
+            hold_folder(folder, name=result.name)
     for result in results:
         _one(result, folder, n_jobs, seed, scale)
 
@@ -91,9 +96,8 @@ def _list(results: Sequence[Published]) -> None:
 
 def _refuse_strangers(place: Path) -> None:
     """Raise, before any work, if files there are not ours to replace."""
-    from predictlearn.reporting.folder import MANIFEST, check_folder
+    from predictlearn.reporting.folder import MANIFEST
 
-    check_folder(place)
     if not (place / MANIFEST).exists():
         for name in ("README.md", "numbers.csv"):
             if (place / name).exists():

@@ -20,7 +20,14 @@ from predictlearn.fitting.moments import noise_variance
 from predictlearn.fitting.optima import Timing
 from predictlearn.fitting.solver import Problem, Solution
 from predictlearn.fitting.starts import as_fitted
-from predictlearn.fitting.summary import Raw, canonical, invariants, named, unseen_reasons
+from predictlearn.fitting.summary import (
+    Raw,
+    canonical,
+    invariants,
+    named,
+    never_negative,
+    unseen_reasons,
+)
 from predictlearn.fitting.trials import spread_out
 
 __all__ = ["set_fitted"]
@@ -142,10 +149,15 @@ def _set_tables(model: Any, problem: Problem, best: Raw, draws: list[Raw]) -> No
     degrees, overlaps = _degrees(problem), named(best)
     model.overlaps_ = pd.Series(overlaps, name="overlap")
     model.replicates_ = pd.DataFrame([named(r) for r in draws], columns=list(overlaps))
-    model.intervals_ = bootstrap.interval_table(overlaps, [named(r) for r in draws], 0.95, degrees)
-    model.gauge_invariants_ = bootstrap.interval_table(
-        _free(problem, best), [_free(problem, r) for r in draws], 0.95, degrees
+    model.intervals_ = _table(overlaps, [named(r) for r in draws], degrees)
+    model.gauge_invariants_ = _table(
+        _free(problem, best), [_free(problem, r) for r in draws], degrees
     )
+
+
+def _table(estimate: dict[str, float], draws: list[dict[str, float]], degrees: int) -> pd.DataFrame:
+    """Return intervals, those of squares never negative."""
+    return bootstrap.interval_table(estimate, draws, 0.95, degrees, never_negative(estimate))
 
 
 def _set_optima(model: Any, problem: Problem, timing: Timing, shown: _Shown) -> None:
@@ -167,7 +179,7 @@ def _set_optima(model: Any, problem: Problem, timing: Timing, shown: _Shown) -> 
         draws = shown.draws(fitted, linear, output_fit)
         there, degrees = canonical(raw)[0], _degrees(problem)
         for table, of in tables:
-            other = bootstrap.interval_table(of(there), [of(r) for r in draws], 0.95, degrees)
+            other = _table(of(there), [of(r) for r in draws], degrees)
             table["low"] = np.fmin(table["low"], other["low"])
             table["high"] = np.fmax(table["high"], other["high"])
     columns = ["tau", "latency", "vu", "log_likelihood", "within"]
@@ -188,12 +200,14 @@ def _widen(table: pd.DataFrame, points: list[dict[str, float]]) -> None:
     What the profile moves adds to what else scatters by squares. The latter is no more than the
     whole, so a number that hardly follows tau hardly changes.
     """
+    squares = never_negative(list(table.index))
     for name, row in table.iterrows():
         for side, sign in (("low", -1.0), ("high", 1.0)):
             moved = max((sign * (p[name] - row["estimate"]) for p in points), default=0.0)
             reach = sign * (row[side] - row["estimate"])
             if moved > reach / _BEYOND:
-                table.loc[name, side] = row["estimate"] + sign * np.hypot(moved, reach)
+                end = row["estimate"] + sign * np.hypot(moved, reach)
+                table.loc[name, side] = max(end, 0.0) if name in squares else end
 
 
 def _open_times(model: Any, timing: Timing) -> str | None:

@@ -16,7 +16,8 @@ also carries the integral of k and the derivatives.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from predictlearn.compiled import compiled
 
 __all__ = ["roll_means", "stretch"]
 
@@ -24,7 +25,7 @@ __all__ = ["roll_means", "stretch"]
 _SMALL, _TERMS = 0.25, 11
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _multiply(a, b, out):  # type: ignore[no-untyped-def]
     """Write a b."""
     for i in range(a.shape[0]):
@@ -35,7 +36,7 @@ def _multiply(a, b, out):  # type: ignore[no-untyped-def]
             out[i, j] = total
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _copy(a, out):  # type: ignore[no-untyped-def]
     """Write a."""
     for i in range(a.shape[0]):
@@ -43,7 +44,7 @@ def _copy(a, out):  # type: ignore[no-untyped-def]
             out[i, j] = a[i, j]
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def stretch(f, length, n_in, rank, tau):  # type: ignore[no-untyped-def]
     """Return (n_drive + 1, 3, n, n): A, P, Q of one stretch, then their slopes in S_vm, S_vu."""
     n, n_drive = len(f), rank * (n_in + rank)
@@ -130,7 +131,7 @@ def stretch(f, length, n_in, rank, tau):  # type: ignore[no-untyped-def]
     return maps
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _bin_map(vm, vu, tau, dt, per_bin, part, split, fit_tau, fit_latency, size):  # type: ignore[no-untyped-def]
     """Return how state and mean of a bin follow from the state before it and its inputs.
 
@@ -255,7 +256,7 @@ def _bin_map(vm, vu, tau, dt, per_bin, part, split, fit_tau, fit_latency, size):
     return state, drive
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def roll_means(  # type: ignore[no-untyped-def]
     x, vm, vu, bb, times, per_bin, many, erf, fit_tau, fit_latency, k_out, dk_out
 ):
@@ -349,13 +350,14 @@ def roll_means(  # type: ignore[no-untyped-def]
             dk[:, :] = d_after
 
 
-@njit(cache=True, nogil=True)
-def _slope(k, dk, x, vm, vu, bb, tau, fit_tau, bbk, drive, f, df):  # type: ignore[no-untyped-def]
-    """Write dk/dt of the erf network and its derivatives."""
+@compiled(nogil=True)
+def _slope(k, dk, x, vm, vu, bb, tau, fit_tau, bbk, drive, f, df, d_delta):  # type: ignore[no-untyped-def]
+    """Write dk/dt of the erf network and its derivatives (n_base, size); d_delta is to write on."""
     rank, n_in = vm.shape
-    n_base, size = n_in + rank, len(dk)
+    n_base, size = n_in + rank, dk.shape[1]
     at_vu, at_bb = rank * n_in, rank * n_base
     at_time = at_bb + n_base * (n_base + 1) // 2
+    rate = 1.0 / tau
     delta = 0.0
     for c in range(n_base):
         bbk[c] = 0.0
@@ -367,47 +369,51 @@ def _slope(k, dk, x, vm, vu, bb, tau, fit_tau, bbk, drive, f, df):  # type: igno
         g = 1.0 / np.sqrt(1.0 + 0.5 * np.pi * delta)
         slope_g = -0.25 * np.pi * g * g * g
     for c in range(n_in):
-        f[c] = (x[c] - k[c]) / tau
+        f[c] = (x[c] - k[c]) * rate
     for r in range(rank):
         drive[r] = 0.0
         for c in range(n_in):
             drive[r] += vm[r, c] * k[c]
         for c in range(rank):
             drive[r] += vu[r, c] * k[n_in + c]
-        f[n_in + r] = (g * drive[r] - k[n_in + r]) / tau
-    for j in range(size):
-        d_delta = 0.0
-        for c in range(n_base):
-            d_delta += 2.0 * bbk[c] * dk[j, c]
-        if at_bb <= j < at_time:
-            at = at_bb
-            for c in range(n_base):
-                for d in range(c, n_base):
-                    if at == j:
-                        d_delta += k[c] * k[d] * (1.0 if c == d else 2.0)
-                    at += 1
-        for c in range(n_in):
-            df[j, c] = -dk[j, c] / tau
-        for r in range(rank):
-            total = 0.0
-            for c in range(n_in):
-                total += vm[r, c] * dk[j, c]
-            for c in range(rank):
-                total += vu[r, c] * dk[j, n_in + c]
-            df[j, n_in + r] = (g * total + slope_g * d_delta * drive[r] - dk[j, n_in + r]) / tau
+        f[n_in + r] = (g * drive[r] - k[n_in + r]) * rate
     if size == 0:
         return
+    for j in range(size):
+        d_delta[j] = 0.0
+    for c in range(n_base):
+        # derivatives run innermost, which vectorises; k_m moves with tau and the latency alone
+        by = 2.0 * bbk[c]
+        for j in range(at_time if c < n_in else 0, size):
+            d_delta[j] += by * dk[c, j]
+    j = at_bb
+    for c in range(n_base):
+        for d in range(c, n_base):
+            d_delta[j] += k[c] * k[d] * (1.0 if c == d else 2.0)
+            j += 1
+    for c in range(n_in):
+        for j in range(at_time, size):
+            df[c, j] = -rate * dk[c, j]
     for r in range(rank):
+        to = df[n_in + r]
+        bent = rate * slope_g * drive[r]
+        own = dk[n_in + r]
+        for j in range(size):
+            to[j] = bent * d_delta[j] - rate * own[j]
+        for c in range(n_base):
+            by = rate * g * (vm[r, c] if c < n_in else vu[r, c - n_in])
+            for j in range(at_time if c < n_in else 0, size):
+                to[j] += by * dk[c, j]
         for c in range(n_in):
-            df[r * n_in + c, n_in + r] += g * k[c] / tau
+            to[r * n_in + c] += rate * g * k[c]
         for c in range(rank):
-            df[at_vu + r * rank + c, n_in + r] += g * k[n_in + c] / tau
+            to[at_vu + r * rank + c] += rate * g * k[n_in + c]
     if fit_tau:
         for c in range(n_base):
-            df[at_time, c] -= f[c]
+            df[c, at_time] -= f[c]
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _roll_curved(  # type: ignore[no-untyped-def]
     x, vm, vu, bb, clock, per_bin, many, whole, part, split, fit_tau, fit_latency, k_out, dk_out
 ):
@@ -416,6 +422,7 @@ def _roll_curved(  # type: ignore[no-untyped-def]
     n_base, size = dk_out.shape[:2]
     n_trials, n_bins = k_out.shape[1:]
     n_in = x.shape[2]
+    at_time = len(vm) * n_base + n_base * (n_base + 1) // 2
     at_latency = size - 1
     pieces = 2 if split else 1
     step = dt / per_bin
@@ -423,12 +430,12 @@ def _roll_curved(  # type: ignore[no-untyped-def]
     turns = np.array([1.0, -1.0])
     first = -whole - (1 if split else 0)
     none = np.zeros(n_in)
-    k, dk = np.zeros(n_base), np.zeros((size, n_base))
-    f, df = np.zeros((4, n_base)), np.zeros((4, size, n_base))
-    there, d_there = np.zeros(n_base), np.zeros((size, n_base))
-    mean, d_mean = np.zeros(n_base), np.zeros((size, n_base))
+    k, dk = np.zeros(n_base), np.zeros((n_base, size))
+    f, df = np.zeros((4, n_base)), np.zeros((4, n_base, size))
+    there, d_there = np.zeros(n_base), np.zeros((n_base, size))
+    mean, d_mean = np.zeros(n_base), np.zeros((n_base, size))
     reach = np.array([0.0, 0.5, 0.5, 1.0])
-    bbk, drive = np.zeros(n_base), np.zeros(len(vm))
+    bbk, drive, d_delta = np.zeros(n_base), np.zeros(len(vm)), np.zeros(size)
     for p in range(n_trials):
         k[:] = 0.0
         dk[:, :] = 0.0
@@ -447,39 +454,28 @@ def _roll_curved(  # type: ignore[no-untyped-def]
                             before = max(stage - 1, 0)
                             for c in range(n_base):
                                 there[c] = k[c] + ahead * f[before, c]
-                                for j in range(size):
-                                    d_there[j, c] = dk[j, c] + ahead * df[before, j, c]
+                                for j in range(at_time if c < n_in else 0, size):
+                                    d_there[c, j] = dk[c, j] + ahead * df[before, c, j]
                                 if fit_latency and size:
-                                    d_there[at_latency, c] += dh * reach[stage] * f[before, c]
+                                    d_there[c, at_latency] += dh * reach[stage] * f[before, c]
                             _slope(
-                                there,
-                                d_there,
-                                now,
-                                vm,
-                                vu,
-                                bb,
-                                tau,
-                                fit_tau,
-                                bbk,
-                                drive,
-                                f[stage],
-                                df[stage],
-                            )
+                                there, d_there, now, vm, vu, bb, tau, fit_tau, bbk, drive,
+                                f[stage], df[stage], d_delta,
+                            )  # fmt: skip
                         # the integral of k over the step, with the same stages
                         for c in range(n_base):
                             inside = (f[0, c] + f[1, c] + f[2, c]) / 6.0
                             mean[c] += h * k[c] + h * h * inside
                             total = (f[0, c] + 2 * f[1, c] + 2 * f[2, c] + f[3, c]) / 6.0
-                            for j in range(size):
-                                d_inside = (df[0, j, c] + df[1, j, c] + df[2, j, c]) / 6.0
-                                d_mean[j, c] += h * dk[j, c] + h * h * d_inside
-                                d_total = df[0, j, c] + 2 * df[1, j, c] + 2 * df[2, j, c]
-                                dk[j, c] += h * (d_total + df[3, j, c]) / 6.0
+                            for j in range(at_time if c < n_in else 0, size):
+                                middle = df[1, c, j] + df[2, c, j]
+                                d_mean[c, j] += h * dk[c, j] + h * h / 6.0 * (df[0, c, j] + middle)
+                                dk[c, j] += h / 6.0 * (df[0, c, j] + 2 * middle + df[3, c, j])
                             if fit_latency and size:
-                                d_mean[at_latency, c] += dh * (k[c] + 2 * h * inside)
-                                dk[at_latency, c] += dh * total
+                                d_mean[c, at_latency] += dh * (k[c] + 2 * h * inside)
+                                dk[c, at_latency] += dh * total
                             k[c] += h * total
             for c in range(n_base):
                 k_out[c, p, t] = mean[c] / dt
                 for j in range(size):
-                    dk_out[c, j, p, t] = d_mean[j, c] / dt
+                    dk_out[c, j, p, t] = d_mean[c, j] / dt

@@ -10,6 +10,7 @@ neurons adds (two-way clustering). Moments of noisy loadings are inflated; that 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -444,7 +445,11 @@ def replicates(
 
 
 def interval_table(
-    estimate: dict[str, float], draws: list[dict[str, float]], level: float, degrees: int
+    estimate: dict[str, float],
+    draws: list[dict[str, float]],
+    level: float,
+    degrees: int,
+    positive: Collection[str] = (),
 ) -> pd.DataFrame:
     """Turn replicates into intervals.
 
@@ -458,6 +463,9 @@ def interval_table(
         Coverage, such as 0.95.
     degrees : int
         Degrees of freedom of the t quantile.
+    positive : collection of str
+        Names of what is never negative, such as squares: no end of theirs is negative, and the
+        upper one is further away than the lower one.
 
     Returns
     -------
@@ -469,13 +477,25 @@ def interval_table(
     sd = np.full(len(centre), np.nan)
     if len(draws) > 1:
         sd = np.array([[draw[name] for name in estimate] for draw in draws]).std(axis=0, ddof=1)
-    columns = {
-        "low": centre - quantile * sd,
-        "high": centre + quantile * sd,
-        "estimate": centre,
-        "sd": sd,
-    }
+    reach = quantile * sd
+    low, high = centre - reach, centre + reach
+    for i in np.flatnonzero([name in positive for name in estimate]):
+        low[i], high[i] = _around_positive(centre[i], reach[i])
+    columns = {"low": low, "high": high, "estimate": centre, "sd": sd}
     return pd.DataFrame(columns, index=list(estimate))
+
+
+def _around_positive(estimate: float, reach: float) -> tuple[float, float]:
+    """Return the ends about what is never negative; NaN where there are none.
+
+    The sampling of neurons changes a moment by a factor, noise by a difference. So the upper end is
+    that of the logarithm, the lower one that of the square root (docs/fitting.md counts how often
+    these hold). Neither gives up zero in time: where plain ends would hold it these do too, and
+    the upper end goes on as a line from where the logarithm leaves it.
+    """
+    if reach < estimate:
+        return estimate * (1 - reach / (2 * estimate)) ** 2, estimate * np.exp(reach / estimate)
+    return 0.0 * reach, estimate + (np.e - 1) * reach
 
 
 def _mean_outer(steps: Array) -> Array:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from predictlearn.checks import as_float_array, positive_int
+from predictlearn.checks import MOST_FOLDS, as_float_array, positive_int
 from predictlearn.errors import InputError
 
 __all__ = ["Ceiling", "condition_mean_ceiling", "trial_folds"]
@@ -73,7 +73,7 @@ def trial_folds(
     >>> np.bincount(trial_folds(10, 5, seed=0)).tolist()
     [2, 2, 2, 2, 2]
     """
-    cv = positive_int("cv", cv, minimum=2)
+    cv = positive_int("cv", cv, minimum=2, maximum=MOST_FOLDS)
     labels = np.arange(n_trials) if groups is None else np.asarray(groups)
     if labels.shape != (n_trials,):
         raise InputError(f"groups must have one label a trial ({n_trials}); got {labels.shape}")

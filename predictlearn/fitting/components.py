@@ -1,4 +1,4 @@
-"""What stands for the recording in a first search: moments at all lags, principal components."""
+"""What stands for the recording in a first search: moments at all lags, components, a part."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from predictlearn.fitting.inner import Data
 from predictlearn.fitting.lagged import lag_moments, pulses
 from predictlearn.fitting.solver import Problem
 
-__all__ = ["components", "summed"]
+__all__ = ["components", "part", "summed"]
 
 Array = npt.NDArray[np.float64]
 
@@ -20,6 +20,8 @@ Array = npt.NDArray[np.float64]
 _MANY_NEURONS, _ROUNDS = 400, 5
 # Bins from which these axes are taken, about.
 _MANY_BINS = 4000
+# A part that is enough to tell good starts from bad ones; counts say less.
+_SOME_TRIALS, _SOME_NEURONS, _COUNT_TRIALS = 30, 60, 60
 
 
 def summed(problem: Problem) -> Problem | None:
@@ -92,3 +94,31 @@ def _leading(y: Array, weight: Array, shift: Array, keep: int) -> Array:
         along = scaled.T @ y - (shift @ scaled)[:, None]
         axes = weight[:, None] * (y @ along.T - np.outer(shift, along.sum(axis=1)))
     return np.asarray(np.linalg.svd(axes, full_matrices=False)[0][:, :keep])
+
+
+def part(
+    activity: Array, counts: bool = False
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Choose trials and neurons, evenly spaced, on which to compare starts.
+
+    Parameters
+    ----------
+    activity : ndarray, shape (trials, time, neurons)
+        Activity.
+    counts : bool
+        Whether it is counts: then neurons are taken from the busier half, which fill their bins.
+
+    Returns
+    -------
+    tuple of ndarray of int
+        Trials and neurons.
+    """
+    n_trials, _, n_neurons = activity.shape
+    some = _COUNT_TRIALS if counts else _SOME_TRIALS
+    trials = np.unique(np.linspace(0, n_trials - 1, min(n_trials, some)).astype(np.intp))
+    among = np.arange(n_neurons)
+    if counts and n_neurons > _SOME_NEURONS:
+        total = np.nansum(activity[trials], axis=(0, 1))
+        among = np.argsort(-total, kind="stable")[: max(n_neurons // 2, _SOME_NEURONS)]
+    chosen = np.linspace(0, len(among) - 1, min(len(among), _SOME_NEURONS)).astype(np.intp)
+    return trials, np.unique(among[chosen])

@@ -5,18 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-from predictlearn.fitting import vector_math
+from predictlearn.compiled import compiled
 from predictlearn.fitting.vector_math import fill_exp
-from predictlearn.theory.compiled import forget_stale
 
 __all__ = ["accumulate_counts", "fill_link"]
 
-forget_stale(__file__, vector_math.__file__)
 
-
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
+@compiled(nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
 def fill_link(eta, softplus, rate, slope, scratch, bits, m):  # type: ignore[no-untyped-def]
     """Write the expected counts and their derivative in eta."""
     if not softplus:
@@ -51,7 +47,7 @@ def fill_link(eta, softplus, rate, slope, scratch, bits, m):  # type: ignore[no-
         slope[t] = (1.0 if eta[t] > 0.0 else u) / (1.0 + u)
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
+@compiled(nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
 def accumulate_counts(  # type: ignore[no-untyped-def]
     y,
     seen,
@@ -78,7 +74,7 @@ def accumulate_counts(  # type: ignore[no-untyped-def]
     """Accumulate Fisher information, score and -2 log likelihood of neurons first..last.
 
     Pieces are runs of bins (trials, where scores are wanted by trial). Bins run innermost, over
-    contiguous rows of the Jacobian of the log rate, so that the loops vectorise. The rate of a bin
+    contiguous rows of the Jacobian of the rate, so that the loops vectorise. The rate of a bin
     is the mean over its nodes, which follow each other as blocks of all bins in k. The likelihood
     leaves out what does not depend on the expected counts.
     """
@@ -157,16 +153,11 @@ def accumulate_counts(  # type: ignore[no-untyped-def]
                             scratch[t] += load * dk[c, j, at + t]
                     for t in range(m):
                         jac[p + j, t] += bend[t] * scratch[t]
-            # from here on all is in the log of the rate, so that a rate of nearly 0 does no harm
+            # a rate of nearly 0 does no harm: what it divides goes to 0 with it
             for t in range(m):
                 lam[t] = max(lam[t], 1e-300)
-                scratch[t] = 1.0 / lam[t]
-                ratio = 1.0 / (1.0 + alpha * lam[t])
-                score[t] = (y[i, start + t] - lam[t]) * ratio
-                info[t] = lam[t] * ratio
-            for a in range(p + q):
-                for t in range(m):
-                    jac[a, t] *= scratch[t]
+                info[t] = 1.0 / (lam[t] * (1.0 + alpha * lam[t]))
+                score[t] = (y[i, start + t] - lam[t]) * info[t]
             if nodes > 1 or softplus:
                 for t in range(m):
                     eta[t] = math.log(lam[t])

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 
 from predictlearn.checks import positive_int
 from predictlearn.errors import (
@@ -20,6 +19,7 @@ from predictlearn.errors import (
 from predictlearn.fitting.low_rank_rnn import LowRankRNN
 from predictlearn.recordings.simulation import random_inputs, simulate_recording
 from predictlearn.theory.overlaps import Overlaps
+from predictlearn.workers import Parallel, delayed
 
 __all__ = ["Coverage", "interval_coverage"]
 

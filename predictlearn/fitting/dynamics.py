@@ -18,8 +18,8 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from predictlearn.compiled import compiled
 from predictlearn.fitting.bin_means import roll_means
 
 __all__ = ["Dynamics", "Layout", "roll_trials"]
@@ -325,7 +325,7 @@ def _shifted(inputs: Array, bins: int) -> Array:
     return out
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def roll_trials(x, slope, vm, vu, bb, a, erf, fit_tau, fit_latency, k_out, dk_out):  # type: ignore[no-untyped-def]
     """Forward Euler of k and its derivatives, one trial at a time."""
     n_trials, n_bins, n_in = x.shape

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from predictlearn.checks import as_float_array, non_negative, positive, positive_int
+from predictlearn.checks import (
+    MOST_REPLICATES,
+    as_float_array,
+    non_negative,
+    positive,
+    positive_int,
+)
 from predictlearn.errors import InputError, SilentNeuronsWarning, choice
 from predictlearn.fitting.trials import lengths, padded, quiet_neurons
 from predictlearn.recordings.entry import Extent, check_activity, check_leading_axes, extent
@@ -95,11 +101,11 @@ def check_settings(model: Any) -> None:
         )
     if not isinstance(model.gain, bool | np.bool_):
         positive("gain", model.gain)
-    positive_int("n_starts", model.n_starts)
-    positive_int("max_iter", model.max_iter)
+    positive_int("n_starts", model.n_starts, maximum=10_000)
+    positive_int("max_iter", model.max_iter, maximum=10_000_000)
     positive("tol", model.tol)
-    positive_int("n_bootstrap", model.n_bootstrap, minimum=0)
-    positive_int("n_jobs", model.n_jobs)
+    positive_int("n_bootstrap", model.n_bootstrap, minimum=0, maximum=MOST_REPLICATES)
+    positive_int("n_jobs", model.n_jobs, maximum=10_000)
 
 
 def _check_observation(model: Any) -> None:

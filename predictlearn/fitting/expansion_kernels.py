@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-from predictlearn.fitting import count_kernels, vector_math
+from predictlearn.compiled import compiled
 from predictlearn.fitting.count_kernels import fill_link
-from predictlearn.theory.compiled import forget_stale
 
 __all__ = ["expand_counts"]
 
-forget_stale(__file__, count_kernels.__file__, vector_math.__file__)
 
 # Steps to an offset, and the step, in units of the link's argument, that ends them: an error of
 # this size is made good to first order.
@@ -22,7 +19,7 @@ _STEPS, _SETTLED = 30, 1e-6
 _LONGEST = 2.0
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
+@compiled(nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
 def expand_counts(  # type: ignore[no-untyped-def]
     counts, before, softplus, dispersion, course, offset, weight, pull, whole, values
 ):
@@ -89,7 +86,7 @@ def expand_counts(  # type: ignore[no-untyped-def]
         whole[i], values[i] = held, value
 
 
-@njit(inline="always", fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
+@compiled(inline="always", fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
 def _cost(y, eta, rate, softplus, alpha):  # type: ignore[no-untyped-def]
     """Return minus the log likelihood of a bin."""
     log_rate = eta if not softplus else (math.log(rate) if y > 0.0 else 0.0)

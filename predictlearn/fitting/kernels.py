@@ -5,18 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-from predictlearn.fitting import vector_math
+from predictlearn.compiled import compiled
 from predictlearn.fitting.vector_math import fill_exp
-from predictlearn.theory.compiled import forget_stale
 
 __all__ = ["accumulate_erf"]
 
-forget_stale(__file__, vector_math.__file__)
 
-
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
+@compiled(nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
 def accumulate_erf(  # type: ignore[no-untyped-def]
     y,
     seen,

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from predictlearn.fitting import bin_means, dynamics
+from predictlearn.compiled import compiled
 from predictlearn.fitting.bin_means import roll_means, stretch
 from predictlearn.fitting.dynamics import roll_trials
-from predictlearn.theory.compiled import forget_stale
 
 __all__ = ["climb"]
 
-forget_stale(__file__, dynamics.__file__, bin_means.__file__)
 
 # Keeps regressors that are nearly collinear apart, relative to their power.
 _RIDGE = 1e-10
@@ -23,7 +20,7 @@ _CANCELS = 1e-3
 _RUNAWAY, _GROWTH, _SQUARINGS = 1e8, 4.99, 16
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _solve(matrix, right):  # type: ignore[no-untyped-def]
     """Solve in place by Cholesky; a pivot lost to rounding is made tiny, its solution huge."""
     n, m = right.shape
@@ -49,7 +46,7 @@ def _solve(matrix, right):  # type: ignore[no-untyped-def]
             right[i, k] /= matrix[i, i]
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _grows(vu, a, n_bins, mean):  # type: ignore[no-untyped-def]
     """Tell whether a mode grows more over a trial than `Dynamics` allows.
 
@@ -84,7 +81,7 @@ def _grows(vu, a, n_bins, mean):  # type: ignore[no-untyped-def]
     return not n_bins * log_size <= _GROWTH
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _filters(theta, sizes, clock, fitted, n_bins):  # type: ignore[no-untyped-def]
     """Return the answers of (constant,) k and dk/dtheta to pulses; whether they stay finite."""
     n_in, rank, lead = sizes
@@ -132,7 +129,7 @@ def _filters(theta, sizes, clock, fitted, n_bins):  # type: ignore[no-untyped-de
     return z, largest < _RUNAWAY
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _normal(theta, sizes, clock, fitted, n_bins, gram, target, raw, count, floor):  # type: ignore[no-untyped-def]
     """Return f, its downhill slope and curvature in theta, and 0 where all is well.
 
@@ -203,7 +200,7 @@ def _normal(theta, sizes, clock, fitted, n_bins, gram, target, raw, count, floor
     return value, slope, curvature, 0
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _add_gauge(h, weight, theta, n_in, rank):  # type: ignore[no-untyped-def]
     """Make the curvature positive along directions in which only the gauge changes."""
     at_vu = rank * n_in
@@ -224,7 +221,7 @@ def _add_gauge(h, weight, theta, n_in, rank):  # type: ignore[no-untyped-def]
                     h[i, j] += weight * tangent[i] * tangent[j] / size
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def climb(  # type: ignore[no-untyped-def]
     theta, sizes, clock, fitted, n_bins, gram, target, raw, count, floor, low, high, max_iter, tol
 ):

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from joblib import Parallel, delayed
 
 from predictlearn.checks import positive
 from predictlearn.errors import InputError
@@ -23,6 +22,7 @@ from predictlearn.fitting.learning_parameters import Layout
 from predictlearn.fitting.learning_raw import checked_recordings, first_look, noise_terms
 from predictlearn.fitting.learning_sessions import Sessions, checked_sessions
 from predictlearn.theory.names import pathway_slices, table_pairs
+from predictlearn.workers import Parallel, delayed
 
 __all__ = ["RecordedFit", "climb", "fit_recorded", "shortened"]
 

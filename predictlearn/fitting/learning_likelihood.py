@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from joblib import Parallel, delayed
 from scipy.optimize import least_squares
 
 from predictlearn.fitting.learning_model import Model, Run
 from predictlearn.fitting.learning_parameters import Layout, draw_factor
 from predictlearn.fitting.learning_sessions import Sessions, start_values
 from predictlearn.theory.names import pathway_slices
+from predictlearn.workers import Parallel, delayed
 
 __all__ = ["PIN", "Fitted", "Problem", "convention", "search", "size_of"]
 

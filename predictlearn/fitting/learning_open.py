@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from joblib import Parallel, delayed
 from scipy import stats
 
 from predictlearn.fitting.learning_identifiability import identify
 from predictlearn.fitting.learning_likelihood import Fitted, Problem, convention
 from predictlearn.fitting.learning_straight import Straight
+from predictlearn.workers import Parallel, delayed
 
 __all__ = ["OnRidge", "Ridge", "search_ridge", "several_open"]
 

@@ -15,6 +15,7 @@ from predictlearn.checks import as_float_array
 from predictlearn.errors import ConvergenceWarning, InputError, MisfitWarning
 from predictlearn.fitting import scoring
 from predictlearn.fitting.attributes import set_fitted
+from predictlearn.fitting.components import part
 from predictlearn.fitting.counts import CountNoise
 from predictlearn.fitting.dynamics import Dynamics, Layout
 from predictlearn.fitting.entry import check_data, check_outputs, counts, fits_gain, known_gain
@@ -23,7 +24,7 @@ from predictlearn.fitting.offsets import warn_of_offsets
 from predictlearn.fitting.optima import disagreement, settle_timing
 from predictlearn.fitting.rollout import predicted, rolled_out
 from predictlearn.fitting.solver import Problem
-from predictlearn.fitting.starts import as_fitted, find_best, part, settle_dispersion
+from predictlearn.fitting.starts import as_fitted, find_best, settle_dispersion
 from predictlearn.fitting.trials import lengths, padded, spread_out, trimmed
 from predictlearn.recordings.entry import check_leading_axes
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from predictlearn.fitting.arrow import Blocks
 from predictlearn.fitting.dynamics import Layout
 from predictlearn.fitting.inner import Data, blocks
-from predictlearn.fitting.loading_prior import evidence, second_moment
+from predictlearn.fitting.loading_prior import Evidence, evidence, second_moment
 from predictlearn.fitting.moments import (
     ALL_RECORDED,
     divergence,
@@ -114,6 +114,14 @@ def _still(data: Data, k: Array, layout: Layout, phi: Array) -> Blocks:
     return blocks(data, layout, k, np.zeros((len(k), 0, k.shape[1])), phi)
 
 
+def _population(found: Evidence, start: Array | None = None) -> Array | None:
+    """Return M; None where a step led so far that information can no longer be inverted."""
+    try:
+        return second_moment(found, start)
+    except np.linalg.LinAlgError:
+        return None
+
+
 def _state(
     problem: Problem, theta: Array, phi: Array, population: Array | None, rounds: int
 ) -> _State | None:
@@ -125,7 +133,9 @@ def _state(
     layout = problem.layout
     if population is None:
         free = with_population(problem, None).data
-        population = second_moment(evidence(free, _still(free, k, layout, phi)))
+        population = _population(evidence(free, _still(free, k, layout, phi)))
+        if population is None:
+            return None
     turns = 0
     while True:
         problem = with_population(problem, population)
@@ -136,10 +146,8 @@ def _state(
         if turns == rounds:
             break
         turns += 1
-        try:
-            after = second_moment(evidence(problem.data, at), population)
-        except np.linalg.LinAlgError:
-            # a step to where neurons say nothing more that is finite
+        after = _population(evidence(problem.data, at), population)
+        if after is None:
             return None
         if np.abs(after - population).max() < _SAME * np.abs(population).max():
             break

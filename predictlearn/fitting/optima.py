@@ -29,6 +29,7 @@ from predictlearn.fitting.starts import (
     as_fitted,
     followed,
     polished,
+    saturated,
     search_linear,
     settle,
 )
@@ -50,6 +51,9 @@ _FIRST, _GROW, _MOST = 2.6, 1.5, 10
 # Standard errors by which trials must disagree with a time that was given, and by how much the
 # likelihood, and the time itself, must change for a warning.
 _DISAGREE, _GAIN, _OFF = 2.5, 3.0, 0.1
+# Counts: what the log likelihood must rise by, by how many times are freed. Half the 96.4%
+# quantiles of chi squared, since a false alarm of either test is one: together about 5%.
+_RATIO = {1: 2.2, 2: 3.3}
 # What a search from random starts must gain, which has no test by trials; and how many of these.
 _GAIN_FAR, _FAR_STARTS = 20.0, 4
 
@@ -115,6 +119,10 @@ def settle_timing(
     """
     found = [solution]
     candidates = [end.theta for end in starts.ends[1:]]
+    if problem.layout.erf:
+        # what the first search found is linear
+        free = with_population(problem, None)
+        candidates = [saturated(free, theta, True)[0] for theta in candidates]
     candidates += _swapped(problem, solution.theta)
     for theta in candidates:
         other = _follow(problem, starts, theta, min(max_iter, _GLANCE), tol)
@@ -282,38 +290,101 @@ def disagreement(
     -------
     str or None
         A sentence; None where nothing speaks against what was given: neither the score test with
-        trials as clusters, nor a search from other times. None with a ridge, which moves times.
+        trials as clusters (for counts, whose trials share a population of loadings, the likelihood
+        ratio at a level of 5%), nor a search from other times. None with a ridge, which moves
+        times.
     """
     layout = problem.layout
     if (layout.fit_tau and layout.fit_latency) or problem.data.ridge:
         return None
+    freed, theta = _freed(problem, solution, tau=True, latency=True)
+    best, of_chance = None, ""
+    if _pulls(freed, starts, theta, solution):
+        if problem.data.population is not None:
+            freed, best = _likelier(problem, starts, solution, max_iter, tol)
+            of_chance = "; were they right, it would be so in about 5% of recordings"
+        elif _trials_agree(freed, theta, solution, layout):
+            best = _follow(freed, starts, theta, max_iter, tol)
+            best = best if best and solution.objective - best.objective >= _GAIN else None
+            if best is None:
+                return None
+    if best is None:
+        freed, _ = _freed(problem, solution, tau=True, latency=True)
+        begin, of_chance = _far_start(freed, starts, max_iter, tol), ""
+        best = None if begin is None else _follow(freed, starts, begin, max_iter, tol)
+        if best is None or solution.objective - best.objective < _GAIN_FAR:
+            return None
     tau, latency = problem.dynamics.times(solution.theta)
-    free = replace(layout, fit_tau=True, fit_latency=True)
-    freed = replace(problem, dynamics=replace(problem.dynamics, layout=free))
-    vm, vu, bb = layout.unpack(solution.theta)
-    theta = free.pack(vm, vu, bb, tau, latency)
-    begin, needed = None, _GAIN
-    if _pulls(freed, starts, theta, solution) and _trials_agree(freed, theta, solution, layout):
-        begin = theta
-    else:
-        begin, needed = _far_start(freed, starts, max_iter, tol), _GAIN_FAR
-    if begin is None:
-        return None
-    best = _follow(freed, starts, begin, max_iter, tol)
-    if best is None or solution.objective - best.objective < needed:
-        return None
     new_tau, new_latency = freed.dynamics.times(best.theta)
     far_tau = abs(np.log(new_tau / tau)) > _OFF
     far_latency = abs(new_latency - latency) > 0.25 * problem.dynamics.dt
     if not (far_tau and not layout.fit_tau) and not (far_latency and not layout.fit_latency):
         return None
     return (
-        f"tau {tau:.3g} s and latency {latency:.3g} s were given, but tau {new_tau:.3g} s and "
-        f"latency {new_latency:.3g} s make the recording more likely (log likelihood higher by "
-        f"{solution.objective - best.objective:.3g}). All overlaps depend on them, and their "
-        "intervals do not allow for it: check the times of the inputs and tau, or fit them "
-        "(tau='fit', latency='fit')"
+        f"tau {tau:.3g} s and latency {latency:.3g} s were given, but "
+        f"{_each(freed, starts, best, max_iter, tol)} make the recording more likely (log "
+        f"likelihood higher by {solution.objective - best.objective:.3g}{of_chance}). All overlaps "
+        "depend on them, and their intervals do not allow for it: check the times of the inputs "
+        "and tau, or fit them (tau='fit', latency='fit')"
     )
+
+
+def _freed(problem: Problem, solution: Solution, tau: bool, latency: bool) -> tuple[Problem, Array]:
+    """Return the fit with times freed, and the solution as its theta."""
+    layout = problem.layout
+    free = replace(layout, fit_tau=tau or layout.fit_tau, fit_latency=latency or layout.fit_latency)
+    theta = free.pack(*layout.unpack(solution.theta), *problem.dynamics.times(solution.theta))
+    return replace(problem, dynamics=replace(problem.dynamics, layout=free)), theta
+
+
+def _likelier(
+    problem: Problem, starts: Starts, solution: Solution, max_iter: int, tol: float
+) -> tuple[Problem, Solution | None]:
+    """Free tau, the latency or both; return what passes its likelihood ratio test, the best first.
+
+    What must be gained grows with the scatter of trials beyond that of the noise model.
+    """
+    layout = problem.layout
+    ways = [(not layout.fit_tau, not layout.fit_latency)]
+    if all(ways[0]):
+        ways = [(True, False), (True, True)]
+    passed: list[tuple[Problem, Solution]] = []
+    for tau, latency in ways:
+        freed, theta = _freed(problem, solution, tau, latency)
+        end = _follow(freed, starts, theta, max_iter, tol)
+        gain = 0.0 if end is None else solution.objective - end.objective
+        needed = _RATIO[tau + latency]
+        if end is None or gain < needed:
+            continue
+        if gain >= needed * _scatter(freed, end):
+            passed.append((freed, end))
+    return min(passed, key=lambda way: way[1].objective, default=(problem, None))
+
+
+def _scatter(freed: Problem, solution: Solution) -> float:
+    """Return by how much the variance of the dynamics exceeds what the noise model says.
+
+    A mean over all their directions, at least 1: that of a single one is too noisy.
+    """
+    linear = linearise(as_fitted(freed, solution), solution)
+    robust = linear.trial_theta.T @ linear.trial_theta
+    robust += linear.neuron_theta.T @ linear.neuron_theta
+    information = np.linalg.pinv(linear.covariance, rcond=1e-9, hermitian=True)
+    directions = float(np.trace(information @ linear.covariance))
+    if not directions > 0.5:
+        return 1.0
+    return float(np.clip(np.trace(information @ robust) / directions, 1.0, 100.0))
+
+
+def _each(freed: Problem, starts: Starts, best: Solution, max_iter: int, tol: float) -> str:
+    """Name the times that fit best, with those that tau trades places with."""
+    found = [best]
+    for theta in _swapped(freed, best.theta):
+        other = _follow(freed, starts, theta, max_iter, tol)
+        if other is not None and other.objective < best.objective + _TIED:
+            found += [] if any(_near(freed, s, other) for s in found) else [other]
+    times = sorted(freed.dynamics.times(s.theta) for s in found)
+    return " or ".join(f"tau {tau:.3g} s and latency {latency:.3g} s" for tau, latency in times)
 
 
 def _trials_agree(freed: Problem, theta: Array, solution: Solution, layout: Layout) -> bool:

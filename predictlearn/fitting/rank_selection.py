@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from joblib import Parallel, delayed
 
 from predictlearn.checks import positive_int
 from predictlearn.errors import (
@@ -25,6 +24,7 @@ from predictlearn.fitting.cosmoothing import cosmooth, needs_counts
 from predictlearn.fitting.low_rank_rnn import LowRankRNN
 from predictlearn.fitting.rollout import paired_trials
 from predictlearn.recordings.entry import check_activity
+from predictlearn.workers import Parallel, delayed
 
 __all__ = ["RankSelection", "select_rank"]
 

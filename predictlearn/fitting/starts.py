@@ -39,8 +39,8 @@ __all__ = [
     "coefficients",
     "find_best",
     "followed",
-    "part",
     "polished",
+    "saturated",
     "search_linear",
     "settle",
     "settle_dispersion",
@@ -55,9 +55,10 @@ _AGREED, _MET = 3, 0.05
 # Steps from each start before the best are followed, and the decrement at last on moments.
 _STEPS, _POLISHED = 15, 1e-6
 # Enough to tell good starts from bad ones.
-_SOME_TRIALS, _SOME_NEURONS, _SOME_STEPS = 30, 60, 25
-# Counts say less.
-_COUNT_TRIALS = 60
+_SOME_STEPS = 25
+# Steps after which a way is given up that will not come near the other, and by how many times what
+# the last step promises it may still do so.
+_GLANCE, _HOPE = 8, 5.0
 # Rounds in which dispersion and all else are fitted in turn; they hardly depend on each other.
 _DISPERSION_ROUNDS = 6
 # Steps of the regression of counts, from no loadings at all.
@@ -133,17 +134,18 @@ def find_best(
         )
         thetas = [end.theta for end in starts.ends]
         if not starts.whole:
-            ends = [followed(problem, theta, max_iter, tol) for theta in thetas]
-            return problem, starts, _best(ends)
+            reached = [followed(problem, theta, max_iter, tol) for theta in thetas]
+            return problem, starts, _best(reached)
         # moments have told already which is the best
         nearer = (polished(starts.small, theta, max_iter) for theta in thetas)
         found = (followed(starts.small, theta, max_iter, tol) for theta in nearer)
         return problem, starts, next(filter(None, found), None)
     ways = [_resolved(problem, starts) for problem, starts in zip(ways, first, strict=True)]
-    ends = [
-        _on_a_part(_resolved(part_of(problem.dynamics.mean), starts), starts, max_iter, tol)
-        for problem, starts in zip(ways, first, strict=True)
-    ]
+    ends: list[Solution | None] = []
+    # the last way, an Euler step, is the cheaper one to explore
+    for problem, starts in zip(reversed(ways), reversed(first), strict=True):
+        some = _resolved(part_of(problem.dynamics.mean), starts)
+        ends.insert(0, _on_a_part(some, starts, ends[0] if ends else None, max_iter, tol))
     problem, starts, best = _preferred(
         list(zip(ways, first, ends, strict=True)), [e.objective if e else np.inf for e in ends]
     )
@@ -198,14 +200,30 @@ def _preferred(choices: list[_Choice], objectives: list[float]) -> _Choice:
     return choices[best if objectives[best] < objectives[0] - _CLEARLY else 0]
 
 
-def _on_a_part(some: Problem, starts: Starts, max_iter: int, tol: float) -> Solution | None:
-    """Follow the best linear starts on a part of the data, as erf or counts."""
-    ends = []
-    for start in starts.ends[:2]:
-        for weaken in (True, False) if some.layout.erf else (False,):
-            theta, phi = _saturate(some, start.theta, weaken)
-            ends.append(solve(some, theta, phi, min(_SOME_STEPS, max_iter), tol))
-    return _best(ends)
+def _on_a_part(
+    some: Problem, starts: Starts, explored: Solution | None, max_iter: int, tol: float
+) -> Solution | None:
+    """Follow the best linear starts on a part of the data, as erf or counts.
+
+    Where the other way was explored, its best end and the best start are enough.
+    """
+    steps = min(_SOME_STEPS, max_iter)
+    if explored is None:
+        begun = [
+            saturated(some, start.theta, weaken)
+            for start in starts.ends[:2]
+            for weaken in ((True, False) if some.layout.erf else (False,))
+        ]
+        return _best([solve(some, *each, steps, tol) for each in begun])
+    theta = whiten(some, explored.theta)[0]
+    begun = [(theta, coefficients(some, theta) if some.data.iterated else None)]
+    begun += [saturated(some, start.theta, some.layout.erf) for start in starts.ends[:1]]
+    glance = _best([solve(some, *each, min(_GLANCE, steps), tol) for each in begun])
+    if glance is None or glance.converged:
+        return glance
+    if glance.objective - _HOPE * glance.decrement > explored.objective + _CLEARLY:
+        return glance
+    return _best([glance, solve(some, glance.theta, glance.at.phi, steps, tol)])
 
 
 def followed(problem: Problem, theta: Array, max_iter: int, tol: float) -> Solution | None:
@@ -272,34 +290,6 @@ def settle_dispersion(problem: Problem, solution: Solution, max_iter: int, tol: 
             break
         before = solution.objective
     return solution
-
-
-def part(
-    activity: Array, counts: bool = False
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Choose trials and neurons, evenly spaced, on which to compare starts.
-
-    Parameters
-    ----------
-    activity : ndarray, shape (trials, time, neurons)
-        Activity.
-    counts : bool
-        Whether it is counts: then neurons are taken from the busier half, which fill their bins.
-
-    Returns
-    -------
-    tuple of ndarray of int
-        Trials and neurons.
-    """
-    n_trials, _, n_neurons = activity.shape
-    some = _COUNT_TRIALS if counts else _SOME_TRIALS
-    trials = np.unique(np.linspace(0, n_trials - 1, min(n_trials, some)).astype(np.intp))
-    among = np.arange(n_neurons)
-    if counts and n_neurons > _SOME_NEURONS:
-        total = np.nansum(activity[trials], axis=(0, 1))
-        among = np.argsort(-total, kind="stable")[: max(n_neurons // 2, _SOME_NEURONS)]
-    chosen = np.linspace(0, len(among) - 1, min(len(among), _SOME_NEURONS)).astype(np.intp)
-    return trials, np.unique(among[chosen])
 
 
 def _best(ends: list[Solution | None]) -> Solution | None:
@@ -441,8 +431,23 @@ def coefficients(problem: Problem, theta: Array) -> Array:
     return solve_inner(problem, theta, np.concatenate([*parts, loadings], axis=1), 6)
 
 
-def _saturate(problem: Problem, linear_theta: Array, weaken: bool) -> tuple[Array, Array | None]:
-    """Turn linear dynamics into a start for erf or counts; ``weaken`` allows for the mean gain."""
+def saturated(problem: Problem, linear_theta: Array, weaken: bool) -> tuple[Array, Array | None]:
+    """Turn linear dynamics into a start for erf or counts.
+
+    Parameters
+    ----------
+    problem : Problem
+        The fit.
+    linear_theta : ndarray
+        Linear dynamics, without S_bb.
+    weaken : bool
+        Whether to allow for the mean gain, for erf.
+
+    Returns
+    -------
+    tuple of ndarray and ndarray or None
+        Theta, and coefficients where the regression is nonlinear.
+    """
     layout, data = problem.layout, problem.data
     plain = replace(problem, dynamics=replace(problem.dynamics, layout=replace(layout, erf=False)))
     theta = whiten(plain, linear_theta)[0]

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from predictlearn.checks import as_float_array, non_negative, positive, positive_int
+from predictlearn.checks import (
+    MOST_FOLDS,
+    MOST_REPLICATES,
+    as_float_array,
+    non_negative,
+    positive,
+    positive_int,
+)
 from predictlearn.errors import InputError, SilentNeuronsWarning, choice
 from predictlearn.fitting.copies import copied_units, told
 from predictlearn.fitting.trials import padded
@@ -267,9 +274,9 @@ def check_settings(model: Any, known: bool) -> None:
     positive("tol", model.tol)
     non_negative("smoothness", model.smoothness)
     for name in ("max_iter", "bootstrap_iter", "n_starts"):
-        positive_int(name, getattr(model, name))
-    positive_int("n_bootstrap", model.n_bootstrap, minimum=0)
-    if positive_int("cv", model.cv, minimum=0) == 1:
+        positive_int(name, getattr(model, name), maximum=10_000_000)
+    positive_int("n_bootstrap", model.n_bootstrap, minimum=0, maximum=MOST_REPLICATES)
+    if positive_int("cv", model.cv, minimum=0, maximum=MOST_FOLDS) == 1:
         raise InputError("cv must be 0 (no held-out trials) or at least 2 folds; got 1")
 
 

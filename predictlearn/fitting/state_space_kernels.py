@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from predictlearn.compiled import compiled
 
 __all__ = ["covariances", "means"]
 
@@ -19,7 +20,7 @@ Array = npt.NDArray[np.float64]
 _FAST = {"contract", "reassoc", "nsz"}
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=_FAST, error_model="numpy")
 def _root(matrix, root):  # type: ignore[no-untyped-def]
     """Write the Cholesky factor of a semidefinite matrix; columns without variance are zero."""
     size = matrix.shape[0]
@@ -39,7 +40,7 @@ def _root(matrix, root):  # type: ignore[no-untyped-def]
             root[i, j] = total / root[j, j]
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=_FAST, error_model="numpy")
 def _times(left, right, out):  # type: ignore[no-untyped-def]
     """Write left right."""
     size = left.shape[0]
@@ -51,7 +52,7 @@ def _times(left, right, out):  # type: ignore[no-untyped-def]
             out[i, j] = total
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=_FAST, error_model="numpy")
 def _update(prior, information, root, inner, inner_root, half, posterior):  # type: ignore[no-untyped-def]
     """Write (prior^-1 + J)^-1 without inverting the prior; return log det(1 + prior J)."""
     size = prior.shape[0]
@@ -82,7 +83,7 @@ def _update(prior, information, root, inner, inner_root, half, posterior):  # ty
     return log_det
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=_FAST, error_model="numpy")
 def covariances(  # type: ignore[no-untyped-def]
     step, noise, start, information, lengths, predicted, filtered, smoothed, cross, log_det
 ):
@@ -160,7 +161,7 @@ def covariances(  # type: ignore[no-untyped-def]
                     smoothed[g, t, i, j] = predicted[g, t, i, j] - 0.5 * (inner[i, j] + inner[j, i])
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=_FAST, error_model="numpy")
 def means(  # type: ignore[no-untyped-def]
     step, starts, information, vectors, drive, pattern, lengths, predicted, filtered, log_det, out
 ):

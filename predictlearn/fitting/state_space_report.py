@@ -14,7 +14,14 @@ from predictlearn.fitting.state_space_climb import Point, climb
 from predictlearn.fitting.state_space_em import loading_error
 from predictlearn.fitting.state_space_inputs import Design, in_convention
 from predictlearn.fitting.state_space_model import Activity, Parameters, Sums
-from predictlearn.fitting.summary import Raw, canonical, invariants, named, unseen_reasons
+from predictlearn.fitting.summary import (
+    Raw,
+    canonical,
+    invariants,
+    named,
+    never_negative,
+    unseen_reasons,
+)
 from predictlearn.theory.gauge import canonical_transform
 
 __all__ = ["Outside", "Report", "reasons", "replicates", "report_of", "tables"]
@@ -222,7 +229,7 @@ def tables(
     """Return the intervals of overlaps, of invariants, and of noise, initial means and tau."""
 
     def table(estimate: dict[str, float], others: list[dict[str, float]]) -> pd.DataFrame:
-        return interval_table(estimate, others, 0.95, degrees)
+        return interval_table(estimate, others, 0.95, degrees, never_negative(estimate))
 
     return (
         table(named(best.raw), [named(d.raw) for d in draws]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from predictlearn.theory.gauge import canonical_transform, invariant_products
 from predictlearn.theory.names import overlap_names, table_pairs
 
-__all__ = ["Raw", "canonical", "invariants", "named", "unseen_reasons"]
+__all__ = ["Raw", "canonical", "invariants", "named", "never_negative", "unseen_reasons"]
 
 Array = npt.NDArray[np.float64]
 
@@ -119,6 +120,27 @@ def invariants(raw: Raw) -> dict[str, float]:
                     label = name if product.size == 1 else f"{name}[{i + 1},{j + 1}]"
                     values[label] = float(product[i, j])
     return values
+
+
+def never_negative(names: Collection[str]) -> set[str]:
+    """Return the names, of overlaps or invariants, of what is never negative.
+
+    Squared norms, and the overlap of the first v with the first input, whose sign the gauge fixes.
+
+    Examples
+    --------
+    >>> sorted(never_negative(["zm", "vm", "m1m2", "m2m2", "mm[1,2]", "vm*uu*vm[2,2]"]))
+    ['m2m2', 'vm', 'vm*uu*vm[2,2]']
+    """
+    out = {name for name in names if name in ("vm", "vm1", "v1m", "v1m1")}
+    for name in names:
+        product, _, indices = name.partition("[")
+        if product in _SYMMETRIC:
+            row, _, column = indices.rstrip("]").partition(",")
+            out |= {name} if row == column or not indices else set()
+        elif "*" not in name and name[: len(name) // 2] == name[len(name) // 2 :]:
+            out.add(name)
+    return out
 
 
 def unseen_reasons(

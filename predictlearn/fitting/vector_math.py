@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from predictlearn.compiled import compiled
 
 __all__ = ["fill_exp"]
 
@@ -19,7 +20,7 @@ _LN2_LOW = 1.90821492927058770002e-10
 
 
 # No reassociation here: it would cancel the whole number that is added and taken off.
-@njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
+@compiled(nogil=True, fastmath={"contract"}, error_model="numpy")
 def fill_exp(x, out, bits, n):  # type: ignore[no-untyped-def]
     """Write exp(x[:n]) to out[:n], x held within -700..700; bits is int64 scratch as long."""
     floats = bits.view(np.float64)

@@ -12,22 +12,18 @@ The adjoint holds d_i = dL/dh_i and adds, per neuron and times N::
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from predictlearn.network import phi_kernels
+from predictlearn.compiled import compiled
 from predictlearn.network.phi_kernels import LINEAR, activate
-from predictlearn.theory import gain_kernels
-from predictlearn.theory.compiled import forget_stale
 from predictlearn.theory.gain_kernels import judge
 
 __all__ = ["network_loss_and_gradient", "network_rollout"]
 
-forget_stale(__file__, gain_kernels.__file__, phi_kernels.__file__)
 
 _FAST = {"contract", "reassoc", "nsz"}
 
 
-@njit(cache=True, fastmath=_FAST)
+@compiled(fastmath=_FAST)
 def _combine(rows: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
     """Fill `out`, (N,), with the sum of two or more rows, (rows, N), by weight."""
     n_rows, n = rows.shape
@@ -40,7 +36,7 @@ def _combine(rows: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
             out[i] += a * rows[j, i]
 
 
-@njit(cache=True, fastmath=_FAST)
+@compiled(fastmath=_FAST)
 def _pull(rows: np.ndarray, weights: np.ndarray, kind: int, d: np.ndarray) -> None:
     """Multiply `d`, (N,), which holds phi', by the sum of two or more rows by weight."""
     n_rows, n = rows.shape
@@ -57,7 +53,7 @@ def _pull(rows: np.ndarray, weights: np.ndarray, kind: int, d: np.ndarray) -> No
             d[i] *= total[i]
 
 
-@njit(cache=True, fastmath=_FAST)
+@compiled(fastmath=_FAST)
 def _project(rows: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
     """Fill `out`, (rows,), with the mean over neurons of every row times x."""
     n_rows, n = rows.shape
@@ -74,7 +70,7 @@ def _project(rows: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
         out[n_rows - 1] = total / n
 
 
-@njit(cache=True, fastmath=_FAST)
+@compiled(fastmath=_FAST)
 def _accumulate(rows: np.ndarray, weights: np.ndarray, x: np.ndarray) -> None:
     """Add to every row of (rows, N) the bins of x, (bins, N), by weight, (bins, rows).
 
@@ -96,7 +92,7 @@ def _accumulate(rows: np.ndarray, weights: np.ndarray, x: np.ndarray) -> None:
                 rows[j, i] += a * x[t, i]
 
 
-@njit(cache=True, fastmath=_FAST)
+@compiled(fastmath=_FAST)
 def _forward(
     theta: np.ndarray,
     n_in: int,
@@ -134,7 +130,7 @@ def _forward(
                 k[t + 1, n_in + r] = (1.0 - a) * k[t, n_in + r] + a * means[r]
 
 
-@njit(cache=True, fastmath=_FAST)
+@compiled(fastmath=_FAST)
 def _adjoint(
     theta: np.ndarray,
     n_in: int,
@@ -173,7 +169,7 @@ def _adjoint(
             first = t
 
 
-@njit(cache=True)
+@compiled()
 def network_loss_and_gradient(
     theta: np.ndarray,
     n_in: int,
@@ -212,7 +208,7 @@ def network_loss_and_gradient(
     return total
 
 
-@njit(cache=True)
+@compiled()
 def network_rollout(
     theta: np.ndarray,
     n_in: int,

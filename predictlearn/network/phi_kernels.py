@@ -13,7 +13,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from predictlearn.compiled import compiled
 
 __all__ = ["ERF", "LINEAR", "TABULATED", "TANH", "activate"]
 
@@ -29,7 +30,7 @@ _LN2_HIGH, _LN2_LOW = 0.6931471803691238, 1.9082149292705877e-10
 _ERF_END, _TANH_END = 30.0, 350.0
 
 
-@njit(cache=True, fastmath=_EXACT, inline="always")
+@compiled(fastmath=_EXACT, inline="always")
 def _exp_minus(y: float) -> float:
     """Return exp(-y) for y from 0 to 707."""
     k = np.floor(y * _LOG2E + 0.5)
@@ -49,7 +50,7 @@ def _exp_minus(y: float) -> float:
     return (p0 + r4 * (p1 + r4 * p2)) * scale
 
 
-@njit(cache=True, fastmath=_EXACT, error_model="numpy")
+@compiled(fastmath=_EXACT, error_model="numpy")
 def _erf(h: np.ndarray, rates: np.ndarray, slopes: np.ndarray) -> None:
     """Fill `rates` with erf(sqrt(pi) h / 2) and `slopes` with exp(-pi h^2 / 4)."""
     for i in range(h.shape[0]):
@@ -94,7 +95,7 @@ def _erf(h: np.ndarray, rates: np.ndarray, slopes: np.ndarray) -> None:
         slopes[i] = e
 
 
-@njit(cache=True, fastmath=_EXACT, error_model="numpy")
+@compiled(fastmath=_EXACT, error_model="numpy")
 def _tanh(h: np.ndarray, rates: np.ndarray, slopes: np.ndarray) -> None:
     """Fill `rates` with tanh(h) and `slopes` with 1 - tanh(h)^2."""
     for i in range(h.shape[0]):
@@ -121,7 +122,7 @@ def _tanh(h: np.ndarray, rates: np.ndarray, slopes: np.ndarray) -> None:
         slopes[i] = 1.0 - y * y
 
 
-@njit(cache=True, fastmath=_EXACT, error_model="numpy")
+@compiled(fastmath=_EXACT, error_model="numpy")
 def _tabulated(h: np.ndarray, table: np.ndarray, rates: np.ndarray, slopes: np.ndarray) -> None:
     """Fill `rates` with the cubic Hermite interpolant of an odd phi, and `slopes` with its slope.
 
@@ -147,7 +148,7 @@ def _tabulated(h: np.ndarray, table: np.ndarray, rates: np.ndarray, slopes: np.n
         slopes[i] = (rise + (1.0 - 2.0 * s) * inner + s * (1.0 - s) * (b - a)) / width
 
 
-@njit(cache=True, fastmath=_EXACT)
+@compiled(fastmath=_EXACT)
 def activate(
     h: np.ndarray, kind: int, table: np.ndarray, rates: np.ndarray, slopes: np.ndarray
 ) -> None:

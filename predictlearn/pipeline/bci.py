@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 
 from predictlearn.fitting.euler_twin import euler_twin
 from predictlearn.fitting.low_rank_rnn import LowRankRNN
@@ -19,6 +18,7 @@ from predictlearn.predictions.resampling import block_bootstrap
 from predictlearn.recordings.bci import BCISession, command_progress, progress
 from predictlearn.theory.prior import HiddenPrior
 from predictlearn.theory.trials import Trials
+from predictlearn.workers import Parallel, delayed
 
 __all__ = ["BCIComparison", "compare_with_block_two"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from predictlearn.checks import non_negative, positive, positive_int
+from predictlearn.checks import MOST_FOLDS, non_negative, positive, positive_int
 from predictlearn.errors import InputError
 from predictlearn.fitting.euler_twin import euler_twin
 from predictlearn.pipeline.animals import cohort_of
@@ -176,9 +176,9 @@ def predict(
     positive_int("seed", seed, minimum=0)
     if n_jobs != -1:
         positive_int("n_jobs", n_jobs)
-    positive_int("n_draws", n_draws)
-    positive_int("n_animals", n_animals, minimum=3)
-    positive_int("cv", cv, minimum=2)
+    positive_int("n_draws", n_draws, maximum=10_000)
+    positive_int("n_animals", n_animals, minimum=3, maximum=10_000)
+    positive_int("cv", cv, minimum=2, maximum=MOST_FOLDS)
     ranks = ranks_of(rank)
     rate = None if rate is None else positive("rate", rate)
     non_negative("spread", spread)

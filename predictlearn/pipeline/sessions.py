@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 
 from predictlearn.errors import InputError
 from predictlearn.fitting.low_rank_rnn import LowRankRNN
@@ -21,6 +20,7 @@ from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.prior import HiddenPrior
 from predictlearn.theory.rules import GradientDescent
 from predictlearn.theory.trials import Task
+from predictlearn.workers import Parallel, delayed
 
 __all__ = ["SessionsComparison", "compare_with_sessions"]
 

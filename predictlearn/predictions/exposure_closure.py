@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from joblib import Parallel, delayed
-
 from predictlearn.network.closure import ClosureError, closure_error
 from predictlearn.predictions.exposure_pairs import mean_loss_over
 from predictlearn.theory.equivalence import functionally_equivalent
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.rules import GradientDescent
 from predictlearn.theory.trials import Task
+from predictlearn.workers import Parallel, delayed
 
 __all__ = ["ExposureClosure", "exposure_closure"]
 

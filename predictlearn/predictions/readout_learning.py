@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 
 from predictlearn.checks import positive, positive_int
 from predictlearn.errors import InputError
@@ -17,6 +16,7 @@ from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.reduced import loss_and_derivative, simulate
 from predictlearn.theory.rules import GradientFlow
 from predictlearn.theory.trials import Task, Trials
+from predictlearn.workers import Parallel, delayed
 
 __all__ = ["Measure", "ReadoutLearning", "initial_time_constant", "readout_learning"]
 

@@ -165,7 +165,7 @@ def score_prediction(
     check_level("train", train)
     check_level("level", level)
     positive_int("block", block)
-    positive_int("n_resamples", n_resamples, minimum=20)
+    positive_int("n_resamples", n_resamples, minimum=20, maximum=1_000_000)
     positive_int("smooth", smooth)
     positive_int("seed", seed, minimum=0)
     trials = np.arange(y.size, dtype=float)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from joblib import Parallel, delayed
 
 from predictlearn.checks import positive_int
 from predictlearn.errors import DivergenceError, InputError
@@ -15,6 +14,7 @@ from predictlearn.theory.learning import learn
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.rules import GradientFlow, Rule
 from predictlearn.theory.trials import Task
+from predictlearn.workers import Parallel, delayed
 
 __all__ = ["Phase", "Run", "child_seeds", "reasons_in_brief", "rules_of", "run_all"]
 

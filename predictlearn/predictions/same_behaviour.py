@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 
 from predictlearn.checks import non_negative, positive, positive_int
 from predictlearn.network.activity import run_network
@@ -17,6 +16,7 @@ from predictlearn.predictions.equivalence_tests import equivalence_paired
 from predictlearn.predictions.runs import child_seeds
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Task, Trials
+from predictlearn.workers import Parallel, delayed
 
 __all__ = ["behaviour", "behaviour_tests"]
 

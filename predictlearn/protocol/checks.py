@@ -11,7 +11,7 @@ import numpy as np
 from predictlearn.errors import InputError, choice, nearest
 from predictlearn.protocol.cohort import arm_start, draw_start
 from predictlearn.protocol.rule import NETWORK_RULES, NEURONS_ONLY
-from predictlearn.protocol.schema import PhaseSpec, ProtocolSpec
+from predictlearn.protocol.schema import MOST_DIMENSIONS, PhaseSpec, ProtocolSpec
 from predictlearn.protocol.source import Location, Problem
 from predictlearn.tasks.registry import TASKS, AnyTask, get_task
 from predictlearn.theory.names import invisible_names, overlap_names
@@ -259,6 +259,10 @@ def check_protocol(spec: ProtocolSpec, tasks: Mapping[str, AnyTask]) -> tuple[Si
                 )
             )
     sizes = (n_in, spec.cohort.rank, n_out)
+    if n_in + 2 * spec.cohort.rank + n_out > MOST_DIMENSIONS:
+        at: Location = ("cohort", "rank")
+        said = f"{n_in} input(s), {n_out} output(s) and twice rank {spec.cohort.rank}"
+        return sizes, [*problems, (at, f"{said} must be at most {MOST_DIMENSIONS} together")]
     problems += check_names(spec, sizes)
     if not problems:
         problems += _check_start(spec, sizes)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from predictlearn.doors import room
 from predictlearn.errors import InputError
 from predictlearn.protocol.schema import ArmSpec, CohortSpec, DistributionSpec
 from predictlearn.theory.equivalence import functionally_equivalent
@@ -47,6 +48,7 @@ def _random_loadings(spec: DistributionSpec, sizes: Sizes, rng: np.random.Genera
     n = spec.n_neurons or dim
     if n < dim:
         raise InputError(f"n_neurons must be at least {dim}, the number of loadings; got {n}.")
+    room(f"the loadings of {n} neurons", 16.0 * n * dim)
     theta = rng.standard_normal((n, dim))
     matrix = theta.T @ theta / n
     norms = dict.fromkeys(PATHWAYS, spec.norms) if isinstance(spec.norms, float) else spec.norms

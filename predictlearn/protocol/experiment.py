@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from predictlearn.checks import positive_int
 from predictlearn.errors import InputError
+from predictlearn.files import printable
+from predictlearn.protocol.bounds import record_every, rows_of
 from predictlearn.protocol.checks import build_tasks, check_names, check_protocol
 from predictlearn.protocol.cohort import arm_start, draw_start
 from predictlearn.protocol.engine import START, NetworkRecord, run_network, stream
 from predictlearn.protocol.result import ProtocolResult
 from predictlearn.protocol.schema import ProtocolSpec, parse
 from predictlearn.protocol.source import Problem, Source, find_protocol, plain, read_source
-from predictlearn.protocol.store import Store, run_key, write_atomically
+from predictlearn.protocol.store import Store, run_key
 from predictlearn.tasks.arrays import ArrayTask
 from predictlearn.tasks.registry import AnyTask
 from predictlearn.theory.overlaps import Overlaps
+from predictlearn.workers import Parallel, delayed
 
 __all__ = ["Protocol"]
 
@@ -51,7 +53,8 @@ class Protocol:
     The keys of a protocol, with their defaults:
 
     - ``name``, ``description`` (""), ``seed`` (0), ``record_every`` (1: keep every epoch; the last
-      of a phase is kept always).
+      of a phase is kept always. Without it, a run whose table would have more than 4 million rows
+      keeps fewer epochs, and says so; with it, up to 20 million rows are kept).
     - ``nonlinearity`` ("linear", "erf" or "tanh"), ``tau`` (1.0 s), ``engine`` ("theory", or
       "network" with ``n_neurons``).
     - ``cohort``: ``networks`` (1), ``rank`` (1), and either ``overlaps`` (values by name; unnamed
@@ -297,23 +300,38 @@ class Protocol:
         networks = self.draw_starts(seed) if starts is None else self._given(starts)
         from predictlearn import __version__
 
-        settings = {**self.to_dict(), "seed": seed, "version": __version__}
-        store = None
-        if output is not None:
-            key = run_key(self.to_dict(), seed, networks, __version__, self._array_bytes())
-            about = {"name": self.name, "seed": seed, "version": __version__}
-            store = Store(Path(output), key, {**about, "networks": len(networks)})
-        records = list(self._records(networks, seed, n_jobs, store, progress))
-        result = ProtocolResult.collect(
-            self.name, records, networks, self.spec.evaluate, seed, settings
-        )
-        if store is not None:
-            for name in ("table", "failed"):
-                frame: pd.DataFrame = getattr(result, name)
-                write_atomically(
-                    store.folder / f"{name}.csv", partial(frame.to_csv, index=False, mode="wb")
+        own = self._bounded(networks)
+        content = own.to_dict()
+        settings = {**content, "seed": seed, "version": __version__}
+        with contextlib.ExitStack() as held:
+            store = None
+            if output is not None:
+                key = run_key(content, seed, networks, __version__, own._array_bytes())
+                about = {"name": self.name, "seed": seed, "version": __version__}
+                store = held.enter_context(
+                    Store.held(output, key, {**about, "networks": len(networks)})
                 )
+            records = own._records(networks, seed, n_jobs, store, progress)
+            result = ProtocolResult.collect(
+                self.name, records, networks, self.spec.evaluate, seed, settings
+            )
+            if store is not None:
+                store.write_tables({"table": result.table, "failed": result.failed})
         return result
+
+    def _bounded(self, networks: Sequence[Overlaps]) -> Protocol:
+        """Return the protocol with so many epochs left out that its table fits into memory."""
+        every = record_every(self.spec, len(networks), networks[0].sizes)
+        if every == self.spec.record_every:
+            return self
+        warnings.warn(
+            f"one epoch in {every} is kept, since all of them would be about "
+            f"{rows_of(self.spec, len(networks), networks[0].sizes, 1):,} rows; state record_every "
+            "in the protocol to keep others.",
+            UserWarning,
+            stacklevel=3,
+        )
+        return replace(self, spec=self.spec.model_copy(update={"record_every": every}))
 
     def _given(self, starts: Sequence[Overlaps]) -> tuple[Overlaps, ...]:
         """Return given starts, checked to suit the tasks and the arms."""
@@ -368,12 +386,9 @@ class Protocol:
         progress: bool,
     ) -> Iterator[NetworkRecord]:
         """Yield the record of every network in order, from disk or computed."""
-        import joblib
-
         todo = [k for k in range(len(networks)) if store is None or not store.has(k)]
-        computed = joblib.Parallel(n_jobs=n_jobs, return_as="generator", max_nbytes=None)(
-            joblib.delayed(_work)(self.spec, dict(self.tasks), networks[k], k, seed, store)
-            for k in todo
+        computed = Parallel(n_jobs=n_jobs, return_as="generator", max_nbytes=None)(
+            delayed(_work)(self.spec, dict(self.tasks), networks[k], k, seed, store) for k in todo
         )
         try:
             with _Progress(self.name, len(networks), progress) as bar:
@@ -416,14 +431,19 @@ class _Progress:
     def __enter__(self) -> _Progress:
         if self.shown:
             from rich.console import Console
-            from rich.progress import Progress
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
             # results go to standard output, which may be a file while a person watches
             console = Console(stderr=True)
             if console.is_terminal:
-                self._bar = Progress(console=console, transient=True)
+                # a name in brackets is a name
+                name = TextColumn("{task.description}", markup=False)
+                parts = (name, BarColumn(), TimeRemainingColumn(elapsed_when_finished=True))
+                self._bar = Progress(*parts, console=console, transient=True)
                 self._bar.start()
-                self._task = self._bar.add_task(f"{self.name}: networks", total=self.total)
+                self._task = self._bar.add_task(
+                    f"{printable(self.name)}: networks", total=self.total
+                )
         return self
 
     def advance(self) -> None:

@@ -26,6 +26,11 @@ __all__ = [
 ]
 
 
+# inputs, outputs and twice the rank, of which the overlaps are the products
+MOST_DIMENSIONS = 100
+Neurons = Annotated[Count, Field(le=1_000_000)]
+
+
 class DistributionSpec(Section):
     """Where the networks of a cohort come from."""
 
@@ -37,7 +42,7 @@ class DistributionSpec(Section):
         | dict[str, Positive]
         | None
     ) = None
-    n_neurons: Count | None = None
+    n_neurons: Neurons | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> DistributionSpec:
@@ -63,12 +68,12 @@ class DistributionSpec(Section):
 class CohortSpec(Section):
     """How many networks, and which."""
 
-    networks: Count = 1
-    rank: Count = 1
+    networks: Annotated[Count, Field(le=100_000)] = 1
+    rank: Annotated[Count, Field(le=MOST_DIMENSIONS // 2)] = 1
     overlaps: dict[str, float] | None = None
     spread: NonNegative | dict[str, NonNegative] = 0.0
     distribution: DistributionSpec | None = None
-    max_draws: Count = 10_000
+    max_draws: Annotated[Count, Field(le=100_000)] = 10_000
 
     @model_validator(mode="after")
     def _consistent(self) -> CohortSpec:
@@ -124,11 +129,11 @@ class ArmSpec(Section):
 
     description: str = ""
     engine: Annotated[str, one_of("theory", "network")] | None = None
-    n_neurons: Count | None = None
+    n_neurons: Neurons | None = None
     rule: RuleSpec | None = None
     start: dict[str, float] = Field(default_factory=dict)
     start_change: dict[str, float] = Field(default_factory=dict)
-    phases: Annotated[list[PhaseSpec], Field(min_length=1)]
+    phases: Annotated[list[PhaseSpec], Field(min_length=1, max_length=10_000)]
 
 
 class ProtocolSpec(Section):
@@ -140,11 +145,11 @@ class ProtocolSpec(Section):
     nonlinearity: Annotated[str, one_of(*NONLINEARITIES)] = "linear"
     tau: Positive = 1.0
     engine: Annotated[str, one_of("theory", "network")] = "theory"
-    n_neurons: Count | None = None
+    n_neurons: Neurons | None = None
     cohort: CohortSpec
-    tasks: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
+    tasks: Annotated[dict[str, dict[str, Any]], Field(min_length=1, max_length=1000)]
     rule: RuleSpec
-    arms: Annotated[dict[str, ArmSpec], Field(min_length=1)]
+    arms: Annotated[dict[str, ArmSpec], Field(min_length=1, max_length=1000)]
     record_every: Count = 1
     evaluate: list[str] = Field(default_factory=list)
 

@@ -7,14 +7,15 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from predictlearn.doors import LARGEST
 from predictlearn.errors import choice
 
 __all__ = ["Count", "NonNegative", "Positive", "Section", "Text", "one_of"]
 
 Text = Annotated[str, Field(min_length=1)]
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Positive = Annotated[float, Field(gt=0, le=LARGEST)]
+NonNegative = Annotated[float, Field(ge=0, le=LARGEST)]
 
 
 def one_of(*allowed: str) -> AfterValidator:

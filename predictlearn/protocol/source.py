@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,9 @@ from typing import Any
 import numpy as np
 import yaml
 
+from predictlearn.doors import one_line, readable, reading
 from predictlearn.errors import InputError, nearest
+from predictlearn.plain_yaml import NotPlain, PlainLoader, composed
 from predictlearn.resources import resource_folder
 
 __all__ = ["Problem", "Source", "find_protocol", "read_source", "shipped_protocols"]
@@ -20,41 +21,9 @@ Location = tuple[str | int, ...]
 Problem = tuple[Location, str]
 """Where something is wrong, and what."""
 
-
-class _Loader(yaml.SafeLoader):
-    """Safe loader with the plain scalars of YAML 1.2: 5e-3 is a number, `off` is text."""
-
-
-_Loader.yaml_implicit_resolvers = {}
-for _tag, _pattern, _first in (
-    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("int", r"[-+]?[0-9]+", "-+0123456789"),
-    (
-        "float",
-        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
-        "-+.0123456789",
-    ),
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("merge", r"<<", "<"),
-):
-    _Loader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first)
-    )
-
-
-def _number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float:
-    """Read a float that may lack the dot (5e-3)."""
-    text = str(loader.construct_scalar(node)).lower()
-    return float(text.replace(".inf", "inf").replace(".nan", "nan"))
-
-
-def _whole(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
-    """Read a decimal whole number; a leading zero does not make it octal."""
-    return int(str(loader.construct_scalar(node)))
-
-
-_Loader.add_constructor("tag:yaml.org,2002:float", _number)
-_Loader.add_constructor("tag:yaml.org,2002:int", _whole)
+# bytes: the largest that ships has 4 thousand
+_LARGEST_FILE = 256 * 1024
+_MOST_PROBLEMS = 30
 
 
 @dataclass(frozen=True)
@@ -82,6 +51,7 @@ class Source:
         """Return the file, line and dotted path of a location, as far as it exists."""
         known = self._existing(location)
         path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in known).lstrip(".")
+        path = one_line(path, 200)
         line = self.lines.get(known)
         start = f"{self.name}, line {line}" if line else self.name
         return f"{start}: {path}" if path else start
@@ -106,7 +76,12 @@ class Source:
             if text not in texts:
                 texts.append(text)
         order = sorted(merged, key=lambda place: self.lines.get(place, 0))
-        rows = [f"{self.where(place)}: {_either(merged[place])}" for place in order]
+        rows = [
+            one_line(f"{self.where(place)}: {_either(merged[place])}")
+            for place in order[:_MOST_PROBLEMS]
+        ]
+        if len(order) > _MOST_PROBLEMS:
+            rows.append(f"{self.name}: and {len(order) - _MOST_PROBLEMS} more problems")
         return InputError("\n".join(rows))
 
 
@@ -155,12 +130,32 @@ def _positions(
 
 def read_source(path: Path) -> Source:
     """Read a YAML file, or raise InputError with the line at which it is broken."""
+    expected = "a protocol, a YAML file of text in UTF-8"
+    with reading(path, expected):
+        data, lines, doubled = _parsed(readable(path, expected))
+    if not isinstance(data, dict):
+        raise InputError(
+            f"{path}, line 1: a protocol must be a list of keys with values, such as "
+            f"'name: ...'; got {type(data).__name__}."
+        )
+    source = Source(data, str(path), path.parent, lines)
+    if doubled:
+        raise source.refuse(doubled)
+    return source
+
+
+def _parsed(path: Path) -> tuple[Any, dict[Location, int], list[Problem]]:
+    """Return the data of a YAML file, the lines of what is in it, and keys that come twice."""
+    if path.stat().st_size > _LARGEST_FILE:
+        raise InputError(
+            f"{path} has {path.stat().st_size} bytes; a protocol has at most {_LARGEST_FILE}."
+        )
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as text: {error}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} cannot be read as text in UTF-8: {error}") from error
     try:
-        loader = _Loader(text)
+        loader = PlainLoader(text)
     except yaml.reader.ReaderError as error:
         row = text.count("\n", 0, error.position) + 1
         raise InputError(
@@ -171,32 +166,24 @@ def read_source(path: Path) -> Source:
     doubled: list[Problem] = []
     data: Any = None
     try:
-        node = loader.get_single_node()
+        node = composed(loader)
         if node is not None:
             # before construction, which would copy merged keys (<<) into the node
             _positions(node, (), lines, doubled)
             data = plain(loader.construct_document(node))
-    except RecursionError as error:
-        raise InputError(f"{path}: an alias (*name) here contains itself.") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        said = getattr(error, "problem", None) or str(error)
+        said = one_line(getattr(error, "problem", None) or str(error))
+        if isinstance(error, NotPlain):
+            raise InputError(f"{path}{line}: {said}.") from error
         raise InputError(
-            f"{path}{line}: this is not YAML: {said}. Check the indentation, and that every key "
-            "is followed by a colon and a space."
+            f"{path}{line}: this is not YAML: {said}. Check the indentation, and "
+            "that every key is followed by a colon and a space."
         ) from error
     finally:
         loader.dispose()
-    if not isinstance(data, dict):
-        raise InputError(
-            f"{path}, line 1: a protocol must be a list of keys with values, such as "
-            f"'name: ...'; got {type(data).__name__}."
-        )
-    source = Source(data, str(path), path.parent, lines)
-    if doubled:
-        raise source.refuse(doubled)
-    return source
+    return data, lines, doubled
 
 
 def shipped_protocols() -> tuple[str, ...]:
@@ -218,10 +205,10 @@ def shipped_protocols() -> tuple[str, ...]:
 def find_protocol(path_or_name: str | Path) -> Path:
     """Return the file of a protocol: an existing path, or the name of a shipped one."""
     path = Path(path_or_name)
-    if path.is_file():
-        return path
     if path.is_dir():
         raise InputError(f"a protocol is a YAML file; {path} is a folder.")
+    if path.exists():
+        return readable(path, "a protocol, a YAML file")
     names = shipped_protocols()
     # a shipped protocol is also found as protocols/NAME.yaml from anywhere
     plain_name = path.name.removesuffix(".yaml").removesuffix(".yml")

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from predictlearn.errors import InputError
+from predictlearn.files import (
+    is_leftover,
+    locked,
+    output_folder,
+    refuse_links,
+    safe_table,
+    write_atomically,
+)
 from predictlearn.protocol.engine import Failure, NetworkRecord, PhaseRecord
 from predictlearn.theory.overlaps import Overlaps
 
@@ -36,25 +45,13 @@ def run_key(
     return digest.hexdigest()
 
 
-def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file under a temporary name and rename it, so that it is whole or absent."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            write(stream)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
 class Store:
     """A folder of finished networks that belongs to one protocol, seed and set of starts.
 
     Parameters
     ----------
-    folder : pathlib.Path
-        Created if absent.
+    folder : path
+        Created if absent. Where other processes may use it, work within `held`.
     key : str
         Digest of the run, see `run_key`.
     about : mapping
@@ -66,14 +63,14 @@ class Store:
         If the folder belongs to another run, or holds files that are not a run's.
     """
 
-    def __init__(self, folder: Path, key: str, about: Mapping[str, Any]) -> None:
-        self.folder = folder
+    def __init__(self, folder: str | Path, key: str, about: Mapping[str, Any]) -> None:
+        self.folder = folder = output_folder(folder).absolute()
         if folder.exists() and not folder.is_dir():
             raise InputError(f"output must be a folder; {folder} is a file.")
         manifest = folder / _MANIFEST
         if manifest.is_file():
             self._check_owner(manifest, key, about)
-        elif folder.is_dir() and any(folder.iterdir()):
+        elif folder.is_dir() and not all(is_leftover(path) for path in folder.iterdir()):
             raise InputError(
                 f"output must be a new or empty folder, or one that holds this run; {folder} "
                 "holds other files. Choose another."
@@ -82,7 +79,39 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
             text = json.dumps({"key": key, **about}, indent=2)
             write_atomically(manifest, lambda stream: stream.write(text.encode()))
-        (folder / "networks").mkdir(exist_ok=True)
+        networks = folder / "networks"
+        refuse_links(folder, networks)
+        networks.mkdir(exist_ok=True)
+
+    @classmethod
+    @contextmanager
+    def held(cls, folder: str | Path, key: str, about: Mapping[str, Any]) -> Iterator[Store]:
+        """Give the store of a folder to this process alone.
+
+        Parameters
+        ----------
+        folder, key, about
+            As of the class.
+
+        Yields
+        ------
+        Store
+            Without what a killed process left unfinished.
+
+        Raises
+        ------
+        InputError
+            As of the class, or if another process works in the folder.
+        """
+        place = output_folder(folder).absolute()
+        if place.exists() and not place.is_dir():
+            raise InputError(f"output must be a folder; {place} is a file.")
+        with locked(place / ".lock", place):
+            store = cls(place, key, about)
+            for path in (*place.iterdir(), *(place / "networks").iterdir()):
+                if is_leftover(path) and path.name != ".lock":
+                    path.unlink(missing_ok=True)
+            yield store
 
     @staticmethod
     def _check_owner(manifest: Path, key: str, about: Mapping[str, Any]) -> None:
@@ -124,6 +153,13 @@ class Store:
         }
         arrays["about"] = np.array(json.dumps(about))
         write_atomically(self.path(record.network), lambda stream: np.savez(stream, **arrays))
+
+    def write_tables(self, tables: Mapping[str, pd.DataFrame]) -> None:
+        """Write tables as CSV, by name; a spreadsheet runs nothing in them."""
+        for name, table in tables.items():
+            # piece by piece to the file: as bytes in memory it would be larger than the table
+            write = partial(safe_table(table).to_csv, index=False, mode="wb", lineterminator="\n")
+            write_atomically(self.folder / f"{name}.csv", write)
 
     def read(self, network: int) -> NetworkRecord:
         """Read a finished network, or raise InputError if its file is damaged."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pandas as pd
 
 from predictlearn.errors import InputError
+from predictlearn.files import write_atomically
 from predictlearn.protocol import Protocol
-from predictlearn.protocol.store import run_key, write_atomically
+from predictlearn.protocol.store import run_key
 from predictlearn.published.courses import follow, phase_seed
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.rules import FirstOrderDescent, GradientDescent
+from predictlearn.workers import Parallel, delayed
 
 __all__ = ["first_order_courses"]
 
@@ -53,9 +54,8 @@ def first_order_courses(
         was.
     """
     cases = [(arm, pair) for arm in protocol.arms for pair in range(len(starts))]
-    rows = joblib.Parallel(n_jobs=jobs)(
-        joblib.delayed(_kept)(protocol, starts[pair], arm, pair, seed, folder)
-        for arm, pair in cases
+    rows = Parallel(n_jobs=jobs)(
+        delayed(_kept)(protocol, starts[pair], arm, pair, seed, folder) for arm, pair in cases
     )
     index = pd.MultiIndex.from_tuples(cases, names=["history", "pair"])
     return pd.DataFrame(rows, index=index, columns=[*starts[0].names, *_FATE])

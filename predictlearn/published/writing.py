@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from predictlearn.files import csv_bytes
 from predictlearn.published.base import Published, Reproduced
 from predictlearn.reporting.style import png
 
@@ -98,14 +99,12 @@ def files_of(
     dict of str to bytes
         Content by path: figures, ``numbers.csv``, ``tables/NAME.csv`` and ``README.md``.
     """
-
-    def csv(frame: pd.DataFrame, index: bool) -> bytes:
-        return frame.to_csv(index=index, lineterminator="\n").encode()
-
-    tables = {f"tables/{name}.csv": csv(table, True) for name, table in made.tables.items()}
+    tables = {
+        f"tables/{name}.csv": csv_bytes(table, index=True) for name, table in made.tables.items()
+    }
     return {
         **figure_files(result.name, made),
-        "numbers.csv": csv(made.numbers, False),
+        "numbers.csv": csv_bytes(made.numbers),
         **tables,
         "README.md": _page(result, made, settings).encode(),
     }

@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from predictlearn.checks import as_float_array, positive
+from predictlearn.checks import as_float_array, one_number, positive
+from predictlearn.doors import readable, reading
 from predictlearn.errors import InputError, choice
+from predictlearn.npz import EXPECTED, plain_array, read_npz
 from predictlearn.recordings.assembly import assemble, driven, said
 from predictlearn.recordings.binning import Cut
 from predictlearn.recordings.continuous import Piece, cut_piece, first_edge
@@ -22,7 +24,6 @@ from predictlearn.recordings.events import Columns, refuse_clock
 from predictlearn.recordings.layout import Split, axes_of, padded
 from predictlearn.recordings.padding import trial_lengths
 from predictlearn.recordings.recording import Recording
-from predictlearn.recordings.storage import plain_array, read_npz
 from predictlearn.recordings.units import seconds_in
 
 __all__ = ["Names", "Request", "read_arrays", "recording_of"]
@@ -171,16 +172,25 @@ def read_arrays(
         lengths=lengths,
     )
     if isinstance(source, Mapping):
-        content, about = source, {"name": "arrays"}
-    else:
-        content = read_npz(source)
-        about = {"name": Path(source).stem, "file": Path(source).name}
+        return _of_content(source, {"name": "arrays"}, request)
+    with reading(source, EXPECTED):
+        file = Path(readable(source, EXPECTED))
+        return _of_content(read_npz(file), {"name": file.stem, "file": file.name}, request, file)
+
+
+def _of_content(
+    content: Mapping[str, Any],
+    about: Mapping[str, Any],
+    request: Request,
+    file: Path | None = None,
+) -> Recording:
+    """Make a recording of arrays by name, of a file or not."""
 
     def get(key: str, text: bool = False) -> Any:
         choice("name of an array", key, map(str, content))
         value = content[key]
-        if not isinstance(source, Mapping):
-            value = plain_array(source, key, value)
+        if file is not None:
+            value = plain_array(file, key, value)
         if isinstance(value, list | tuple):
             return [np.asarray(item) for item in value]
         return np.asarray(value)
@@ -217,8 +227,7 @@ def recording_of(
     order = axes_of(request.axes)
     second = seconds_in("unit", request.unit)
     width = _bin_width(get, request.dt) * second
-    named = [request.trials] if isinstance(request.trials, str) else request.trials or {}
-    table = dict(named) if isinstance(named, Mapping) else {name: name for name in named}
+    table = _columns_of(request.trials)
     more: dict[str, Any] = {
         "observed": request.observed,
         "metadata": {
@@ -378,14 +387,25 @@ class Names(list[str]):
         )
 
 
+def _columns_of(trials: Any) -> dict[str, str]:
+    """Return the names of columns of the trial table, and that of the array for each."""
+    named = [trials] if isinstance(trials, str) else [] if trials is None else trials
+    pairs = named if isinstance(named, Mapping) else None
+    if pairs is None and isinstance(named, list | tuple):
+        pairs = {name: name for name in named if isinstance(name, str)}
+        pairs = pairs if len(pairs) == len(set(map(repr, named))) else None
+    if pairs is None or not all(isinstance(word, str) for pair in pairs.items() for word in pair):
+        raise InputError(
+            f"trials must be names of arrays, or a mapping of columns to these; got {trials!r}."
+        )
+    return dict(pairs)
+
+
 def _bin_width(get: Getter, dt: float | str) -> float:
     """Return the width of a bin, given or stored."""
     if not isinstance(dt, str):
         return positive("dt", dt)
-    value = np.asarray(_one(get, dt))
-    if value.size != 1:
-        raise InputError(f"dt: {dt!r} must be one number of seconds; it has shape {value.shape}.")
-    return positive("dt", float(value.ravel()[0]))
+    return positive("dt", one_number(f"dt ({dt})", _one(get, dt), "one number of seconds"))
 
 
 def _one(get: Getter, key: str, text: bool = False) -> npt.NDArray[Any]:

@@ -80,7 +80,12 @@ def driven(
         shape = shape if spec == "onset" else on
         return np.tile(shape[None, :, None], (n_trials, 1, 1))
     given = isinstance(spec, np.ndarray | list | tuple)
-    values = np.asarray(spec if given else lookup(spec))
+    try:
+        values = np.asarray(spec if given else lookup(spec))
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{name}: rows of an array must be of one length; {error}") from error
     if values.ndim == 1:
         values = values[:, None]
     if values.ndim == 2:
@@ -141,7 +146,15 @@ def select_rows(
             raise InputError(f"{name}={asked!r} must be true or false of every row.")
         rows = np.flatnonzero(mask)
     else:
-        chosen = np.asarray(asked)
+        try:
+            chosen = np.asarray(asked)
+        except ValueError:
+            chosen = np.array(None)
+        if chosen.dtype == object:
+            raise InputError(
+                f"{name} must be a condition on the columns, a mask, or ids; got "
+                f"{str(asked)[:100]!r}."
+            )
         if chosen.dtype == bool:
             if chosen.shape != (len(table),):
                 raise InputError(

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from predictlearn.checks import as_float_array, positive_int
+from predictlearn.doors import one_line, room
 from predictlearn.errors import InputError
 from predictlearn.recordings.matlab import load_matlab
 from predictlearn.recordings.recording import Recording
@@ -316,10 +317,10 @@ def load_bci_learning(folder: str | os.PathLike[str]) -> BCISession:
         return BCISession(first, second, decoders["Intuitive"], decoders["WMP"])
     except (KeyError, AttributeError, IndexError, TypeError, ValueError) as error:
         if isinstance(error, InputError):
-            raise
+            raise InputError(f"{path}: {error}. Get it anew from the {SOURCE}") from error
         raise InputError(
             f"{folder}: the .mat file is not of the expected structure (two blocks in Bs, two "
-            f"mappings in D.decoders): {error}. Get it anew from the {SOURCE}"
+            f"mappings in D.decoders): {one_line(str(error))}. Get it anew from the {SOURCE}"
         ) from error
 
 
@@ -333,6 +334,7 @@ def _block(block: Any, number: int, about: dict[str, Any]) -> Recording:
         raise InputError(f"block {number}: latents and trial_index do not have the same bins")
     numbers, first, row = np.unique(trial_of_bin, return_index=True, return_inverse=True)
     n_bins = int(bin_of_trial.max()) + 1
+    room(f"block {number}", 8.0 * len(numbers) * n_bins * latents.shape[1])
     activity = np.full((len(numbers), n_bins, latents.shape[1]), np.nan)
     activity[row, bin_of_trial] = latents
     angle = np.deg2rad(target[first])

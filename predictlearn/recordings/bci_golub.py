@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from predictlearn.doors import one_line
 from predictlearn.errors import InputError
 from predictlearn.recordings.bci import BIN_WIDTH, Readout
 from predictlearn.recordings.matlab import load_matlab
@@ -102,10 +103,10 @@ def load_bci_golub(folder: str | os.PathLike[str]) -> SampledSession:
         after = _points(content["afterLearning"].clouds, "after", "vraw_perturbed", about)
     except (KeyError, AttributeError, IndexError, TypeError, ValueError) as error:
         if isinstance(error, InputError):
-            raise
+            raise InputError(f"{file}: {error}. {_ADVICE}") from error
         raise InputError(
             f"{file} is not of the expected structure (beforeLearning.clouds, afterLearning.clouds "
-            f"and expParams): {error}. {_ADVICE}"
+            f"and expParams): {one_line(str(error))}. {_ADVICE}"
         ) from error
     return SampledSession(before, after, readouts[0], readouts[1])
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from predictlearn.doors import one_line, room
 from predictlearn.errors import InputError
 from predictlearn.recordings.bci import BIN_WIDTH, BCISession, Readout
 from predictlearn.recordings.matlab import load_matlab
@@ -74,9 +75,10 @@ def load_bci_redundancy(folder: str | os.PathLike[str]) -> BCISession:
         return BCISession(recordings[0], recordings[1], readouts[0], readouts[1])
     except (KeyError, AttributeError, IndexError, TypeError, ValueError) as error:
         if isinstance(error, InputError):
-            raise
+            raise InputError(f"{file}: {error}. {_ADVICE}") from error
         raise InputError(
-            f"{file} is not of the expected structure (two blocks in D.blocks): {error}. {_ADVICE}"
+            f"{file} is not of the expected structure (two blocks in D.blocks): "
+            f"{one_line(str(error))}. {_ADVICE}"
         ) from error
 
 
@@ -92,6 +94,7 @@ def _block(block: Any, number: int, about: dict[str, Any]) -> Recording:
             f"it has {len(held)} bins for {len(spikes)}, and rises {len(starts)} times."
         )
     lengths = np.diff(np.concatenate([starts, [len(held)]]))
+    room(f"block {number}", 8.0 * len(starts) * int(lengths.max()) * spikes.shape[1])
     activity = np.full((len(starts), int(lengths.max()), spikes.shape[1]), np.nan)
     for trial, (start, length) in enumerate(zip(starts, lengths, strict=True)):
         activity[trial, :length] = spikes[start : start + length]

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import os
+import pickle
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from predictlearn.doors import readable, reading
 from predictlearn.errors import InputError
-from predictlearn.recordings.registry import find_dataset
+from predictlearn.recordings.registry import find_dataset, is_registered
+from predictlearn.recordings.table_file import EXPECTED, read_table
 
-__all__ = ["load_archerfish", "load_rat_choices"]
+__all__ = ["arrays_of_pickle", "load_archerfish", "load_rat_choices"]
+
+_HOMES = ("numpy.core", "numpy._core")
 
 _FISH = ("distance", "fish", "trial", "session", "phase", "epoch", "experiment")
 
@@ -36,12 +44,9 @@ def load_archerfish(path: str | os.PathLike[str] | None = None) -> pd.DataFrame:
         The file is missing, or is not that table.
     """
     file = find_dataset("archerfish") if path is None else Path(path)
-    if not file.is_file():
-        raise InputError(f"no such file: {file}; `predictlearn datasets get archerfish` gets it.")
-    try:
-        table = pd.read_csv(file)
-    except (ValueError, OSError) as error:
-        raise InputError(f"{file} is not a readable .csv table: {error}") from error
+    advice = "`predictlearn datasets get archerfish` gets it."
+    readable(file, EXPECTED, advice)
+    table = read_table(file, ",")
     missing = [column for column in _FISH if column not in table]
     if missing:
         raise InputError(
@@ -51,22 +56,68 @@ def load_archerfish(path: str | os.PathLike[str] | None = None) -> pd.DataFrame:
     return table
 
 
+class _ArraysOnly(pickle.Unpickler):
+    """Reads a pickle of arrays, and nothing that could run code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return one of the few functions that arrays are made with."""
+        if f"{module}.{name}" not in _MAKERS:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, and holds more than arrays")
+        return _MAKERS[f"{module}.{name}"]
+
+
+def _latin(text: str, encoding: str) -> bytes:
+    """Return bytes that an old pickle holds as text."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"bytes encoded as {encoding!r}")
+    return text.encode("latin1")
+
+
+_MAKERS: dict[str, Any] = {
+    "numpy.dtype": np.dtype,
+    "numpy.ndarray": np.ndarray,
+    "_codecs.encode": _latin,
+    # the functions that numpy itself names in a pickle, wherever this version has them
+    **{f"{home}.multiarray._reconstruct": np.zeros(0).__reduce__()[0] for home in _HOMES},
+    **{f"{home}.multiarray.scalar": np.float64(0).__reduce__()[0] for home in _HOMES},
+}
+
+
+def arrays_of_pickle(raw: bytes) -> Any:
+    """Return what a pickle of arrays, numbers, text and collections of these holds.
+
+    Parameters
+    ----------
+    raw : bytes
+        The pickle.
+
+    Returns
+    -------
+    object
+        What it holds.
+
+    Raises
+    ------
+    pickle.UnpicklingError
+        It asks for anything else; nothing of it was run.
+    """
+    return _ArraysOnly(io.BytesIO(raw)).load()
+
+
 def load_rat_choices(
     path: str | os.PathLike[str] | None = None, *, allow_pickle: bool = False
 ) -> pd.DataFrame:
     """Read the choices of a rat that learns a two-alternative task.
 
-    .. warning:: The file holds a pickled object, and reading a pickled object runs whatever code
-       is in it. Compare the checksum with that of `datasets` (``predictlearn datasets get``
-       does so) before you pass ``allow_pickle=True``, and never do so for a file that somebody
-       sent you.
+    The file holds a pickled object, and pickles can run code. Only the registered file is read, by
+    its checksum, before it is opened; and then by a reader that makes arrays and nothing else.
 
     Parameters
     ----------
     path : path, optional
         The .npz file. Default: where `find_dataset` finds "rat-choices".
     allow_pickle : bool, default False
-        Whether the pickled object in the file may be read.
+        Not used any more: it had to be True when pickles were read freely.
 
     Returns
     -------
@@ -77,22 +128,23 @@ def load_rat_choices(
     Raises
     ------
     InputError
-        ``allow_pickle`` was not given, or the file is missing or is not that data set.
+        The file is missing, or is not the registered one.
     """
     file = find_dataset("rat-choices") if path is None else Path(path)
-    if not file.is_file():
-        raise InputError(f"no such file: {file}; `predictlearn datasets get rat-choices` gets it.")
-    if allow_pickle is not True:
+    readable(file, "an .npz file", "`predictlearn datasets get rat-choices` gets it.")
+    if not is_registered("rat-choices", file):
         raise InputError(
-            f"{file} holds a pickled object, and reading one runs whatever code is in it. If you "
-            "trust the file (its checksum is in predictlearn.recordings.datasets()), pass "
-            "allow_pickle=True."
+            f"{file} is not that data set (its checksum is not the registered one), and since it "
+            "would be a pickle, which can run code, it was not opened. `predictlearn datasets get "
+            "rat-choices` gets the registered file."
         )
-    try:
-        with np.load(file, allow_pickle=True) as archive:
-            content = archive["D"].item()
+    with reading(file, "an .npz file"):
+        with zipfile.ZipFile(file) as archive, archive.open("D.npy") as stream:
+            np.lib.format.read_magic(stream)
+            np.lib.format.read_array_header_1_0(stream)
+            content = arrays_of_pickle(stream.read()).item()
         lengths = np.asarray(content["dayLength"], dtype=np.int64)
-        table = pd.DataFrame(
+        return pd.DataFrame(
             {
                 "rat": str(content["name"]),
                 "session": np.repeat(np.arange(len(lengths)), lengths),
@@ -105,9 +157,3 @@ def load_rat_choices(
                 "s2": np.asarray(content["inputs"]["s2"])[:, 0],
             }
         )
-    except (KeyError, IndexError, ValueError, TypeError, OSError, AttributeError) as error:
-        raise InputError(
-            f"{file} is not that data set (a pickled dict under D with y, answer, correct, "
-            f"dayLength, inputs): {error}"
-        ) from error
-    return table

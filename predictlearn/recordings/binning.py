@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from predictlearn.checks import as_float_array, positive
+from predictlearn.doors import room
 from predictlearn.errors import InputError
 
 __all__ = ["Cut", "apart", "cut_epochs", "cut_whole", "union"]
@@ -49,6 +50,18 @@ class Cut:
     bin: float
     n_bins: int
     stops: npt.NDArray[np.float64] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse more bins than can be held."""
+        n_trials = len(self.zero)
+        longest = (
+            "" if self.bin * self.n_bins < 1e4 else f" (a trial of {self.bin * self.n_bins:g} s)"
+        )
+        # edges, what exists, and how much an input covers
+        room(
+            f"{n_trials} trials of {self.n_bins} bins of {self.bin:g} s{longest}",
+            24.0 * n_trials * self.n_bins,
+        )
 
     @property
     def edges(self) -> npt.NDArray[np.float64]:
@@ -158,6 +171,11 @@ class Cut:
         return np.asarray(before > np.searchsorted(merged[:, 1], edges[:, :-1] + slack))
 
 
+def _whole(count: float) -> int:
+    """Return a number of bins, however large."""
+    return int(min(count, 1e15))
+
+
 def union(intervals: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Join intervals that touch or overlap.
 
@@ -226,7 +244,7 @@ def cut_epochs(
                 "alignment, in seconds."
             )
         ends = as_float_array("ends of trials", stops, shape=times.shape)
-        n_bins = int(np.floor((ends - times).max(initial=0.0) / width + 1e-6))
+        n_bins = _whole(np.floor((ends - times).max(initial=0.0) / width + 1e-6))
         if n_bins < 1:
             longest = float((ends - times).max(initial=0.0))
             raise InputError(
@@ -248,7 +266,7 @@ def cut_epochs(
             f"window is in seconds about the alignment; got {window!r}, {stop - start:g} s. "
             f"Milliseconds are ({start / 1000:g}, {stop / 1000:g})."
         )
-    n_bins = max(1, round((stop - start) / width))
+    n_bins = max(1, _whole(np.round((stop - start) / width)))
     if abs(n_bins * width - (stop - start)) > 1e-6 * width * n_bins:
         raise InputError(
             f"window must hold a whole number of bins of {width:g} s; got {window!r}. Nearest: "
@@ -345,13 +363,15 @@ def cut_whole(intervals: npt.ArrayLike, length: float | None, bin: float) -> Cut
         )
     span = positive("length", length)
     width = positive("bin", bin)
-    n_bins = max(1, round(span / width))
+    n_bins = max(1, _whole(np.round(span / width)))
     if abs(n_bins * width - span) > 1e-6 * span:
         raise InputError(
             f"length must be a whole number of bins of {width:g} s; got {length!r}. Nearest: "
             f"{n_bins * width:.6g}."
         )
-    pairs = union(intervals)
+    pairs = union(as_float_array("intervals", intervals, shape=(None, 2), axes="(start, stop)"))
+    total = float(np.floor(np.diff(pairs, axis=1) / span + 1e-9).sum())
+    room(f"{total:g} pseudo-trials of {span:g} s", 24.0 * max(total, 0.0) * n_bins)
     zero = [
         start + span * np.arange(int(np.floor((stop - start) / span + 1e-9)))
         for start, stop in pairs

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 from typing import Any, Protocol
 
 from predictlearn.errors import InputError
-from predictlearn.recordings.registry import cache_folder, find_dataset, known_dataset
+from predictlearn.recordings.registry import (
+    cache_folder,
+    digest,
+    find_dataset,
+    known_dataset,
+    located,
+)
 
 __all__ = ["ProgressBar", "download_dataset"]
 
 # Seconds without an answer, and bytes taken at a time.
 _TIMEOUT, _PIECE = 30.0, 1 << 15
+# A download may take so many seconds, and more at so many bytes a second.
+_PATIENCE, _SLOWEST = 60.0, 10_000.0
 
 
 class ProgressBar(Protocol):
@@ -57,20 +66,21 @@ def download_dataset(
     Raises
     ------
     InputError
-        An unknown name, no connection, an answer other than the file, or a file whose checksum is
-        not the registered one. Nothing is left in the cache then.
+        An unknown name, no connection, an answer other than the file (more bytes than it has, or
+        so slow that it would take for ever), or a file whose checksum is not the registered one.
+        Nothing is left in the cache then.
     """
     item = known_dataset(name)
-    if item.ships or not again:
-        try:
-            return find_dataset(name)
-        except InputError:
-            if item.ships:
-                raise
+    target = cache_folder() / item.file
+    found = located(name)
+    # a copy in the cache that was changed is replaced; one that the user put elsewhere is refused
+    if item.ships or (not again and found is not None and found != target):
+        return find_dataset(name)
+    if not again and found is not None and digest(found) == item.sha256:
+        return found
     import pooch
     import requests
 
-    target = cache_folder() / item.file
     address = item.url if url is None else url
     logger = pooch.get_logger()
     level = logger.level
@@ -83,11 +93,13 @@ def download_dataset(
             known_hash=f"sha256:{item.sha256}",
             fname=target.name,
             path=target.parent,
-            downloader=_Stream(bar),
+            downloader=_Stream(bar, item.size, address),
         )
     except requests.exceptions.HTTPError as error:
         code = error.response.status_code if error.response is not None else "an error"
         raise InputError(f"{address} answered {code}. {_by_hand(name)}") from error
+    except InputError as error:
+        raise InputError(f"{error} {_by_hand(name)}") from error
     except (requests.exceptions.RequestException, OSError) as error:
         kind = type(error).__name__
         raise InputError(f"could not download {address} ({kind}). {_by_hand(name)}") from error
@@ -102,24 +114,42 @@ def download_dataset(
 
 
 class _Stream:
-    """Writes what a server sends to a file, piece by piece; the connection ends with it."""
+    """Writes what a server sends to a file, piece by piece; the connection ends with it.
 
-    def __init__(self, bar: ProgressBar | None) -> None:
-        self._bar = bar
+    It takes no more bytes than the file has, and no longer than a slow line needs.
+    """
+
+    def __init__(self, bar: ProgressBar | None, size: int, address: str) -> None:
+        self._bar, self._size, self._address = bar, size, address
 
     def __call__(self, url: str, file: str, pooch: Any) -> None:
         import requests
 
+        longest = _PATIENCE + self._size / _SLOWEST
+        until = time.monotonic() + longest
         with (
             requests.Session() as session,
             session.get(url, stream=True, timeout=_TIMEOUT) as response,
             open(file, "wb") as out,
         ):
             response.raise_for_status()
+            said = response.headers.get("content-length", "")
             if self._bar is not None:
-                self._bar.total = int(response.headers.get("content-length", 0))
+                self._bar.total = int(said) if said.isdigit() else 0
                 self._bar.reset()
+            came = 0
             for piece in response.iter_content(_PIECE):
+                came += len(piece)
+                if came > self._size:
+                    raise InputError(
+                        f"what {self._address} sends is not the registered file: that has "
+                        f"{self._size} bytes, and more came. It was thrown away."
+                    )
+                if time.monotonic() > until:
+                    raise InputError(
+                        f"{self._address} sent {came} of {self._size} bytes in {longest:.0f} s, "
+                        "which is too slow; what came was thrown away."
+                    )
                 out.write(piece)
                 if self._bar is not None:
                     self._bar.update(len(piece))

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from predictlearn.compiled import compiled
+from predictlearn.doors import LARGEST
 from predictlearn.errors import InputError
 
 __all__ = [
@@ -56,7 +57,7 @@ def extent(activity: npt.NDArray[np.float64]) -> Extent:
     return out
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _look(flat, low, high, seen):  # type: ignore[no-untyped-def]
     """Fill in what `extent` returns, in one pass: a large recording is slow to read."""
     for r in range(flat.shape[0]):
@@ -92,6 +93,9 @@ def check_activity(activity: npt.NDArray[np.float64], known: Extent | None = Non
     low, high, seen = extent(activity) if known is None else known
     if np.isinf(low[seen > 0]).any() or np.isinf(high[seen > 0]).any():
         raise InputError("activity must be finite, or NaN where a bin is missing; got infinity")
+    largest = max(-float(low.min()), float(high.max()))
+    if LARGEST < largest < np.inf:
+        raise InputError(f"activity must be at most {LARGEST:g} in size; got {largest:g}")
     empty = np.flatnonzero(seen == 0)
     if empty.size:
         raise InputError(
@@ -174,8 +178,11 @@ def check_leading_axes(
 def three_axes(name: str, values: Any, axes: str, least: int = 1) -> npt.NDArray[np.float64]:
     """Convert to a three-axis float array, or say which axes were expected."""
     try:
-        array = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+        raw = np.asarray(values)
+        if raw.dtype.kind not in "biufO":
+            raise TypeError(f"got {raw.dtype}")
+        array = np.array(raw, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{name} must be numbers of shape {axes}; {error}") from error
     if array.ndim != 3:
         raise InputError(f"{name} must have shape {axes}; got {array.ndim} axes {array.shape}")

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from predictlearn.doors import reading
 from predictlearn.errors import InputError
 from predictlearn.recordings.arrays import Request, recording_of
-from predictlearn.recordings.matlab import MatFile
+from predictlearn.recordings.matlab import EXPECTED, MatFile
 from predictlearn.recordings.recording import Recording
 
 __all__ = ["read_mat"]
@@ -95,28 +96,30 @@ def read_mat(
     >>> r.n_trials, r.n_bins, r.n_neurons, r.n_in
     (8, 20, 5, 1)
     """
-    file = MatFile(Path(path), _ADVICE)
-    if activity is None or dt is None:
-        raise InputError(
-            f"{path}: say what to read, at least activity='name of a variable' and dt= the bin in "
-            "seconds (on the command line --read activity=name --read dt=0.05); "
-            f"{'activity' if activity is None else 'dt'} is missing. Further: inputs, outputs, "
-            f"axes, trial_index, align, observed. The file has {file.listing()}. {_ADVICE}"
+    with reading(path, EXPECTED, _ADVICE):
+        file = MatFile(Path(path), _ADVICE)
+        if activity is None or dt is None:
+            raise InputError(
+                f"{path}: say what to read, at least activity='name of a variable' and dt= the bin "
+                "in seconds (on the command line --read activity=name --read dt=0.05); "
+                f"{'activity' if activity is None else 'dt'} is missing. Further: inputs, "
+                "outputs, axes, trial_index, align, observed. The file has "
+                f"{file.listing()}. {_ADVICE}"
+            )
+        request = Request(
+            activity=activity,
+            inputs=inputs,
+            outputs=outputs,
+            dt=dt,
+            axes=axes,
+            trials=trials,
+            trial_index=trial_index,
+            observed=observed,
+            unit=unit,
+            start=start,
+            align=align,
+            window=window,
+            lengths=lengths,
         )
-    request = Request(
-        activity=activity,
-        inputs=inputs,
-        outputs=outputs,
-        dt=dt,
-        axes=axes,
-        trials=trials,
-        trial_index=trial_index,
-        observed=observed,
-        unit=unit,
-        start=start,
-        align=align,
-        window=window,
-        lengths=lengths,
-    )
-    about = {"name": Path(path).stem, "file": Path(path).name}
-    return recording_of(file.get, list(file.variables), request, about)
+        about = {"name": Path(path).stem, "file": Path(path).name}
+        return recording_of(file.get, list(file.variables), request, about)

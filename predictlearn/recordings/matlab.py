@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Mapping
@@ -11,7 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from predictlearn.doors import readable, reading, room
 from predictlearn.errors import InputError, nearest
+from predictlearn.recordings.hdf5 import child, is_reference, stored, try_hdf5
+from predictlearn.recordings.mat_claims import check_mat
 from predictlearn.recordings.matlab_objects import (
     Objects,
     Opaque,
@@ -22,6 +26,9 @@ from predictlearn.recordings.matlab_objects import (
 
 __all__ = ["MatFile", "load_matlab"]
 
+EXPECTED = "a .mat file"
+# what is read of one variable, and the last character
+_MOST_LEAVES, _CHAR = 1_000_000, 0x10FFFF
 _PART = re.compile(r"^(\w+)(?:[({](\d+)[)}])?$")
 
 
@@ -50,38 +57,14 @@ def load_matlab(file: Path, advice: str, names: list[str] | None = None, **how: 
         A file that is missing, damaged, or of another kind.
     """
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
-    if not file.is_file():
-        raise InputError(f"no such file: {file}. {advice}")
-    try:
+    readable(file, EXPECTED, advice)
+    with reading(file, EXPECTED, advice):
+        check_mat(file)
         with warnings.catch_warnings():
             # objects have no name in these files, so that one replaces another; see MatFile
             warnings.filterwarnings("ignore", message="Duplicate variable name")
             return dict(loadmat(file, variable_names=names, **how))
-    # A damaged file fails deep inside the reader or zlib, in many ways.
-    except (
-        MatReadError,
-        ValueError,
-        TypeError,
-        OSError,
-        EOFError,
-        KeyError,
-        IndexError,
-        NotImplementedError,
-    ) as error:
-        raise _damaged(file, error, advice) from error
-    except Exception as error:
-        if type(error).__module__ in ("zlib", "struct"):
-            raise _damaged(file, error, advice) from error
-        raise
-
-
-def _damaged(file: Path, error: Exception, advice: str) -> InputError:
-    """Word the error for a damaged file."""
-    return InputError(
-        f"{file} is not a readable .mat file (truncated, or of another kind): {error}. {advice}"
-    )
 
 
 class MatFile:
@@ -101,18 +84,19 @@ class MatFile:
     """
 
     def __init__(self, file: Path, advice: str = "") -> None:
-        if not file.is_file():
-            raise InputError(f"no such file: {file}; expected a .mat file. {advice}")
+        readable(file, EXPECTED, advice)
         self.file, self.advice = file, advice
         self._content: dict[str, Any] = {}
         # files of version 7.3 are HDF5, after 512 bytes of text
         with file.open("rb") as stream:
             self.is_hdf5 = b"\x89HDF\r\n\x1a\n" in stream.read(520)
         if self.is_hdf5:
+            with reading(file, EXPECTED, advice):
+                try_hdf5(file)
             with self._opened() as raw:
                 self.variables = {
-                    key: _words_of_hdf5(item)
-                    for key, item in raw.items()
+                    _text(key): _words_of_hdf5(raw, key)
+                    for key in raw
                     if key not in ("#refs#", "#subsystem#")
                 }
         else:
@@ -136,10 +120,8 @@ class MatFile:
                 f"{self.file} is a MATLAB v7.3 file; reading it needs h5py, which is not "
                 "installed; install it with pip install 'predictlearn[nwb]'."
             ) from error
-        try:
+        with reading(self.file, EXPECTED, self.advice):
             return h5py.File(self.file, "r")
-        except OSError as error:
-            raise _damaged(self.file, error, self.advice) from error
 
     def listing(self) -> str:
         """Return what the file holds, in words."""
@@ -168,6 +150,8 @@ class MatFile:
             A name or field that is not there, or something that does not hold numbers: an object of
             MATLAB, of which the file holds a pointer, or text where numbers are asked for.
         """
+        if not isinstance(key, str):
+            raise InputError(f"a variable is asked for by its name; got {key!r}")
         parts = [_PART.match(part) for part in key.split(".")]
         if not all(parts):
             raise InputError(
@@ -186,7 +170,8 @@ class MatFile:
             node, within = self._content[name], _Within(None, self._content)
             return _checked(key, _walk(key, node, steps, within), text)
         with self._opened() as raw:
-            return _checked(key, _walk(key, raw[name], steps, _Within(raw, {})), text)
+            node = child(raw, name)
+            return _checked(key, _walk(key, node, steps, _Within(raw, {})), text)
 
 
 class _Within:
@@ -195,6 +180,13 @@ class _Within:
     def __init__(self, raw: Any, content: Mapping[str, Any]) -> None:
         self.raw, self._content = raw, content
         self._objects: Objects | None = None
+        self._leaves = 0
+
+    def count(self) -> None:
+        """Count what is read: cells may refer to each other without end."""
+        self._leaves += 1
+        if self._leaves > _MOST_LEAVES:
+            raise InputError(f"it has more than {_MOST_LEAVES} cells, or cells within themselves")
 
     def read(self, what: Opaque) -> Any:
         """Return what an object holds, or the pointer where it cannot be followed."""
@@ -229,8 +221,11 @@ def _field(key: str, node: Any, field: str, within: _Within) -> Any:
     if isinstance(node, Opaque):
         raise InputError(f"{key!r}: what comes before {field!r} {node.refusal(key.split('.')[0])}")
     if hasattr(node, "keys"):
-        names: list[str] = list(node.keys())
-        found = [node[field]] if field in names else []
+        names = [_text(name) for name in node]
+        if field in names:
+            found = [node[field] if isinstance(node, dict) else child(node, field)]
+        else:
+            found = []
     elif isinstance(node, np.ndarray) and node.dtype.names:
         names = list(node.dtype.names)
         found = list(node[field].ravel(order="F")) if field in names else []
@@ -251,19 +246,20 @@ def _items(node: Any, within: _Within) -> list[Any]:
     if isinstance(node, list):
         return node
     if within.raw is not None and not isinstance(node, np.ndarray):
-        if getattr(node, "dtype", None) is not None and node.dtype.kind == "O":
+        if getattr(node, "dtype", None) is not None and is_reference(node):
             # HDF5 holds them transposed, so that its rows are MATLAB's columns
-            return [within.raw[reference] for reference in node[()].ravel()]
-        if hasattr(node, "keys"):
+            return [within.raw[reference] for reference in stored(node).ravel()]
+        if hasattr(node, "keys") and not isinstance(node, dict):
+            items = {name: child(node, name) for name in node}
             several = [
                 getattr(getattr(item, "dtype", None), "kind", "") == "O"
                 and "MATLAB_class" not in item.attrs
-                for item in node.values()
+                for item in items.values()
             ]
             if several and all(several):
-                fields = {name: _items(item, within) for name, item in node.items()}
-                count = len(next(iter(fields.values())))
-                return [{name: items[k] for name, items in fields.items()} for k in range(count)]
+                fields = {name: _items(item, within) for name, item in items.items()}
+                count = min(map(len, fields.values()))
+                return [{name: parts[k] for name, parts in fields.items()} for k in range(count)]
         return [node]
     if isinstance(node, np.ndarray) and (node.dtype == object or node.dtype.names):
         flat = node.ravel(order="F")
@@ -275,6 +271,7 @@ def _items(node: Any, within: _Within) -> list[Any]:
 
 def _leaf(node: Any, within: _Within) -> Any:
     """Return what was found, read from the file."""
+    within.count()
     pointer = pointer_of(node)
     if pointer is not None:
         return within.read(pointer)
@@ -286,25 +283,40 @@ def _leaf(node: Any, within: _Within) -> Any:
         return [_leaf(item, within) for item in node.ravel(order="F")]
     if isinstance(node, np.ndarray) and node.dtype.kind in "US":
         return _strings(node.ravel().astype(str).tolist())
-    return node.toarray() if hasattr(node, "toarray") else node
+    if hasattr(node, "toarray"):
+        room("a sparse variable, filled up,", 8.0 * math.prod(node.shape))
+        return node.toarray()
+    return node
 
 
 def _leaf_of_hdf5(node: Any, within: _Within) -> Any:
     """Return what was found in a file of version 7.3."""
     if "MATLAB_sparse" in node.attrs:
         return _sparse(node)
-    if not hasattr(node, "dtype"):
+    if not hasattr(node, "shape"):
         return node
     kind = node.attrs.get("MATLAB_class")
+    kind = kind if isinstance(kind, bytes) else str(kind).encode()
+    if node.dtype.kind == "O" and not is_reference(node):
+        return _strings([_text(item) for item in np.ravel(stored(node))])
     if node.dtype.kind == "O":
         return [_leaf(item, within) for item in _items(node, within)]
     if "MATLAB_empty" in node.attrs:
-        empty = np.zeros(tuple(int(n) for n in node[()]))
+        axes = tuple(int(n) for n in np.ravel(stored(node)))
+        room("an empty variable", 8.0 * math.prod(axes))
+        empty = np.zeros(axes)
         return np.array("") if kind == b"char" else empty
     if kind == b"char":
-        rows = np.atleast_2d(node[()].T)
+        rows = np.atleast_2d(stored(node).T)
+        if (
+            rows.ndim != 2
+            or rows.dtype.kind not in "iu"
+            or (rows < 0).any()
+            or (rows > _CHAR).any()
+        ):
+            raise InputError(f"{str(node.name)!r} is said to be text, and holds no characters")
         return _strings(["".join(map(chr, row)) for row in rows])
-    return node[()].T
+    return np.asarray(stored(node)).T
 
 
 def _strings(rows: list[str]) -> npt.NDArray[np.str_]:
@@ -312,16 +324,36 @@ def _strings(rows: list[str]) -> npt.NDArray[np.str_]:
     return np.array([row.rstrip() for row in rows] or [""])
 
 
+def _text(value: Any) -> str:
+    """Return text that HDF5 holds as bytes."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
 def _sparse(node: Any) -> npt.NDArray[np.float64]:
     """Return a sparse matrix of version 7.3."""
     from scipy.sparse import csc_matrix
 
-    columns = node["jc"][()].astype(np.int64)
-    shape = (int(node.attrs["MATLAB_sparse"]), len(columns) - 1)
+    columns, n_rows = _whole(node, "jc"), np.asarray(node.attrs["MATLAB_sparse"])
+    if n_rows.size != 1 or n_rows.dtype.kind not in "iu" or not columns.size:
+        raise InputError(f"{str(node.name)!r} is said to be sparse, and has no shape")
+    shape = (int(n_rows.ravel()[0]), len(columns) - 1)
+    room("a sparse variable, filled up,", 8.0 * math.prod(shape))
     if "data" not in node:
         return np.zeros(shape)
-    rows = node["ir"][()].astype(np.int64)
-    return np.asarray(csc_matrix((node["data"][()], rows, columns), shape=shape).toarray())
+    rows, values = _whole(node, "ir"), np.asarray(stored(child(node, "data"))).ravel()
+    sorted_ = columns[0] == 0 and columns[-1] == len(rows) and bool((np.diff(columns) >= 0).all())
+    inside = bool((rows >= 0).all() and (rows < shape[0]).all())
+    if not (sorted_ and inside and len(rows) == len(values) and values.dtype.kind in "biuf"):
+        raise InputError(f"{str(node.name)!r} is said to be sparse, and its places do not fit")
+    return np.asarray(csc_matrix((values, rows, columns), shape=shape).toarray())
+
+
+def _whole(node: Any, name: str) -> npt.NDArray[np.int64]:
+    """Return whole numbers of a group."""
+    values = np.asarray(stored(child(node, name))).ravel()
+    if values.dtype.kind not in "iu":
+        raise InputError(f"{name!r} must hold whole numbers; it holds {values.dtype}")
+    return values.astype(np.int64)
 
 
 def _checked(key: str, value: Any, text: bool) -> npt.NDArray[Any] | list[npt.NDArray[Any]]:
@@ -333,7 +365,7 @@ def _checked(key: str, value: Any, text: bool) -> npt.NDArray[Any] | list[npt.ND
         if kind and kind in ("biufU" if text else "biuf"):
             continue
         fields = getattr(getattr(item, "dtype", None), "names", None) or (
-            list(item.keys()) if hasattr(item, "keys") else ()
+            list(map(_text, item.keys())) if hasattr(item, "keys") else ()
         )
         what = f"a structure with fields {', '.join(fields)}" if fields else "no numbers"
         if kind == "U":
@@ -357,14 +389,20 @@ def _words(value: Any) -> str:
     return f"{shape} {dtype.name if dtype is not None else type(value).__name__}"
 
 
-def _words_of_hdf5(item: Any) -> str:
+def _words_of_hdf5(raw: Any, key: str) -> str:
     """Return what a variable of a version 7.3 file is, in words."""
+    try:
+        item = child(raw, key)
+    except InputError:
+        return "link out of the file"
     kind = item.attrs.get("MATLAB_class", b"")
-    word = kind.decode() if isinstance(kind, bytes) else str(kind)
+    word = kind.decode("latin1") if isinstance(kind, bytes) else str(kind)
     if "MATLAB_object_decode" in item.attrs:
         return f"{word} object"
     if "MATLAB_sparse" in item.attrs:
         return f"sparse {word}"
     if hasattr(item, "keys"):
-        return f"struct: {', '.join(item.keys())}"
+        return f"struct: {', '.join(map(_text, item.keys()))}"
+    if getattr(item, "shape", None) is None:
+        return word or "nothing"
     return f"{' x '.join(map(str, item.shape[::-1]))} {word or item.dtype.name}"

@@ -8,7 +8,6 @@ objects, and of properties of all others.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from predictlearn.recordings.hdf5 import stored
+from predictlearn.recordings.mat_claims import check_hidden
 
 __all__ = ["Objects", "Opaque", "hidden_cells", "opaque_variables", "pointer_of"]
 
@@ -92,10 +94,10 @@ def pointer_of(node: Any) -> Opaque | None:
     if attributes is None:
         return None
     name = attributes.get("MATLAB_class", b"")
-    kind = name.decode() if isinstance(name, bytes) else str(name)
+    kind = name.decode("latin1") if isinstance(name, bytes) else str(name)
     # numbers have MATLAB_int_decode where HDF5 does not say what they are; objects have this
     if "MATLAB_object_decode" in attributes or kind in _PLAIN:
-        return Opaque(kind or "object", node[()] if hasattr(node, "dtype") else None)
+        return Opaque(kind or "object", stored(node) if hasattr(node, "shape") else None)
     return None
 
 
@@ -261,5 +263,5 @@ def hidden_cells(workspace: npt.NDArray[np.uint8]) -> Sequence[Any]:
     from scipy.io import loadmat
 
     raw = workspace.tobytes()
-    content = loadmat(io.BytesIO(b"hidden".ljust(124) + raw[:4] + raw[8:]))
+    content = loadmat(check_hidden(b"hidden".ljust(124) + raw[:4] + raw[8:]))
     return list(content["__function_workspace__"]["MCOS"][0, 0].ravel()[0]["arr"].ravel())

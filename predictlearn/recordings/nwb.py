@@ -13,12 +13,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from predictlearn.checks import positive
+from predictlearn.doors import reading, room
 from predictlearn.errors import InputError, nearest
 from predictlearn.recordings.assembly import assemble, driven, said, select_rows
 from predictlearn.recordings.binning import Cut, apart, cut_epochs, cut_whole
 from predictlearn.recordings.conditions import listed
 from predictlearn.recordings.events import Columns, is_clock, refuse_clock
 from predictlearn.recordings.nwb_file import (
+    EXPECTED,
     find_one,
     inventory,
     objects,
@@ -149,7 +151,7 @@ def read_nwb(
     second = seconds_in("unit", unit)
     if unit is None:
         ask_bin(bin, 1, series is None, _BINS)
-    with opened(Path(path)) as file:
+    with reading(path, EXPECTED), opened(Path(path)) as file:
         source: Units | Series = (
             Units(file, Path(path), second)
             if series is None
@@ -165,9 +167,12 @@ def read_nwb(
             spikes = source.together(rows)
             rate = len(spikes) / len(rows) / max(spikes[-1] - spikes[0], bin)
             ask_clocks(spikes[0], spikes[-1], rate, cut.edges[:, 0], cut.edges[:, -1])
+        size = f"activity of {len(cut.zero)} trials, {cut.n_bins} bins and {len(rows)} neurons"
+        room(size, 8.0 * len(cut.zero) * cut.n_bins * len(rows))
         activity = source.read(cut, rows)
         if file.invalid_times is not None:
-            bad = plain_table(file.invalid_times)[["start_time", "stop_time"]].to_numpy(dtype=float)
+            gone = plain_table(file.invalid_times)
+            bad = np.stack([_column_of_times(gone, c) for c in ("start_time", "stop_time")], axis=1)
             activity[cut.touched(bad * second)] = np.nan
 
         def lookup(name: object) -> npt.NDArray[np.float64]:
@@ -267,7 +272,7 @@ def _trials(
 
 def _in_seconds(table: pd.DataFrame, second: float) -> pd.DataFrame:
     """Return a table of intervals with its times in seconds: every column of clock times."""
-    starts, stops = (table[c].to_numpy(dtype=float) for c in ("start_time", "stop_time"))
+    starts, stops = (_column_of_times(table, c) for c in ("start_time", "stop_time"))
     if second == 1.0:
         return table
     times = [
@@ -279,6 +284,13 @@ def _in_seconds(table: pd.DataFrame, second: float) -> pd.DataFrame:
         )
     ]
     return table.assign(**{c: table[c] * second for c in times})
+
+
+def _column_of_times(table: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
+    """Return a column of numbers that every table of intervals has."""
+    if name not in table or table[name].dtype.kind not in "iuf":
+        raise InputError(f"the table of intervals has no column {name!r} of numbers.")
+    return table[name].to_numpy(dtype=float)
 
 
 def _columns(table: pd.DataFrame, cut: Cut | None) -> Columns:
@@ -308,7 +320,7 @@ def _whole(
         spans = source.extent(rows, bin)
     else:
         table = plain_table(_interval_table(file, Path(), intervals))
-        spans = table[["start_time", "stop_time"]].to_numpy(dtype=float)
+        spans = np.stack([_column_of_times(table, c) for c in ("start_time", "stop_time")], axis=1)
     cut = cut_whole(spans, length, bin)
     return cut, pd.DataFrame({"trial": np.arange(len(cut.zero)), "aligned_to": cut.zero})
 

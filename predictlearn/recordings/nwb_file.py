@@ -13,10 +13,13 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import pandas as pd
 
+from predictlearn.doors import readable, reading
 from predictlearn.errors import InputError, nearest
+from predictlearn.recordings.hdf5 import check_hdf5, try_hdf5
 
-__all__ = ["find_one", "inventory", "objects", "opened", "plain_table", "unread"]
+__all__ = ["EXPECTED", "find_one", "inventory", "objects", "opened", "plain_table", "unread"]
 
+EXPECTED = "an NWB file"
 _NEEDS = (
     "reading NWB files needs pynwb, which is not installed; install it with "
     "pip install 'predictlearn[nwb]'."
@@ -26,29 +29,27 @@ _NEEDS = (
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
     """Open an NWB file for reading, or say what is wrong with it."""
-    if not path.is_file():
-        raise InputError(f"no such file: {path}; expected an NWB file.")
+    readable(path, EXPECTED)
     try:
         import h5py
         import pynwb  # noqa: F401
     except ImportError as error:
         raise InputError(_NEEDS) from error
-    try:
+    with reading(path, EXPECTED):
+        try_hdf5(path)
         with h5py.File(path, "r") as raw:
             version = raw.attrs.get("nwb_version")
-    except OSError as error:
-        raise InputError(
-            f"{path} is not a readable NWB file: it is no HDF5 file, or it is truncated ({error})."
-        ) from error
-    if version is None:
-        raise InputError(
-            f"{path} is an HDF5 file but not an NWB file: it has no nwb_version. A MATLAB v7.3 "
-            "file is read with read_mat."
-        )
+            if version is None:
+                raise InputError(
+                    f"{path} is an HDF5 file but not an NWB file: it has no nwb_version. A MATLAB "
+                    "v7.3 file is read with read_mat."
+                )
+            check_hdf5(raw)
     # It warns of versions of the format that a file was written with; they read all the same.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        stream, content = _content(path, str(version))
+        with reading(path, EXPECTED):
+            stream, content = _content(path, str(version))
     with stream:
         yield content
 
@@ -63,10 +64,7 @@ def _content(path: Path, version: str) -> tuple[Any, Any]:
 
     broken: dict[str, str] = {}
     while True:
-        try:
-            stream = NWBHDF5IO(str(path), "r", load_namespaces=True)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path} cannot be opened by pynwb: {error}") from error
+        stream = NWBHDF5IO(str(path), "r", load_namespaces=True)
         try:
             root = stream.read_builder()
             for place in broken:
@@ -83,9 +81,10 @@ def _content(path: Path, version: str) -> tuple[Any, Any]:
                     f"standard: {reason}"
                 ) from error
             broken[place] = reason
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except Exception as error:
             stream.close()
-            raise InputError(f"{path} (NWB {version}) cannot be read by pynwb: {error}") from error
+            error.add_note(f"NWB {version}")
+            raise
         else:
             _BROKEN[content] = broken
             return stream, content
@@ -150,6 +149,8 @@ def find_one(
     found: Mapping[str, Any], name: str, what: str, argument: str, more: str = ""
 ) -> tuple[str, Any]:
     """Return the object of a name or path."""
+    if not isinstance(name, str):
+        raise InputError(f"{argument} must be the name of one of the {what}; got {name!r}.")
     hits = [path for path in found if path == name or path.endswith("/" + name)]
     if len(hits) == 1:
         return hits[0], found[hits[0]]

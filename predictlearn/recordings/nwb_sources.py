@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from predictlearn.checks import as_float_array
+from predictlearn.doors import room
 from predictlearn.errors import InputError
 from predictlearn.recordings.assembly import select_rows, sorted_times
 from predictlearn.recordings.binning import Cut
@@ -66,7 +68,7 @@ class Units:
     def times(self, row: int) -> npt.NDArray[np.float64]:
         """Return the spikes of one unit, seconds."""
         if row not in self._read:
-            spikes = np.asarray(self.units["spike_times"][int(row)], dtype=float)
+            spikes = np.asarray(self.units["spike_times"][int(row)])
             self._read[row] = sorted_times(f"spikes of unit {self.ids[row]}", spikes) * self.second
         return self._read[row]
 
@@ -74,7 +76,14 @@ class Units:
         """Return when a unit was observed, or None where the file does not say."""
         if "obs_intervals" not in self.units.colnames:
             return None
-        stated = np.asarray(self.units["obs_intervals"][int(row)], dtype=float)
+        stated = as_float_array(
+            "obs_intervals", self.units["obs_intervals"][int(row)], finite=False
+        )
+        if stated.size % 2:
+            raise InputError(
+                f"obs_intervals of unit {self.ids[row]} must be pairs of start and stop; it has "
+                f"shape {stated.shape}."
+            )
         return stated.reshape(-1, 2) * self.second
 
     def together(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
@@ -161,8 +170,9 @@ class Series:
                 f"series {name!r} must hold numbers of shape (time,) or (time, columns); it has "
                 f"shape {np.shape(data) if data is not None else None}."
             )
+        room(f"times of series {name!r}", 8.0 * np.shape(data)[0])
         if series.timestamps is not None:
-            stamps = np.asarray(series.timestamps[:], dtype=float)
+            stamps = as_float_array(f"timestamps of {name!r}", series.timestamps[:])
         elif series.rate:
             start = float(series.starting_time or 0.0)
             stamps = start + np.arange(np.shape(data)[0]) / float(series.rate)

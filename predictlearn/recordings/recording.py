@@ -15,15 +15,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from predictlearn.checks import positive, positive_int
+from predictlearn.checks import one_number, positive, positive_int
+from predictlearn.doors import LARGEST, readable, reading
 from predictlearn.errors import InputError, choice
+from predictlearn.npz import EXPECTED, json_of, plain_array, read_npz
 from predictlearn.recordings.entry import (
     check_activity,
     check_counts,
     check_leading_axes,
     three_axes,
 )
-from predictlearn.recordings.storage import read_npz, write_npz
+from predictlearn.recordings.storage import write_npz
 
 __all__ = ["OBSERVED", "Recording", "load_recording"]
 
@@ -88,10 +90,12 @@ class Recording:
         check_leading_axes("inputs", inputs, activity, "n_in")
         if not np.isfinite(inputs).all():
             raise InputError("inputs must be finite in every bin; got NaN or infinity")
+        _bounded("inputs", inputs)
         outputs = self.outputs
         if outputs is not None:
             outputs = three_axes("outputs", outputs, "(trials, time, n_out)")
             check_leading_axes("outputs", outputs, activity, "n_out")
+            _bounded("outputs", outputs)
             _freeze(self, "outputs", outputs)
         if self.observed == "counts":
             check_counts(activity)
@@ -343,18 +347,20 @@ def load_recording(path: str | os.PathLike[str], **options: Any) -> Recording:
     ...     load_recording(file).n_neurons
     2
     """
-    reader = _reader(Path(path).suffix.lower())
-    if reader is not None:
-        return _checked_call(reader, path, options)
-    from predictlearn.recordings.arrays import read_arrays
+    reader, expected = _reader(Path(path).suffix.lower())
+    with reading(path, expected):
+        readable(path, expected)
+        if reader is not None:
+            return _checked_call(reader, path, options)
+        from predictlearn.recordings.arrays import read_arrays
 
-    arrays = read_npz(path, () if options else _REQUIRED_KEYS)
-    complete = all(name in arrays for name in _REQUIRED_KEYS)
-    if not complete or options.get("activity", "activity") != "activity":
-        return _checked_call(read_arrays, path, options)
-    if not set(options) <= {"activity", "dt", "observed", "unit"}:
-        return _checked_call(read_arrays, path, _stored_options(arrays) | options)
-    return _of_stored(path, arrays, options)
+        arrays = read_npz(path, () if options else _REQUIRED_KEYS)
+        complete = all(name in arrays for name in _REQUIRED_KEYS)
+        if not complete or options.get("activity", "activity") != "activity":
+            return _checked_call(read_arrays, path, options)
+        if not set(options) <= {"activity", "dt", "observed", "unit"}:
+            return _checked_call(read_arrays, path, _stored_options(arrays) | options)
+        return _of_stored(path, arrays, options)
 
 
 def _stored_options(arrays: Mapping[str, Any]) -> dict[str, Any]:
@@ -371,24 +377,21 @@ def _of_stored(
     """Return the recording of a complete file; options replace what it says."""
     from predictlearn.recordings.units import ask_activity, seconds_in
 
+    for name in arrays:
+        plain_array(path, name, arrays[name])
     trials = pd.DataFrame()
-    metadata: dict[str, Any] = {}
-    try:
-        if "trials" in arrays:
-            content = json.loads(str(arrays["trials"]))
-            trials = pd.DataFrame(content["data"], columns=content["columns"])
-        if "metadata" in arrays:
-            metadata = json.loads(str(arrays["metadata"]))
-        stored = float(arrays["dt"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path}: trials and metadata must be JSON and dt one number of seconds, "
-            f"as Recording.save_npz writes them; {error}"
-        ) from error
+    if "trials" in arrays:
+        trials = _table_of(json_of("trials", str(arrays["trials"])))
+    metadata: Any = {}
+    if "metadata" in arrays:
+        metadata = json_of("metadata", str(arrays["metadata"]))
+        if not isinstance(metadata, dict):
+            raise InputError(f"metadata must be a mapping in JSON; it is {_JSON[type(metadata)]}")
+    stored = one_number("dt", arrays["dt"], "one number of seconds")
     given = options.get("dt", "dt")
     if isinstance(given, str):
         choice("dt", given, [name for name in arrays if np.size(arrays[name]) == 1])
-        given = float(arrays[given])
+        given = one_number("dt", arrays[given], "one number of seconds")
     dt = positive("dt", given) * seconds_in("unit", options.get("unit"))
     if "dt" in options and abs(dt - stored) > 1e-9 * stored:
         warnings.warn(
@@ -411,18 +414,36 @@ def _of_stored(
     return recording
 
 
-def _reader(suffix: str) -> Callable[..., Recording] | None:
-    """Return what reads a kind of file; None for an .npz file."""
+_JSON = {list: "a list", str: "text", int: "a number", float: "a number", bool: "true or false"}
+_JSON[type(None)] = "null"
+
+
+def _table_of(content: Any) -> pd.DataFrame:
+    """Return the trial table that `Recording.save_npz` wrote."""
+    columns, rows = (
+        content.get(key) if isinstance(content, dict) else None for key in ("columns", "data")
+    )
+    good = isinstance(columns, list) and isinstance(rows, list)
+    if not good or any(not isinstance(r, list) or len(r) != len(columns or ()) for r in rows or ()):
+        raise InputError(
+            'trials must be {"columns": [names], "data": [one list of values a trial]} in JSON, as '
+            "Recording.save_npz writes it"
+        )
+    return pd.DataFrame(rows, columns=[str(column) for column in columns or ()])
+
+
+def _reader(suffix: str) -> tuple[Callable[..., Recording] | None, str]:
+    """Return what reads a kind of file, None for an .npz file, and what the kind is called."""
     # these readers make recordings, so they cannot be imported above
     if suffix == ".nwb":
         from predictlearn.recordings.nwb import read_nwb
 
-        return read_nwb
+        return read_nwb, "an NWB file"
     if suffix == ".mat":
         from predictlearn.recordings.mat import read_mat
 
-        return read_mat
-    return None
+        return read_mat, "a .mat file"
+    return None, EXPECTED
 
 
 def _checked_call(
@@ -456,6 +477,13 @@ def _trial_table(trials: pd.DataFrame, n_trials: int) -> pd.DataFrame:
             f"got {len(trials)} rows"
         )
     return trials.reset_index(drop=True).copy()
+
+
+def _bounded(name: str, values: npt.NDArray[np.float64]) -> None:
+    """Refuse numbers whose squares cannot be computed with."""
+    largest = float(np.abs(values).max(initial=0.0, where=~np.isnan(values)))
+    if largest > LARGEST:
+        raise InputError(f"{name} must be at most {LARGEST:g} in size; got {largest:g}")
 
 
 def _freeze(recording: Recording, name: str, values: npt.NDArray[np.float64]) -> None:

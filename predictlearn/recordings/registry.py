@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from predictlearn.doors import readable, reading
 from predictlearn.errors import InputError, choice
 
 __all__ = [
@@ -16,8 +17,10 @@ __all__ = [
     "data_folder",
     "datasets",
     "described",
+    "digest",
     "find_dataset",
     "is_registered",
+    "located",
 ]
 
 _RAW = "https://raw.githubusercontent.com"
@@ -216,29 +219,17 @@ def known_dataset(name: str) -> Dataset:
     return next(d for d in _DATASETS if d.name == name)
 
 
-def _candidates() -> tuple[Path, ...]:
-    """Return the folders in which data sets are looked for before the cache, in order."""
-    named = os.environ.get("PREDICTLEARN_DATA")
-    if named:
-        return (Path(named),)
-    here, root = Path.cwd(), Path(__file__).resolve().parents[2]
-    # what an installed copy lies in is no checkout, and nothing is to be put beside it
-    homes = [root, here] if (root / "pyproject.toml").is_file() and root != here else [here]
-    return tuple(home.parent / "shared" / "data" for home in homes)
-
-
 def data_folder() -> Path:
     """Give the folder in which data sets that do not ship are looked for first.
 
     Returns
     -------
     Path
-        What the environment variable PREDICTLEARN_DATA names; without it, the first that exists of
-        ``../shared/data`` from the checkout that this code is in and ``../shared/data`` from the
-        working directory. If none exists, the first: the folder need not exist.
+        What the environment variable PREDICTLEARN_DATA names; without it, `cache_folder`. Nowhere
+        else is looked, so that no folder that somebody else filled is read. It need not exist.
     """
-    candidates = _candidates()
-    return next((folder for folder in candidates if folder.is_dir()), candidates[0])
+    named = os.environ.get("PREDICTLEARN_DATA")
+    return Path(named).expanduser() if named else cache_folder()
 
 
 def cache_folder() -> Path:
@@ -252,7 +243,7 @@ def cache_folder() -> Path:
     """
     named = os.environ.get("PREDICTLEARN_CACHE")
     if named:
-        return Path(named)
+        return Path(named).expanduser()
     import pooch
 
     return Path(pooch.os_cache("predictlearn"))
@@ -269,35 +260,63 @@ def find_dataset(name: str) -> Path:
     Returns
     -------
     Path
-        The file: in a data folder, see `data_folder`, or in the cache.
+        The file: in `data_folder`, or in the cache. Its checksum is the registered one.
 
     Raises
     ------
     InputError
-        An unknown name, or a data set that is not there: names where it was looked for, its public
-        source, how to download it and where to put it.
+        An unknown name; a data set that is not there: names where it was looked for, its public
+        source, how to download it and where to put it; a file with another checksum.
     """
     item = known_dataset(name)
+    file = located(name)
     if item.ships:
-        from predictlearn.resources import resource_folder
-
-        file = resource_folder("datasets") / "simulated-learning.npz"
-        if not file.is_file():
-            raise InputError(f"{file} is missing; make it by running datasets/make_simulated.py")
+        if file is None:
+            raise InputError(
+                f"{_shipped()} is missing; make it by running datasets/make_simulated.py"
+            )
         return file
-    tried = [folder / item.file for folder in _candidates()]
-    found = next((file for file in tried if file.is_file()), None)
-    if found is None:
-        cached = cache_folder() / item.file
-        found = cached if cached.is_file() else None
-    if found is None:
-        looked = " nor ".join(map(str, tried))
+    place = data_folder() / item.file
+    if file is None:
         raise InputError(
-            f"data set {name} is not at {looked}. It is the {item.source}. Download it with "
+            f"data set {name} is not at {place}. It is the {item.source}. Download it with "
             f"`predictlearn datasets get {name}`, or put that file there, or put it as "
             f"{item.file.as_posix()} into any folder and set PREDICTLEARN_DATA to that folder."
         )
-    return found
+    found = digest(file)
+    if found != item.sha256:
+        raise InputError(
+            f"{file} is not the registered file of the data set {name}: its sha256 is "
+            f"{found[:16]}..., not {item.sha256[:16]}..., so that it was changed or is damaged, "
+            f"and it was not opened. Get the {item.source} anew with `predictlearn datasets get "
+            f"{name} --again`; another file in that format is read by its path (--file)."
+        )
+    return file
+
+
+def located(name: str) -> Path | None:
+    """Return where a data set is, unchecked.
+
+    Parameters
+    ----------
+    name : str
+        One of the names of `datasets`.
+
+    Returns
+    -------
+    Path or None
+        The file in `data_folder`, or else in the cache; None where it is in neither.
+    """
+    item = known_dataset(name)
+    places = [_shipped()] if item.ships else [data_folder() / item.file, cache_folder() / item.file]
+    return next((file for file in places if file.is_file()), None)
+
+
+def _shipped() -> Path:
+    """Return the file that comes with predictlearn."""
+    from predictlearn.resources import resource_folder
+
+    return resource_folder("datasets") / "simulated-learning.npz"
 
 
 def is_registered(name: str, file: Path) -> bool:
@@ -321,8 +340,8 @@ def is_registered(name: str, file: Path) -> bool:
         The file is not there.
     """
     item = known_dataset(name)
-    wanted = _digest(find_dataset(name)) if item.ships else item.sha256
-    return _digest(file) == wanted
+    wanted = digest(find_dataset(name)) if item.ships else item.sha256
+    return digest(file) == wanted
 
 
 def described(name: str, file: Path) -> dict[str, Any]:
@@ -351,16 +370,30 @@ def described(name: str, file: Path) -> dict[str, Any]:
         return {"name": name, "source": item.source, "licence": item.licence, "file": file.name}
     return {
         "name": file.stem,
-        "source": f"{file.name} (SHA-256 {_digest(file)[:16]}...), in the format of {name}; it is "
+        "source": f"{file.name} (SHA-256 {digest(file)[:16]}...), in the format of {name}; it is "
         "not the registered file of that name",
         "licence": "not known",
         "file": file.name,
     }
 
 
-def _digest(file: Path) -> str:
-    """Return the checksum of a file."""
-    try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
-    except OSError as error:
-        raise InputError(f"no such file: {file}, or it cannot be read: {error}.") from error
+def digest(file: Path) -> str:
+    """Return the checksum of a file.
+
+    Parameters
+    ----------
+    file : Path
+        The file.
+
+    Returns
+    -------
+    str
+        Its SHA-256.
+
+    Raises
+    ------
+    InputError
+        No file, or one that cannot be read.
+    """
+    with reading(file, "a file"), readable(file, "a file").open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

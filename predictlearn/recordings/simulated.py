@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -10,17 +9,27 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from predictlearn.doors import reading
 from predictlearn.errors import InputError
+from predictlearn.npz import EXPECTED, json_of, read_npz
 from predictlearn.recordings.recording import Recording
 from predictlearn.recordings.registry import described, find_dataset, is_registered
-from predictlearn.recordings.storage import read_npz
 from predictlearn.theory.overlaps import Overlaps
 
 __all__ = ["load_simulated_learning", "true_overlaps"]
 
-_ARRAYS = (
-    "counts", "inputs", "outputs", "targets", "weights", "overlaps", "true_loss", "epochs", "dt",
-)  # fmt: skip
+# arrays and their numbers of axes
+_ARRAYS = {
+    "counts": 4,
+    "inputs": 4,
+    "outputs": 4,
+    "targets": 4,
+    "weights": 4,
+    "overlaps": 3,
+    "true_loss": 1,
+    "epochs": 1,
+    "dt": 0,
+}
 
 
 def load_simulated_learning(path: str | os.PathLike[str] | None = None) -> tuple[Recording, ...]:
@@ -50,8 +59,10 @@ def load_simulated_learning(path: str | os.PathLike[str] | None = None) -> tuple
     >>> len(sessions), sessions[0].n_neurons, sessions[0].metadata["simulated"]
     (5, 80, True)
     """
-    content, about = _read(path)
-    return tuple(_session(content, about, s) for s in range(len(content["epochs"])))
+    file = _file(path)
+    with reading(file, EXPECTED):
+        content, about = _read(file, path is not None)
+        return tuple(_session(content, about, s) for s in range(len(content["epochs"])))
 
 
 def true_overlaps(path: str | os.PathLike[str] | None = None) -> tuple[Overlaps, ...]:
@@ -77,24 +88,37 @@ def true_overlaps(path: str | os.PathLike[str] | None = None) -> tuple[Overlaps,
     >>> true_overlaps()[0].sizes
     (1, 1, 1)
     """
-    content, _ = _read(path)
-    return tuple(Overlaps(matrix) for matrix in content["overlaps"])
+    file = _file(path)
+    with reading(file, EXPECTED):
+        content, _ = _read(file, path is not None)
+        return tuple(Overlaps(matrix) for matrix in content["overlaps"])
 
 
-def _read(
-    path: str | os.PathLike[str] | None,
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def _file(path: str | os.PathLike[str] | None) -> Path:
+    """Return the file that was given, or the one that ships."""
+    return Path(path) if path is not None else find_dataset("simulated-learning")
+
+
+def _read(file: Path, given: bool) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the arrays of the file and what it says of itself."""
-    file = Path(path) if path is not None else find_dataset("simulated-learning")
     content = read_npz(file, (*_ARRAYS, "metadata"))
-    try:
-        about = json.loads(str(content["metadata"]))
-    except ValueError as error:
+    about = json_of("metadata", str(content["metadata"]))
+    if not isinstance(about, dict):
+        raise InputError(f"metadata must be a mapping in JSON; got {type(about).__name__}")
+    count = len(content["counts"]) if content["counts"].ndim == 4 else 0
+    wrong = [
+        name
+        for name, n_axes in _ARRAYS.items()
+        if content[name].ndim != n_axes
+        or content[name].dtype.kind not in "biuf"
+        or (n_axes and len(content[name]) != count)
+    ]
+    if wrong or not count:
         raise InputError(
-            f"{file} is not the simulated recording that datasets/make_simulated.py makes: its "
-            f"metadata are not JSON, {error}"
-        ) from error
-    if path is not None and not is_registered("simulated-learning", file):
+            "it is not the simulated recording that datasets/make_simulated.py makes: "
+            f"{', '.join(wrong) or 'counts'} must be numbers with a row for each session"
+        )
+    if given and not is_registered("simulated-learning", file):
         about |= described("simulated-learning", file)
     return content, about
 
@@ -112,7 +136,7 @@ def _session(content: dict[str, np.ndarray], about: dict[str, Any], s: int) -> R
         metadata={
             **about,
             "session": s,
-            "epoch": int(content["epochs"][s]),
+            "epoch": int(np.nan_to_num(content["epochs"][s])),
             "truth": Overlaps(content["overlaps"][s]),
             "loss": float(content["true_loss"][s]),
             "targets": content["targets"][s].astype(float),

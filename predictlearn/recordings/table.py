@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from predictlearn.checks import positive
+from predictlearn.checks import as_float_array, names_of, positive
+from predictlearn.doors import room
 from predictlearn.errors import InputError, choice
 from predictlearn.recordings.assembly import assemble, driven, said
 from predictlearn.recordings.binning import Cut
@@ -24,6 +26,8 @@ from predictlearn.recordings.units import seconds_in
 
 __all__ = ["from_table"]
 
+# a grid that is so many times as large as its rows, and has so many cells, is no grid
+_EMPTIEST, _MANY_CELLS, _MOST_BINS = 100, 10_000_000, 1e9
 # columns that a wide table has when it was made long
 _NEURON, _VALUE = "neuron (column)", "value (of column)"
 
@@ -116,6 +120,10 @@ def from_table(
         raise InputError(f"table must be a pandas DataFrame; got {type(table).__name__}.")
     if not len(table):
         raise InputError("table has no rows.")
+    if fill is not None and (isinstance(fill, bool) or not isinstance(fill, int | float)):
+        raise InputError(f"fill must be a number, or nan; got {fill!r}.")
+    if not table.columns.is_unique:
+        raise InputError("columns of a table must have names of their own; some come twice.")
     table = table.reset_index(drop=True)
     second = seconds_in("unit", unit)
     wide = _neuron_columns(table, neuron)
@@ -127,7 +135,7 @@ def from_table(
         if isinstance(one, str) and one not in ("onset", "go")
     ]
     keys = {"time": time} if wide else {"time": time, "neuron": str(neuron), "value": value}
-    several = [trial] if isinstance(trial, str) else list(trial)
+    several = names_of("trial", trial)
     named = [] if align is not None else [("trial", column) for column in several]
     columns = [str(column) for column in table.columns]
     for argument, column in [*named, *keys.items(), *asked]:
@@ -140,6 +148,9 @@ def from_table(
                 "their names: neuron='unit_*'.",
             }
             raise InputError(f"{error}{hints.get(argument, '')}") from error
+    both = [column for column in (*several, time) if column in wide]
+    if both:
+        raise InputError(f"neuron: {both[0]!r} is a column of trials or times, and of no neuron.")
     for argument, column in [*keys.items(), *asked, *(("neuron", column) for column in wide)]:
         if (wide or argument != "neuron") and table[column].dtype.kind not in "biuf":
             raise InputError(f"column {column!r} ({argument}) must hold numbers.")
@@ -197,7 +208,7 @@ def _neuron_columns(table: pd.DataFrame, neuron: str | Sequence[str]) -> list[st
     """Return the columns of neurons of a wide table; none for a long one."""
     columns = [str(column) for column in table.columns]
     if not isinstance(neuron, str):
-        return [choice("neuron", column, columns) for column in neuron]
+        return [choice("neuron", column, columns) for column in names_of("neuron", neuron)]
     if neuron in columns or not any(sign in neuron for sign in "*?["):
         return []
     found = fnmatch.filter(columns, neuron)
@@ -212,6 +223,11 @@ def _parts(spec: Any) -> list[Any]:
         return list(spec.to_dict("records"))
     if spec is None:
         return []
+    if not isinstance(spec, str | Mapping | list | tuple):
+        raise InputError(
+            "inputs and outputs must be columns, rows of events, or a list of these; got "
+            f"{type(spec).__name__}."
+        )
     return [spec] if isinstance(spec, str | Mapping) else list(spec)
 
 
@@ -230,7 +246,10 @@ def _of_one_piece(
     def none(name: str) -> np.ndarray:
         raise InputError(f"a table without trials has no value {name!r} of an event.")
 
-    events = series(align) if isinstance(align, str) else rows.second * np.asarray(align, float)
+    if isinstance(align, str):
+        events = series(align)
+    else:
+        events = rows.second * as_float_array("align", align, finite=False)
     return cut_piece(
         Piece(n_bins, width, first, events, window),
         activity,
@@ -270,7 +289,7 @@ def _of_trials(
     exists = np.arange(shape[1]) <= last[:, None]
     gone = exists[:, :, None] & np.isnan(activity)
     if fill is not None:
-        activity[gone] = float(fill)
+        activity[gone] = fill
     elif more["observed"] == "counts" and gone.any() and not (rows.values == 0).any():
         raise InputError(
             f"table: {int(gone.sum())} of {int(exists.sum()) * shape[2]} counts have no row and "
@@ -383,6 +402,7 @@ def _filled(
     labels: pd.DataFrame | None,
 ) -> np.ndarray:
     """Return activity, NaN where there is no row."""
+    _check_grid(rows, shape)
     flat = np.ravel_multi_index((trial, bins, rows.neuron), shape)
     if int(np.bincount(flat).max()) > 1:
         row = int(np.flatnonzero(pd.Series(flat).duplicated())[0])
@@ -394,6 +414,18 @@ def _filled(
     activity = np.full(shape, np.nan)
     activity.ravel()[flat] = rows.values
     return activity
+
+
+def _check_grid(rows: _Rows, shape: tuple[int, int, int]) -> None:
+    """Refuse a grid of trials, bins and neurons that is nearly empty, or too large."""
+    cells = math.prod(shape)
+    said = f"table: {shape[0]} trials of up to {shape[1]} bins and {shape[2]} neurons"
+    if cells > _MANY_CELLS and cells > _EMPTIEST * len(rows.times):
+        raise InputError(
+            f"{said} are {cells} values, and there are {len(rows.times)} rows: are times in "
+            f"column {rows.column!r} on one grid, in one unit, and trials and neurons numbered?"
+        )
+    room(said, 8.0 * cells)
 
 
 def _bins(times: np.ndarray, dt: float | None, column: str) -> tuple[np.ndarray, float, float]:
@@ -409,6 +441,11 @@ def _bins(times: np.ndarray, dt: float | None, column: str) -> tuple[np.ndarray,
             raise InputError(f"column {column!r} has a single time; give dt=, or more times.")
         dt, most = float(f"{steps.min():.9g}"), 1e-3
     place = (times - values[0]) / dt
+    if not place.max() < _MOST_BINS:
+        raise InputError(
+            f"column {column!r} runs over more than {_MOST_BINS:g} bins of {dt:g} s, from "
+            f"{values[0]:g} to {values[-1]:g}."
+        )
     bins = np.round(place)
     off = np.abs(place - bins)
     if off.max() > most:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import uuid
@@ -14,12 +16,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from predictlearn.errors import InputError
+from predictlearn.files import locked, output_folder, refuse_links, write_atomically
 
-__all__ = ["MANIFEST", "check_folder", "write_files"]
+__all__ = ["MANIFEST", "check_folder", "held_folder", "write_files"]
 
 MANIFEST = "predictlearn-manifest.json"
 _MAKER = "predictlearn report"
 _PAGE = "index.html"
+# What is to be moved where, in a workspace whose files are all written.
+_JOURNAL = "journal.json"
+_WORKSPACE = re.compile("[0-9a-f]{12}")
 # What `predictlearn run` keeps its networks by.
 _RUN = "protocol.json"
 
@@ -40,12 +46,15 @@ def _made_before(folder: Path) -> dict[str, str] | None:
         # absent, or not a manifest of ours: then nothing in this folder is ours
         return None
     # a manifest that was tampered with must not lead outside the folder
-    parts = {path: PurePosixPath(path) for path in files}
-    return {
-        path: digest
-        for path, digest in files.items()
-        if not parts[path].is_absolute() and ".." not in parts[path].parts
-    }
+    return {path: digest for path, digest in files.items() if _inside(folder, path)}
+
+
+def _inside(folder: Path, path: str) -> bool:
+    """Return whether a path of a manifest stays inside the folder, by its text and on disk."""
+    parts = PurePosixPath(path)
+    if parts.is_absolute() or ".." in parts.parts or not parts.parts:
+        return False
+    return not any((folder / up).is_symlink() for up in parts.parents if up.parts)
 
 
 def _ours(path: Path, digest: str | None) -> bool:
@@ -74,7 +83,7 @@ def _conflicts(folder: Path, targets: set[str], made: Mapping[str, str] | None) 
 
 def _resolved(folder: str | os.PathLike[str]) -> Path:
     """Return the folder as an absolute path that is, or can become, a folder."""
-    path = Path(folder).expanduser().resolve()
+    path = output_folder(folder).resolve()
     for part in (path, *path.parents):
         if part.exists():
             if not part.is_dir():
@@ -135,10 +144,45 @@ def check_folder(
     'predictlearn-report'
     """
     path = _resolved(folder)
-    _refuse_others(path, command)
-    if not overwrite:
-        _refuse(path, _conflicts(path, {_PAGE, MANIFEST}, _made_before(path)))
+    if not path.parent.is_dir():
+        return path
+    with _held(path):
+        _finish_killed(path)
+        _refuse_others(path, command)
+        if not overwrite:
+            _refuse(path, _conflicts(path, {_PAGE, MANIFEST}, _made_before(path)))
     return path
+
+
+def _held(folder: Path) -> contextlib.AbstractContextManager[None]:
+    """Hold a folder, which need not exist, by a file beside it."""
+    return locked(folder.parent / f".{folder.name}.lock", folder)
+
+
+@contextlib.contextmanager
+def held_folder(
+    folder: str | os.PathLike[str], overwrite: bool = False, *, command: str = ""
+) -> Iterator[Path]:
+    """Hold a folder for this process, from before the work until its report is written.
+
+    Parameters
+    ----------
+    folder, overwrite, command
+        As of `check_folder`.
+
+    Yields
+    ------
+    pathlib.Path
+        The folder, absolute.
+
+    Raises
+    ------
+    InputError
+        As of `check_folder`, or if another process holds it.
+    """
+    path = _resolved(folder)
+    with _held(path):
+        yield check_folder(path, overwrite, command=command)
 
 
 def _refuse(folder: Path, conflicts: list[str]) -> None:
@@ -193,11 +237,20 @@ def write_files(
     'x'
     """
     target = _resolved(folder)
+    with _held(target):
+        _finish_killed(target)
+        _write(target, files, overwrite, command)
+    return target
+
+
+def _write(target: Path, files: Mapping[str, bytes], overwrite: bool, command: str) -> None:
+    """Write files into a folder that this process holds; see `write_files`."""
     _refuse_others(target, command)
     made = _made_before(target)
     if not overwrite:
         _refuse(target, _conflicts(target, {*files, MANIFEST}, made))
     for path in files:
+        refuse_links(target, (target / path).parent)
         for place in (target / path, *(target / path).parents):
             # a file cannot take the place of a folder, nor a folder that of a file
             wrong = place.is_dir() if place == target / path else place.is_file()
@@ -219,10 +272,74 @@ def write_files(
             (new / path).parent.mkdir(parents=True, exist_ok=True)
             (new / path).write_bytes(data)
         if target.exists():
+            _write_journal(work, target, content, stale)
             _exchange(target, new, old, list(content), stale)
         else:
             new.rename(target)
-    return target
+
+
+def _write_journal(
+    work: Path, target: Path, content: Mapping[str, bytes], stale: list[str]
+) -> None:
+    """Say what is to be moved: from here on, a process that is killed is finished by the next."""
+    there = [path for path in (*content, *stale) if (target / path).is_file()]
+    journal = {
+        "new": {path: _digest(data) for path, data in content.items()},
+        "before": {path: _digest((target / path).read_bytes()) for path in there},
+        "stale": stale,
+    }
+    text = json.dumps(journal).encode()
+    write_atomically(work / _JOURNAL, lambda stream: stream.write(text))
+
+
+def _finish_killed(target: Path) -> None:
+    """Finish what a killed process had begun to move into a folder, and remove what it left.
+
+    Nothing that a person changed since is replaced. The folder is held, so nobody is at work.
+    """
+    for work in target.parent.glob(f".{glob.escape(target.name)}.*"):
+        if not _WORKSPACE.fullmatch(work.name[len(target.name) + 2 :]) or work.is_symlink():
+            continue
+        if (work / _JOURNAL).is_file():
+            _move_rest(target, work)
+        elif any(path.is_file() for path in (work / "old").rglob("*")):
+            continue  # what an undoing could not put back, for the user
+        _discard(work)
+
+
+def _discard(work: Path) -> None:
+    """Remove a workspace; the journal stays until no old file is left, so that a kill is seen."""
+    shutil.rmtree(work / "old", ignore_errors=True)
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _move_rest(target: Path, work: Path) -> None:
+    """Move what a journal says and has not been moved yet."""
+    try:
+        journal: Any = json.loads((work / _JOURNAL).read_text(encoding="utf-8"))
+        new, before, stale = (journal[key] for key in ("new", "before", "stale"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # not a journal of ours: nothing is moved
+    for path, digest in new.items():
+        here, there = work / "new" / path, target / path
+        if not _inside(target, path) or not _ours(here, digest):
+            continue
+        if not os.path.lexists(there) or _ours(there, before.get(path)):
+            there.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(here, there)
+    for path in stale:
+        if not _inside(target, path):
+            continue
+        if _ours(target / path, before.get(path)):
+            (target / path).unlink()
+        # also where it was killed after the file was moved, before its folder was removed
+        _remove_empty(target, (target / path).parent)
+
+
+def _remove_empty(target: Path, folder: Path) -> None:
+    """Remove a folder inside the target if nothing is left in it."""
+    if folder != target and folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 @contextlib.contextmanager
@@ -254,7 +371,7 @@ def _workspace(target: Path) -> Iterator[Path]:
         )
         # what could not be put back is kept there rather than deleted
         if not lost:
-            shutil.rmtree(work, ignore_errors=True)
+            _discard(work)
 
 
 def _exchange(target: Path, new: Path, old: Path, paths: list[str], stale: list[str]) -> None:
@@ -287,6 +404,4 @@ def _exchange(target: Path, new: Path, old: Path, paths: list[str], stale: list[
                 folder.rmdir()
         raise
     for path in stale:
-        parent = (target / path).parent
-        if parent != target and not any(parent.iterdir()):
-            parent.rmdir()
+        _remove_empty(target, (target / path).parent)

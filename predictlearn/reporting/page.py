@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
+from predictlearn.files import csv_bytes
 from predictlearn.reporting.style import png
 
 if TYPE_CHECKING:
@@ -247,7 +248,5 @@ def report_files(report: Report) -> dict[str, bytes]:
     for name, picture in pictures.items():
         files[f"figures/{name}.png"] = picture.content
     for table in report.tables:
-        files[f"tables/{table.name}.csv"] = table.content.to_csv(
-            index=False, lineterminator="\n"
-        ).encode("utf-8")
+        files[f"tables/{table.name}.csv"] = csv_bytes(table.content)
     return files

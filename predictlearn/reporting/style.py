@@ -70,6 +70,8 @@ _STYLE: Mapping[str, Any] = {
     "lines.solid_capstyle": "round",
     "hatch.linewidth": 0.6,
     "axes.formatter.useoffset": False,
+    # a name with dollar signs is a name
+    "text.parse_math": False,
 }
 
 P = ParamSpec("P")

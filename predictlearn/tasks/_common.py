@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from predictlearn.checks import as_float_array, positive, seed_sequence
+from predictlearn.checks import as_float_array, positive, positive_int, seed_sequence
 from predictlearn.errors import InputError
 from predictlearn.theory.trials import Trials
 
@@ -17,8 +17,18 @@ if TYPE_CHECKING:
     from predictlearn.theory.trials import Task
 
 
+# of one trial, and of all trials of an epoch: what can be held, and passed through in seconds
+_MOST_BINS, _MOST_IN_ALL = 1_000_000, 2e7
+_SHORTEST, _LONGEST = 1e-9, 1e9
+
+
 def bin_count(duration: float, dt: float, minimum: int = 2) -> int:
     """Return how many bins of width dt make up a trial, or raise if there are too few."""
+    if not duration / dt <= _MOST_BINS:
+        raise InputError(
+            f"duration must be at most {_MOST_BINS} bins of dt = {dt:g} s; got {duration:g} s, "
+            f"{duration / dt:g} bins."
+        )
     n_steps = round(duration / dt)
     if n_steps < minimum:
         raise InputError(
@@ -27,10 +37,25 @@ def bin_count(duration: float, dt: float, minimum: int = 2) -> int:
     return n_steps
 
 
+def trial_count(trials: object, duration: float, dt: float) -> int:
+    """Return how many trials are drawn in an epoch, or raise if they are no number, or too many."""
+    count = positive_int("trials", trials)
+    most = max(1, int(_MOST_IN_ALL / bin_count(duration, dt)))
+    if count > most:
+        raise InputError(
+            f"trials must be at most {most}, since each has {bin_count(duration, dt)} bins and all "
+            f"at most {_MOST_IN_ALL:g}; got {count}."
+        )
+    return count
+
+
 def check_times(task: object, *names: str) -> None:
     """Replace the named attributes of a frozen task by positive floats, or raise InputError."""
     for name in names:
-        object.__setattr__(task, name, positive(name, getattr(task, name)))
+        time = positive(name, getattr(task, name))
+        if not _SHORTEST <= time <= _LONGEST:
+            raise InputError(f"{name} must be from {_SHORTEST:g} to {_LONGEST:g}; got {time:g}.")
+        object.__setattr__(task, name, time)
 
 
 def check_number(name: str, value: object) -> float:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from predictlearn.checks import seed_sequence
+from predictlearn.checks import one_number, seed_sequence
+from predictlearn.doors import reading
 from predictlearn.errors import InputError
+from predictlearn.npz import EXPECTED, plain_array, read_npz
 from predictlearn.theory.trials import Trials
 
 __all__ = ["ArrayTask"]
@@ -122,25 +123,12 @@ class ArrayTask:
         InputError
             If the file is missing, is not an ``.npz`` of plain arrays, or lacks an array.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise InputError(f"file must be an existing .npz of arrays; there is no {path}.")
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in (*_REQUIRED, *_OPTIONAL) if name in stored}
-        except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(
-                f"file must be an .npz of plain arrays; {path} is not: {error}"
-            ) from error
-        missing = [name for name in _REQUIRED if name not in arrays]
-        if missing:
-            raise InputError(
-                f"file must hold the arrays {', '.join(_REQUIRED)}; {path} lacks "
-                f"{', '.join(missing)}."
-            )
-        if arrays["dt"].ndim != 0:
-            raise InputError(f"dt in {path} must be one number; got shape {arrays['dt'].shape}.")
-        return cls(**{**arrays, "dt": float(arrays["dt"])})
+        with reading(path, EXPECTED):
+            stored = read_npz(path, _REQUIRED)
+            arrays = {name: stored[name] for name in (*_REQUIRED, *_OPTIONAL) if name in stored}
+            for name, value in arrays.items():
+                plain_array(path, name, value)
+            return cls(**{**arrays, "dt": one_number("dt", arrays["dt"], "one number of seconds")})
 
     @property
     def n_in(self) -> int:

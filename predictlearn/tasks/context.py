@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from predictlearn.checks import as_float_array, non_negative, positive_int
+from predictlearn.checks import as_float_array, non_negative
 from predictlearn.errors import InputError, choice
 from predictlearn.tasks._common import (
     Freezable,
@@ -17,6 +17,7 @@ from predictlearn.tasks._common import (
     bin_count,
     check_number,
     check_times,
+    trial_count,
     trials_from_loops,
 )
 from predictlearn.tasks.random import fill_normal
@@ -170,7 +171,7 @@ class ContextDecision(Freezable, Windows):
         for name in ("gain", "cue_amplitude"):
             object.__setattr__(self, name, check_number(name, getattr(self, name)))
         choice("cue", self.cue, CUES)
-        object.__setattr__(self, "trials", positive_int("trials", self.trials))
+        object.__setattr__(self, "trials", trial_count(self.trials, self.duration, self.dt))
         levels = as_float_array("coherences", self.coherences, ndim=1)
         if levels.size == 0 or np.any(levels == 0):
             raise InputError(

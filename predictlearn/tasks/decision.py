@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numba import njit
 
-from predictlearn.checks import as_float_array, non_negative, positive_int
+from predictlearn.checks import as_float_array, non_negative
+from predictlearn.compiled import compiled
 from predictlearn.errors import InputError
 from predictlearn.tasks._common import (
     Freezable,
@@ -17,6 +17,7 @@ from predictlearn.tasks._common import (
     bin_count,
     check_number,
     check_times,
+    trial_count,
     trials_from_loops,
 )
 from predictlearn.tasks.random import fill_normal
@@ -25,7 +26,7 @@ from predictlearn.theory.trials import Trials
 __all__ = ["DecisionMaking"]
 
 
-@njit(cache=True)
+@compiled()
 def _complete(
     shown: np.ndarray,
     asked: np.ndarray,
@@ -122,7 +123,7 @@ class DecisionMaking(Freezable, Windows):
         for name in ("noise", "fixation", "delay"):
             object.__setattr__(self, name, non_negative(name, getattr(self, name)))
         object.__setattr__(self, "gain", check_number("gain", self.gain))
-        object.__setattr__(self, "trials", positive_int("trials", self.trials))
+        object.__setattr__(self, "trials", trial_count(self.trials, self.duration, self.dt))
         levels = as_float_array("coherences", self.coherences, ndim=1)
         if not np.any(levels):
             raise InputError(f"coherences must hold a value other than 0; got {self.coherences!r}.")

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
-import numba
 import numpy as np
 
-from predictlearn.checks import non_negative, positive_int
+from predictlearn.checks import non_negative
+from predictlearn.compiled import compiled
 from predictlearn.errors import InputError
 from predictlearn.tasks._common import (
     Freezable,
@@ -18,6 +18,7 @@ from predictlearn.tasks._common import (
     check_number,
     check_range,
     check_times,
+    trial_count,
     trials_from_loops,
 )
 from predictlearn.theory.trials import Trials
@@ -25,7 +26,7 @@ from predictlearn.theory.trials import Trials
 __all__ = ["FlipFlop"]
 
 
-@numba.njit(cache=True)
+@compiled()
 def _ends_of_waits(
     draws: np.ndarray, first: int, length: int, low: float, high: float, n_steps: int
 ) -> tuple[np.ndarray, int]:
@@ -50,7 +51,7 @@ def _ends_of_waits(
     return ends, counted
 
 
-@numba.njit(cache=True)
+@compiled()
 def _fill(
     draws: np.ndarray,
     ends: np.ndarray,
@@ -101,7 +102,7 @@ def _fill(
             w[p] = weight if begins[p] <= t < stops[p] else 0.0
 
 
-@numba.njit(cache=True)
+@compiled()
 def _add_pulses(
     draws: np.ndarray, ends: np.ndarray, first: int, pulse: int, size: float, inputs: np.ndarray
 ) -> None:
@@ -189,7 +190,7 @@ class FlipFlop(Freezable):
             object.__setattr__(self, name, non_negative(name, getattr(self, name)))
         for name in ("input_amplitude", "target_amplitude"):
             object.__setattr__(self, name, check_number(name, getattr(self, name)))
-        object.__setattr__(self, "trials", positive_int("trials", self.trials))
+        object.__setattr__(self, "trials", trial_count(self.trials, self.duration, self.dt))
         object.__setattr__(self, "wait", check_range("wait", self.wait, 2 * self.dt))
         if round(self.pulse / self.dt) < 1:
             raise InputError(

@@ -26,9 +26,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
+from predictlearn.compiled import compiled
 from predictlearn.errors import InputError
 
 __all__ = ["fill_normal"]
@@ -91,7 +92,7 @@ def _float_of(_context: Any, _value: Any) -> _Code:
     return types.float64(types.uint64), _reinterpreted
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _mix(x: np.uint64) -> np.uint64:
     """Return 64 random bits from a counter."""
     x = (x ^ (x >> _S30)) * _MULTIPLY_1
@@ -99,7 +100,7 @@ def _mix(x: np.uint64) -> np.uint64:
     return x ^ (x >> _S31)
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _squared_radius(word: np.uint64) -> float:
     """Return -2 log u, u in (0, 1] from the upper 53 bits.
 
@@ -120,7 +121,7 @@ def _squared_radius(word: np.uint64) -> float:
     return _fused(e, _MINUS_2_LOG_2, s * _fused(p, w, -4.0))
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _pairs(
     key_0: np.uint64, key_1: np.uint64, first: int, scale: float, x: np.ndarray, y: np.ndarray
 ) -> None:
@@ -154,7 +155,7 @@ def _pairs(
             y[i] = s
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _fill(raw: np.ndarray, scale: float, out: np.ndarray) -> None:
     """Fill `out`, (n,), from four raw draws: the x of all pairs, then the y."""
     # a generator may draw 32 bits at a time

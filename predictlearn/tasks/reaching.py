@@ -11,7 +11,12 @@ import numpy as np
 
 from predictlearn.checks import as_float_array, non_negative, positive_int
 from predictlearn.errors import InputError
-from predictlearn.tasks._common import Freezable, bin_count, check_times
+from predictlearn.tasks._common import (
+    Freezable,
+    bin_count,
+    check_times,
+    trial_count,
+)
 from predictlearn.theory.trials import Trials
 
 __all__ = ["ReachingReadout"]
@@ -97,7 +102,7 @@ class ReachingReadout(Freezable):
         if not isinstance(self.go, bool | np.bool_):
             raise InputError(f"go must be true or false; got {self.go!r}.")
         if self.trials is not None:
-            object.__setattr__(self, "trials", positive_int("trials", self.trials))
+            object.__setattr__(self, "trials", trial_count(self.trials, self.duration, self.dt))
         n_steps = bin_count(self.duration, self.dt)
         object.__setattr__(self, "first_bin", positive_int("first_bin", self.first_bin, minimum=0))
         if self.first_bin >= n_steps:
@@ -134,6 +139,8 @@ class ReachingReadout(Freezable):
                 raise InputError("targets must hold at least one direction in degrees; got none.")
         else:
             count = positive_int("targets", self.targets)
+            if count > 1000:
+                raise InputError(f"targets must be at most 1000 directions; got {count}.")
             directions = np.arange(count) * (360.0 / count)
         return tuple(directions.tolist())
 

@@ -9,15 +9,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from numba import njit
 
-from predictlearn.checks import as_float_array, non_negative, positive_int
+from predictlearn.checks import as_float_array, non_negative
+from predictlearn.compiled import compiled
 from predictlearn.errors import InputError, choice
 from predictlearn.tasks._common import (
     Freezable,
     bin_count,
     check_number,
     check_times,
+    trial_count,
     trials_from_loops,
 )
 from predictlearn.tasks.flipflop import FlipFlop
@@ -96,7 +97,7 @@ def complete_overlaps(values: Mapping[str, float], n_in: int = 1, n_out: int = 1
     return Overlaps(matrix, n_in=n_in, rank=rank, n_out=n_out)
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=_FAST, error_model="numpy")
 def _answer(
     s: np.ndarray,
     a: float,
@@ -201,7 +202,7 @@ class Teacher(Freezable):
                 f"tau must be at least the bin width dt = {self.dt:g} s; got {self.tau:g} s."
             )
         object.__setattr__(self, "noise", non_negative("noise", self.noise))
-        object.__setattr__(self, "trials", positive_int("trials", self.trials))
+        object.__setattr__(self, "trials", trial_count(self.trials, self.duration, self.dt))
         object.__setattr__(self, "wait", self._pulses.wait)
         object.__setattr__(self, "input_amplitude", self._pulses.input_amplitude)
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from predictlearn.theory import gain_kernels
-from predictlearn.theory.compiled import forget_stale
+from predictlearn.compiled import compiled
 from predictlearn.theory.gain_kernels import gain_and_slope, judge
 
 __all__ = ["few"]
 
-forget_stale(__file__, gain_kernels.__file__)
 
 _FAST = {"contract", "reassoc", "nsz"}
 
 
-@njit(cache=True, fastmath=_FAST)
+@compiled(fastmath=_FAST)
 def few(
     s: np.ndarray,
     n_in: int,

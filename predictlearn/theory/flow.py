@@ -20,6 +20,11 @@ from predictlearn.theory.trajectory import Trajectory
 __all__ = ["FlowTrajectory", "flow"]
 
 _ROWS = 201
+# Steps of learning that goes on for 1e10 times its own time scale need a hundredth of these.
+_MOST_EVALUATIONS = 200_000
+# How far outside of the cone of realisable overlaps an eigenvalue may lie, of the largest, and of
+# the solver's tolerance.
+_DRIFT, _DRIFT_OF_RTOL = 1e-5, 1e3
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ class FlowTrajectory(Trajectory):
                 f"times must lie between 0 and {end:g}; got {times.min():g} to {times.max():g}."
             )
         dim = self.array.shape[1]
-        return _unpack(self.solution(times), dim)
+        return _within(_unpack(self.solution(times), dim), _DRIFT, end)
 
     def loss_at(self, time: float) -> float:
         """Return the loss at a learning time."""
@@ -128,6 +133,27 @@ def _unpack(flat: np.ndarray, dim: int) -> np.ndarray:
     return matrix
 
 
+def _within(matrices: np.ndarray, drift: float, time: float) -> np.ndarray:
+    """Return overlaps projected onto the cone of those that networks have.
+
+    The flow stays in it; the solver's errors lead singular overlaps out of it.
+    """
+    values, vectors = np.linalg.eigh(matrices)
+    low, high = values[..., 0], np.maximum(values[..., -1], 1e-300)
+    if np.all(low >= 0.0):
+        return matrices
+    if np.any(low < -drift * high):
+        raise DivergenceError(
+            f"gradient flow led to overlaps that no network has within learning time {time:g}: an "
+            f"eigenvalue is {float((low / high).min()):.3g} of the largest. Try a smaller rtol.",
+            int(min(time, 1e15)),
+        )
+    clipped = np.clip(values, 0.0, None)[..., None, :]
+    inside = (vectors * clipped) @ np.swapaxes(vectors, -1, -2)
+    inside = (inside + np.swapaxes(inside, -1, -2)) / 2
+    return np.where((low < 0.0)[..., None, None], inside, matrices)
+
+
 def flow(
     overlaps: Overlaps,
     stream: TrialStream,
@@ -152,7 +178,18 @@ def flow(
     place[upper] = np.arange(len(upper[0]))
     place.T[upper] = place[upper]
 
-    def speed(_: float, flat: np.ndarray) -> np.ndarray:
+    count = 0
+
+    def speed(time: float, flat: np.ndarray) -> np.ndarray:
+        nonlocal count
+        count += 1
+        if count > _MOST_EVALUATIONS:
+            raise DivergenceError(
+                f"gradient flow came to learning time {time:g} of {duration:g} in "
+                f"{_MOST_EVALUATIONS} evaluations of the gradient, and was stopped. Ask for a "
+                "shorter time, or try a looser rtol.",
+                int(min(time, 1e15)),
+            )
         matrix = flat[place]
         _value, a = _evaluate(matrix, sizes, ready)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -178,13 +215,15 @@ def flow(
         )
     if not solution.success or not np.all(np.isfinite(solution.y)):
         reached = float(solution.t[-1]) if solution.t.size else 0.0
+        said = "an overlap was not finite." if solution.success else solution.message
         raise DivergenceError(
-            f"gradient flow stopped at learning time {reached:g} of {duration:g}: "
-            f"{solution.message} Try a looser rtol.",
-            int(reached),
+            f"gradient flow stopped at learning time {reached:g} of {duration:g}: {said} Try a "
+            "looser rtol.",
+            int(min(reached, 1e15)),
         )
     times = np.linspace(0.0, float(solution.t[-1]), _ROWS)
-    kept = _unpack(solution.sol(times), dim)
+    drift = max(_DRIFT, _DRIFT_OF_RTOL * rule.rtol)
+    kept = _within(_unpack(solution.sol(times), dim), drift, float(solution.t[-1]))
     losses = np.array([_evaluate(matrix, sizes, ready)[0] for matrix in kept])
     settings = {**settings, "gradient_evaluations": int(solution.nfev)}
     return FlowTrajectory(kept, times, losses, times, sizes, seed, settings, solution.sol, ready)

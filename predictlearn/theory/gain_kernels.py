@@ -18,7 +18,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from predictlearn.compiled import compiled
 
 __all__ = [
     "DEGREE",
@@ -44,7 +45,7 @@ _HALF_PI = math.pi / 2
 _Coefficients = tuple[float, ...]
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
+@compiled(error_model="numpy", forceinline=True)
 def rational_coefficients(table: np.ndarray) -> _Coefficients:
     """Return the numbers of a rational table, which a loop so keeps in registers."""
     return (
@@ -54,7 +55,7 @@ def rational_coefficients(table: np.ndarray) -> _Coefficients:
     )  # fmt: skip
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy", forceinline=True)
+@compiled(fastmath=_FAST, error_model="numpy", forceinline=True)
 def rational_gain(c: _Coefficients, delta: float) -> tuple[float, float]:
     """Return g and 2 dg/dDelta at one variance, written out so that a loop of it is a vector loop.
 
@@ -95,7 +96,7 @@ def rational_gain(c: _Coefficients, delta: float) -> tuple[float, float]:
     return g, (b1 * a - a1 * b) * inverse * g
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=_FAST, error_model="numpy")
 def tabulated_gain(
     table: np.ndarray, delta: np.ndarray, slope: np.ndarray, t: int, width: np.uintp
 ) -> None:
@@ -171,7 +172,7 @@ def tabulated_gain(
         slope[t, p] = -2.0 * d * w * w * scale / root
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=_FAST, error_model="numpy")
 def gain_and_slope(gain: np.ndarray, delta: float) -> tuple[float, float]:
     """Return g and 2 dg/dDelta at one variance."""
     if gain.size == 0:
@@ -192,7 +193,7 @@ def gain_and_slope(gain: np.ndarray, delta: float) -> tuple[float, float]:
     return v, -2.0 * d * w * w * gain[2] / root
 
 
-@njit(cache=True, fastmath=_FAST)
+@compiled(fastmath=_FAST)
 def judge(
     y: np.ndarray,
     targets: np.ndarray,

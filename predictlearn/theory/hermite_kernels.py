@@ -24,23 +24,20 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-from predictlearn.theory import gain_kernels, hermite_single_kernels, row_kernels
-from predictlearn.theory.compiled import forget_stale
+from predictlearn.compiled import compiled
 from predictlearn.theory.gain_kernels import judge
 from predictlearn.theory.hermite_single_kernels import single_adjoint, single_forward
 from predictlearn.theory.row_kernels import add_products, mix, row_products
 
 __all__ = ["BLOCK", "fourth_order_kernel", "move_kernel"]
 
-forget_stale(__file__, gain_kernels.__file__, hermite_single_kernels.__file__, row_kernels.__file__)
 
 BLOCK = 128
 _FAST = {"contract", "reassoc", "nsz"}
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=_FAST, error_model="numpy")
 def _powers(
     k: np.ndarray,
     pairs: np.ndarray,
@@ -60,7 +57,7 @@ def _powers(
             k3[n, p] = k2[i, p] * k[j, p]
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=_FAST, error_model="numpy")
 def _forward(
     s: np.ndarray,
     cubic: np.ndarray,
@@ -121,7 +118,7 @@ def _forward(
                 k[n_in + r, p] = keep * k[n_in + r, p] + a * c[r, p]
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=_FAST, error_model="numpy")
 def _adjoint(
     s: np.ndarray,
     cubic: np.ndarray,
@@ -222,7 +219,7 @@ def _adjoint(
         add_products(third, 0, k3, triples.shape[0], width, force, b, n_rows)
 
 
-@njit(cache=True)
+@compiled()
 def fourth_order_kernel(
     s: np.ndarray,
     cubic: np.ndarray,
@@ -296,7 +293,7 @@ def fourth_order_kernel(
     return total
 
 
-@njit(cache=True)
+@compiled()
 def _apply(tensor: np.ndarray, matrix: np.ndarray, out: np.ndarray) -> None:
     """Fill out[b, c, d, j] with the sum over i of tensor[i, b, c, d] matrix[i, j]."""
     n = matrix.shape[0]
@@ -310,7 +307,7 @@ def _apply(tensor: np.ndarray, matrix: np.ndarray, out: np.ndarray) -> None:
                     out[b, c, d, j] = total
 
 
-@njit(cache=True)
+@compiled()
 def move_kernel(
     s: np.ndarray,
     kappa: np.ndarray,

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from predictlearn.compiled import compiled
 
 __all__ = ["single_adjoint", "single_forward"]
 
@@ -17,7 +18,7 @@ _FAST = {"contract", "reassoc", "nsz"}
 _SIXTH, _SHARE = 1.0 / 6.0, 1.0 / 24.0
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=_FAST, error_model="numpy")
 def single_forward(
     s: np.ndarray,
     cubic: np.ndarray,
@@ -60,7 +61,7 @@ def single_forward(
             work[0, p] = keep * u + a * (straight * (vm * k + vu * u) + bent * third_v)
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=_FAST, error_model="numpy")
 def single_adjoint(
     s: np.ndarray,
     cubic: np.ndarray,

@@ -16,15 +16,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-from predictlearn.theory import gain_kernels
-from predictlearn.theory.compiled import forget_stale
+from predictlearn.compiled import compiled
 from predictlearn.theory.gain_kernels import DEGREE, RATIONAL_SIZE, judge
 
 __all__ = ["hessian_kernel", "hessian_work"]
 
-forget_stale(__file__, gain_kernels.__file__)
 
 _FAST = {"contract", "reassoc", "nsz"}
 _QUARTER_PI = math.pi / 4
@@ -32,13 +29,13 @@ _QUARTER_PI = math.pi / 4
 _STRETCH = 256
 
 
-@njit(cache=True)
+@compiled()
 def _stretch(n_steps: int, n_trials: int) -> int:
     """Return how many bins are taken at once."""
     return min(n_steps, max(1, _STRETCH // n_trials))
 
 
-@njit(cache=True)
+@compiled()
 def hessian_work(
     n_steps: int, n_trials: int, n_in: int, rank: int, n_out: int, n_seen: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -51,7 +48,7 @@ def hessian_work(
     return base, np.empty((features, width)), np.empty((features, width)), outputs
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _polynomial(c: np.ndarray, first: int, end: int, x: float) -> tuple[float, float, float]:
     """Return a polynomial of coefficients c[first:end] and its first two derivatives."""
     value, slope, half = c[first], 0.0, 0.0
@@ -62,7 +59,7 @@ def _polynomial(c: np.ndarray, first: int, end: int, x: float) -> tuple[float, f
     return value, slope, 2.0 * half
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _gain_curvature(gain: np.ndarray, delta: float) -> tuple[float, float, float]:
     """Return g, dg/dDelta and its derivative; see `gain_kernels` for the table."""
     if gain.size == 1:
@@ -91,7 +88,7 @@ def _gain_curvature(gain: np.ndarray, delta: float) -> tuple[float, float, float
     return value, first * x_1, second * x_1 * x_1 + first * x_2
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=_FAST, error_model="numpy")
 def _base(
     s: np.ndarray,
     n_in: int,
@@ -216,7 +213,7 @@ def _base(
                 )
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=_FAST, error_model="numpy")
 def _gram(
     left: np.ndarray, right: np.ndarray, first: int, n: int, width: np.uintp, out: np.ndarray
 ) -> None:
@@ -252,7 +249,7 @@ def _gram(
         i += 2
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=_FAST, error_model="numpy")
 def _tangents(
     n_in: int,
     rank: int,
@@ -311,7 +308,7 @@ def _tangents(
                         )
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=_FAST, error_model="numpy")
 def _features(
     s: np.ndarray,
     n_in: int,
@@ -432,7 +429,7 @@ def _features(
                     )
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def hessian_kernel(
     s: np.ndarray,
     n_in: int,

@@ -19,12 +19,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from predictlearn.checks import as_float_array
+from predictlearn.compiled import compiled
 from predictlearn.errors import InputError
-from predictlearn.theory import impulse_closed
-from predictlearn.theory.compiled import forget_stale
 from predictlearn.theory.impulse_closed import single_impulse
 
 __all__ = [
@@ -36,7 +34,6 @@ __all__ = [
     "is_impulse",
 ]
 
-forget_stale(__file__, impulse_closed.__file__)
 
 _FAST = {"contract", "reassoc", "nsz"}
 
@@ -106,7 +103,7 @@ def impulse_state(inputs: np.ndarray, law: TargetLaw, a: float, rank: int) -> np
     return np.ascontiguousarray(state.T @ state)
 
 
-@njit(cache=True, fastmath=_FAST)
+@compiled(fastmath=_FAST)
 def _left(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
     """Fill out with a b."""
     n = a.shape[0]
@@ -118,7 +115,7 @@ def _left(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
             out[i, j] = total
 
 
-@njit(cache=True, fastmath=_FAST)
+@compiled(fastmath=_FAST)
 def _right(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
     """Fill out with a b'."""
     n = a.shape[0]
@@ -130,7 +127,7 @@ def _right(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
             out[i, j] = total
 
 
-@njit(cache=True, fastmath=_FAST)
+@compiled(fastmath=_FAST)
 def _inner(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
     """Fill out with a' b."""
     n = a.shape[0]
@@ -142,7 +139,7 @@ def _inner(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
             out[i, j] = total
 
 
-@njit(cache=True)
+@compiled()
 def _keep(x: np.ndarray, g: np.ndarray, xs: np.ndarray, gs: np.ndarray, k: int) -> None:
     """Copy x and g into xs[k] and gs[k]."""
     n = x.shape[0]
@@ -152,7 +149,7 @@ def _keep(x: np.ndarray, g: np.ndarray, xs: np.ndarray, gs: np.ndarray, k: int) 
             gs[k, i, j] = g[i, j]
 
 
-@njit(cache=True)
+@compiled()
 def _levels(n_steps: int) -> int:
     """Return how many binary digits a number of bins has."""
     levels = 1
@@ -161,14 +158,14 @@ def _levels(n_steps: int) -> int:
     return levels
 
 
-@njit(cache=True)
+@compiled()
 def impulse_work(first: np.ndarray, n_steps: int) -> np.ndarray:
     """Return scratch space for `impulse_loss_and_derivative`; none if there is no impulse."""
     n = first.shape[0]
     return np.empty((4 * _levels(n_steps) + 9 if n > 0 else 0, n, n))
 
 
-@njit(cache=True, fastmath=_FAST)
+@compiled(fastmath=_FAST)
 def impulse_loss_and_derivative(
     s: np.ndarray,
     n_in: int,
@@ -197,7 +194,7 @@ def impulse_loss_and_derivative(
     )
 
 
-@njit(cache=True, fastmath=_FAST)
+@compiled(fastmath=_FAST)
 def impulse_by_doubling(
     s: np.ndarray,
     n_in: int,

@@ -41,7 +41,8 @@ above zero. There the sums are taken bin by bin up to 256 bins, and beyond, the 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from predictlearn.compiled import compiled
 
 __all__ = ["single_hessian", "single_impulse"]
 
@@ -54,16 +55,16 @@ _SHORT = 256
 # Inlined always. A function that a compiled caller does not inline is another copy of it when the
 # caller comes from disk than when it was compiled just now, and fused multiplications may round
 # differently in the two: results would change in their last bits from the first run to the second.
-_INLINED = {"cache": True, "error_model": "numpy", "forceinline": True}
+_INLINED = {"error_model": "numpy", "forceinline": True}
 
 
-@njit(**_INLINED)
+@compiled(**_INLINED)
 def _power_sum(x: float, n_steps: float) -> float:
     """Return h(1 + x)."""
     return n_steps if x == 0.0 else np.expm1(n_steps * np.log1p(x)) / x
 
 
-@njit(**_INLINED)
+@compiled(**_INLINED)
 def _series(x: float, n_steps: float) -> tuple[float, float]:
     """Return h(1 + x) and h'(1 + x) where T |x| is small: sums of C(T, n) x^(n-1), and slopes."""
     term = 0.5 * n_steps * (n_steps - 1.0)  # C(T, n) x^(n-2)
@@ -76,7 +77,7 @@ def _series(x: float, n_steps: float) -> tuple[float, float]:
     return n_steps + x * total, slope
 
 
-@njit(**_INLINED)
+@compiled(**_INLINED)
 def _closed_sums(a: float, vu: float, d: float, t: float) -> tuple:
     """Return whether the sums of the module's docstring can be had in closed form, and them.
 
@@ -129,7 +130,7 @@ def _closed_sums(a: float, vu: float, d: float, t: float) -> tuple:
     return True, m_00, m_01, m_02, m_11, m_12, n_0, n_1, n_2, _power_sum(-ed * (1.0 + d), t)
 
 
-@njit(**_INLINED)
+@compiled(**_INLINED)
 def _looped_sums(a: float, vu: float, d: float, n_steps: int) -> tuple:
     """Return the same by a loop over bins."""
     p, q = 1.0 - a, 1.0 - a * (1.0 - vu)
@@ -152,7 +153,7 @@ def _looped_sums(a: float, vu: float, d: float, n_steps: int) -> tuple:
     return True, m_00, m_01, m_02, m_11, m_12, n_0, n_1, n_2, dd
 
 
-@njit(**_INLINED)
+@compiled(**_INLINED)
 def single_impulse(
     s: np.ndarray,
     n_out: int,
@@ -200,7 +201,7 @@ def single_impulse(
     return 0.0 if total < 0.0 else total, True
 
 
-@njit(**_INLINED)
+@compiled(**_INLINED)
 def _series_curvature(x: float, n_steps: float) -> float:
     """Return h''(1 + x) where T |x| is small."""
     term = n_steps * (n_steps - 1.0) * (n_steps - 2.0) / 6.0  # C(T, n) x^(n-3)
@@ -212,7 +213,7 @@ def _series_curvature(x: float, n_steps: float) -> float:
     return curvature
 
 
-@njit(**_INLINED)
+@compiled(**_INLINED)
 def _closed_second_sums(a: float, vu: float, d: float, t: float, sums: tuple) -> tuple:
     """Return M_03, K and N_3, which only the Hessian takes, from what `_closed_sums` returned."""
     _, _, m_01, m_02, m_11, m_12, _, _, n_2, _ = sums
@@ -250,7 +251,7 @@ def _closed_second_sums(a: float, vu: float, d: float, t: float, sums: tuple) ->
     return m_03, k, n_3
 
 
-@njit(**_INLINED)
+@compiled(**_INLINED)
 def _looped_second_sums(a: float, vu: float, d: float, n_steps: int) -> tuple:
     """Return the same by a loop over bins."""
     p, q = 1.0 - a, 1.0 - a * (1.0 - vu)
@@ -268,7 +269,7 @@ def _looped_second_sums(a: float, vu: float, d: float, n_steps: int) -> tuple:
     return m_03, k, n_3
 
 
-@njit(**_INLINED)
+@compiled(**_INLINED)
 def single_hessian(
     s: np.ndarray,
     n_in: int,

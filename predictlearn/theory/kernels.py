@@ -28,10 +28,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-from predictlearn.theory import few_kernels, gain_kernels, outer_kernels, single_kernels
-from predictlearn.theory.compiled import forget_stale
+from predictlearn.compiled import compiled
 from predictlearn.theory.few_kernels import few
 from predictlearn.theory.gain_kernels import judge, tabulated_gain
 from predictlearn.theory.outer_kernels import add_outer
@@ -46,13 +44,6 @@ __all__ = [
     "rollout_kernel",
 ]
 
-forget_stale(
-    __file__,
-    few_kernels.__file__,
-    gain_kernels.__file__,
-    outer_kernels.__file__,
-    single_kernels.__file__,
-)
 
 # Trials in a block: longer vector loops outweigh what no longer fits in the second-level cache
 # (measured from 16 to 128).
@@ -66,10 +57,10 @@ _SPAN = 512
 _LINE = 8
 _FAST = {"contract", "reassoc", "nsz"}
 _HALF_PI = math.pi / 2
-_LOOPS = {"cache": True, "fastmath": _FAST, "error_model": "numpy", "_nrt": False}
+_LOOPS = {"fastmath": _FAST, "error_model": "numpy", "_nrt": False}
 
 
-@njit(cache=True)
+@compiled()
 def _layout(n_steps: int, n_trials: int) -> tuple[int, int, int, int]:
     """Return numbers in a row of trials, bins in a chunk, columns of a chunk, and chunks."""
     block = min(BLOCK, n_trials)
@@ -81,7 +72,7 @@ def _layout(n_steps: int, n_trials: int) -> tuple[int, int, int, int]:
     return block, size, size * block + _LINE, n_steps // size + 1
 
 
-@njit(cache=True)
+@compiled()
 def _work_rows(n_in: int, rank: int, n_out: int) -> int:
     """Return how many rows of one bin the block loops keep."""
     return 2 * (n_in + rank + n_out) + rank + 2
@@ -95,7 +86,7 @@ def buffer_size(n_steps: int, n_trials: int, n_in: int, rank: int, n_out: int) -
     return columns * chunked + block * rows + _LINE
 
 
-@njit(cache=True)
+@compiled()
 def _aligned(buffer: np.ndarray) -> np.ndarray:
     """Return a buffer without the numbers, fewer than eight, before its first cache line.
 
@@ -104,7 +95,7 @@ def _aligned(buffer: np.ndarray) -> np.ndarray:
     return buffer[(-(buffer.ctypes.data // 8)) % _LINE :]
 
 
-@njit(cache=True)
+@compiled()
 def _blocks_of(
     s: np.ndarray, b: int, rank: int, n_out: int, a: float, linear: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -130,7 +121,7 @@ def _blocks_of(
     return ahead, behind, form, rows
 
 
-@njit(cache=True)
+@compiled()
 def filter_inputs(inputs: np.ndarray, a: float) -> np.ndarray:
     """Return k_m, (time, n_in, trials), from inputs of that layout."""
     n_steps, n_in, n_trials = inputs.shape
@@ -145,7 +136,7 @@ def filter_inputs(inputs: np.ndarray, a: float) -> np.ndarray:
     return k
 
 
-@njit(**_LOOPS)
+@compiled(**_LOOPS)
 def _forward(
     ahead: np.ndarray,
     form: np.ndarray,
@@ -212,7 +203,7 @@ def _forward(
         top, at = after, to
 
 
-@njit(**_LOOPS)
+@compiled(**_LOOPS)
 def _adjoint(
     behind: np.ndarray,
     base: np.ndarray,
@@ -303,7 +294,7 @@ def _adjoint(
         top, at = before, to
 
 
-@njit(cache=True)
+@compiled()
 def _trials_of(rows: np.ndarray, first: int, step: int, count: int, out: np.ndarray) -> None:
     """Fill out, (time, count, trials), from rows first, first + 1, ... of every `step` rows."""
     for t in range(out.shape[0]):
@@ -312,7 +303,7 @@ def _trials_of(rows: np.ndarray, first: int, step: int, count: int, out: np.ndar
                 out[t, c, p] = rows[t * step + first + c, p]
 
 
-@njit(cache=True)
+@compiled()
 def rollout_kernel(
     s: np.ndarray, n_in: int, rank: int, n_out: int, a: float, gain: np.ndarray, km: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -339,7 +330,7 @@ def rollout_kernel(
     return states, gains.reshape((n_steps, n_trials)), outputs
 
 
-@njit(cache=True)
+@compiled()
 def loss_and_derivative_kernel(
     s: np.ndarray,
     n_in: int,

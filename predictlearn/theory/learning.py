@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from predictlearn.checks import positive, positive_int
+from predictlearn.compiled import undisturbed
 from predictlearn.errors import DivergenceError, InputError
 from predictlearn.theory import steps
 from predictlearn.theory.curvature import stable_rates_along
@@ -282,7 +283,8 @@ def _descend(
                 noise = np.empty(ready.noise_shape)
             scratch, impulse = ready.fitting_scratch(scratch, overlaps.rank)
         count = min(_CHUNK, n_epochs - done) if stream.constant else 1
-        ran, why, dropped = steps.descend(
+        ran, why, dropped = undisturbed(
+            steps.descend,
             joint,
             *sizes,
             count,

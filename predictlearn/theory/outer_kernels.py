@@ -7,21 +7,18 @@ five, each with a sum of its own that runs over a whole chunk.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from predictlearn.theory import tile_kernels
-from predictlearn.theory.compiled import forget_stale
+from predictlearn.compiled import compiled
 from predictlearn.theory.row_kernels import ROWS
 from predictlearn.theory.tile_kernels import LINE, places
 
 __all__ = ["add_outer"]
 
-forget_stale(__file__, tile_kernels.__file__)
 
 _INLINED = ROWS | {"forceinline": True}
 
 
-@njit(**_INLINED)
+@compiled(**_INLINED)
 def _add(out: np.ndarray, i: int, j: int, n: int, sums: tuple) -> None:
     """Add sums to out[i, j], out[i, j + 1], ..., as far as column n."""
     for c in range(len(sums)):
@@ -29,7 +26,7 @@ def _add(out: np.ndarray, i: int, j: int, n: int, sums: tuple) -> None:
             out[i, j + c] += sums[c]
 
 
-@njit(**ROWS)
+@compiled(**ROWS)
 def add_outer(
     scale: np.ndarray,
     f: int,

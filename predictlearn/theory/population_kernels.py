@@ -22,10 +22,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-from predictlearn.theory import gain_kernels, kernels, row_kernels, steps
-from predictlearn.theory.compiled import forget_stale
+from predictlearn.compiled import compiled
 from predictlearn.theory.gain_kernels import judge, tabulated_gain
 from predictlearn.theory.kernels import BLOCK, loss_and_derivative_kernel
 from predictlearn.theory.row_kernels import add_products, mix, row_products
@@ -38,15 +36,12 @@ __all__ = [
     "population_rollout_kernel",
 ]
 
-forget_stale(
-    __file__, gain_kernels.__file__, kernels.__file__, row_kernels.__file__, steps.__file__
-)
 
 _FAST = {"contract", "reassoc", "nsz"}
 _HALF_PI = math.pi / 2
 
 
-@njit(cache=True)
+@compiled()
 def _work_rows(n_in: int, rank: int, n_out: int) -> int:
     """Return how many rows of one bin the block loops keep."""
     return 2 * (n_in + rank) + 3 * (rank + n_out) + rank + 1
@@ -61,7 +56,7 @@ def population_buffer_size(
     return width * (kept + _work_rows(n_in, rank, n_out))
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=_FAST, error_model="numpy")
 def _forward(
     s: np.ndarray,
     fractions: np.ndarray,
@@ -132,7 +127,7 @@ def _forward(
                 y[t * n_out + o, p] = r[rank + o, p]
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=_FAST, error_model="numpy")
 def _adjoint(
     s: np.ndarray,
     fractions: np.ndarray,
@@ -216,7 +211,7 @@ def _adjoint(
                 add_products(back, i, k, i + pair, width, grad, top + i, pair)
 
 
-@njit(cache=True)
+@compiled()
 def population_rollout_kernel(
     s: np.ndarray,
     fractions: np.ndarray,
@@ -246,7 +241,7 @@ def population_rollout_kernel(
     )
 
 
-@njit(cache=True)
+@compiled()
 def population_loss_and_derivative_kernel(
     s: np.ndarray,
     fractions: np.ndarray,
@@ -319,7 +314,7 @@ def population_loss_and_derivative_kernel(
     return total
 
 
-@njit(cache=True)
+@compiled()
 def descend_populations(
     joints: np.ndarray,
     fractions: np.ndarray,

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from predictlearn.checks import positive, positive_int
+from predictlearn.compiled import undisturbed
 from predictlearn.errors import InputError
 from predictlearn.theory import population_kernels as kernels
 from predictlearn.theory import steps
@@ -232,7 +233,8 @@ def learn_populations(
                 scratch = scratch_for(ready, n_groups, sizes[1])
                 noise = np.empty(ready.noise_shape) if rule.target_noise > 0 else NO_NOISE
         count = min(_CHUNK, n_epochs - done) if stream.constant else 1
-        ran, why, dropped = kernels.descend_populations(
+        ran, why, dropped = undisturbed(
+            kernels.descend_populations,
             joints,
             fractions,
             *sizes,

@@ -12,8 +12,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numba.core.compiler import Compiler
+
+from predictlearn.compiled import compiled
 
 __all__ = ["ROWS", "add_products", "mix", "row_products"]
 
@@ -35,7 +36,6 @@ class Apart(Compiler):
 # name. Without _nrt=False every call would count its arrays as in use and out of use again, by
 # instructions that wait for the memory: a sixth of the time of rank 3.
 ROWS: dict[str, Any] = {
-    "cache": True,
     "fastmath": {"contract", "reassoc", "nsz"},
     "error_model": "numpy",
     "pipeline_class": Apart,
@@ -44,13 +44,13 @@ ROWS: dict[str, Any] = {
 _INLINED = ROWS | {"forceinline": True}
 
 
-@njit(cache=True)
+@compiled()
 def _first_rows(n: int) -> int:
     """Return how many of n rows the first loop takes: so many that fours are left."""
     return n if n <= 5 else (n % 4 if n % 4 else 4)
 
 
-@njit(**_INLINED)
+@compiled(**_INLINED)
 def mix(
     weights: np.ndarray,
     i: int,
@@ -70,7 +70,7 @@ def mix(
         _mix_one(weights, i + c, rows, n, width, out, o + c)
 
 
-@njit(**_INLINED)
+@compiled(**_INLINED)
 def _mix_two(
     weights: np.ndarray, i: int, rows: np.ndarray, n: int, width: np.uintp, out: np.ndarray, o: int
 ) -> None:
@@ -144,7 +144,7 @@ def _mix_two(
         j += 4
 
 
-@njit(**_INLINED)
+@compiled(**_INLINED)
 def _mix_one(
     weights: np.ndarray, i: int, rows: np.ndarray, n: int, width: np.uintp, out: np.ndarray, o: int
 ) -> None:
@@ -184,7 +184,7 @@ def _mix_one(
         j += 4
 
 
-@njit(**_INLINED)
+@compiled(**_INLINED)
 def row_products(
     left: np.ndarray, right: np.ndarray, n: int, width: np.uintp, out: np.ndarray, o: int
 ) -> None:
@@ -213,7 +213,7 @@ def row_products(
         j += 2
 
 
-@njit(**_INLINED)
+@compiled(**_INLINED)
 def add_products(
     x: np.ndarray,
     i: int,

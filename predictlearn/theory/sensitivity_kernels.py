@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from predictlearn.theory import hessian_kernels, impulse, impulse_closed, kernels, steps
-from predictlearn.theory.compiled import forget_stale
+from predictlearn.compiled import compiled
 from predictlearn.theory.hessian_kernels import hessian_kernel, hessian_work
 from predictlearn.theory.impulse import impulse_loss_and_derivative, impulse_work
 from predictlearn.theory.impulse_closed import single_hessian
@@ -15,19 +13,11 @@ from predictlearn.theory.steps import congruence
 
 __all__ = ["sensitive_epochs"]
 
-forget_stale(
-    __file__,
-    hessian_kernels.__file__,
-    impulse.__file__,
-    impulse_closed.__file__,
-    kernels.__file__,
-    steps.__file__,
-)
 
 _FAST = {"contract", "reassoc", "nsz"}
 
 
-@njit(cache=True)
+@compiled()
 def _moving_entries(
     n: int, rows: np.ndarray, cols: np.ndarray, decay: bool
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -52,7 +42,7 @@ def _moving_entries(
     return at_row[:used].copy(), at_col[:used].copy()
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=_FAST, error_model="numpy")
 def _move_slopes(
     joint: np.ndarray,
     step: np.ndarray,
@@ -181,7 +171,7 @@ def _move_slopes(
                 slopes[0, j, i, p] = slopes[0, i, j, p]
 
 
-@njit(cache=True)
+@compiled()
 def sensitive_epochs(
     joint: np.ndarray,
     slopes: np.ndarray,

@@ -10,10 +10,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-from predictlearn.theory import gain_kernels
-from predictlearn.theory.compiled import forget_stale
+from predictlearn.compiled import compiled
 from predictlearn.theory.gain_kernels import (
     RATIONAL_SIZE,
     rational_coefficients,
@@ -23,13 +21,12 @@ from predictlearn.theory.gain_kernels import (
 
 __all__ = ["single_adjoint", "single_forward"]
 
-forget_stale(__file__, gain_kernels.__file__)
 
 _FAST = {"contract", "reassoc", "nsz"}
 _HALF_PI = math.pi / 2
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=_FAST, error_model="numpy")
 def single_forward(
     s: np.ndarray,
     a: float,
@@ -95,7 +92,7 @@ def single_forward(
             work[0, p] = keep * u + a * g[t, p] * (vm * k + vu * u)
 
 
-@njit(cache=True, fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=_FAST, error_model="numpy")
 def single_adjoint(
     s: np.ndarray,
     a: float,

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from predictlearn.theory import impulse, kernels
-from predictlearn.theory.compiled import forget_stale
+from predictlearn.compiled import compiled
 from predictlearn.theory.impulse import impulse_loss_and_derivative, impulse_work
 from predictlearn.theory.kernels import loss_and_derivative_kernel
 
@@ -22,7 +20,6 @@ __all__ = [
     "draw_noise",
 ]
 
-forget_stale(__file__, kernels.__file__, impulse.__file__)
 
 # How the overlaps move in an epoch.
 CONGRUENCE, FIRST_ORDER, DIRECT = 0, 1, 2
@@ -30,7 +27,7 @@ CONGRUENCE, FIRST_ORDER, DIRECT = 0, 1, 2
 RUNNING, DIVERGED, REACHED = 0, 1, 2
 
 
-@njit(cache=True)
+@compiled()
 def _product(
     joint: np.ndarray, block: int, step: np.ndarray, transpose: bool, out: np.ndarray, part: int
 ) -> None:
@@ -47,7 +44,7 @@ def _product(
             out[part, i, j] = total
 
 
-@njit(cache=True)
+@compiled()
 def draw_noise(noise: np.ndarray, sd: float, rng: np.random.Generator) -> None:
     """Fill noise, (time, n_out, trials), with normal numbers."""
     for t in range(noise.shape[0]):
@@ -56,7 +53,7 @@ def draw_noise(noise: np.ndarray, sd: float, rng: np.random.Generator) -> None:
                 noise[t, o, p] = sd * rng.standard_normal()
 
 
-@njit(cache=True)
+@compiled()
 def congruence(
     joint: np.ndarray, step: np.ndarray, momentum: float, first_order: bool, scratch: np.ndarray
 ) -> None:
@@ -115,7 +112,7 @@ def congruence(
             joint[2, j, i] = moved
 
 
-@njit(cache=True)
+@compiled()
 def descend(
     joint: np.ndarray,
     n_in: int,

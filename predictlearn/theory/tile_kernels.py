@@ -13,15 +13,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-from predictlearn.theory import row_kernels
-from predictlearn.theory.compiled import forget_stale
+from predictlearn.compiled import compiled
 from predictlearn.theory.row_kernels import ROWS
 
 __all__ = ["LINE", "WIDEST", "carry", "drive", "partial_sums", "places", "pull", "quadratic"]
 
-forget_stale(__file__, row_kernels.__file__)
 
 # Rows in the longest tile.
 WIDEST = 8
@@ -33,7 +30,7 @@ _ONE, _TWO = (0,), (0, 1)
 _INLINED = ROWS | {"forceinline": True}
 
 
-@njit(**_INLINED)
+@compiled(**_INLINED)
 def places(top: int, j: int, n: int) -> tuple:
     """Return the rows j to j + 7 after `top`; the last of n stands for those after it."""
     x, last = top + j, top + n - 1
@@ -43,7 +40,7 @@ def places(top: int, j: int, n: int) -> tuple:
     )  # fmt: skip
 
 
-@njit(**_INLINED)
+@compiled(**_INLINED)
 def _total(weights: np.ndarray, i: int, j: int, x: tuple, rows: np.ndarray, at: np.uintp) -> float:
     """Return the sum over c of weights[i, j + c] times row x[c] at one trial."""
     total = 0.0
@@ -52,7 +49,7 @@ def _total(weights: np.ndarray, i: int, j: int, x: tuple, rows: np.ndarray, at: 
     return total
 
 
-@njit(**_INLINED)
+@compiled(**_INLINED)
 def _drive(
     tile: tuple,
     x: tuple,
@@ -78,7 +75,7 @@ def _drive(
             out[o + c, to + p] = keep * rows[old + step * c, at + p] + gain[t, p] * total
 
 
-@njit(**_INLINED)
+@compiled(**_INLINED)
 def drive(
     weights: np.ndarray,
     i: int,
@@ -137,7 +134,7 @@ def drive(
         c += 2
 
 
-@njit(**_INLINED)
+@compiled(**_INLINED)
 def _pull(
     tile: tuple,
     x: tuple,
@@ -162,7 +159,7 @@ def _pull(
         dot[0, p] = product
 
 
-@njit(**_INLINED)
+@compiled(**_INLINED)
 def pull(
     weights: np.ndarray,
     rows: np.ndarray,
@@ -201,7 +198,7 @@ def pull(
         c += 2
 
 
-@njit(**_INLINED)
+@compiled(**_INLINED)
 def _carry(
     tile: tuple,
     x: tuple,
@@ -229,7 +226,7 @@ def _carry(
             )  # fmt: skip
 
 
-@njit(**_INLINED)
+@compiled(**_INLINED)
 def carry(
     weights: np.ndarray,
     k: np.ndarray,
@@ -271,7 +268,7 @@ def carry(
         c += 2
 
 
-@njit(**ROWS)
+@compiled(**ROWS)
 def partial_sums(
     weights: np.ndarray,
     rows: np.ndarray,
@@ -295,7 +292,7 @@ def partial_sums(
                 out[c, p] += weights[c, j] * rows[top + j, at + p]
 
 
-@njit(**_INLINED)
+@compiled(**_INLINED)
 def _form(form: np.ndarray, x: tuple, rows: np.ndarray, at: np.uintp) -> float:
     """Return the sum over i <= j of form[i, j] times rows x[i] and x[j] at one trial."""
     total = 0.0
@@ -307,7 +304,7 @@ def _form(form: np.ndarray, x: tuple, rows: np.ndarray, at: np.uintp) -> float:
     return total
 
 
-@njit(**_INLINED)
+@compiled(**_INLINED)
 def _quadratic(
     form: np.ndarray,
     x: tuple,
@@ -326,7 +323,7 @@ def _quadratic(
             out[t, p] = _form(form, x, rows, at + p)
 
 
-@njit(**_INLINED)
+@compiled(**_INLINED)
 def quadratic(
     form: np.ndarray,
     rows: np.ndarray,
@@ -355,7 +352,7 @@ def quadratic(
         _wide_quadratic(form, rows, top, at, n, erf, out, t, work, width)
 
 
-@njit(**ROWS)
+@compiled(**ROWS)
 def _wide_quadratic(
     form: np.ndarray,
     rows: np.ndarray,
