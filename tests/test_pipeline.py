@@ -253,7 +253,9 @@ def test_bci_data_that_are_absent_or_cut_short_are_refused(monkeypatch, tmp_path
     file = tmp_path / "bci-learning-hennig2021" / "20160728.mat"
     file.parent.mkdir()
     file.write_bytes(content[: len(content) // 2])
-    with pytest.raises(pl.InputError, match=r"20160728\.mat.*Get it\s+anew from the public"):
+    with pytest.raises(
+        pl.InputError, match=r"20160728\.mat is not the registered file.*not opened.*--again"
+    ):
         pipeline.predict(dataset="bci-learning")
 
 
