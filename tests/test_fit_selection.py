@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import predictlearn as pl
@@ -13,6 +14,7 @@ from predictlearn.fitting import (
     select_rank,
     trial_folds,
 )
+from predictlearn.fitting.rank_selection import _verdict
 from predictlearn.recordings import load_bci_learning, random_inputs, simulate_recording
 
 RANK1 = pl.Overlaps(np.diag([1.2, 1.5, 1.3, 1.0])).replace(vm=0.7, vu=0.6, mu=0.5, zm=0.3, zu=0.5)
@@ -30,7 +32,8 @@ def test_rank_is_found(rank):
     r = simulate_recording(o, x, dt=0.1, n_neurons=60, r2=0.7, seed=1)
     chosen = select_rank(r.activity, r.inputs, ranks=(1, 2, 3), cv=5, dt=0.1)
     assert chosen.rank == rank
-    assert chosen.table.shape == (15, 4)
+    assert chosen.table.shape == (15, 5)
+    assert chosen.summary["determined"][rank - 1] == 1
     assert chosen.summary["rank"].tolist() == [1, 2, 3]
     assert chosen.rank <= chosen.best_rank
     assert chosen.settings["rule"] == "paired"
@@ -38,6 +41,30 @@ def test_rank_is_found(rank):
     assert plain.rank == rank
     again = select_rank(r.activity, r.inputs, ranks=(1, 2, 3), cv=5, dt=0.1)
     assert again.table.equals(chosen.table)
+
+
+@pytest.mark.parametrize(
+    ("determined", "rank", "best"),
+    [
+        ((1, 1, 1), 3, 3),
+        ((1, 1, 0.4), 2, 2),
+        ((1, 0, 1), 3, 3),
+        ((1, 0.4, 0), 1, 1),
+        ((0, 0, 0), 1, 1),
+    ],
+)
+def test_ranks_that_are_not_determined_are_not_chosen(determined, rank, best):
+    # every rank gains in every fold over those below it
+    rows = [
+        ("trials", r, fold, 0.1 * fold + 0.05 * r + 0.001 * (r * fold % 3), True, fold < 5 * share)
+        for r, share in zip((1, 2, 3), determined, strict=True)
+        for fold in range(5)
+    ]
+    columns = ["hold_out", "rank", "fold", "r2", "converged", "determined"]
+    table = pd.DataFrame(rows, columns=columns)
+    chosen, first, summary = _verdict(table, "r2", 5, "paired")
+    assert (chosen, first) == (rank, best)
+    assert summary["determined"].tolist() == pytest.approx(list(determined))
 
 
 def turning(rank):
@@ -114,7 +141,7 @@ def test_noise_about_an_input_response_gets_the_smallest_rank():
         x = random_inputs(20, 25, 1, 0.1, seed=seed)
         r = simulate_recording(still, x, dt=0.1, n_neurons=20, r2=0.5, seed=seed)
         found = select_rank(r.activity, x, (1, 2), 4, hold_out="both", dt=0.1, n_starts=2)
-        assert found.table.shape == (16, 5)
+        assert found.table.shape == (16, 6)
         assert found.summary["hold_out"].tolist() == ["trials"] * 2 + ["neurons"] * 2
         ranks.append(found.rank)
     # a gain of rank two beyond one standard error of four folds: 18% by chance, here 2 of 12

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import inspect
 import re
 
 import numpy as np
@@ -13,7 +14,7 @@ from predictlearn import pipeline
 from predictlearn.pipeline.animals import animals_like, cohort_of
 from predictlearn.pipeline.bci import compare_with_block_two
 from predictlearn.pipeline.cases import case_of
-from predictlearn.pipeline.fitted import fit_recording
+from predictlearn.pipeline.fitted import fit_recording, ranks_of
 from predictlearn.recordings import find_dataset, progress
 from predictlearn.theory.names import pathway_slices
 from predictlearn.theory.prior import HiddenPrior
@@ -145,6 +146,14 @@ def test_ranks_that_do_not_fit_the_neurons_are_refused():
     assert fit_recording(few, settings, ranks=(1, 2, 3)).ranks.summary["rank"].tolist() == [1]
 
 
+def test_one_rule_chooses_the_rank_everywhere():
+    for function in (fit_recording, pl.select_rank):
+        assert inspect.signature(function).parameters["rule"].default == "paired"
+    assert ranks_of("auto") == ranks_of("auto", None) == (1, 2, 3)
+    # a data set with a rank of its own keeps it unless another is asked for
+    assert (ranks_of("auto", 1), ranks_of(3, 1)) == ((1,), (3,))
+
+
 # -- the real thing ---------------------------------------------------------------------------
 
 
@@ -253,7 +262,9 @@ def test_bci_data_that_are_absent_or_cut_short_are_refused(monkeypatch, tmp_path
     file = tmp_path / "bci-learning-hennig2021" / "20160728.mat"
     file.parent.mkdir()
     file.write_bytes(content[: len(content) // 2])
-    with pytest.raises(pl.InputError, match=r"20160728\.mat.*Get it\s+anew from the public"):
+    with pytest.raises(
+        pl.InputError, match=r"20160728\.mat is not the registered file.*not opened.*--again"
+    ):
         pipeline.predict(dataset="bci-learning")
 
 

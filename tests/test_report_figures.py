@@ -464,4 +464,10 @@ def test_tables_of_the_fit_are_taken_as_they_are():
     frame = demo_overlaps().set_index("name")
     assert len(figures.overlap_intervals(frame).axes) == 3
     ranks = pd.DataFrame({"rank": [1, 2], "mean": [0.5, 0.6], "standard_error": [0.01, 0.02]})
-    assert figures.rank_curve(ranks, 2).axes
+    (axes,) = figures.rank_curve(ranks, 2).axes
+    assert axes.patches
+    # that rule judges by the standard error of differences, so that is drawn
+    (axes,) = figures.rank_curve(ranks.assign(short_error=[0.004, 0.0]), 2).axes
+    assert not axes.patches
+    bars = axes.collections[0].get_segments()
+    assert [bar[1, 1] - bar[0, 1] for bar in bars] == pytest.approx([0.008, 0.0])

@@ -110,12 +110,12 @@ def fit(
     from predictlearn.pipeline.checked import checked_fit
     from predictlearn.pipeline.fitted import ranks_of
 
-    ranks = ranks_of(rank)
+    ranks_of(rank)
     positive_int("folds", folds, minimum=2, maximum=MOST_FOLDS)
     hold_folder(folder, overwrite, command="fit")
     with stages() as tell, interruptible("the fit was not finished; nothing was written."):
         tell("reading the recording")
-        selection = {"ranks": ranks, "hold_out": hold_out, "rule": rule, "cv": folds}
+        selection = {"rank": rank, "hold_out": hold_out, "rule": rule, "cv": folds}
         fitted = _fit(recording, read_options(read), settings, selection, seed, n_jobs, tell)
         tell("diagnosing the fit")
         checks = checked_fit(fitted)
@@ -146,7 +146,7 @@ def _fit(
     """Read a recording and fit it."""
     from predictlearn.errors import InputError
     from predictlearn.pipeline.cases import case_of
-    from predictlearn.pipeline.fitted import fit_recording
+    from predictlearn.pipeline.fitted import fit_recording, ranks_of
     from predictlearn.recordings.registry import datasets
 
     is_file = Path(name).exists() or Path(name).suffix or len(Path(name).parts) > 1
@@ -162,7 +162,8 @@ def _fit(
         raise InputError(f"--read is for files; {name} is a data set that is read as a whole.")
     else:
         case = case_of(None, name, **settings)
-    ranks = selection["ranks"]
+    how = dict(selection)
+    ranks = ranks_of(how.pop("rank"), case.rank)
     many = f" of ranks {', '.join(map(str, ranks))}" if len(ranks) > 1 else ""
     tell(f"fitting{many}, with cross-validation")
     return fit_recording(
@@ -172,7 +173,8 @@ def _fit(
         conditions=case.conditions,
         seed=seed,
         n_jobs=n_jobs,
-        **selection,
+        ranks=ranks,
+        **how,
     )
 
 

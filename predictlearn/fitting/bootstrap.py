@@ -464,8 +464,7 @@ def interval_table(
     degrees : int
         Degrees of freedom of the t quantile.
     positive : collection of str
-        Names of what is never negative, such as squares: no end of theirs is negative, and the
-        upper one is further away than the lower one.
+        Names of what is never negative, such as squares; nor are the ends of their intervals.
 
     Returns
     -------
@@ -477,21 +476,18 @@ def interval_table(
     sd = np.full(len(centre), np.nan)
     if len(draws) > 1:
         sd = np.array([[draw[name] for name in estimate] for draw in draws]).std(axis=0, ddof=1)
-    reach = quantile * sd
-    low, high = centre - reach, centre + reach
-    for i in np.flatnonzero([name in positive for name in estimate]):
-        low[i], high[i] = _around_positive(centre[i], reach[i])
-    columns = {"low": low, "high": high, "estimate": centre, "sd": sd}
-    return pd.DataFrame(columns, index=list(estimate))
+    low, high = centre - quantile * sd, centre + quantile * sd
+    for i, name in enumerate(estimate):
+        if name in positive:
+            low[i], high[i] = _around_positive(centre[i], quantile * sd[i])
+    return pd.DataFrame({"low": low, "high": high, "estimate": centre, "sd": sd}, list(estimate))
 
 
 def _around_positive(estimate: float, reach: float) -> tuple[float, float]:
     """Return the ends about what is never negative; NaN where there are none.
 
-    The sampling of neurons changes a moment by a factor, noise by a difference. So the upper end is
-    that of the logarithm, the lower one that of the square root (docs/fitting.md counts how often
-    these hold). Neither gives up zero in time: where plain ends would hold it these do too, and
-    the upper end goes on as a line from where the logarithm leaves it.
+    The upper end is that of the logarithm, the lower one of the square root (docs/fitting.md says
+    why). Where plain ends would hold zero these do too, the upper one going on as a line.
     """
     if reach < estimate:
         return estimate * (1 - reach / (2 * estimate)) ** 2, estimate * np.exp(reach / estimate)

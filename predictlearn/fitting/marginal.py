@@ -161,7 +161,7 @@ def _state(
     return _State(theta, at.phi, population, at, value) if np.isfinite(value) else None
 
 
-def bend(problem: Problem, theta: Array, phi: Array) -> Bend | None:
+def bend(problem: Problem, theta: Array, phi: Array, costs: bool = True) -> Bend | None:
     """Linearise a fit with a population in theta.
 
     Parameters
@@ -170,6 +170,8 @@ def bend(problem: Problem, theta: Array, phi: Array) -> Bend | None:
         The fit, with its population.
     theta, phi : ndarray
         Dynamics and coefficients.
+    costs : bool
+        Whether slopes of the cost and the spread are wanted, which take most of the time; else 0.
 
     Returns
     -------
@@ -200,6 +202,8 @@ def bend(problem: Problem, theta: Array, phi: Array) -> Bend | None:
         return 0.5 * np.linalg.slogdet(at.inner)[1], covariance.mean(axis=0)
 
     of_cost, of_spread = np.zeros((len(phi), q)), np.zeros((n_base, n_base, q))
+    if not costs:
+        return Bend(at, turn, k, rest, of_cost, of_spread)
     here = measured(at)
     for direction in free_directions(layout, theta).T:
         moved = k + _STEP * np.einsum("cjr,j->cr", rest, direction)
@@ -293,7 +297,7 @@ def settle_population(
         if not accepted:
             break
     held = with_population(problem, now.population)
-    final = bend(held, now.theta, now.phi)
+    final = bend(held, now.theta, now.phi, costs=False)
     if final is None:
         return None
     return Solution(

@@ -39,15 +39,16 @@ class RankSelection:
         The rank chosen by the rule. With held-out trials and neurons both: the smallest that
         suffices for each of the two.
     best_rank : int
-        The rank of the highest mean held-out score; the higher of the two where there are two.
+        The rank of the highest mean held-out score among those that the recording determines; the
+        higher of the two where there are two.
     summary : DataFrame
-        One row a rank: rank, mean and standard_error of the score over folds, converged (share),
-        and short and short_error, by how much it falls short of the best rank on the same folds
-        and the standard error of that difference. With both, a first column hold_out, and one row
-        for each of the two.
+        One row a rank: rank, mean and standard_error of the score over folds, converged and
+        determined (shares of folds), and short and short_error, by how much it falls short of the
+        best rank on the same folds and the standard error of that difference. With both, a first
+        column hold_out, and one row for each of the two.
     table : DataFrame
-        One row a fit: rank, fold, the score (r2 or bits_per_spike), converged. With both, a first
-        column hold_out.
+        One row a fit: rank, fold, the score (r2 or bits_per_spike), converged, determined (vm and
+        vu were all given numbers). With both, a first column hold_out.
     settings : dict
         Settings of the fits, cv and seed, hold_out, metric and rule.
     """
@@ -78,6 +79,8 @@ def select_rank(
     Folds differ in how much there is to explain, which all ranks share and which is most of the
     standard error of a single rank's mean. The default rule therefore takes the standard error of
     the difference from the best rank on the same folds, and so keeps dimensions of small gain.
+    Ranks of which more than half of the fits leave vm or vu undetermined (`LowRankRNN.unseen_`) are
+    not chosen: they would be fitted without a number.
 
     Held-out trials ask whether a rank predicts the recorded neurons on new trials. Held-out
     neurons (co-smoothing) ask whether it predicts neurons that had no say in the dynamics: these
@@ -166,7 +169,8 @@ def select_rank(
         for way, rank, fold in jobs
     )
     score = metric.replace("-", "_")
-    table = pd.DataFrame(rows, columns=["hold_out", "rank", "fold", score, "converged"])
+    columns = ["hold_out", "rank", "fold", score, "converged", "determined"]
+    table = pd.DataFrame(rows, columns=columns)
     verdicts = [_verdict(table[table["hold_out"] == way], score, cv, rule) for way in ways]
     summary = pd.concat([each[2] for each in verdicts], keys=ways, names=["hold_out"])
     summary = summary.reset_index(level=0).reset_index(drop=True)
@@ -189,15 +193,18 @@ def _verdict(table: pd.DataFrame, score: str, cv: int, rule: str) -> tuple[int, 
             "mean": grouped[score].mean(),
             "standard_error": grouped[score].std(ddof=1) / np.sqrt(cv),
             "converged": grouped["converged"].mean(),
+            "determined": grouped["determined"].mean(),
         }
     ).reset_index()
-    best = int(summary["mean"].to_numpy().argmax())
+    # the smallest rank is a choice even where it is hardly determined
+    open_ = (summary["determined"] <= 0.5) & (summary.index > 0)
+    best = int(np.nanargmax(summary["mean"].mask(open_)))
     by_fold = table.pivot(index="fold", columns="rank", values=score)[summary["rank"]]
     short = by_fold.iloc[:, [best]].to_numpy() - by_fold.to_numpy()
     summary["short"] = short.mean(axis=0)
     summary["short_error"] = short.std(axis=0, ddof=1) / np.sqrt(cv)
     error = summary["standard_error"].iloc[best] if rule == "one-se" else summary["short_error"]
-    within = summary.loc[summary["short"] <= error, "rank"]
+    within = summary.loc[(summary["short"] <= error) & ~open_, "rank"]
     return int(within.min()), int(summary["rank"].iloc[best]), summary
 
 
@@ -211,7 +218,7 @@ def _one(
     parts: npt.NDArray[np.intp],
     metric: str,
     settings: dict[str, Any],
-) -> tuple[str, int, int, float, bool]:
+) -> tuple[str, int, int, float, bool, bool]:
     """Fit one rank without one fold; score on it."""
     train, test = folds != fold, folds == fold
     kept = parts != fold if way == "neurons" else np.ones(len(parts), dtype=bool)
@@ -229,4 +236,5 @@ def _one(
         score = fit.score(y[test], x[test])
     else:
         score = fit.score(y[test], x[test], metric=metric)
-    return way, rank, fold, float(score), bool(fit.converged_)
+    determined = not any(name.startswith("v") and "u" in name for name in fit.unseen_.index)
+    return way, rank, fold, float(score), bool(fit.converged_), determined

@@ -57,6 +57,8 @@ class Case:
         Whether it is a data set that predictlearn knows by name.
     columns : str
         What the columns of the activity are, in words.
+    rank : int, optional
+        The rank that is fitted where none is asked for; by cross-validation where not given.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Case:
     later: Any = None
     named: bool = True
     columns: str = "neurons"
+    rank: int | None = None
 
     @property
     def simulated(self) -> bool:
@@ -208,6 +211,9 @@ def _bci(path: Path, settings: dict[str, Any]) -> Case:
         fixed="z",
         later=session,
         columns="latent factors",
+        # cross-validation gains little beyond it, and predictions of the mapping are made with it
+        # (docs/bci.md)
+        rank=1,
     )
 
 

@@ -22,13 +22,15 @@ __all__ = ["FittedNetwork", "fit_recording", "ranks_of"]
 _RANKS = (1, 2, 3)
 
 
-def ranks_of(rank: int | str) -> tuple[int, ...]:
+def ranks_of(rank: int | str, known: int | None = None) -> tuple[int, ...]:
     """Return the ranks to compare: the one given, or those that "auto" tries.
 
     Parameters
     ----------
     rank : int or "auto"
         As typed or given.
+    known : int, optional
+        What "auto" is where a data set has a rank of its own.
 
     Returns
     -------
@@ -42,11 +44,11 @@ def ranks_of(rank: int | str) -> tuple[int, ...]:
 
     Examples
     --------
-    >>> ranks_of("auto"), ranks_of(2)
-    ((1, 2, 3), (2,))
+    >>> ranks_of("auto"), ranks_of(2), ranks_of("auto", known=1)
+    ((1, 2, 3), (2,), (1,))
     """
     if rank == "auto":
-        return _RANKS
+        return _RANKS if known is None else (known,)
     text = str(rank)
     if isinstance(rank, bool) or not text.isdecimal() or int(text) < 1:
         raise InputError(f"rank must be a whole number of at least 1, or 'auto'; got {rank!r}.")
@@ -147,7 +149,7 @@ def fit_recording(
     seed: int = 0,
     n_jobs: int = 1,
     hold_out: str = "trials",
-    rule: str = "one-se",
+    rule: str = "paired",
 ) -> FittedNetwork:
     """Choose the rank, fit, and compare with the ceiling.
 
@@ -171,9 +173,8 @@ def fit_recording(
         Processes.
     hold_out : {"trials", "neurons", "both"}
         What is held out to choose the rank.
-    rule : {"one-se", "paired"}
-        The rule that chooses it. Unlike in `select_rank` the default is the plain one, which takes
-        smaller ranks: predictions need the hidden overlaps of every dimension.
+    rule : {"paired", "one-se"}
+        The rule that chooses it, see `select_rank`.
 
     Returns
     -------

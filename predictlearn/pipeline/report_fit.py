@@ -33,8 +33,9 @@ def fit_section(run: PredictionRun) -> Section:
         "Activity is modelled as h = M k_m + U k_u: once the few dynamical overlaps, the time "
         "constant and the latency are given, the reduced activity k(t) is known and every neuron "
         f"is a regression on it. Here {', '.join(timing)}.",
-        f"The rank is the smallest within one standard error of the best held-out "
-        f"{fit.score_name}: **{model.rank}** (best: {fit.ranks.best_rank})."
+        f"The rank is the smallest whose held-out {fit.score_name} falls short of the best by no "
+        "more than one standard error of that difference over folds: "
+        f"**{model.rank}** (best: {fit.ranks.best_rank})."
         if len(fit.ranks.summary) > 1
         else f"The rank, **{model.rank}**, was given.",
     ]
@@ -55,7 +56,8 @@ def fit_section(run: PredictionRun) -> Section:
         ranked = (
             Figure(
                 "rank",
-                f"Held-out {fit.score_name} by rank, mean and standard error over folds.",
+                f"Held-out {fit.score_name} by rank. Bars: standard error of the difference from "
+                "the best rank on the same folds.",
                 figures.rank_curve(
                     fit.ranks.summary,
                     model.rank,
@@ -87,6 +89,7 @@ def fit_section(run: PredictionRun) -> Section:
                     "short": "less than the best by",
                     "short_error": "standard error of that",
                     "standard_error": "standard error",
+                    "determined": "folds that determine vm and vu",
                 },
             ),
         ),

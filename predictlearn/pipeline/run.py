@@ -131,7 +131,8 @@ def predict(
         Or a task of ours with settings, ``"filter:decay=0.3"``; or a protocol file (.yaml), run in
         place of the two experiments; or a task or protocol as an object.
     rank : int or "auto", default "auto"
-        Rank of the network; by cross-validation of 1, 2 and 3.
+        Rank of the network; by cross-validation of 1, 2 and 3 as in `select_rank` (1 for
+        ``"bci-learning"``).
     rate : float, optional
         Rate of gradient descent, in units in which every m and z has length one. By default
         learning is gradient flow, in units of each draw's own learning time.
@@ -179,7 +180,7 @@ def predict(
     positive_int("n_draws", n_draws, maximum=10_000)
     positive_int("n_animals", n_animals, minimum=3, maximum=10_000)
     positive_int("cv", cv, minimum=2, maximum=MOST_FOLDS)
-    ranks = ranks_of(rank)
+    ranks_of(rank)
     rate = None if rate is None else positive("rate", rate)
     non_negative("spread", spread)
     prior = prior or HiddenPrior()
@@ -204,7 +205,7 @@ def predict(
         dict(case.settings),
         readout=case.readout,
         conditions=case.conditions,
-        ranks=ranks,
+        ranks=ranks_of(rank, case.rank),
         cv=cv,
         seed=seed,
         n_jobs=n_jobs,

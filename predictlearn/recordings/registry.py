@@ -288,8 +288,9 @@ def find_dataset(name: str) -> Path:
         raise InputError(
             f"{file} is not the registered file of the data set {name}: its sha256 is "
             f"{found[:16]}..., not {item.sha256[:16]}..., so that it was changed or is damaged, "
-            f"and it was not opened. Get the {item.source} anew with `predictlearn datasets get "
-            f"{name} --again`; another file in that format is read by its path (--file)."
+            f"and it was not opened. Get it anew from the {item.source}, or with `predictlearn "
+            f"datasets get {name} --again`; another file in that format is read by its path "
+            "(--file)."
         )
     return file
 

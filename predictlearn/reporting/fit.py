@@ -170,9 +170,11 @@ def rank_curve(
     Parameters
     ----------
     frame : pandas.DataFrame
-        One row a rank: ``rank``, ``mean`` and ``se`` (or ``standard_error``, over folds).
+        One row a rank: ``rank``, ``mean`` and ``se`` (or ``standard_error``, over folds; or
+        ``short_error``, of the difference from the best rank on the same folds, which is then
+        drawn).
     chosen : int
-        The chosen rank: the smallest within one standard error of the best.
+        The chosen rank.
     ceiling : float, optional
         What no model of the condition could exceed, drawn as a line.
     ylabel : str
@@ -194,8 +196,9 @@ def rank_curve(
     >>> rank_curve(frame, chosen=1).axes[0].get_xlabel()
     'Rank'
     """
+    paired = isinstance(frame, pd.DataFrame) and "short_error" in frame
     if isinstance(frame, pd.DataFrame) and "se" not in frame:
-        frame = frame.rename(columns={"standard_error": "se"})
+        frame = frame.rename(columns={"short_error" if paired else "standard_error": "se"})
     data = columns(frame, "rank", "mean", "se").sort_values("rank")
     rank, mean, se = (data[name].to_numpy(float) for name in ("rank", "mean", "se"))
     if chosen not in rank:
@@ -204,7 +207,12 @@ def rank_curve(
     figure = new_figure(3.1, 5.2)
     axes = figure.subplots()
     best = int(np.nanargmax(mean))
-    axes.axhspan(mean[best] - se[best], mean[best], color=COLOURS["blue"], alpha=0.10, linewidth=0)
+    if paired:
+        axes.axhline(mean[best], color=COLOURS["blue"], alpha=0.4, linewidth=1.0)
+    else:
+        axes.axhspan(
+            mean[best] - se[best], mean[best], color=COLOURS["blue"], alpha=0.10, linewidth=0
+        )
     axes.errorbar(
         rank,
         mean,
@@ -240,7 +248,11 @@ def rank_curve(
         handles=[
             Line2D([], [], color=COLOURS["vermillion"], marker="o", markersize=8, linestyle="none",
                    markerfacecolor="none", markeredgewidth=1.8, label="chosen"),
-            Patch(facecolor=COLOURS["blue"], alpha=0.15, label="one standard error below the best"),
+            Line2D([], [], color=COLOURS["blue"], alpha=0.4, linewidth=1.0, label="the best")
+            if paired
+            else Patch(
+                facecolor=COLOURS["blue"], alpha=0.15, label="one standard error below the best"
+            ),
         ],
         loc="outside upper left",
         ncols=2,

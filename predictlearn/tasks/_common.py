@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 # of one trial, and of all trials of an epoch: what can be held, and passed through in seconds
-_MOST_BINS, _MOST_IN_ALL = 1_000_000, 2e7
+_MOST_BINS, _MOST_IN_ALL = 5_000_000, 2e7
 _SHORTEST, _LONGEST = 1e-9, 1e9
 
 
