@@ -279,6 +279,7 @@ def test_fit_prints_and_writes_overlaps(tmp_path, recording):
     assert result.exit_code == 0, result.output
     assert "Rank 1, linear; 12 trials, 25 bins of 0.1 s, 15 neurons." in result.output
     assert "not seen: activity does not depend on it" in result.output
+    assert "  [1.000, 1.000]" in result.output
     table = pd.read_csv(folder / "overlaps.csv", index_col="name")
     assert table.loc["vu", "estimate"] == pytest.approx(0.5, abs=0.1)
     assert table.loc["vu", "low"] < table.loc["vu", "high"]

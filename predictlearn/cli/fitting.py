@@ -248,6 +248,5 @@ def _show(fitted: FittedNetwork, overlaps: pd.DataFrame) -> None:
         seen = [] if reason else [format_value(row[key]) for key in ("estimate", "low", "high")]
         note = f"not seen: {reason}" if reason else str(row["visibility"])
         shown = [seen[0], f"[{seen[1]}, {seen[2]}]"] if seen else ["–", ""]
-        # brackets of an interval are no markup
-        table.add_row(str(row["name"]), shown[0], shown[1].replace("[", r"\["), note)
+        table.add_row(str(row["name"]), *shown, note)
     console.print(table)
