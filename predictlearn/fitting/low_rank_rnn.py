@@ -44,8 +44,10 @@ class LowRankRNN(BaseEstimator):
 
     in continuous time, with inputs constant in a bin (or in every step of a bin, where they are
     given more finely), and activity the mean over a bin, as counts and fluorescence are. Linear
-    dynamics are exact for every width of bin. Simulated networks often make one forward Euler step
-    a bin instead, input bin t driving the update that activity of bin t is read after: `bin`.
+    dynamics are exact for every width of bin, and a rate that saturates, or a count expected, is
+    averaged over two points of a bin wider than 0.3 tau. Simulated networks often make one forward
+    Euler step a bin instead, input bin t driving the update that activity of bin t is read after:
+    `bin`.
 
     Given S_vm, S_vu, tau, the latency and (erf) S_bb, the reduced activity k is known and every
     neuron is a regression on it: least squares for Gaussian noise, and for counts a Poisson or
