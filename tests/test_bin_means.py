@@ -243,3 +243,19 @@ def test_other_linear_starts_are_followed_as_erf(monkeypatch):
     fit = model.fit(rates + 0.1 * np.random.default_rng(0).normal(size=y.shape), x)
     assert seen == [(3, 6)]  # linear dynamics have no S_bb
     assert len(fit.optima_) >= 1
+
+
+def test_outputs_of_wide_bins_are_means_too():
+    rng, vm, vu, bb = np.random.default_rng(6), np.array([[0.6]]), np.array([[0.6]]), np.eye(2)
+    loadings = rng.normal(size=(60, 2))
+    loadings = loadings @ np.linalg.inv(np.linalg.cholesky(loadings.T @ loadings / 60)).T
+    x = 1.5 * np.repeat(rng.normal(size=(40, 20, 1)), 2, axis=1)
+    y = saturating_means(x, vm, vu, bb, loadings, 0.1, 0.1, 60)
+    k = fine_means(np.repeat(x, 60, axis=1), vm, vu, bb, 0.1 / 60, 0.1, 0.0, 1, True, 4)
+    gain = 1 / np.sqrt(1 + np.pi / 2 * (k**2).sum(axis=0))
+    outputs = (gain * (0.3 * k[0] + 0.4 * k[1])).reshape(40, -1, 60).mean(axis=2)
+    model = pl.LowRankRNN(nonlinearity="erf", dt=0.1, tau=0.1, bin="mean", n_bootstrap=0, tol=1e-4)
+    fit = model.fit(y + 0.1 * rng.normal(size=y.shape), x, outputs[:, :, None])
+    # bins of one tau: one node alone would give 0.34 and 0.23, two give 0.296 and 0.403
+    assert fit.overlaps_["zm"] == pytest.approx(0.3, abs=0.006)
+    assert fit.overlaps_["zu"] == pytest.approx(0.4, abs=0.006)
