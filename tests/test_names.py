@@ -200,3 +200,23 @@ def test_a_link_inside_the_output_does_not_lead_outside(tmp_path):
     (tmp_path / "elsewhere").symlink_to(outside)
     write_files(tmp_path / "elsewhere", {"tables/a.csv": b"x"})
     assert (outside / "tables" / "a.csv").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize(("scale", "label"), [("log", "10⁻³"), ("symlog", "−10⁻²")])
+def test_powers_on_logarithmic_axes_are_text(scale, label):
+    from predictlearn.reporting.style import new_figure, png, styled
+
+    @styled
+    def drawn():
+        figure = new_figure(3.0)
+        axes = figure.add_subplot()
+        more = {"linthresh": 1e-3} if scale == "symlog" else {}
+        axes.set_yscale(scale, **more)
+        axes.set_ylim(1e-3 if scale == "log" else -0.1, 1.0)
+        return figure
+
+    figure = drawn()
+    png(figure)
+    shown = [text.get_text() for text in figure.axes[0].get_yticklabels(which="both")]
+    assert label in shown
+    assert not any("$" in text or "math" in text for text in shown), shown

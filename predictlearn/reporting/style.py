@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -74,6 +75,10 @@ _STYLE: Mapping[str, Any] = {
     "text.parse_math": False,
 }
 
+# what powers look like in the formulas that logarithmic axes are labelled with, and without one
+_POWER = re.compile(r"\^\{([-0-9]+)\}")
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -106,9 +111,43 @@ def styled(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def draw(*args: P.args, **kwargs: P.kwargs) -> R:
         with _style():
-            return function(*args, **kwargs)
+            made = function(*args, **kwargs)
+            _without_formulas(made)
+        return made
 
     return draw
+
+
+def _without_formulas(figure: Any) -> None:
+    """Label logarithmic axes with text, 10⁻³, since no text of a figure is read as a formula."""
+    from matplotlib.ticker import Formatter, LogFormatter
+
+    class Plain(Formatter):
+        """What another formatter says, as text."""
+
+        def __init__(self, inner: LogFormatter) -> None:
+            self.inner = inner
+
+        def set_axis(self, axis: Any) -> None:
+            super().set_axis(axis)
+            self.inner.set_axis(axis)
+
+        def set_locs(self, locs: Any) -> None:
+            super().set_locs(locs)
+            self.inner.set_locs(locs)
+
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            text = self.inner(x, pos).removeprefix(r"$\mathdefault{").removesuffix("}$")
+            text = _POWER.sub(lambda power: power[1].translate(_RAISED), text)
+            return self.fix_minus(text.replace(r"\times", "×"))
+
+    for axes in getattr(figure, "axes", ()):
+        for axis in (axes.xaxis, axes.yaxis):
+            major, minor = axis.get_major_formatter(), axis.get_minor_formatter()
+            if isinstance(major, LogFormatter):
+                axis.set_major_formatter(Plain(major))
+            if isinstance(minor, LogFormatter):
+                axis.set_minor_formatter(Plain(minor))
 
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:
@@ -163,6 +202,7 @@ def png(figure: Figure, dpi: float = 200) -> bytes:
     stream = io.BytesIO()
     # ticks are made when drawn, so the style has to hold here too
     with _style():
+        _without_formulas(figure)
         figure.savefig(stream, format="png", dpi=dpi, metadata={"Software": None})
     return stream.getvalue()
 
