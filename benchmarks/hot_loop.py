@@ -3,7 +3,7 @@
     python benchmarks/hot_loop.py
 
 The loop is one loss and derivative of 128 trials x 400 bins, rank one, erf, on one core. Its
-operations per trial and bin are counted from predictlearn/theory/single_kernels.py and the loop
+operations per trial and bin are counted from predictlearn/theory/kernels/rank_one.py and the loop
 that judges outputs; what the processor can do of each kind is measured by small loops compiled in
 the same way. Each bound is the time that one kind of work alone would take.
 """
@@ -18,8 +18,8 @@ import numpy as np
 from numba import njit
 
 import predictlearn as pl
-from predictlearn.theory import kernels
-from predictlearn.theory.reduced import NO_NOISE, Prepared
+from predictlearn.theory.activity import NO_NOISE, Prepared
+from predictlearn.theory.kernels.rollout import rollout as kernels
 
 # Per trial and bin: multiplications and additions (a fused pair is one instruction), square roots
 # with their division, and numbers read and written: forward, judging, adjoint.

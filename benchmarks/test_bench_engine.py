@@ -11,10 +11,10 @@ import pytest
 
 import predictlearn as pl
 from predictlearn.network.kernels import network_loss_and_gradient
-from predictlearn.theory import kernels
-from predictlearn.theory.impulse import impulse_loss_and_derivative, impulse_work
+from predictlearn.theory.activity import NO_NOISE, Prepared
+from predictlearn.theory.kernels.impulse import impulse_loss_and_derivative, impulse_work
+from predictlearn.theory.kernels.rollout import rollout as kernels
 from predictlearn.theory.nonlinearity import network_phi
-from predictlearn.theory.reduced import NO_NOISE, Prepared
 
 
 def numpy_loss_and_derivative(s, trials, a):

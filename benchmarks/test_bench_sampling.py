@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import predictlearn as pl
-from predictlearn.tasks.random import fill_normal
-from predictlearn.theory.reduced import Prepared, _evaluate
+from predictlearn.tasks.normal_numbers import fill_normal
+from predictlearn.theory.activity import Prepared, _evaluate
 
 TASKS = {
     "flip-flop": pl.FlipFlop(

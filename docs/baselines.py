@@ -31,7 +31,7 @@ from baselines_data import SETS, Set, standard  # noqa: E402
 from baselines_methods import RANKS, Method, Settled, backprop, methods  # noqa: E402
 
 from predictlearn.fitting import trial_folds  # noqa: E402
-from predictlearn.fitting.scoring import count_log_likelihood  # noqa: E402
+from predictlearn.fitting.session.scoring import count_log_likelihood  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 SCORES, RACE = HERE / "baselines.csv", HERE / "baselines_race.csv"

@@ -17,7 +17,7 @@ from predictlearn.recordings import (
     random_inputs,
     simulate_recording,
 )
-from predictlearn.recordings.bci import load_bci_learning
+from predictlearn.recordings.datasets.bci_learning import load_bci_learning
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = Path(os.environ.get("PREDICTLEARN_DATA", ROOT.parent / "shared" / "data"))

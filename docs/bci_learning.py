@@ -30,8 +30,8 @@ from scipy import stats
 
 import predictlearn as pl
 from predictlearn.fitting import LearningFit
-from predictlearn.predictions.corrections import correct_p
 from predictlearn.reporting.style import COLOURS, new_figure, png, styled
+from predictlearn.statistics.corrections import correct_p
 from predictlearn.theory.names import overlap_names, table_pairs
 
 N_PIECES, N_SHUFFLES = 12, 100
@@ -143,7 +143,7 @@ def without_hidden(fit, study):
 
 def learned(study, starts, rates, epochs):
     """Learn from every start; canonical overlaps at the epochs, (draws, epochs, D, D)."""
-    from predictlearn.fitting.learning_model import canonical_matrices
+    from predictlearn.fitting.learning.model import canonical_matrices
 
     out = []
     for start, rate in zip(starts, rates, strict=True):

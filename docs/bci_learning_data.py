@@ -13,12 +13,17 @@ import pandas as pd
 from joblib import Parallel, delayed
 
 import predictlearn as pl
-from predictlearn.fitting.low_rank_rnn import LowRankRNN
-from predictlearn.recordings.bci import BCISession, command_progress, load_bci_learning, progress
-from predictlearn.recordings.registry import find_dataset
+from predictlearn.fitting.session.estimator import LowRankRNN
+from predictlearn.recordings.datasets.bci_learning import (
+    BCISession,
+    command_progress,
+    load_bci_learning,
+    progress,
+)
+from predictlearn.recordings.datasets.registry import find_dataset
 from predictlearn.tasks.reaching import ReachingReadout
+from predictlearn.theory.activity import simulate
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.reduced import simulate
 
 BINS, FIRST = 12, 6
 VISIBLE = ["z1m1", "z1m2", "z1m3", "z2m1", "z2m2", "z2m3", "z1u", "z2u", "vm1", "vm2", "vm3", "vu"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from predictlearn.predictions.predictive import crps_mixture
+from predictlearn.real_learning.predictive import crps_mixture
 
 N_DRAWS = 200
 # Time scales that an exponential may have, in units of the training span.

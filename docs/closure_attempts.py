@@ -28,9 +28,9 @@ from scipy import special
 
 import predictlearn as pl
 from predictlearn.network.kernels import network_loss_and_gradient
+from predictlearn.theory.activity import NO_NOISE, Prepared
 from predictlearn.theory.nonlinearity import network_phi
 from predictlearn.theory.overlaps import Loadings
-from predictlearn.theory.reduced import NO_NOISE, Prepared
 
 HALF_PI = math.pi / 2
 

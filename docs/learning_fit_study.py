@@ -18,11 +18,11 @@ from joblib import Parallel, delayed
 
 import predictlearn as pl
 from predictlearn.fitting import LearningFit, simulate_sessions
-from predictlearn.fitting.learning_identifiability import identify
-from predictlearn.fitting.learning_model import Model
-from predictlearn.fitting.learning_open import Ridge
-from predictlearn.fitting.learning_parameters import Layout, draw_factor
-from predictlearn.fitting.learning_sessions import checked_sessions
+from predictlearn.fitting.learning.identifiability import identify
+from predictlearn.fitting.learning.model import Model
+from predictlearn.fitting.learning.parameters import Layout, draw_factor
+from predictlearn.fitting.learning.posterior.randomised import Ridge
+from predictlearn.fitting.learning.sessions import checked_sessions
 from predictlearn.reporting.style import COLOURS, new_figure, png, styled
 
 TASK, NEXT = pl.Filter(), pl.Filter(decay=0.4, amplitude=1.5)

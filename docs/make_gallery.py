@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from predictlearn.published import Published, Reproduced, published, published_names
-from predictlearn.published.writing import figure_files, markdown_table
+from predictlearn.published.files import figure_files, markdown_table
 
 DOCS = Path(__file__).resolve().parent
 PAGE = DOCS / "gallery.md"

@@ -20,7 +20,7 @@ import pandas as pd
 import predictlearn as pl
 from predictlearn.reporting.style import COLOURS, INK, SOFT, new_figure, png, styled
 from predictlearn.theory.loadings import Loadings, particles_of
-from predictlearn.theory.populations import PopulationLoadings
+from predictlearn.theory.populations.populations import PopulationLoadings
 
 TASK = pl.ContextDecision()
 # Rate, and a fifth of it once the loss has been below 0.01.

@@ -8,10 +8,12 @@ from scipy.special import erf as error_function
 
 import predictlearn as pl
 from predictlearn.errors import MisfitWarning
-from predictlearn.fitting import low_rank_rnn, optima, starts
-from predictlearn.fitting.dynamics import Dynamics, Layout
-from predictlearn.fitting.inner import Data, blocks
-from predictlearn.fitting.rollout import predicted
+from predictlearn.fitting.session import estimator as low_rank_rnn
+from predictlearn.fitting.session import optima
+from predictlearn.fitting.session.dynamics import Dynamics, Layout
+from predictlearn.fitting.session.rollout import predicted
+from predictlearn.fitting.session.search import starts
+from predictlearn.fitting.session.search.regression import Data, blocks
 
 
 def fine_means(x, vm, vu, bb, dt, tau, latency, per_bin, erf, fine):

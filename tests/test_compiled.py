@@ -309,8 +309,8 @@ def test_ctrl_c_in_a_call_with_a_generator_is_no_crash(tmp_path):
 BITS = """
 import numpy as np
 import predictlearn as pl
-from predictlearn.theory.reduced import loss_and_derivative
-from predictlearn.theory.sensitivity import Leg, learn_with_sensitivities
+from predictlearn.theory.activity import loss_and_derivative
+from predictlearn.theory.learning.sensitivity import Leg, learn_with_sensitivities
 
 start, rule, rng = pl.Overlaps(np.eye(4)).replace(uu=1.3), pl.GradientDescent(2e-3), None
 for task, phi in ((pl.Filter(), "linear"), (pl.FlipFlop(trials=8, duration=5.0), "erf")):

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from predictlearn.cli import app
 from predictlearn.errors import InputError
-from predictlearn.recordings import download, registry
-from predictlearn.recordings.download import download_dataset
-from predictlearn.recordings.registry import datasets, find_dataset
+from predictlearn.recordings.datasets import download, registry
+from predictlearn.recordings.datasets.download import download_dataset
+from predictlearn.recordings.datasets.registry import datasets, find_dataset
 
 CONTENT = bytes(range(256)) * 2000
 

@@ -9,8 +9,8 @@ from scipy import stats
 
 import predictlearn as pl
 from predictlearn.predictions.learning_speed import learning_speed
+from predictlearn.theory.equivalence.speed import mean_derivative, probe_trials
 from predictlearn.theory.names import visible_names
-from predictlearn.theory.speed import mean_derivative, probe_trials
 
 FILTER = pl.Filter(decay=0.3, duration=10.0)
 SHORT = pl.FlipFlop(wait=(1.0, 2.0), duration=5.0, dt=0.05, trials=4)

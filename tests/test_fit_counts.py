@@ -14,11 +14,15 @@ from test_fit_parts import setup
 import predictlearn as pl
 from predictlearn.errors import MisfitWarning, SilentNeuronsWarning
 from predictlearn.fitting import LowRankRNN, interval_coverage
-from predictlearn.fitting.counts import CountNoise, fit_dispersion, log_likelihood_constant
-from predictlearn.fitting.inner import Data, blocks, trial_scores
-from predictlearn.fitting.rollout import predicted
-from predictlearn.fitting.scoring import count_log_likelihood
-from predictlearn.fitting.vector_math import fill_exp
+from predictlearn.fitting.session.count_noise import (
+    CountNoise,
+    fit_dispersion,
+    log_likelihood_constant,
+)
+from predictlearn.fitting.session.kernels.vector_math import fill_exp
+from predictlearn.fitting.session.rollout import predicted
+from predictlearn.fitting.session.scoring import count_log_likelihood
+from predictlearn.fitting.session.search.regression import Data, blocks, trial_scores
 from predictlearn.recordings import random_inputs, simulate_recording
 
 OVERLAPS = pl.Overlaps(np.diag([0.5, 0.6, 1.6, 1.0])).replace(vm=0.7, vu=0.6, mu=0.2, zm=0.3)

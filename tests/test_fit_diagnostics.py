@@ -15,14 +15,14 @@ from predictlearn.fitting import (
     loading_shape,
     mask_silent,
 )
-from predictlearn.fitting.diagnostics import _residuals
-from predictlearn.fitting.residuals import (
+from predictlearn.fitting.diagnostics.diagnose import _residuals
+from predictlearn.fitting.diagnostics.residuals import (
     Residuals,
     autocorrelation,
     noise_with_level,
     shared_directions,
 )
-from predictlearn.fitting.rollout import reduced_activity
+from predictlearn.fitting.session.rollout import reduced_activity
 from predictlearn.recordings import random_inputs, simulate_recording
 from predictlearn.reporting.figures import fit_diagnostics
 from predictlearn.reporting.style import png

@@ -7,10 +7,10 @@ import pytest
 from test_fit_low_counts import simulate
 
 import predictlearn as pl
-from predictlearn.fitting.bootstrap import interval_table
-from predictlearn.fitting.loading_prior import Evidence
-from predictlearn.fitting.marginal import _population
-from predictlearn.fitting.summary import never_negative
+from predictlearn.fitting.session.bootstrap import interval_table
+from predictlearn.fitting.session.overlap_table import never_negative
+from predictlearn.fitting.session.search.loading_prior import Evidence
+from predictlearn.fitting.session.search.marginal import _population
 
 
 def table(estimate, sd, positive=("x",), n=400):

@@ -5,12 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from predictlearn.fitting.dynamics import Dynamics, Layout
-from predictlearn.fitting.inner import Data, blocks
-from predictlearn.fitting.lagged import lag_moments, pulses
-from predictlearn.fitting.lagged_kernels import _grows, climb
-from predictlearn.fitting.solver import Problem, noise_floor, solve, whiten
-from predictlearn.fitting.starts import find_best
+from predictlearn.fitting.session.dynamics import Dynamics, Layout
+from predictlearn.fitting.session.kernels.lags import _grows, climb
+from predictlearn.fitting.session.search.lag_moments import lag_moments, pulses
+from predictlearn.fitting.session.search.levenberg_marquardt import (
+    Problem,
+    noise_floor,
+    solve,
+    whiten,
+)
+from predictlearn.fitting.session.search.regression import Data, blocks
+from predictlearn.fitting.session.search.starts import find_best
 
 
 def recording(offset, unequal, noise=0.3, n_in=2, rank=2, timed=True):

@@ -11,11 +11,11 @@ from test_fit_parts import setup
 
 from predictlearn.errors import OffsetWarning, SilentNeuronsWarning
 from predictlearn.fitting import LowRankRNN
-from predictlearn.fitting.counts import CountNoise
-from predictlearn.fitting.inner import Data, blocks
-from predictlearn.fitting.loading_prior import Evidence, moment_steps, second_moment
-from predictlearn.fitting.marginal import _state, bend, with_population
-from predictlearn.fitting.solver import Problem, free_directions
+from predictlearn.fitting.session.count_noise import CountNoise
+from predictlearn.fitting.session.search.levenberg_marquardt import Problem, free_directions
+from predictlearn.fitting.session.search.loading_prior import Evidence, moment_steps, second_moment
+from predictlearn.fitting.session.search.marginal import _state, bend, with_population
+from predictlearn.fitting.session.search.regression import Data, blocks
 
 SPREAD = np.array([0.5, 0.5, 0.8, 0.7])
 
@@ -214,7 +214,7 @@ def test_a_step_to_where_no_population_is_found_ends_the_step(monkeypatch):
     def singular(*_):
         raise np.linalg.LinAlgError("Singular matrix")
 
-    monkeypatch.setattr("predictlearn.fitting.marginal.second_moment", singular)
+    monkeypatch.setattr("predictlearn.fitting.session.search.marginal.second_moment", singular)
     assert _state(problem, theta, phi, np.eye(2), 3) is None
 
 

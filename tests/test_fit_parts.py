@@ -11,13 +11,18 @@ from conftest import random_overlaps
 import predictlearn as pl
 from predictlearn.errors import MisfitWarning, OffsetWarning, UndeterminedWarning
 from predictlearn.fitting import LowRankRNN
-from predictlearn.fitting.ceiling import condition_mean_ceiling, trial_folds
-from predictlearn.fitting.dynamics import Dynamics, Layout
-from predictlearn.fitting.inner import Data, blocks, trial_scores
-from predictlearn.fitting.moments import divergence, invert, sampling_precision
-from predictlearn.fitting.rollout import predicted
-from predictlearn.fitting.solver import Problem, free_directions, solve, whiten
-from predictlearn.fitting.summary import Raw, canonical, invariants, named
+from predictlearn.fitting.evaluation.ceiling import condition_mean_ceiling, trial_folds
+from predictlearn.fitting.session.dynamics import Dynamics, Layout
+from predictlearn.fitting.session.loading_moments import divergence, invert, sampling_precision
+from predictlearn.fitting.session.overlap_table import Raw, canonical, invariants, named
+from predictlearn.fitting.session.rollout import predicted
+from predictlearn.fitting.session.search.levenberg_marquardt import (
+    Problem,
+    free_directions,
+    solve,
+    whiten,
+)
+from predictlearn.fitting.session.search.regression import Data, blocks, trial_scores
 from predictlearn.recordings import load_simulated_learning
 
 

@@ -9,17 +9,17 @@ from scipy import stats
 
 import predictlearn as pl
 from predictlearn.errors import ConvergenceWarning, SilentNeuronsWarning
-from predictlearn.fitting.copies import copied_units
-from predictlearn.fitting.state_space_climb import climb
-from predictlearn.fitting.state_space_em import start_parameters
-from predictlearn.fitting.state_space_inputs import Design
-from predictlearn.fitting.state_space_model import (
+from predictlearn.fitting.diagnostics.copies import copied_units
+from predictlearn.fitting.state_space.em import start_parameters
+from predictlearn.fitting.state_space.inputs import Design
+from predictlearn.fitting.state_space.kalman import (
     Activity,
     Parameters,
     Sums,
     filtered_inputs,
     posterior,
 )
+from predictlearn.fitting.state_space.squarem import climb
 
 A = 0.1
 VM, VU = np.array([[0.8], [0.2]]), np.array([[0.4, -0.7], [0.7, 0.4]])

@@ -13,8 +13,8 @@ from scipy import special, stats
 
 import predictlearn as pl
 from predictlearn.errors import ConvergenceWarning
-from predictlearn.fitting.lack_of_fit import Slopes, open_test, products, score_test
-from predictlearn.fitting.residuals import Residuals, tail_p
+from predictlearn.fitting.diagnostics.lack_of_fit import Slopes, open_test, products, score_test
+from predictlearn.fitting.diagnostics.residuals import Residuals, tail_p
 from predictlearn.reporting.figures import fit_diagnostics
 
 # the fit itself warns of some of these, before they are diagnosed

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 import predictlearn as pl
 from predictlearn.errors import InputError
 from predictlearn.plain_yaml import parsed
-from predictlearn.recordings.table import from_table
+from predictlearn.recordings.readers.table import from_table
 
 SHARED = Path(os.environ["PREDICTLEARN_DATA"])
 DOORS = {

@@ -10,11 +10,11 @@ from conftest import random_overlaps
 
 import predictlearn as pl
 from predictlearn.network.kernels import network_loss_and_gradient
-from predictlearn.theory import hermite
-from predictlearn.theory.hermite import _Evaluation, _Indices
-from predictlearn.theory.hermite_kernels import move_kernel
+from predictlearn.theory.activity import NO_NOISE, Prepared
+from predictlearn.theory.kernels.fourth_order import move_kernel
+from predictlearn.theory.learning.descent import fourth_order as hermite
+from predictlearn.theory.learning.fourth_order import _Evaluation, _Indices
 from predictlearn.theory.nonlinearity import network_phi
-from predictlearn.theory.reduced import NO_NOISE, Prepared
 
 FLIP = pl.FlipFlop(wait=(1.0, 2.0), input_amplitude=2.0, duration=8.0, dt=0.1, trials=4).freeze(0)
 START = pl.Overlaps(np.eye(4)).replace(zm=0.1, zu=0.1, vm=0.1, vu=0.1)

@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import predictlearn as pl
-from predictlearn.theory.hessian_kernels import hessian_kernel, hessian_work
-from predictlearn.theory.impulse import (
+from predictlearn.theory.kernels.hessian import hessian_kernel, hessian_work
+from predictlearn.theory.kernels.impulse import (
     TargetLaw,
     impulse_by_doubling,
     impulse_loss_and_derivative,
     impulse_state,
     impulse_work,
 )
-from predictlearn.theory.impulse_closed import single_hessian, single_impulse
+from predictlearn.theory.kernels.impulse_rank_one import single_hessian, single_impulse
 from predictlearn.theory.names import table_pairs, visible_names
 
 

@@ -12,9 +12,9 @@ from scipy import integrate
 
 import predictlearn as pl
 from predictlearn.errors import InputError
-from predictlearn.fitting.dynamics import Dynamics, Layout
-from predictlearn.fitting.learning_climb import shortened
-from predictlearn.fitting.learning_raw import first_look, warn_of_clocks
+from predictlearn.fitting.learning.recordings.data import first_look, warn_of_clocks
+from predictlearn.fitting.learning.search import shortened
+from predictlearn.fitting.session.dynamics import Dynamics, Layout
 
 RULE = pl.GradientDescent(2e-3)
 

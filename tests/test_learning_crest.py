@@ -12,10 +12,10 @@ from scipy import stats
 
 import predictlearn as pl
 from predictlearn.fitting import simulate_learning
-from predictlearn.fitting.learning_crest import Crest
-from predictlearn.fitting.learning_intervals import around
-from predictlearn.fitting.learning_parameters import NORM_SD, Layout
-from predictlearn.fitting.learning_straight import Straight
+from predictlearn.fitting.learning.parameters import NORM_SD, Layout
+from predictlearn.fitting.learning.posterior.delta_method import around
+from predictlearn.fitting.learning.posterior.ridge_line import Crest
+from predictlearn.fitting.learning.posterior.unconstrained import Straight
 
 LAYOUT = Layout((1, 1, 1), pl.GradientDescent(5e-3), "fit")
 STRAIGHT = Straight(LAYOUT, 1.0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from predictlearn.fitting.learning_finite import finite
+from predictlearn.fitting.learning.recordings.finite_network import finite
 
 DIM = 3
 ROWS, COLUMNS = np.triu_indices(DIM)

@@ -9,10 +9,10 @@ import pytest
 
 import predictlearn as pl
 from predictlearn.fitting import LearningFit, simulate_sessions
-from predictlearn.fitting.learning_open import OnRidge, Ridge, _stable_starts
-from predictlearn.fitting.learning_parameters import NORM_SD, RATE_SD, Layout, draw_factor
-from predictlearn.fitting.learning_parameters import log_prior as prior_of_factor
-from predictlearn.fitting.learning_straight import Straight
+from predictlearn.fitting.learning.parameters import NORM_SD, RATE_SD, Layout, draw_factor
+from predictlearn.fitting.learning.parameters import log_prior as prior_of_factor
+from predictlearn.fitting.learning.posterior.randomised import OnRidge, Ridge, _stable_starts
+from predictlearn.fitting.learning.posterior.unconstrained import Straight
 
 TASK, RULE = pl.Filter(), pl.GradientDescent(5e-3)
 TRUE = pl.Overlaps(np.eye(4)).replace(uu=2.05, mu=0.8)
@@ -181,7 +181,7 @@ def test_draws_run_along_the_ridge(behaviour):
 
 
 def test_intervals_hold_the_truth_and_are_made_anew_by_a_new_fit(monkeypatch):
-    monkeypatch.setattr("predictlearn.fitting.learning_results._DRAWS", 20)
+    monkeypatch.setattr("predictlearn.fitting.learning.results._DRAWS", 20)
     found = LearningFit(rank=1, n_starts=2).fit(losses(TRUE), TASK, 50, RULE)
     table = found.intervals_
     truth = [*TRUE.to_series(), 5e-3]

@@ -31,10 +31,10 @@ def _sampled_network(seed, recorded, n_neurons=300):
 
 
 def test_the_error_of_recorded_neurons_is_carried_along_exactly():
-    from predictlearn.fitting.learning_model import Model
-    from predictlearn.fitting.learning_parameters import Layout
-    from predictlearn.fitting.learning_sampling import transports
-    from predictlearn.fitting.learning_sessions import checked_sessions
+    from predictlearn.fitting.learning.model import Model
+    from predictlearn.fitting.learning.parameters import Layout
+    from predictlearn.fitting.learning.sampling_error import transports
+    from predictlearn.fitting.learning.sessions import checked_sessions
 
     true, sessions, task, rule = _sampled_network(0, 60)
     rule = pl.GradientDescent(5e-3, pathway_rates={"m": 0.5}, weight_decay=0.01)
@@ -51,10 +51,10 @@ def test_the_error_of_recorded_neurons_is_carried_along_exactly():
 @pytest.mark.parametrize("gauge", ["given", "canonical"])
 @pytest.mark.parametrize("network", [np.inf, 400.0])
 def test_the_covariance_is_that_of_sampled_neurons(gauge, network):
-    from predictlearn.fitting.learning_model import Model, canonical_matrices
-    from predictlearn.fitting.learning_parameters import Layout
-    from predictlearn.fitting.learning_sampling import shared_root, transports
-    from predictlearn.fitting.learning_sessions import checked_sessions
+    from predictlearn.fitting.learning.model import Model, canonical_matrices
+    from predictlearn.fitting.learning.parameters import Layout
+    from predictlearn.fitting.learning.sampling_error import shared_root, transports
+    from predictlearn.fitting.learning.sessions import checked_sessions
 
     true, sessions, task, rule = _sampled_network(0, 60)
     sessions = sessions[["mm", "mu", "uu", "vm"]].iloc[[0, 4]]

@@ -11,8 +11,8 @@ from scipy import special
 import predictlearn as pl
 from predictlearn.network import phi_kernels
 from predictlearn.network.kernels import network_loss_and_gradient
+from predictlearn.theory.activity import NO_NOISE, Prepared
 from predictlearn.theory.nonlinearity import Nonlinearity, network_phi
-from predictlearn.theory.reduced import NO_NOISE, Prepared
 
 SIZES = [(1, 1, 1), (1, 2, 1), (2, 2, 2)]
 

@@ -10,8 +10,8 @@ from oracles import random_trials
 from scipy import integrate
 
 import predictlearn as pl
-from predictlearn.theory.gain_kernels import RATIONAL_SIZE, TABLE_SIZE, gain_and_slope
-from predictlearn.theory.hessian_kernels import _gain_curvature
+from predictlearn.theory.kernels.gain import RATIONAL_SIZE, TABLE_SIZE, gain_and_slope
+from predictlearn.theory.kernels.hessian import _gain_curvature
 from predictlearn.theory.nonlinearity import gain, gain_slope, network_phi, phi, phi_slope, resolve
 
 

@@ -11,8 +11,8 @@ import pytest
 from scipy import special, stats
 
 from predictlearn.errors import InputError
-from predictlearn.tasks import random as source
-from predictlearn.tasks.random import fill_normal
+from predictlearn.tasks import normal_numbers as source
+from predictlearn.tasks.normal_numbers import fill_normal
 
 STEP = np.uint64(0x9E3779B97F4A7C15)
 LONG = np.longdouble

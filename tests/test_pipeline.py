@@ -11,13 +11,13 @@ import pytest
 
 import predictlearn as pl
 from predictlearn import pipeline
-from predictlearn.pipeline.animals import animals_like, cohort_of
-from predictlearn.pipeline.bci import compare_with_block_two
 from predictlearn.pipeline.cases import case_of
+from predictlearn.pipeline.cohort import animals_like, cohort_of
 from predictlearn.pipeline.fitted import fit_recording, ranks_of
+from predictlearn.pipeline.real_learning.bci import compare_with_block_two
 from predictlearn.recordings import find_dataset, progress
+from predictlearn.theory.hidden_prior import HiddenPrior
 from predictlearn.theory.names import pathway_slices
-from predictlearn.theory.prior import HiddenPrior
 
 QUICK = {"n_draws": 2, "n_animals": 3, "n_starts": 2, "n_bootstrap": 10}
 

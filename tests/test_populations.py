@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from oracles import judged_loss, random_trials
 
 import predictlearn as pl
-from predictlearn.theory.learning import describe
-from predictlearn.theory.population_activity import evaluate
-from predictlearn.theory.reduced import Prepared
+from predictlearn.theory.activity import Prepared
+from predictlearn.theory.learning.descent import describe
+from predictlearn.theory.populations.activity import evaluate
 
 FLIP_FLOP = pl.FlipFlop(
     wait=(1.0, 2.0), input_amplitude=2.0, duration=8.0, dt=0.1, trials=4

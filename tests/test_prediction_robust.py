@@ -14,7 +14,7 @@ from predictlearn.pipeline.recorded_task import Change, recorded_task
 from predictlearn.pipeline.task_choice import choose_task, parse_task
 from predictlearn.pipeline.units import Units
 from predictlearn.predictions.runs import reasons_in_brief
-from predictlearn.recordings.registry import find_dataset
+from predictlearn.recordings.datasets.registry import find_dataset
 from predictlearn.reporting import Report, Section, figures
 from predictlearn.reporting.folder import write_files
 
@@ -309,8 +309,8 @@ def test_counts_fitted_as_gaussian_and_silent_neurons_are_said():
 
 
 def test_one_verdict_the_corrected_one():
-    from predictlearn.predictions.corrections import family_table
-    from predictlearn.predictions.statistics import paired_comparison
+    from predictlearn.statistics.all import paired_comparison
+    from predictlearn.statistics.corrections import family_table
 
     first = [1.0, 0.2, 0.9, 0.1, 1.4, -0.4, 0.8, 0.3]
     tests = [paired_comparison(first, np.zeros(8), name=str(k)) for k in range(4)]

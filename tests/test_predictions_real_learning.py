@@ -11,14 +11,14 @@ from scipy.signal import lfilter
 
 from predictlearn.errors import InputError
 from predictlearn.predictions import Prediction, score_prediction
-from predictlearn.predictions.curve_fits import (
+from predictlearn.real_learning.curve_fits import (
     fit_exponential,
     fit_line,
     fit_mean,
     fit_time_scale,
     variance_inflation,
 )
-from predictlearn.predictions.predictive import Predictive, crps_mixture
+from predictlearn.real_learning.predictive import Predictive, crps_mixture
 
 GRID = np.linspace(0.0, 6.0, 121)
 SHAPE = 1 - np.exp(-(GRID**1.5))
@@ -143,7 +143,7 @@ def test_noise_alone_has_no_winner():
 
 def test_size_of_the_score_comparison_under_serial_correlation():
     # two forecasts that are wrong by the same amount in opposite directions are equally good
-    from predictlearn.predictions.learning_scores import score_models
+    from predictlearn.real_learning.learning_scores import score_models
 
     n, runs, hits = 400, 200, 0
     tested = np.ones(n, dtype=bool)

@@ -25,7 +25,7 @@ from predictlearn.published import (
     reproduce,
     runs,
 )
-from predictlearn.published.aba import invariant_matrix
+from predictlearn.published.aba.result import invariant_matrix
 from predictlearn.published.damped_oscillation import oscillation_limit, oscillation_solution
 from predictlearn.published.equivalent_networks import (
     output_under_private_noise,

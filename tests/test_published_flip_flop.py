@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 import predictlearn as pl
-from predictlearn.published import flip_flop
-from predictlearn.published.flip_flop_runs import (
+from predictlearn.published.flip_flop.result import result as flip_flop
+from predictlearn.published.flip_flop.runs import (
     BEFORE,
     COURSES,
     Runs,
@@ -16,8 +16,8 @@ from predictlearn.published.flip_flop_runs import (
     direct_course,
     gaussianity_table,
 )
-from predictlearn.published.runs import load, run
-from predictlearn.theory.gaussianity import (
+from predictlearn.published.protocols import load, run
+from predictlearn.theory.populations.gaussianity import (
     gaussian_bands,
     kurtosis_change,
     measures,

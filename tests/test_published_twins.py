@@ -10,12 +10,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 import predictlearn as pl
-from predictlearn.published import twin_history
-from predictlearn.published.courses import follow
-from predictlearn.published.history_decoding import decode_history, logistic
-from predictlearn.published.runs import load, run
-from predictlearn.published.twin_first_order import first_order_courses
-from predictlearn.published.twins import (
+from predictlearn.published.diverging import follow
+from predictlearn.published.protocols import load, run
+from predictlearn.published.twin_history.first_order import first_order_courses
+from predictlearn.published.twin_history.history_decoding import decode_history, logistic
+from predictlearn.published.twin_history.result import result as twin_history
+from predictlearn.published.twin_history.twins import (
     TIMES,
     Twins,
     course_table,
@@ -280,7 +280,7 @@ def test_twin_history_is_rebuilt(tmp_path, monkeypatch):
     assert len(list(tmp_path.glob("*-first-order/*.npy"))) == 4
     assert len(stages) == 4
     # an interrupted run goes on from what is there: nothing is computed again
-    monkeypatch.setattr("predictlearn.protocol.experiment.run_network", None)
+    monkeypatch.setattr("predictlearn.protocol.protocol.run_network", None)
     again = run(small(), folder=tmp_path)
     ends = made.tables["overlaps"].loc["after third"]
     for arm in again.arms:
@@ -299,7 +299,9 @@ def test_first_order_courses_are_those_of_the_rule_and_are_kept(tmp_path, monkey
     assert courses["left"].isna().all()
     assert (courses["lowest"] > 0).all()
     assert courses["diverged"].isna().all()
-    monkeypatch.setattr("predictlearn.published.twin_first_order.follow", None)  # nothing is run
+    monkeypatch.setattr(
+        "predictlearn.published.twin_history.first_order.follow", None
+    )  # nothing is run
     again = first_order_courses(protocol, result.starts[:2], seed=0, folder=tmp_path)
     pd.testing.assert_frame_equal(courses, again)
 

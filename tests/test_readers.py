@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import predictlearn as pl
 from predictlearn.errors import InputError, SilentNeuronsWarning
-from predictlearn.recordings.binning import Cut, cut_epochs, cut_whole, union
+from predictlearn.recordings.readers.binning import Cut, cut_epochs, cut_whole, union
 
 # -- bins ----------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from predictlearn.recordings import (
     load_rat_choices,
     load_recording,
 )
-from predictlearn.recordings.behaviour import arrays_of_pickle
+from predictlearn.recordings.datasets.behaviour import arrays_of_pickle
 
 # -- arrays and MATLAB files ---------------------------------------------------------------------
 

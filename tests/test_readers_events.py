@@ -11,9 +11,9 @@ import pytest
 
 import predictlearn as pl
 from predictlearn.errors import InputError
-from predictlearn.recordings.binning import Cut
-from predictlearn.recordings.conditions import evaluate
-from predictlearn.recordings.events import Columns, is_clock, of_events
+from predictlearn.recordings.readers.binning import Cut
+from predictlearn.recordings.readers.conditions import evaluate
+from predictlearn.recordings.readers.events import Columns, is_clock, of_events
 
 STARTS = 4.0 * np.arange(10)
 

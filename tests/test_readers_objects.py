@@ -12,7 +12,7 @@ from scipy.io import savemat
 
 import predictlearn as pl
 from predictlearn.errors import InputError
-from predictlearn.recordings.matlab import MatFile
+from predictlearn.recordings.readers.mat_file import MatFile
 
 # Written by another program, mat-io 1.0.2, and compressed: y (4, 6, 3); side, a string array;
 # kind, a categorical; t, a table with columns rt and cue; wait, a duration; when, a datetime.

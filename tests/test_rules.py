@@ -8,10 +8,10 @@ from conftest import random_overlaps
 from oracles import judged_loss, network_outputs
 
 import predictlearn as pl
+from predictlearn.theory.activity import Prepared
+from predictlearn.theory.learning.schedules import drop_of, multipliers
+from predictlearn.theory.learning.trial_stream import TrialStream, subset
 from predictlearn.theory.names import pathway_slices
-from predictlearn.theory.reduced import Prepared
-from predictlearn.theory.schedules import drop_of, multipliers
-from predictlearn.theory.stream import TrialStream, subset
 
 TASK = pl.Filter(decay=0.2, duration=8.0, dt=0.1)
 SYNAPTIC = (pl.Adam, pl.RMSProp, pl.SignDescent)
@@ -197,7 +197,7 @@ def test_a_minibatch_is_some_of_the_trials_without_repeats():
 def test_the_mean_over_all_minibatches_is_the_whole_batch():
     from itertools import combinations
 
-    from predictlearn.theory.reduced import _evaluate
+    from predictlearn.theory.activity import _evaluate
 
     overlaps = random_overlaps(3)
     whole = Prepared(batch_task(n_trials=5).sample(), "erf", 1.0)

@@ -9,13 +9,13 @@ import pytest
 from conftest import random_overlaps
 
 import predictlearn as pl
-from predictlearn.theory.impulse import TargetLaw
-from predictlearn.theory.names import overlap_names, table_pairs, visible_names
-from predictlearn.theory.sensitivity import (
+from predictlearn.theory.kernels.impulse import TargetLaw
+from predictlearn.theory.learning.sensitivity import (
     Leg,
     learn_with_sensitivities,
     loss_derivative_hessian,
 )
+from predictlearn.theory.names import overlap_names, table_pairs, visible_names
 
 FILTER = pl.Filter(decay=0.2, duration=5.0, dt=0.1)
 FLIPS = pl.FlipFlop(duration=8.0, dt=0.1, trials=5).freeze(3)

@@ -14,7 +14,7 @@ from statsmodels.stats.power import TTestIndPower, TTestPower
 from statsmodels.stats.weightstats import ttost_ind, ttost_paired
 
 from predictlearn.errors import InputError
-from predictlearn.predictions import statistics as st
+from predictlearn.statistics import all as st
 
 RNG = np.random.default_rng(20)
 X = RNG.normal(1.0, 1.0, 12)

@@ -22,8 +22,8 @@ from predictlearn.tasks import (
     get_task,
     task_settings,
 )
+from predictlearn.theory.activity import Prepared, simulate
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.reduced import Prepared, simulate
 from predictlearn.theory.trials import Task, Trials
 
 

@@ -76,7 +76,7 @@ def _list_datasets() -> None:
 @guarded
 def _where(name: Annotated[str, typer.Argument(help="Name of a data set.")]) -> None:
     """Print the path of a data set that is here."""
-    from predictlearn.recordings.registry import find_dataset
+    from predictlearn.recordings.datasets.registry import find_dataset
 
     typer.echo(find_dataset(name))
 
@@ -94,7 +94,7 @@ def _get(
     ] = None,
 ) -> None:
     """Download a data set into the user's cache, and print where it is."""
-    from predictlearn.recordings.download import download_dataset
+    from predictlearn.recordings.datasets.download import download_dataset
 
     with _bytes_bar(name) as bar:
         path = download_dataset(name, again=again, url=url, bar=bar)
@@ -146,8 +146,8 @@ def _print_datasets() -> None:
     """Print the data sets known by name."""
     from rich.text import Text
 
-    from predictlearn.recordings.registry import datasets as known
-    from predictlearn.recordings.registry import is_registered, located
+    from predictlearn.recordings.datasets.registry import datasets as known
+    from predictlearn.recordings.datasets.registry import is_registered, located
 
     console = output()
     for item in known():

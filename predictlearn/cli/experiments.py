@@ -192,7 +192,7 @@ def _pair(
 ) -> tuple[str, str]:
     """Return the two arms to compare, or raise before anything is run."""
     from predictlearn.errors import InputError, choice
-    from predictlearn.predictions.corrections import CORRECTIONS
+    from predictlearn.statistics.corrections import CORRECTIONS
 
     choice("--method", method, _METHODS)
     choice("--correction", correction, CORRECTIONS)

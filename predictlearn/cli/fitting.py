@@ -147,7 +147,7 @@ def _fit(
     from predictlearn.errors import InputError
     from predictlearn.pipeline.cases import case_of
     from predictlearn.pipeline.fitted import fit_recording, ranks_of
-    from predictlearn.recordings.registry import datasets
+    from predictlearn.recordings.datasets.registry import datasets
 
     is_file = Path(name).exists() or Path(name).suffix or len(Path(name).parts) > 1
     names = [item.name for item in datasets() if item.has_case]

@@ -35,7 +35,7 @@ from predictlearn.cli.reading import (
 from predictlearn.errors import InputError
 
 if TYPE_CHECKING:
-    from predictlearn.reporting.report import Report
+    from predictlearn.reporting.content import Report
 
 __all__ = ["predict"]
 

@@ -205,8 +205,8 @@ def read_file(path: str | Path, options: Mapping[str, Any]) -> Recording:
 
     from predictlearn.doors import reading
     from predictlearn.errors import choice
-    from predictlearn.recordings.table import from_table
-    from predictlearn.recordings.table_file import EXPECTED, read_table
+    from predictlearn.recordings.readers.table import from_table
+    from predictlearn.recordings.readers.table_file import EXPECTED, read_table
 
     known = [name for name in inspect.signature(from_table).parameters if name != "table"]
     with reading(path, EXPECTED):

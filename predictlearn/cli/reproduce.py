@@ -122,7 +122,7 @@ def _one(result: Published, folder: Path | None, jobs: int, seed: int, scale: fl
     if folder is None:
         say("Note", "nothing was kept; --output DIR keeps figures and tables.", "yellow")
         return
-    from predictlearn.published.writing import files_of
+    from predictlearn.published.files import files_of
     from predictlearn.reporting.folder import write_files
 
     settings = {"seed": seed, "scale": f"{scale:g}", "version": __version__}

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from predictlearn.fitting.ceiling import Ceiling, condition_mean_ceiling, trial_folds
-from predictlearn.fitting.cleaning import fallen_silent, mask_silent
-from predictlearn.fitting.cosmoothing import cosmooth
-from predictlearn.fitting.coverage import Coverage, interval_coverage
-from predictlearn.fitting.diagnostics import Diagnostics, diagnose
-from predictlearn.fitting.fixed_points import FixedPoint, fitted_fixed_points, fixed_points
-from predictlearn.fitting.learning_fit import LearningFit
-from predictlearn.fitting.learning_forecast import Forecast
-from predictlearn.fitting.learning_goodness import GoodnessOfFit
-from predictlearn.fitting.learning_recordings import simulate_learning
-from predictlearn.fitting.learning_simulation import simulate_sessions
-from predictlearn.fitting.loading_shape import LoadingShape, loading_shape
-from predictlearn.fitting.low_rank_rnn import LowRankRNN
-from predictlearn.fitting.rank_selection import RankSelection, select_rank
-from predictlearn.fitting.state_space import Smoothed, StochasticLowRankRNN
+from predictlearn.fitting.diagnostics.diagnose import Diagnostics, diagnose
+from predictlearn.fitting.diagnostics.fixed_points import (
+    FixedPoint,
+    fitted_fixed_points,
+    fixed_points,
+)
+from predictlearn.fitting.diagnostics.loading_shape import LoadingShape, loading_shape
+from predictlearn.fitting.evaluation.ceiling import Ceiling, condition_mean_ceiling, trial_folds
+from predictlearn.fitting.evaluation.cosmoothing import cosmooth
+from predictlearn.fitting.evaluation.coverage import Coverage, interval_coverage
+from predictlearn.fitting.evaluation.rank_selection import RankSelection, select_rank
+from predictlearn.fitting.learning.estimator import LearningFit
+from predictlearn.fitting.learning.forecast import Forecast
+from predictlearn.fitting.learning.goodness import GoodnessOfFit
+from predictlearn.fitting.session.estimator import LowRankRNN
+from predictlearn.fitting.state_space.estimator import Smoothed, StochasticLowRankRNN
+from predictlearn.recordings.silent_units import fallen_silent, mask_silent
+from predictlearn.simulation.learning_recordings import simulate_learning
+from predictlearn.simulation.sessions import simulate_sessions
 
 __all__ = [
     "Ceiling",

@@ -8,9 +8,9 @@ import numpy as np
 
 from predictlearn.errors import InputError
 from predictlearn.network.kernels import network_rollout
+from predictlearn.theory.activity import Prepared
 from predictlearn.theory.nonlinearity import Nonlinearity, network_phi, phi
 from predictlearn.theory.overlaps import Loadings
-from predictlearn.theory.reduced import Prepared
 from predictlearn.theory.trials import Trials
 
 __all__ = ["NetworkActivity", "run_network"]

@@ -13,14 +13,14 @@ from scipy.spatial import cKDTree
 from predictlearn.checks import positive_int, seed_sequence
 from predictlearn.errors import InputError
 from predictlearn.network.mean_field import fitting_points, learn_mean_field
-from predictlearn.network.train import train_network
-from predictlearn.theory.hermite import learn_fourth_order
-from predictlearn.theory.learning import learn
+from predictlearn.network.training import train_network
+from predictlearn.theory.learning.descent import learn
+from predictlearn.theory.learning.fourth_order import learn_fourth_order
+from predictlearn.theory.learning.rules import GradientDescent
+from predictlearn.theory.learning.trajectory import Trajectory
 from predictlearn.theory.loadings import particles_of
 from predictlearn.theory.nonlinearity import Nonlinearity, resolve
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.rules import GradientDescent
-from predictlearn.theory.trajectory import Trajectory
 from predictlearn.theory.trials import Task
 
 __all__ = ["ClosureError", "closure_error", "distance_to_course"]

@@ -15,7 +15,7 @@ import numpy as np
 
 from predictlearn.compiled import compiled
 from predictlearn.network.phi_kernels import LINEAR, activate
-from predictlearn.theory.gain_kernels import judge
+from predictlearn.theory.kernels.gain import judge
 
 __all__ = ["network_loss_and_gradient", "network_rollout"]
 

@@ -13,16 +13,16 @@ from predictlearn.errors import InputError
 from predictlearn.network.activity import network_sizes
 from predictlearn.network.kernels import network_loss_and_gradient
 from predictlearn.network.synapses import update_of
-from predictlearn.theory.hermite import loading_names
-from predictlearn.theory.learning import describe, diverged, kept_epochs, loss_limit
+from predictlearn.theory.activity import NO_NOISE
+from predictlearn.theory.learning.descent import describe, diverged, kept_epochs, loss_limit
+from predictlearn.theory.learning.fourth_order import loading_names
+from predictlearn.theory.learning.rules import GradientDescent
+from predictlearn.theory.learning.schedules import drop_of, multipliers
+from predictlearn.theory.learning.trajectory import Trajectory
+from predictlearn.theory.learning.trial_stream import TrialStream
 from predictlearn.theory.names import PATHWAYS, pathway_slices
 from predictlearn.theory.nonlinearity import Nonlinearity, network_phi
 from predictlearn.theory.overlaps import Loadings, Overlaps
-from predictlearn.theory.reduced import NO_NOISE
-from predictlearn.theory.rules import GradientDescent
-from predictlearn.theory.schedules import drop_of, multipliers
-from predictlearn.theory.stream import TrialStream
-from predictlearn.theory.trajectory import Trajectory
 from predictlearn.theory.trials import Task
 
 __all__ = [

@@ -8,13 +8,13 @@ from functools import partial
 import numpy as np
 
 from predictlearn.errors import InputError
-from predictlearn.network.train import follow
-from predictlearn.theory.learning import describe
+from predictlearn.network.training import follow
+from predictlearn.theory.learning.descent import describe
+from predictlearn.theory.learning.rules import GradientDescent
+from predictlearn.theory.learning.synaptic_rules import SynapticRule
 from predictlearn.theory.nonlinearity import Nonlinearity
-from predictlearn.theory.population_learning import PopulationTrajectory
-from predictlearn.theory.populations import PopulationLoadings
-from predictlearn.theory.rules import GradientDescent
-from predictlearn.theory.synaptic_rules import SynapticRule
+from predictlearn.theory.populations.learning import PopulationTrajectory
+from predictlearn.theory.populations.populations import PopulationLoadings
 from predictlearn.theory.trials import Task
 
 __all__ = ["PopulationNetworkTrajectory", "train_population_network"]

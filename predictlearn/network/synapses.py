@@ -7,8 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
-from predictlearn.theory.rules import GradientDescent, column_rates
-from predictlearn.theory.synaptic_rules import Adam, RMSProp, SynapticRule
+from predictlearn.theory.learning.rules import GradientDescent, column_rates
+from predictlearn.theory.learning.synaptic_rules import Adam, RMSProp, SynapticRule
 
 __all__ = ["Update", "update_of"]
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from predictlearn.errors import InputError, choice
-from predictlearn.fitting.euler_twin import euler_twin
+from predictlearn.fitting.session.euler_twin import euler_twin
 from predictlearn.pipeline.experiments import Design, flow_design
 from predictlearn.pipeline.fitted import FittedNetwork
-from predictlearn.recordings.bci import BCISession, load_bci_learning
+from predictlearn.recordings.datasets.bci_learning import BCISession, load_bci_learning
+from predictlearn.recordings.datasets.registry import datasets, find_dataset, is_registered
 from predictlearn.recordings.recording import Recording, load_recording
-from predictlearn.recordings.registry import datasets, find_dataset, is_registered
 from predictlearn.tasks.reaching import ReachingReadout
 from predictlearn.tasks.registry import get_task
 from predictlearn.theory.overlaps import Overlaps
@@ -147,7 +147,7 @@ def _own(source: str | Path | Recording, settings: dict[str, Any]) -> Case:
 
 def _simulated(path: Path, settings: dict[str, Any]) -> Case:
     """Return the case of the shipped, simulated recording: its first session."""
-    from predictlearn.recordings.simulated import load_simulated_learning
+    from predictlearn.recordings.datasets.simulated import load_simulated_learning
 
     sessions = load_simulated_learning(path)
     first = sessions[0]
@@ -238,7 +238,7 @@ def bci_task(
     ReachingReadout
         The task, every target once.
     """
-    from predictlearn.recordings.bci import progress
+    from predictlearn.recordings.datasets.bci_learning import progress
 
     readout, model = session.perturbed_readout, fit.model
     targets = np.unique(session.intuitive.trials["target"].to_numpy())

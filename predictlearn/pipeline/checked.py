@@ -12,7 +12,7 @@ from predictlearn.pipeline.experiments import attempt
 from predictlearn.pipeline.fitted import FittedNetwork
 
 if TYPE_CHECKING:
-    from predictlearn.fitting.diagnostics import Diagnostics
+    from predictlearn.fitting.diagnostics.diagnose import Diagnostics
 
 __all__ = ["Checks", "checked_fit", "checks_of"]
 

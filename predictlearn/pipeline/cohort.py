@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from predictlearn.checks import non_negative, positive_int, seed_sequence
+from predictlearn.theory.hidden_prior import HiddenPrior
 from predictlearn.theory.names import pathway_slices
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.prior import HiddenPrior
 
 __all__ = ["animals_like", "cohort_of"]
 

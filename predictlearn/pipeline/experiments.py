@@ -12,14 +12,14 @@ import pandas as pd
 from predictlearn.errors import DivergenceError, InputError
 from predictlearn.pipeline.task_choice import TaskChoice
 from predictlearn.pipeline.units import Units
-from predictlearn.predictions.exposure_closure import ExposureClosure, exposure_closure
-from predictlearn.predictions.order import TrainingOrder, training_order
-from predictlearn.predictions.perturbation import PerturbationExposure, perturbation_exposure
+from predictlearn.predictions.exposure.closure import ExposureClosure, exposure_closure
+from predictlearn.predictions.exposure.prediction import PerturbationExposure, perturbation_exposure
+from predictlearn.predictions.order.prediction import TrainingOrder, training_order
 from predictlearn.predictions.readout_learning import initial_time_constant
 from predictlearn.predictions.runs import shorten
+from predictlearn.theory.activity import loss_and_derivative
+from predictlearn.theory.learning.rules import GradientDescent, GradientFlow, Rule
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.reduced import loss_and_derivative
-from predictlearn.theory.rules import GradientDescent, GradientFlow, Rule
 from predictlearn.theory.trials import Task
 
 __all__ = [

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 
 from predictlearn.errors import InputError
-from predictlearn.fitting.ceiling import Ceiling, condition_mean_ceiling
-from predictlearn.fitting.low_rank_rnn import LowRankRNN
-from predictlearn.fitting.rank_selection import RankSelection, select_rank
+from predictlearn.fitting.evaluation.ceiling import Ceiling, condition_mean_ceiling
+from predictlearn.fitting.evaluation.rank_selection import RankSelection, select_rank
+from predictlearn.fitting.session.estimator import LowRankRNN
 from predictlearn.recordings.recording import Recording
 
 if TYPE_CHECKING:
-    from predictlearn.fitting.diagnostics import Diagnostics
+    from predictlearn.fitting.diagnostics.diagnose import Diagnostics
 
 __all__ = ["FittedNetwork", "fit_recording", "ranks_of"]
 
@@ -115,7 +115,7 @@ class FittedNetwork:
 
     def diagnose(self) -> Diagnostics:
         """Return what is left in the residuals of the fit, see `predictlearn.fitting.diagnose`."""
-        from predictlearn.fitting.diagnostics import diagnose
+        from predictlearn.fitting.diagnostics.diagnose import diagnose
 
         r = self.recording
         return diagnose(self.model, r.activity, r.inputs, r.outputs, seed=self.model.seed)

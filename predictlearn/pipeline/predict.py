@@ -12,10 +12,9 @@ import pandas as pd
 
 from predictlearn.checks import MOST_FOLDS, non_negative, positive, positive_int
 from predictlearn.errors import InputError
-from predictlearn.fitting.euler_twin import euler_twin
-from predictlearn.pipeline.animals import cohort_of
-from predictlearn.pipeline.bci import BCIComparison, compare_with_block_two
+from predictlearn.fitting.session.euler_twin import euler_twin
 from predictlearn.pipeline.cases import Case, case_of
+from predictlearn.pipeline.cohort import cohort_of
 from predictlearn.pipeline.experiments import (
     Design,
     Experiments,
@@ -25,17 +24,18 @@ from predictlearn.pipeline.experiments import (
 )
 from predictlearn.pipeline.fitted import FittedNetwork, fit_recording, ranks_of
 from predictlearn.pipeline.protocol_run import ProtocolPrediction, predict_protocol
-from predictlearn.pipeline.sessions import SessionsComparison, compare_with_sessions
+from predictlearn.pipeline.real_learning.bci import BCIComparison, compare_with_block_two
+from predictlearn.pipeline.real_learning.sessions import SessionsComparison, compare_with_sessions
 from predictlearn.pipeline.task_choice import TaskChoice, choose_task
 from predictlearn.pipeline.units import Units
-from predictlearn.recordings.bci import BCISession
+from predictlearn.recordings.datasets.bci_learning import BCISession
 from predictlearn.recordings.recording import Recording
+from predictlearn.theory.hidden_prior import HiddenPrior
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.prior import HiddenPrior
 
 if TYPE_CHECKING:
-    from predictlearn.fitting.diagnostics import Diagnostics
-    from predictlearn.reporting.report import Report
+    from predictlearn.fitting.diagnostics.diagnose import Diagnostics
+    from predictlearn.reporting.content import Report
 
 __all__ = ["PredictionRun", "predict"]
 
@@ -93,7 +93,7 @@ class PredictionRun:
 
     def report(self) -> Report:
         """Return the report to look at."""
-        from predictlearn.pipeline.report import make_report
+        from predictlearn.pipeline.report.whole import make_report
 
         return make_report(self)
 

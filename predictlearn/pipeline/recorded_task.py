@@ -11,7 +11,7 @@ import numpy as np
 
 from predictlearn.checks import as_float_array
 from predictlearn.errors import InputError, choice
-from predictlearn.fitting.low_rank_rnn import LowRankRNN
+from predictlearn.fitting.session.estimator import LowRankRNN
 from predictlearn.recordings.recording import Recording
 from predictlearn.tasks.arrays import ArrayTask
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from predictlearn.predictions.arms import compare_arms
 from predictlearn.predictions.base import Cohort, Prediction, as_cohort
-from predictlearn.predictions.order import TrainingOrder, training_order
-from predictlearn.predictions.perturbation import PerturbationExposure, perturbation_exposure
-from predictlearn.predictions.real_learning import LearningScore, score_prediction
+from predictlearn.predictions.exposure.prediction import PerturbationExposure, perturbation_exposure
+from predictlearn.predictions.order.prediction import TrainingOrder, training_order
+from predictlearn.real_learning.scores import LearningScore, score_prediction
 
 __all__ = [
     "Cohort",

@@ -11,15 +11,15 @@ import numpy as np
 import pandas as pd
 
 from predictlearn.errors import InputError, choice
-from predictlearn.predictions.comparisons import (
+from predictlearn.predictions.exposure.pairs import mean_loss_over
+from predictlearn.statistics.comparisons import (
     check_level,
     paired_comparison,
     two_sample_comparison,
 )
-from predictlearn.predictions.corrections import CORRECTIONS, family_table
-from predictlearn.predictions.exposure_pairs import mean_loss_over
-from predictlearn.predictions.power import animals_needed
-from predictlearn.predictions.results import TestResult
+from predictlearn.statistics.corrections import CORRECTIONS, family_table
+from predictlearn.statistics.power import animals_needed
+from predictlearn.statistics.results import TestResult
 
 __all__ = ["comparable_quantities", "compare_arms", "summarise_arms"]
 

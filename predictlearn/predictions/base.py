@@ -11,9 +11,9 @@ import pandas as pd
 from scipy import stats
 
 from predictlearn.errors import InputError
-from predictlearn.predictions.comparisons import number, paired_comparison
-from predictlearn.predictions.corrections import family_table
-from predictlearn.predictions.results import TestResult, tests_table
+from predictlearn.statistics.comparisons import number, paired_comparison
+from predictlearn.statistics.corrections import family_table
+from predictlearn.statistics.results import TestResult, tests_table
 from predictlearn.theory.overlaps import Overlaps
 
 __all__ = ["Cohort", "Prediction", "as_cohort", "compare_outcomes", "curve_bands", "outcome_band"]

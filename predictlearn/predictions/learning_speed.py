@@ -1,6 +1,6 @@
 """Which overlaps decide how fast a network learns: an exact account of the first step.
 
-The formulas are those of `predictlearn.theory.speed`; here they stand beside what is measured: a
+The formulas are those of `predictlearn.theory.equivalence.speed`; here they stand beside what is measured: a
 small step of learning, and the swap of single overlaps. Weight decay and synaptic noise add terms
 to the speed that depend on loss-visible overlaps only; in a difference between equivalent networks
 they cancel.
@@ -13,16 +13,16 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.reduced import loss
-from predictlearn.theory.rules import DirectDescent, Rule, column_rates
-from predictlearn.theory.speed import (
+from predictlearn.theory.activity import loss
+from predictlearn.theory.equivalence.speed import (
     contributions,
     differing_names,
     mean_derivative,
     probe_trials,
     speed_weights,
 )
+from predictlearn.theory.learning.rules import DirectDescent, Rule, column_rates
+from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Trials
 
 __all__ = ["differing_names", "learning_speed", "probe_trials", "speed_contributions"]

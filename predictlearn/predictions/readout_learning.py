@@ -11,10 +11,10 @@ import pandas as pd
 
 from predictlearn.checks import positive, positive_int
 from predictlearn.errors import InputError
-from predictlearn.theory.learning import learn
+from predictlearn.theory.activity import loss_and_derivative, simulate
+from predictlearn.theory.learning.descent import learn
+from predictlearn.theory.learning.rules import GradientFlow
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.reduced import loss_and_derivative, simulate
-from predictlearn.theory.rules import GradientFlow
 from predictlearn.theory.trials import Task, Trials
 from predictlearn.workers import Parallel, delayed
 

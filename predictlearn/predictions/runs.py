@@ -10,9 +10,9 @@ import numpy as np
 
 from predictlearn.checks import positive_int
 from predictlearn.errors import DivergenceError, InputError
-from predictlearn.theory.learning import learn
+from predictlearn.theory.learning.descent import learn
+from predictlearn.theory.learning.rules import GradientFlow, Rule
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.rules import GradientFlow, Rule
 from predictlearn.theory.trials import Task
 from predictlearn.workers import Parallel, delayed
 

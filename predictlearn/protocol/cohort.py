@@ -9,7 +9,7 @@ import numpy as np
 from predictlearn.doors import room
 from predictlearn.errors import InputError
 from predictlearn.protocol.schema import ArmSpec, CohortSpec, DistributionSpec
-from predictlearn.theory.equivalence import functionally_equivalent
+from predictlearn.theory.equivalence.equivalent import functionally_equivalent
 from predictlearn.theory.names import PATHWAYS, overlap_names, pathway_slices, table_pairs
 from predictlearn.theory.overlaps import Overlaps
 

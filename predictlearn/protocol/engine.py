@@ -18,13 +18,13 @@ from predictlearn.protocol.readout import (
 from predictlearn.protocol.rule import RuleSpec
 from predictlearn.protocol.schema import PhaseSpec, ProtocolSpec
 from predictlearn.tasks.registry import AnyTask
-from predictlearn.theory.learning import learn
+from predictlearn.theory.activity import loss
+from predictlearn.theory.learning.descent import learn
+from predictlearn.theory.learning.rules import GradientDescent, GradientFlow
+from predictlearn.theory.learning.synaptic_rules import SynapticRule
+from predictlearn.theory.learning.trajectory import Trajectory
 from predictlearn.theory.names import table_pairs
 from predictlearn.theory.overlaps import Loadings, Overlaps
-from predictlearn.theory.reduced import loss
-from predictlearn.theory.rules import GradientDescent, GradientFlow
-from predictlearn.theory.synaptic_rules import SynapticRule
-from predictlearn.theory.trajectory import Trajectory
 from predictlearn.theory.trials import Trials
 
 __all__ = ["Failure", "NetworkRecord", "PhaseRecord", "run_network", "stream"]
@@ -121,7 +121,7 @@ class _Network:
         rule = whole.build()
         how = (self.spec.nonlinearity, self.spec.tau, seed, self.spec.record_every)
         if self.loadings is not None and isinstance(rule, GradientDescent | SynapticRule):
-            from predictlearn.network.train import train_network
+            from predictlearn.network.training import train_network
 
             trajectory = train_network(self.loadings, task, rule, epochs, *how)
             self.loadings = trajectory.loadings

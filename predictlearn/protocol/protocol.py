@@ -16,13 +16,13 @@ from predictlearn.checks import positive_int
 from predictlearn.errors import InputError
 from predictlearn.files import printable
 from predictlearn.protocol.bounds import record_every, rows_of
-from predictlearn.protocol.checks import build_tasks, check_names, check_protocol
 from predictlearn.protocol.cohort import arm_start, draw_start
 from predictlearn.protocol.engine import START, NetworkRecord, run_network, stream
 from predictlearn.protocol.result import ProtocolResult
 from predictlearn.protocol.schema import ProtocolSpec, parse
 from predictlearn.protocol.source import Problem, Source, find_protocol, plain, read_source
 from predictlearn.protocol.store import Store, run_key
+from predictlearn.protocol.validation import build_tasks, check_names, check_protocol
 from predictlearn.tasks.arrays import ArrayTask
 from predictlearn.tasks.registry import AnyTask
 from predictlearn.theory.overlaps import Overlaps

@@ -9,16 +9,16 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from predictlearn.errors import InputError, choice
 from predictlearn.protocol.section import Count, NonNegative, Positive, Section, one_of
-from predictlearn.theory.names import PATHWAYS
-from predictlearn.theory.rules import (
+from predictlearn.theory.learning.rules import (
     DirectDescent,
     FirstOrderDescent,
     GradientDescent,
     GradientFlow,
     Rule,
 )
-from predictlearn.theory.schedules import RateDecay, RateDrop, Schedule
-from predictlearn.theory.synaptic_rules import Adam, RMSProp, SignDescent, SynapticRule
+from predictlearn.theory.learning.schedules import RateDecay, RateDrop, Schedule
+from predictlearn.theory.learning.synaptic_rules import Adam, RMSProp, SignDescent, SynapticRule
+from predictlearn.theory.names import PATHWAYS
 
 __all__ = ["NETWORK_RULES", "NEURONS_ONLY", "RULES", "SCHEDULE_KINDS", "RuleSpec", "ScheduleSpec"]
 

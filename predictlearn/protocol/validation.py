@@ -14,8 +14,8 @@ from predictlearn.protocol.rule import NETWORK_RULES, NEURONS_ONLY
 from predictlearn.protocol.schema import MOST_DIMENSIONS, PhaseSpec, ProtocolSpec
 from predictlearn.protocol.source import Location, Problem
 from predictlearn.tasks.registry import TASKS, AnyTask, get_task
+from predictlearn.theory.learning.rules import GradientFlow
 from predictlearn.theory.names import invisible_names, overlap_names
-from predictlearn.theory.rules import GradientFlow
 
 __all__ = ["build_tasks", "check_names", "check_protocol"]
 

@@ -1,7 +1,7 @@
 """The published results, each rebuilt from a protocol, with the numbers that decide it."""
 
-from predictlearn.published.base import VERDICTS, Published, Reproduced, numbers_table
 from predictlearn.published.registry import published, published_names, reproduce
+from predictlearn.published.result import VERDICTS, Published, Reproduced, numbers_table
 
 __all__ = [
     "VERDICTS",

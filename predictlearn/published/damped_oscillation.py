@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from predictlearn.published.base import Published, Reproduced, Row, numbers_table, verdict
-from predictlearn.published.drawing import Line, overlap_panels
-from predictlearn.published.runs import along, announce, load, run, spread, stacked, task_of
+from predictlearn.published.panels import Line, overlap_panels
+from predictlearn.published.protocols import along, announce, load, run, spread, stacked, task_of
+from predictlearn.published.result import Published, Reproduced, Row, numbers_table, verdict
 from predictlearn.reporting.style import COLOURS, FAINT, INK, SOFT, new_figure, styled
 from predictlearn.tasks.oscillation import DampedOscillation
-from predictlearn.theory.invariants import conserved
+from predictlearn.theory.activity import simulate
+from predictlearn.theory.learning.invariants import conserved
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.reduced import simulate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

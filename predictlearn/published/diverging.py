@@ -9,9 +9,9 @@ import numpy as np
 from predictlearn.errors import DivergenceError
 from predictlearn.protocol.engine import PHASE, stream
 from predictlearn.protocol.schema import ProtocolSpec
-from predictlearn.theory.learning import learn
+from predictlearn.theory.learning.descent import learn
+from predictlearn.theory.learning.rules import Rule
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.rules import Rule
 from predictlearn.theory.trials import Task
 
 __all__ = ["Followed", "follow", "phase_seed"]

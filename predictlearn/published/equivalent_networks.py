@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 
 from predictlearn.network.activity import NetworkActivity, run_network
-from predictlearn.published.base import Published, Reproduced, Row, numbers_table, verdict
-from predictlearn.published.runs import announce, load, run, spread, stacked, task_of
+from predictlearn.published.protocols import announce, load, run, spread, stacked, task_of
+from predictlearn.published.result import Published, Reproduced, Row, numbers_table, verdict
 from predictlearn.reporting.style import COLOURS, INK, SOFT, new_figure, styled
 from predictlearn.tasks.filter import Filter, impulse
-from predictlearn.theory.equivalence import functionally_equivalent
+from predictlearn.theory.activity import simulate
+from predictlearn.theory.equivalence.equivalent import functionally_equivalent
 from predictlearn.theory.loadings import Loadings
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.reduced import simulate
 from predictlearn.theory.trials import Trials
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from predictlearn.files import csv_bytes
-from predictlearn.published.base import Published, Reproduced
+from predictlearn.published.result import Published, Reproduced
 from predictlearn.reporting.style import png
 
 __all__ = ["figure_files", "files_of", "markdown_table"]

@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 
 from predictlearn.network.activity import run_network
-from predictlearn.network.train import train_network
-from predictlearn.published.base import Published, Reproduced, Row, numbers_table, verdict
-from predictlearn.published.drawing import HIDDEN, SEEN
-from predictlearn.published.runs import announce, load, run, spread
+from predictlearn.network.training import train_network
+from predictlearn.published.panels import HIDDEN, SEEN
+from predictlearn.published.protocols import announce, load, run, spread
+from predictlearn.published.result import Published, Reproduced, Row, numbers_table, verdict
 from predictlearn.reporting.style import COLOURS, FAINT, INK, SOFT, new_figure, styled
 from predictlearn.tasks.arrays import ArrayTask
-from predictlearn.theory.equivalence import metric
+from predictlearn.theory.equivalence.equivalent import metric
+from predictlearn.theory.learning.rules import GradientDescent
 from predictlearn.theory.loadings import Loadings
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.rules import GradientDescent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from predictlearn.checks import positive, positive_int
 from predictlearn.errors import choice
-from predictlearn.published.base import Published, Reproduced
+from predictlearn.published.result import Published, Reproduced
 
 __all__ = ["published", "published_names", "reproduce"]
 

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import pandas as pd
 
-from predictlearn.published.base import Published, Reproduced, Row, numbers_table, verdict
-from predictlearn.published.drawing import Line, overlap_panels
-from predictlearn.published.runs import along, announce, load, run, spread, stacked, task_of
+from predictlearn.published.panels import Line, overlap_panels
+from predictlearn.published.protocols import along, announce, load, run, spread, stacked, task_of
+from predictlearn.published.result import Published, Reproduced, Row, numbers_table, verdict
 from predictlearn.reporting.style import COLOURS, SOFT, new_figure, styled
 from predictlearn.tasks.filter import Filter
-from predictlearn.theory.learning import learn
+from predictlearn.theory.learning.descent import learn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from predictlearn.protocol import Protocol, ProtocolResult
-    from predictlearn.theory.rules import Rule
+    from predictlearn.theory.learning.rules import Rule
 
 __all__ = ["RESULT", "filter_solution"]
 

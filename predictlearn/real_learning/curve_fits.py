@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
-from predictlearn.predictions.predictive import Predictive
+from predictlearn.real_learning.predictive import Predictive
 
 __all__ = ["TimeScale", "fit_exponential", "fit_line", "fit_mean", "fit_time_scale"]
 

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from predictlearn.predictions.comparisons import number, p_text, span
-from predictlearn.predictions.curve_fits import TimeScale
-from predictlearn.predictions.predictive import Predictive
-from predictlearn.predictions.resampling import block_bootstrap
+from predictlearn.real_learning.curve_fits import TimeScale
+from predictlearn.real_learning.predictive import Predictive
+from predictlearn.statistics.comparisons import number, p_text, span
+from predictlearn.statistics.resampling import block_bootstrap
 
 __all__ = ["score_models", "verdict_in_words"]
 
@@ -48,7 +48,7 @@ def score_models(
     Returns
     -------
     scores, differences, tests : pandas.DataFrame
-        As in :class:`predictlearn.predictions.real_learning.LearningScore`.
+        As in :class:`predictlearn.real_learning.scores.LearningScore`.
     """
     errors = np.array([y[tested] - model.point[tested] for model in models])
     crps = np.array([model.crps(y, tested) for model in models])

@@ -13,16 +13,16 @@ import pandas as pd
 
 from predictlearn.checks import as_float_array, positive, positive_int
 from predictlearn.errors import InputError
-from predictlearn.predictions.comparisons import check_level
-from predictlearn.predictions.curve_fits import (
+from predictlearn.real_learning.curve_fits import (
     fit_exponential,
     fit_line,
     fit_mean,
     fit_time_scale,
 )
-from predictlearn.predictions.learning_scores import score_models, verdict_in_words
-from predictlearn.predictions.predictive import Predictive
-from predictlearn.predictions.resampling import suggested_block
+from predictlearn.real_learning.learning_scores import score_models, verdict_in_words
+from predictlearn.real_learning.predictive import Predictive
+from predictlearn.statistics.comparisons import check_level
+from predictlearn.statistics.resampling import suggested_block
 
 __all__ = ["LearningScore", "score_prediction"]
 

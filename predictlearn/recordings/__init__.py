@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from predictlearn.recordings.arrays import read_arrays
-from predictlearn.recordings.bci import (
+from predictlearn.recordings.datasets.bci_golub import SampledSession, load_bci_golub
+from predictlearn.recordings.datasets.bci_learning import (
     BCISession,
     Readout,
     command_progress,
     load_bci_learning,
     progress,
 )
-from predictlearn.recordings.bci_golub import SampledSession, load_bci_golub
-from predictlearn.recordings.bci_redundancy import load_bci_redundancy
-from predictlearn.recordings.behaviour import load_archerfish, load_rat_choices
-from predictlearn.recordings.mat import read_mat
-from predictlearn.recordings.nwb import read_nwb
-from predictlearn.recordings.pynapple_reader import from_pynapple
+from predictlearn.recordings.datasets.bci_redundancy import load_bci_redundancy
+from predictlearn.recordings.datasets.behaviour import load_archerfish, load_rat_choices
+from predictlearn.recordings.datasets.registry import Dataset, data_folder, datasets, find_dataset
+from predictlearn.recordings.datasets.simulated import load_simulated_learning
+from predictlearn.recordings.readers.arrays import read_arrays
+from predictlearn.recordings.readers.mat import read_mat
+from predictlearn.recordings.readers.nwb import read_nwb
+from predictlearn.recordings.readers.pynapple import from_pynapple
+from predictlearn.recordings.readers.table import from_table
 from predictlearn.recordings.recording import Recording, load_recording
-from predictlearn.recordings.registry import Dataset, data_folder, datasets, find_dataset
-from predictlearn.recordings.simulated import load_simulated_learning
-from predictlearn.recordings.simulation import random_inputs, simulate_recording
-from predictlearn.recordings.table import from_table
+from predictlearn.simulation.recordings import random_inputs, simulate_recording
 
 __all__ = [
     "BCISession",

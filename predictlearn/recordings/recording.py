@@ -19,13 +19,13 @@ from predictlearn.checks import one_number, positive, positive_int
 from predictlearn.doors import LARGEST, readable, reading
 from predictlearn.errors import InputError, choice
 from predictlearn.npz import EXPECTED, json_of, plain_array, read_npz
-from predictlearn.recordings.entry import (
+from predictlearn.recordings.storage import write_npz
+from predictlearn.recordings.validation import (
     check_activity,
     check_counts,
     check_leading_axes,
     three_axes,
 )
-from predictlearn.recordings.storage import write_npz
 
 __all__ = ["OBSERVED", "Recording", "load_recording"]
 
@@ -352,7 +352,7 @@ def load_recording(path: str | os.PathLike[str], **options: Any) -> Recording:
         readable(path, expected)
         if reader is not None:
             return _checked_call(reader, path, options)
-        from predictlearn.recordings.arrays import read_arrays
+        from predictlearn.recordings.readers.arrays import read_arrays
 
         arrays = read_npz(path, () if options else _REQUIRED_KEYS)
         complete = all(name in arrays for name in _REQUIRED_KEYS)
@@ -436,11 +436,11 @@ def _reader(suffix: str) -> tuple[Callable[..., Recording] | None, str]:
     """Return what reads a kind of file, None for an .npz file, and what the kind is called."""
     # these readers make recordings, so they cannot be imported above
     if suffix == ".nwb":
-        from predictlearn.recordings.nwb import read_nwb
+        from predictlearn.recordings.readers.nwb import read_nwb
 
         return read_nwb, "an NWB file"
     if suffix == ".mat":
-        from predictlearn.recordings.mat import read_mat
+        from predictlearn.recordings.readers.mat import read_mat
 
         return read_mat, "a .mat file"
     return None, EXPECTED

@@ -6,7 +6,7 @@ drawings are in :mod:`predictlearn.reporting.figures`.
 
 from __future__ import annotations
 
+from predictlearn.reporting.content import Figure, Report, Section, Table
 from predictlearn.reporting.folder import check_folder
-from predictlearn.reporting.report import Figure, Report, Section, Table
 
 __all__ = ["Figure", "Report", "Section", "Table", "check_folder"]

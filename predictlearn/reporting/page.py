@@ -19,7 +19,7 @@ from predictlearn.files import csv_bytes
 from predictlearn.reporting.style import png
 
 if TYPE_CHECKING:
-    from predictlearn.reporting.report import Report, Table
+    from predictlearn.reporting.content import Report, Table
 
 __all__ = ["format_value", "render", "rendered_figures", "report_files"]
 

@@ -12,9 +12,9 @@ from predictlearn.checks import as_float_array, positive, positive_int
 from predictlearn.errors import InputError, choice
 from predictlearn.network.activity import run_network
 from predictlearn.recordings.recording import Recording
+from predictlearn.theory.activity import simulate
 from predictlearn.theory.nonlinearity import phi
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.reduced import simulate
 from predictlearn.theory.trials import Trials
 
 __all__ = ["random_inputs", "simulate_recording"]

@@ -18,23 +18,23 @@ Which one when:
 
 from __future__ import annotations
 
-from predictlearn.predictions.comparisons import paired_comparison, two_sample_comparison
-from predictlearn.predictions.corrections import CORRECTIONS, correct_p, family_table
-from predictlearn.predictions.effects import (
+from predictlearn.statistics.comparisons import paired_comparison, two_sample_comparison
+from predictlearn.statistics.corrections import CORRECTIONS, correct_p, family_table
+from predictlearn.statistics.effects import (
     EffectSize,
     hedges_correction,
     noncentrality_interval,
     paired_effect,
     two_sample_effect,
 )
-from predictlearn.predictions.equivalence_tests import equivalence_paired, equivalence_two_sample
-from predictlearn.predictions.power import (
+from predictlearn.statistics.equivalence import equivalence_paired, equivalence_two_sample
+from predictlearn.statistics.power import (
     AnimalsNeeded,
     animals_needed,
     animals_needed_equivalence,
     equivalence_power,
 )
-from predictlearn.predictions.resampling import (
+from predictlearn.statistics.resampling import (
     bca_interval,
     block_bootstrap,
     block_indices,
@@ -42,7 +42,7 @@ from predictlearn.predictions.resampling import (
     sign_flip_test,
     suggested_block,
 )
-from predictlearn.predictions.results import TestResult, tests_table
+from predictlearn.statistics.results import TestResult, tests_table
 
 __all__ = [
     "CORRECTIONS",

@@ -9,9 +9,9 @@ from scipy import stats
 
 from predictlearn.checks import as_float_array
 from predictlearn.errors import InputError, choice
-from predictlearn.predictions.effects import paired_effect, two_sample_effect
-from predictlearn.predictions.resampling import bca_interval, permutation_test, sign_flip_test
-from predictlearn.predictions.results import TestResult
+from predictlearn.statistics.effects import paired_effect, two_sample_effect
+from predictlearn.statistics.resampling import bca_interval, permutation_test, sign_flip_test
+from predictlearn.statistics.results import TestResult
 
 __all__ = ["paired_comparison", "two_sample_comparison"]
 
@@ -115,7 +115,7 @@ def paired_comparison(
     interval : {"t", "bca"}
         Interval of the mean difference: Student's t or the BCa bootstrap.
     effect : {"dz", "dav"}
-        Effect size, see :func:`predictlearn.predictions.effects.paired_effect`.
+        Effect size, see :func:`predictlearn.statistics.effects.paired_effect`.
     level : float
         Confidence level; "different" is concluded where p < 1 - level.
     n_resamples : int

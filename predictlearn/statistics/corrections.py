@@ -9,8 +9,8 @@ import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
 from predictlearn.errors import InputError, choice
-from predictlearn.predictions.comparisons import check_level
-from predictlearn.predictions.results import TestResult, tests_table
+from predictlearn.statistics.comparisons import check_level
+from predictlearn.statistics.results import TestResult, tests_table
 
 __all__ = ["CORRECTIONS", "correct_p", "family_table"]
 
@@ -90,7 +90,7 @@ def family_table(
 
     Examples
     --------
-    >>> from predictlearn.predictions.statistics import paired_comparison
+    >>> from predictlearn.statistics.all import paired_comparison
     >>> first, second = [1.0, 2.0, 3.1, 4.0], [0.5, 1.0, 2.5, 3.0]
     >>> tests = [paired_comparison(first, second, name=name) for name in ("early", "late")]
     >>> table = family_table(tests, family="loss")

@@ -13,7 +13,7 @@ from scipy import stats
 from statsmodels.stats.weightstats import ttost_ind, ttost_paired
 
 from predictlearn.errors import InputError, choice
-from predictlearn.predictions.comparisons import (
+from predictlearn.statistics.comparisons import (
     check_level,
     check_pairs,
     check_samples,
@@ -23,13 +23,13 @@ from predictlearn.predictions.comparisons import (
     p_text,
     span,
 )
-from predictlearn.predictions.effects import (
+from predictlearn.statistics.effects import (
     EffectSize,
     infinite_effect,
     paired_effect,
     two_sample_effect,
 )
-from predictlearn.predictions.results import TestResult
+from predictlearn.statistics.results import TestResult
 
 __all__ = ["equivalence_paired", "equivalence_two_sample"]
 

@@ -11,8 +11,8 @@ from scipy import stats
 
 from predictlearn.checks import positive
 from predictlearn.errors import InputError, choice
-from predictlearn.predictions.comparisons import check_level, number
-from predictlearn.predictions.effects import noncentral_cdf
+from predictlearn.statistics.comparisons import check_level, number
+from predictlearn.statistics.effects import noncentral_cdf
 
 __all__ = ["AnimalsNeeded", "animals_needed", "animals_needed_equivalence", "equivalence_power"]
 

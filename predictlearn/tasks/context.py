@@ -11,7 +11,8 @@ import pandas as pd
 
 from predictlearn.checks import as_float_array, non_negative
 from predictlearn.errors import InputError, choice
-from predictlearn.tasks._common import (
+from predictlearn.tasks.normal_numbers import fill_normal
+from predictlearn.tasks.trial_windows import (
     Freezable,
     Windows,
     bin_count,
@@ -20,9 +21,8 @@ from predictlearn.tasks._common import (
     trial_count,
     trials_from_loops,
 )
-from predictlearn.tasks.random import fill_normal
+from predictlearn.theory.activity import simulate
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.reduced import simulate
 from predictlearn.theory.trials import Trials
 
 __all__ = ["CUES", "ContextDecision", "decision_accuracy"]

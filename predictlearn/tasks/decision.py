@@ -11,7 +11,8 @@ import numpy as np
 from predictlearn.checks import as_float_array, non_negative
 from predictlearn.compiled import compiled
 from predictlearn.errors import InputError
-from predictlearn.tasks._common import (
+from predictlearn.tasks.normal_numbers import fill_normal
+from predictlearn.tasks.trial_windows import (
     Freezable,
     Windows,
     bin_count,
@@ -20,7 +21,6 @@ from predictlearn.tasks._common import (
     trial_count,
     trials_from_loops,
 )
-from predictlearn.tasks.random import fill_normal
 from predictlearn.theory.trials import Trials
 
 __all__ = ["DecisionMaking"]

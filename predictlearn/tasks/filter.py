@@ -9,8 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from predictlearn.checks import non_negative
-from predictlearn.tasks._common import Freezable, bin_count, check_number, check_times
-from predictlearn.theory.impulse import TargetLaw
+from predictlearn.tasks.trial_windows import Freezable, bin_count, check_number, check_times
+from predictlearn.theory.kernels.impulse import TargetLaw
 from predictlearn.theory.trials import Trials
 
 __all__ = ["Filter", "impulse"]

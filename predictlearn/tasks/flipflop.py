@@ -12,7 +12,7 @@ import numpy as np
 from predictlearn.checks import non_negative
 from predictlearn.compiled import compiled
 from predictlearn.errors import InputError
-from predictlearn.tasks._common import (
+from predictlearn.tasks.trial_windows import (
     Freezable,
     bin_count,
     check_number,

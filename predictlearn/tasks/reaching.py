@@ -11,7 +11,7 @@ import numpy as np
 
 from predictlearn.checks import as_float_array, non_negative, positive_int
 from predictlearn.errors import InputError
-from predictlearn.tasks._common import (
+from predictlearn.tasks.trial_windows import (
     Freezable,
     bin_count,
     check_times,

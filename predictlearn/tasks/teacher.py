@@ -13,7 +13,9 @@ import numpy as np
 from predictlearn.checks import as_float_array, non_negative
 from predictlearn.compiled import compiled
 from predictlearn.errors import InputError, choice
-from predictlearn.tasks._common import (
+from predictlearn.tasks.flipflop import FlipFlop
+from predictlearn.tasks.normal_numbers import fill_normal
+from predictlearn.tasks.trial_windows import (
     Freezable,
     bin_count,
     check_number,
@@ -21,9 +23,7 @@ from predictlearn.tasks._common import (
     trial_count,
     trials_from_loops,
 )
-from predictlearn.tasks.flipflop import FlipFlop
-from predictlearn.tasks.random import fill_normal
-from predictlearn.theory.kernels import filter_inputs, rollout_kernel
+from predictlearn.theory.kernels.rollout import filter_inputs, rollout_kernel
 from predictlearn.theory.names import overlap_names, recordable_names, table_pairs
 from predictlearn.theory.nonlinearity import Nonlinearity, resolve
 from predictlearn.theory.overlaps import Overlaps

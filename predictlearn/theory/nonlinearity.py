@@ -20,7 +20,7 @@ from scipy import integrate, special
 
 from predictlearn.checks import as_float_array
 from predictlearn.errors import InputError
-from predictlearn.theory.gain_kernels import (
+from predictlearn.theory.kernels.gain import (
     DEGREE,
     N_COEFFICIENTS,
     RATIONAL_SIZE,

@@ -9,7 +9,7 @@ import numpy as np
 
 from predictlearn.checks import as_float_array, positive
 from predictlearn.errors import InputError
-from predictlearn.theory.impulse import TargetLaw, is_impulse
+from predictlearn.theory.kernels.impulse import TargetLaw, is_impulse
 
 __all__ = ["Task", "Trials"]
 

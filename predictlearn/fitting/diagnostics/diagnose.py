@@ -12,9 +12,9 @@ import pandas as pd
 
 from predictlearn.checks import as_float_array, positive_int
 from predictlearn.errors import InputError
-from predictlearn.fitting.findings import LEVEL, LIMIT, checks_of, meaning
-from predictlearn.fitting.fixed_points import fitted_fixed_points
-from predictlearn.fitting.lack_of_fit import (
+from predictlearn.fitting.diagnostics.findings import LEVEL, LIMIT, checks_of, meaning
+from predictlearn.fitting.diagnostics.fixed_points import fitted_fixed_points
+from predictlearn.fitting.diagnostics.lack_of_fit import (
     Score,
     Slopes,
     in_gain,
@@ -25,10 +25,13 @@ from predictlearn.fitting.lack_of_fit import (
     products,
     score_test,
 )
-from predictlearn.fitting.latent_plane import latent_trajectories
-from predictlearn.fitting.loading_shape import LoadingShape, fewest_neurons, loading_shape
-from predictlearn.fitting.observation import Observation, loading_errors, neuron_coefficients
-from predictlearn.fitting.residuals import (
+from predictlearn.fitting.diagnostics.latent_plane import latent_trajectories
+from predictlearn.fitting.diagnostics.loading_shape import (
+    LoadingShape,
+    fewest_neurons,
+    loading_shape,
+)
+from predictlearn.fitting.diagnostics.residuals import (
     FEWEST_COINCIDENCES,
     Found,
     Residuals,
@@ -40,8 +43,13 @@ from predictlearn.fitting.residuals import (
     residual_means,
     shared_directions,
 )
-from predictlearn.fitting.rollout import paired_trials, reduced_activity
-from predictlearn.recordings.entry import check_leading_axes
+from predictlearn.fitting.session.observation import (
+    Observation,
+    loading_errors,
+    neuron_coefficients,
+)
+from predictlearn.fitting.session.rollout import paired_trials, reduced_activity
+from predictlearn.recordings.validation import check_leading_axes
 
 __all__ = ["Diagnostics", "diagnose"]
 

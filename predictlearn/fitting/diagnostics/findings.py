@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from predictlearn.fitting.copies import copied_units, told
-from predictlearn.fitting.loading_shape import LoadingShape
-from predictlearn.fitting.residuals import Found, Residuals
+from predictlearn.fitting.diagnostics.copies import copied_units, told
+from predictlearn.fitting.diagnostics.loading_shape import LoadingShape
+from predictlearn.fitting.diagnostics.residuals import Found, Residuals
 
 __all__ = ["LEVEL", "LIMIT", "checks_of", "meaning"]
 

@@ -20,7 +20,7 @@ import pandas as pd
 
 from predictlearn.checks import as_float_array, positive
 from predictlearn.errors import InputError, choice
-from predictlearn.fitting.rollout import fitted_dynamics
+from predictlearn.fitting.session.rollout import fitted_dynamics
 from predictlearn.theory.names import table_pairs
 
 __all__ = ["FixedPoint", "fitted_fixed_points", "fixed_points"]

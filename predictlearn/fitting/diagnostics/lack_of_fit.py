@@ -18,9 +18,9 @@ import numpy.typing as npt
 from scipy import stats
 
 from predictlearn.errors import InputError
-from predictlearn.fitting.observation import Observation, neuron_coefficients
-from predictlearn.fitting.residuals import Residuals
-from predictlearn.fitting.rollout import reduced_activity
+from predictlearn.fitting.diagnostics.residuals import Residuals
+from predictlearn.fitting.session.observation import Observation, neuron_coefficients
+from predictlearn.fitting.session.rollout import reduced_activity
 
 __all__ = [
     "Score",

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from predictlearn.fitting.observation import Observation, neuron_coefficients
+from predictlearn.fitting.session.observation import Observation, neuron_coefficients
 
 __all__ = ["latent_trajectories"]
 

@@ -16,9 +16,9 @@ from scipy import stats
 
 from predictlearn.checks import as_float_array, positive_int
 from predictlearn.errors import InputError
-from predictlearn.fitting.moments import positive_part
-from predictlearn.fitting.residuals import tail_p
-from predictlearn.theory.gaussianity import measures, two_sided_p, upper_p
+from predictlearn.fitting.diagnostics.residuals import tail_p
+from predictlearn.fitting.session.loading_moments import positive_part
+from predictlearn.theory.populations.gaussianity import measures, two_sided_p, upper_p
 
 __all__ = ["LoadingShape", "fewest_neurons", "loading_shape"]
 

@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from predictlearn.checks import as_float_array
 from predictlearn.errors import InputError, choice
-from predictlearn.fitting.observation import Observation, regress_neuron
-from predictlearn.fitting.rollout import paired_trials, reduced_activity
-from predictlearn.fitting.scoring import bits_gained
+from predictlearn.fitting.session.observation import Observation, regress_neuron
+from predictlearn.fitting.session.rollout import paired_trials, reduced_activity
+from predictlearn.fitting.session.scoring import bits_gained
 
 __all__ = ["cosmooth", "needs_counts"]
 

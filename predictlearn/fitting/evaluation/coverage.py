@@ -16,8 +16,8 @@ from predictlearn.errors import (
     SilentNeuronsWarning,
     UndeterminedWarning,
 )
-from predictlearn.fitting.low_rank_rnn import LowRankRNN
-from predictlearn.recordings.simulation import random_inputs, simulate_recording
+from predictlearn.fitting.session.estimator import LowRankRNN
+from predictlearn.simulation.recordings import random_inputs, simulate_recording
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.workers import Parallel, delayed
 

@@ -19,12 +19,12 @@ from predictlearn.errors import (
     UndeterminedWarning,
     choice,
 )
-from predictlearn.fitting.ceiling import trial_folds
-from predictlearn.fitting.cosmoothing import cosmooth, needs_counts
-from predictlearn.fitting.entry import kept_neurons
-from predictlearn.fitting.low_rank_rnn import LowRankRNN
-from predictlearn.fitting.rollout import paired_trials
-from predictlearn.recordings.entry import check_activity, extent
+from predictlearn.fitting.evaluation.ceiling import trial_folds
+from predictlearn.fitting.evaluation.cosmoothing import cosmooth, needs_counts
+from predictlearn.fitting.session.estimator import LowRankRNN
+from predictlearn.fitting.session.rollout import paired_trials
+from predictlearn.fitting.session.validation import kept_neurons
+from predictlearn.recordings.validation import check_activity, extent
 from predictlearn.workers import Parallel, delayed
 
 __all__ = ["RankSelection", "select_rank"]

@@ -11,19 +11,19 @@ import pandas as pd
 
 from predictlearn.checks import positive, positive_int
 from predictlearn.errors import ConvergenceWarning, InputError, choice
-from predictlearn.fitting.learning_climb import fit_recorded
-from predictlearn.fitting.learning_likelihood import Fitted, Problem, search, size_of
-from predictlearn.fitting.learning_middle import centred, signed
-from predictlearn.fitting.learning_model import Model
-from predictlearn.fitting.learning_open import search_ridge, several_open
-from predictlearn.fitting.learning_parameters import Layout
-from predictlearn.fitting.learning_raw import warn_of_clocks
-from predictlearn.fitting.learning_results import Learned
-from predictlearn.fitting.learning_sampling import checked_sample, sampled
-from predictlearn.fitting.learning_sessions import LOSS, Sessions, checked_sessions
-from predictlearn.theory.hermite import loading_names
+from predictlearn.fitting.learning.likelihood import Fitted, Problem, search, size_of
+from predictlearn.fitting.learning.model import Model
+from predictlearn.fitting.learning.parameters import Layout
+from predictlearn.fitting.learning.point_estimate import centred, signed
+from predictlearn.fitting.learning.posterior.randomised import search_ridge, several_open
+from predictlearn.fitting.learning.recordings.data import warn_of_clocks
+from predictlearn.fitting.learning.results import Learned
+from predictlearn.fitting.learning.sampling_error import checked_sample, sampled
+from predictlearn.fitting.learning.search import fit_recorded
+from predictlearn.fitting.learning.sessions import LOSS, Sessions, checked_sessions
+from predictlearn.theory.learning.fourth_order import loading_names
+from predictlearn.theory.learning.rules import GradientDescent
 from predictlearn.theory.names import nonlinearity_name
-from predictlearn.theory.rules import GradientDescent
 
 __all__ = ["LearningFit"]
 
@@ -296,13 +296,13 @@ class LearningFit(Learned):
         Notes
         -----
         The likelihood of the raw activity, with the loadings of every neuron integrated out
-        (`predictlearn.fitting.learning_marginal`), so that no session needs a gauge and neurons may
+        (`predictlearn.fitting.learning.recordings.marginal`), so that no session needs a gauge and neurons may
         recur in part. Linear units, noise that is white in time, and loadings that are Gaussian
         over neurons. Of counts the integral is Laplace's approximation. ``residuals_`` are how far
         each session's dynamics and readout would leave the fit, in standard deviations. Where
         several maxima are within 3 of the highest log
         likelihood, ``intervals_`` span those of all. They are quantiles of draws along the crest of
-        the posterior (`predictlearn.fitting.learning_crest`), which bends, under the weak prior of
+        the posterior (`predictlearn.fitting.learning.posterior.ridge_line`), which bends, under the weak prior of
         `sample`; ``draw`` and ``predict`` use the same.
 
         Examples

@@ -10,8 +10,8 @@ import pandas as pd
 from scipy import stats
 
 from predictlearn.errors import InputError
-from predictlearn.fitting.learning_likelihood import Problem
-from predictlearn.fitting.learning_sessions import Sessions
+from predictlearn.fitting.learning.likelihood import Problem
+from predictlearn.fitting.learning.sessions import Sessions
 
 __all__ = ["GoodnessOfFit", "chi_square", "smooth_misfit", "tested"]
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize
 
-from predictlearn.fitting.learning_parameters import Layout
+from predictlearn.fitting.learning.parameters import Layout
 
 __all__ = ["UNIDENTIFIED_SD", "Identified", "centre", "draws", "identify", "reach"]
 

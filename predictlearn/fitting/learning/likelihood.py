@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import least_squares
 
-from predictlearn.fitting.learning_model import Model, Run
-from predictlearn.fitting.learning_parameters import Layout, draw_factor
-from predictlearn.fitting.learning_sessions import Sessions, start_values
+from predictlearn.fitting.learning.model import Model, Run
+from predictlearn.fitting.learning.parameters import Layout, draw_factor
+from predictlearn.fitting.learning.sessions import Sessions, start_values
 from predictlearn.theory.names import pathway_slices
 from predictlearn.workers import Parallel, delayed
 

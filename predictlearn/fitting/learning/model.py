@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from predictlearn.errors import DivergenceError
-from predictlearn.fitting.learning_parameters import Layout
-from predictlearn.fitting.learning_sessions import LOSS, Sessions
+from predictlearn.fitting.learning.parameters import Layout
+from predictlearn.fitting.learning.sessions import LOSS, Sessions
 from predictlearn.theory.gauge import EXCITED, canonical_transform, column_transform
+from predictlearn.theory.learning.rules import GradientDescent
+from predictlearn.theory.learning.sensitivity import Leg, learn_with_sensitivities
 from predictlearn.theory.names import pathway_slices, table_pairs
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.rules import GradientDescent
-from predictlearn.theory.sensitivity import Leg, learn_with_sensitivities
 from predictlearn.theory.trials import Task
 
 __all__ = ["Model", "Run", "canonical_matrices", "legs_of"]

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from predictlearn.theory.learning.rules import GradientDescent
 from predictlearn.theory.names import PATHWAYS, overlap_names, table_pairs
-from predictlearn.theory.rules import GradientDescent
 
 __all__ = ["NORM_SD", "RATE_SD", "Layout", "draw_factor", "log_prior"]
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from predictlearn.fitting.learning_identifiability import Identified, centre, identify
-from predictlearn.fitting.learning_likelihood import Fitted, Problem
-from predictlearn.fitting.learning_open import OnRidge, Ridge
+from predictlearn.fitting.learning.identifiability import Identified, centre, identify
+from predictlearn.fitting.learning.likelihood import Fitted, Problem
+from predictlearn.fitting.learning.posterior.randomised import OnRidge, Ridge
 from predictlearn.theory.gauge import canonical_transform, column_transform
 from predictlearn.theory.names import pathway_slices
 

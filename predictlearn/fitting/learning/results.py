@@ -15,20 +15,25 @@ from sklearn.utils.validation import check_is_fitted
 
 from predictlearn.checks import positive_int
 from predictlearn.errors import InputError, choice
-from predictlearn.fitting.learning_bayes import Posterior, checked_counts, sample_posterior
-from predictlearn.fitting.learning_crest import Crest
-from predictlearn.fitting.learning_forecast import Forecast, forecast
-from predictlearn.fitting.learning_goodness import GoodnessOfFit, tested
-from predictlearn.fitting.learning_identifiability import Identified, draws
-from predictlearn.fitting.learning_intervals import around, drawn_table, interval_table, narrower
-from predictlearn.fitting.learning_joint import RawProblem
-from predictlearn.fitting.learning_likelihood import Fitted, Problem
-from predictlearn.fitting.learning_middle import corrected
-from predictlearn.fitting.learning_open import OnRidge, Ridge
-from predictlearn.fitting.learning_profile import profile_ends
-from predictlearn.fitting.learning_sessions import LOSS
+from predictlearn.fitting.learning.forecast import Forecast, forecast
+from predictlearn.fitting.learning.goodness import GoodnessOfFit, tested
+from predictlearn.fitting.learning.identifiability import Identified, draws
+from predictlearn.fitting.learning.likelihood import Fitted, Problem
+from predictlearn.fitting.learning.point_estimate import corrected
+from predictlearn.fitting.learning.posterior.delta_method import (
+    around,
+    drawn_table,
+    interval_table,
+    narrower,
+)
+from predictlearn.fitting.learning.posterior.mcmc import Posterior, checked_counts, sample_posterior
+from predictlearn.fitting.learning.posterior.profile import profile_ends
+from predictlearn.fitting.learning.posterior.randomised import OnRidge, Ridge
+from predictlearn.fitting.learning.posterior.ridge_line import Crest
+from predictlearn.fitting.learning.recordings.likelihood import RawProblem
+from predictlearn.fitting.learning.sessions import LOSS
+from predictlearn.theory.learning.rules import GradientDescent
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.rules import GradientDescent
 
 __all__ = ["Learned"]
 

@@ -13,14 +13,18 @@ import pandas as pd
 
 from predictlearn.checks import positive
 from predictlearn.errors import InputError
-from predictlearn.fitting.learning_crest import Crest
-from predictlearn.fitting.learning_joint import RawProblem
-from predictlearn.fitting.learning_likelihood import Fitted, Problem, search, size_of
-from predictlearn.fitting.learning_marginal import Recorded
-from predictlearn.fitting.learning_model import Model
-from predictlearn.fitting.learning_parameters import Layout
-from predictlearn.fitting.learning_raw import checked_recordings, first_look, noise_terms
-from predictlearn.fitting.learning_sessions import Sessions, checked_sessions
+from predictlearn.fitting.learning.likelihood import Fitted, Problem, search, size_of
+from predictlearn.fitting.learning.model import Model
+from predictlearn.fitting.learning.parameters import Layout
+from predictlearn.fitting.learning.posterior.ridge_line import Crest
+from predictlearn.fitting.learning.recordings.data import (
+    checked_recordings,
+    first_look,
+    noise_terms,
+)
+from predictlearn.fitting.learning.recordings.likelihood import RawProblem
+from predictlearn.fitting.learning.recordings.marginal import Recorded
+from predictlearn.fitting.learning.sessions import Sessions, checked_sessions
 from predictlearn.theory.names import pathway_slices, table_pairs
 from predictlearn.workers import Parallel, delayed
 

@@ -12,15 +12,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from predictlearn.errors import UndeterminedWarning
-from predictlearn.fitting import bootstrap
-from predictlearn.fitting.counts import log_likelihood_constant
-from predictlearn.fitting.determined import UNREAD, undetermined
-from predictlearn.fitting.entry import counts, known_gain
-from predictlearn.fitting.moments import noise_variance
-from predictlearn.fitting.optima import Timing
-from predictlearn.fitting.solver import Problem, Solution
-from predictlearn.fitting.starts import as_fitted
-from predictlearn.fitting.summary import (
+from predictlearn.fitting.session import bootstrap
+from predictlearn.fitting.session.count_noise import log_likelihood_constant
+from predictlearn.fitting.session.determined import UNREAD, undetermined
+from predictlearn.fitting.session.loading_moments import noise_variance
+from predictlearn.fitting.session.optima import Timing
+from predictlearn.fitting.session.overlap_table import (
     Raw,
     canonical,
     invariants,
@@ -28,7 +25,10 @@ from predictlearn.fitting.summary import (
     never_negative,
     unseen_reasons,
 )
-from predictlearn.fitting.trials import spread_out
+from predictlearn.fitting.session.search.levenberg_marquardt import Problem, Solution
+from predictlearn.fitting.session.search.starts import as_fitted
+from predictlearn.fitting.session.unequal_trials import spread_out
+from predictlearn.fitting.session.validation import counts, known_gain
 
 __all__ = ["set_fitted"]
 

@@ -20,24 +20,29 @@ from scipy.linalg import block_diag
 from scipy.special import stdtrit
 
 from predictlearn.errors import InputError
-from predictlearn.fitting.inner import Blocks, Data, trial_scores
-from predictlearn.fitting.loading_prior import (
-    Evidence,
-    MomentSteps,
-    evidence,
-    moment_steps,
-    second_moment,
-)
-from predictlearn.fitting.marginal import bend
-from predictlearn.fitting.moments import (
+from predictlearn.fitting.session.loading_moments import (
     invert,
     moment_slopes,
     noise_variance,
     positive_part,
     sampling_precision,
 )
-from predictlearn.fitting.solver import Problem, Solution, free_directions, reduced_system
-from predictlearn.fitting.summary import Raw
+from predictlearn.fitting.session.overlap_table import Raw
+from predictlearn.fitting.session.search.levenberg_marquardt import (
+    Problem,
+    Solution,
+    free_directions,
+    reduced_system,
+)
+from predictlearn.fitting.session.search.loading_prior import (
+    Evidence,
+    MomentSteps,
+    evidence,
+    moment_steps,
+    second_moment,
+)
+from predictlearn.fitting.session.search.marginal import bend
+from predictlearn.fitting.session.search.regression import Blocks, Data, trial_scores
 
 __all__ = ["Linearised", "interval_table", "linearise", "loading_error", "replicates"]
 

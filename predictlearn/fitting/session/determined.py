@@ -6,15 +6,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy import linalg, stats
 
-from predictlearn.fitting.arrow import Blocks
-from predictlearn.fitting.loading_prior import evidence, without_weakest
-from predictlearn.fitting.moments import invert, noise_variance
-from predictlearn.fitting.solver import (
+from predictlearn.fitting.session.loading_moments import invert, noise_variance
+from predictlearn.fitting.session.overlap_table import Raw, canonical, named
+from predictlearn.fitting.session.search.levenberg_marquardt import (
     Problem,
     Solution,
     reduced_system,
 )
-from predictlearn.fitting.summary import Raw, canonical, named
+from predictlearn.fitting.session.search.loading_prior import evidence, without_weakest
+from predictlearn.fitting.session.search.normal_equations import Blocks
 
 __all__ = ["UNREAD", "undetermined"]
 

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from predictlearn.compiled import compiled
-from predictlearn.fitting.bin_means import roll_means
+from predictlearn.fitting.session.bin_means import roll_means
 
 __all__ = ["Dynamics", "Layout", "roll_trials"]
 

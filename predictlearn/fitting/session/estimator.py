@@ -13,20 +13,26 @@ from sklearn.utils.validation import check_is_fitted
 
 from predictlearn.checks import as_float_array
 from predictlearn.errors import ConvergenceWarning, InputError, MisfitWarning
-from predictlearn.fitting import scoring
-from predictlearn.fitting.attributes import set_fitted
-from predictlearn.fitting.components import part
-from predictlearn.fitting.counts import CountNoise
-from predictlearn.fitting.dynamics import Dynamics, Layout
-from predictlearn.fitting.entry import check_data, check_outputs, counts, fits_gain, known_gain
-from predictlearn.fitting.inner import Data
-from predictlearn.fitting.offsets import warn_of_offsets
-from predictlearn.fitting.optima import disagreement, settle_timing
-from predictlearn.fitting.rollout import predicted, rolled_out
-from predictlearn.fitting.solver import Problem
-from predictlearn.fitting.starts import as_fitted, find_best, settle_dispersion
-from predictlearn.fitting.trials import lengths, padded, spread_out, trimmed
-from predictlearn.recordings.entry import check_leading_axes
+from predictlearn.fitting.session import scoring
+from predictlearn.fitting.session.attributes import set_fitted
+from predictlearn.fitting.session.count_noise import CountNoise
+from predictlearn.fitting.session.dynamics import Dynamics, Layout
+from predictlearn.fitting.session.offsets import warn_of_offsets
+from predictlearn.fitting.session.optima import disagreement, settle_timing
+from predictlearn.fitting.session.rollout import predicted, rolled_out
+from predictlearn.fitting.session.search.components import part
+from predictlearn.fitting.session.search.levenberg_marquardt import Problem
+from predictlearn.fitting.session.search.regression import Data
+from predictlearn.fitting.session.search.starts import as_fitted, find_best, settle_dispersion
+from predictlearn.fitting.session.unequal_trials import lengths, padded, spread_out, trimmed
+from predictlearn.fitting.session.validation import (
+    check_data,
+    check_outputs,
+    counts,
+    fits_gain,
+    known_gain,
+)
+from predictlearn.recordings.validation import check_leading_axes
 
 __all__ = ["LowRankRNN"]
 

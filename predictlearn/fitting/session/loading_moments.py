@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from predictlearn.fitting.dynamics import Layout
-from predictlearn.fitting.inner import Blocks, Data
+from predictlearn.fitting.session.dynamics import Layout
+from predictlearn.fitting.session.search.regression import Blocks, Data
 
 __all__ = [
     "ALL_RECORDED",

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import special
 
 from predictlearn.errors import InputError
-from predictlearn.fitting.entry import fits_gain, known_gain
+from predictlearn.fitting.session.validation import fits_gain, known_gain
 
 __all__ = ["Observation", "loading_errors", "neuron_coefficients", "regress_neuron"]
 

@@ -9,9 +9,9 @@ import numpy.typing as npt
 from scipy.special import stdtrit
 
 from predictlearn.errors import OffsetWarning
-from predictlearn.fitting.inner import Data
-from predictlearn.fitting.rollout import predicted
-from predictlearn.fitting.solver import Problem, Solution
+from predictlearn.fitting.session.rollout import predicted
+from predictlearn.fitting.session.search.levenberg_marquardt import Problem, Solution
+from predictlearn.fitting.session.search.regression import Data
 
 __all__ = ["missing_offsets", "warn_of_offsets"]
 

@@ -13,18 +13,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from predictlearn.fitting.bootstrap import Linearised, linearise
-from predictlearn.fitting.counts import log_likelihood_constant
-from predictlearn.fitting.dynamics import Dynamics, Layout
-from predictlearn.fitting.marginal import bend, with_population
-from predictlearn.fitting.solver import (
+from predictlearn.fitting.session.bootstrap import Linearised, linearise
+from predictlearn.fitting.session.count_noise import log_likelihood_constant
+from predictlearn.fitting.session.dynamics import Dynamics, Layout
+from predictlearn.fitting.session.search.levenberg_marquardt import (
     Problem,
     Solution,
     evaluate,
     free_directions,
     reduced_system,
 )
-from predictlearn.fitting.starts import (
+from predictlearn.fitting.session.search.marginal import bend, with_population
+from predictlearn.fitting.session.search.starts import (
     Starts,
     as_fitted,
     followed,

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import special
 
 from predictlearn.errors import InputError, choice
-from predictlearn.fitting.entry import check_counts
+from predictlearn.fitting.session.validation import check_counts
 
 __all__ = ["METRICS", "bits_gained", "count_log_likelihood", "score"]
 

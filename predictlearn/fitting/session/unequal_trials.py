@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from predictlearn.checks import as_float_array
 from predictlearn.errors import InputError
-from predictlearn.recordings.entry import Extent
+from predictlearn.recordings.validation import Extent
 
 __all__ = ["lengths", "padded", "quiet_neurons", "spread_out", "trimmed"]
 

@@ -16,8 +16,8 @@ from predictlearn.checks import (
     positive_int,
 )
 from predictlearn.errors import InputError, SilentNeuronsWarning, choice
-from predictlearn.fitting.trials import lengths, padded, quiet_neurons
-from predictlearn.recordings.entry import Extent, check_activity, check_leading_axes, extent
+from predictlearn.fitting.session.unequal_trials import lengths, padded, quiet_neurons
+from predictlearn.recordings.validation import Extent, check_activity, check_leading_axes, extent
 
 __all__ = [
     "check_counts",

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from predictlearn.fitting.state_space_model import Activity, Parameters, Posterior, Sums
+from predictlearn.fitting.state_space.kalman import Activity, Parameters, Posterior, Sums
 
 __all__ = ["floored", "loading_error", "maximise", "start_parameters"]
 

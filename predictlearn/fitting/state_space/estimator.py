@@ -12,8 +12,27 @@ from sklearn.utils.validation import check_is_fitted
 
 from predictlearn.checks import as_float_array, positive_int
 from predictlearn.errors import InputError, choice
-from predictlearn.fitting.state_space_climb import Point, evaluate
-from predictlearn.fitting.state_space_entry import (
+from predictlearn.fitting.session.overlap_table import named
+from predictlearn.fitting.session.unequal_trials import lengths, padded, spread_out
+from predictlearn.fitting.state_space.held_out import (
+    METRICS,
+    held_out_scores,
+    mean_activity,
+    smoothed_activity,
+)
+from predictlearn.fitting.state_space.inputs import Design
+from predictlearn.fitting.state_space.kalman import Activity
+from predictlearn.fitting.state_space.results import (
+    Outside,
+    Report,
+    reasons,
+    replicates,
+    report_of,
+    tables,
+)
+from predictlearn.fitting.state_space.squarem import Point, evaluate
+from predictlearn.fitting.state_space.starts import leaks, search, tell
+from predictlearn.fitting.state_space.validation import (
     Labels,
     check_settings,
     enough_data,
@@ -23,25 +42,6 @@ from predictlearn.fitting.state_space_entry import (
     read_outside,
     usable_units,
 )
-from predictlearn.fitting.state_space_held_out import (
-    METRICS,
-    held_out_scores,
-    mean_activity,
-    smoothed_activity,
-)
-from predictlearn.fitting.state_space_inputs import Design
-from predictlearn.fitting.state_space_model import Activity
-from predictlearn.fitting.state_space_report import (
-    Outside,
-    Report,
-    reasons,
-    replicates,
-    report_of,
-    tables,
-)
-from predictlearn.fitting.state_space_starts import leaks, search, tell
-from predictlearn.fitting.summary import named
-from predictlearn.fitting.trials import lengths, padded, spread_out
 
 __all__ = ["Smoothed", "StochasticLowRankRNN"]
 

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from predictlearn.fitting.state_space_climb import Point, climb, evaluate
-from predictlearn.fitting.state_space_inputs import Design
-from predictlearn.fitting.state_space_model import Activity, Parameters, Sums
+from predictlearn.fitting.state_space.inputs import Design
+from predictlearn.fitting.state_space.kalman import Activity, Parameters, Sums
+from predictlearn.fitting.state_space.squarem import Point, climb, evaluate
 
 __all__ = ["METRICS", "held_out_scores", "mean_activity", "smoothed_activity"]
 

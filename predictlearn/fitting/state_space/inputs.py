@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.sparse import linalg as sparse_linalg
 
-from predictlearn.fitting.state_space_model import (
+from predictlearn.fitting.state_space.kalman import (
     Activity,
     Parameters,
     Posterior,

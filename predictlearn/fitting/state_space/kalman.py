@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from predictlearn.fitting.state_space_kernels import covariances, means
+from predictlearn.fitting.state_space.kernels import covariances, means
 
 __all__ = ["Activity", "Parameters", "Posterior", "Sums", "filtered_inputs", "posterior"]
 

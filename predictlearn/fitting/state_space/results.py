@@ -8,13 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from predictlearn.fitting.bootstrap import interval_table
-from predictlearn.fitting.moments import positive_part
-from predictlearn.fitting.state_space_climb import Point, climb
-from predictlearn.fitting.state_space_em import loading_error
-from predictlearn.fitting.state_space_inputs import Design, in_convention
-from predictlearn.fitting.state_space_model import Activity, Parameters, Sums
-from predictlearn.fitting.summary import (
+from predictlearn.fitting.session.bootstrap import interval_table
+from predictlearn.fitting.session.loading_moments import positive_part
+from predictlearn.fitting.session.overlap_table import (
     Raw,
     canonical,
     invariants,
@@ -22,6 +18,10 @@ from predictlearn.fitting.summary import (
     never_negative,
     unseen_reasons,
 )
+from predictlearn.fitting.state_space.em import loading_error
+from predictlearn.fitting.state_space.inputs import Design, in_convention
+from predictlearn.fitting.state_space.kalman import Activity, Parameters, Sums
+from predictlearn.fitting.state_space.squarem import Point, climb
 from predictlearn.theory.gauge import canonical_transform
 
 __all__ = ["Outside", "Report", "reasons", "replicates", "report_of", "tables"]

@@ -8,15 +8,15 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from predictlearn.fitting.state_space_em import floored, maximise
-from predictlearn.fitting.state_space_inputs import (
+from predictlearn.fitting.state_space.em import floored, maximise
+from predictlearn.fitting.state_space.inputs import (
     Design,
     improve_inputs,
     improve_leak,
     roughness,
     whitened,
 )
-from predictlearn.fitting.state_space_model import Activity, Parameters, Posterior, Sums, posterior
+from predictlearn.fitting.state_space.kalman import Activity, Parameters, Posterior, Sums, posterior
 
 __all__ = ["Point", "climb", "evaluate", "step"]
 

@@ -11,10 +11,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from predictlearn.errors import ConvergenceWarning
-from predictlearn.fitting.state_space_climb import Point, climb
-from predictlearn.fitting.state_space_em import start_parameters
-from predictlearn.fitting.state_space_inputs import Design, whitened
-from predictlearn.fitting.state_space_model import Activity, Parameters, Sums
+from predictlearn.fitting.state_space.em import start_parameters
+from predictlearn.fitting.state_space.inputs import Design, whitened
+from predictlearn.fitting.state_space.kalman import Activity, Parameters, Sums
+from predictlearn.fitting.state_space.squarem import Point, climb
 
 __all__ = ["Optimum", "Search", "leaks", "search", "tell"]
 

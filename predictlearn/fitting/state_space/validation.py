@@ -18,9 +18,9 @@ from predictlearn.checks import (
     positive_int,
 )
 from predictlearn.errors import InputError, SilentNeuronsWarning, choice
-from predictlearn.fitting.copies import copied_units, told
-from predictlearn.fitting.trials import padded
-from predictlearn.recordings.entry import check_activity, check_leading_axes, extent
+from predictlearn.fitting.diagnostics.copies import copied_units, told
+from predictlearn.fitting.session.unequal_trials import padded
+from predictlearn.recordings.validation import check_activity, check_leading_axes, extent
 
 __all__ = [
     "Labels",

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from predictlearn.fitting.euler_twin import euler_twin
-from predictlearn.fitting.low_rank_rnn import LowRankRNN
+from predictlearn.fitting.session.estimator import LowRankRNN
+from predictlearn.fitting.session.euler_twin import euler_twin
 from predictlearn.pipeline.cases import BCI_FIRST, bci_task
 from predictlearn.pipeline.fitted import FittedNetwork
 from predictlearn.predictions.readout_learning import ReadoutLearning, readout_learning
-from predictlearn.predictions.real_learning import LearningScore, score_prediction
-from predictlearn.predictions.resampling import block_bootstrap
-from predictlearn.recordings.bci import BCISession, command_progress, progress
-from predictlearn.theory.prior import HiddenPrior
+from predictlearn.real_learning.scores import LearningScore, score_prediction
+from predictlearn.recordings.datasets.bci_learning import BCISession, command_progress, progress
+from predictlearn.statistics.resampling import block_bootstrap
+from predictlearn.theory.hidden_prior import HiddenPrior
 from predictlearn.theory.trials import Trials
 from predictlearn.workers import Parallel, delayed
 

@@ -10,15 +10,15 @@ import numpy as np
 import pandas as pd
 
 from predictlearn.errors import InputError
-from predictlearn.fitting.low_rank_rnn import LowRankRNN
+from predictlearn.fitting.session.estimator import LowRankRNN
 from predictlearn.pipeline.fitted import FittedNetwork
-from predictlearn.predictions.resampling import block_bootstrap
 from predictlearn.recordings.recording import Recording
+from predictlearn.statistics.resampling import block_bootstrap
 from predictlearn.tasks.registry import get_task
-from predictlearn.theory.learning import learn
+from predictlearn.theory.hidden_prior import HiddenPrior
+from predictlearn.theory.learning.descent import learn
+from predictlearn.theory.learning.rules import GradientDescent
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.prior import HiddenPrior
-from predictlearn.theory.rules import GradientDescent
 from predictlearn.theory.trials import Task
 from predictlearn.workers import Parallel, delayed
 

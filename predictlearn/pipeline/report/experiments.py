@@ -11,9 +11,9 @@ from predictlearn.reporting import Figure, Section, Table, figures
 
 if TYPE_CHECKING:
     from predictlearn.pipeline.experiments import Design, Experiments
-    from predictlearn.pipeline.run import PredictionRun
-    from predictlearn.predictions.order import TrainingOrder
-    from predictlearn.predictions.perturbation import PerturbationExposure
+    from predictlearn.pipeline.predict import PredictionRun
+    from predictlearn.predictions.exposure.prediction import PerturbationExposure
+    from predictlearn.predictions.order.prediction import TrainingOrder
 
 __all__ = ["exposure_section", "order_section"]
 

@@ -6,8 +6,8 @@ import re
 
 import pandas as pd
 
-from predictlearn.pipeline.bci import BCIComparison
-from predictlearn.pipeline.sessions import SessionsComparison
+from predictlearn.pipeline.real_learning.bci import BCIComparison
+from predictlearn.pipeline.real_learning.sessions import SessionsComparison
 from predictlearn.reporting import Figure, Section, Table, figures
 
 __all__ = ["bci_section", "sessions_section"]

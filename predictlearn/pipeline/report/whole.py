@@ -11,16 +11,16 @@ import pandas as pd
 
 from predictlearn.pipeline.checked import Checks, checks_of, noise_said
 from predictlearn.pipeline.experiments import attempt
-from predictlearn.pipeline.report_experiments import exposure_section, order_section
-from predictlearn.pipeline.report_fit import checks_section, fit_section, overlap_section
-from predictlearn.pipeline.report_protocol import left_out_section, protocol_section
-from predictlearn.pipeline.report_real import bci_section, sessions_section
-from predictlearn.pipeline.sessions import SessionsComparison
+from predictlearn.pipeline.real_learning.sessions import SessionsComparison
+from predictlearn.pipeline.report.experiments import exposure_section, order_section
+from predictlearn.pipeline.report.fit import checks_section, fit_section, overlap_section
+from predictlearn.pipeline.report.protocol import left_out_section, protocol_section
+from predictlearn.pipeline.report.real import bci_section, sessions_section
 from predictlearn.predictions.runs import reasons_in_brief
 from predictlearn.reporting import Report, Section
 
 if TYPE_CHECKING:
-    from predictlearn.pipeline.run import PredictionRun
+    from predictlearn.pipeline.predict import PredictionRun
 
 __all__ = ["make_report"]
 

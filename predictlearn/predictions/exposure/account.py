@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from predictlearn.predictions.base import Cohort
-from predictlearn.predictions.exposure_pairs import mean_loss_over
+from predictlearn.predictions.exposure.pairs import mean_loss_over
 from predictlearn.predictions.learning_speed import (
     learning_speed,
     mean_loss,

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from predictlearn.network.closure import ClosureError, closure_error
-from predictlearn.predictions.exposure_pairs import mean_loss_over
-from predictlearn.theory.equivalence import functionally_equivalent
+from predictlearn.predictions.exposure.pairs import mean_loss_over
+from predictlearn.theory.equivalence.equivalent import functionally_equivalent
+from predictlearn.theory.learning.rules import GradientDescent
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.rules import GradientDescent
 from predictlearn.theory.trials import Task
 from predictlearn.workers import Parallel, delayed
 

@@ -11,7 +11,7 @@ from predictlearn.errors import InputError, choice
 from predictlearn.predictions.base import Cohort
 from predictlearn.predictions.learning_speed import differing_names
 from predictlearn.predictions.runs import Run
-from predictlearn.theory.equivalence import functionally_equivalent
+from predictlearn.theory.equivalence.equivalent import functionally_equivalent
 from predictlearn.theory.overlaps import Overlaps
 
 AREA = "area between learning curves"

@@ -17,10 +17,8 @@ from predictlearn.predictions.base import (
     curve_bands,
     outcome_band,
 )
-from predictlearn.predictions.comparisons import check_level
-from predictlearn.predictions.corrections import CORRECTIONS
-from predictlearn.predictions.exposure_account import account_by_overlap, summarise_account
-from predictlearn.predictions.exposure_pairs import (
+from predictlearn.predictions.exposure.account import account_by_overlap, summarise_account
+from predictlearn.predictions.exposure.pairs import (
     Changes,
     left_out,
     pair_outcomes,
@@ -28,7 +26,8 @@ from predictlearn.predictions.exposure_pairs import (
     pick_checkpoints,
     relative_losses,
 )
-from predictlearn.predictions.exposure_report import animals_table, outcome_table, state
+from predictlearn.predictions.exposure.report import animals_table, outcome_table, state
+from predictlearn.predictions.exposure.same_behaviour import behaviour_tests
 from predictlearn.predictions.runs import (
     Phase,
     Run,
@@ -38,10 +37,11 @@ from predictlearn.predictions.runs import (
     rules_said,
     run_all,
 )
-from predictlearn.predictions.same_behaviour import behaviour_tests
+from predictlearn.statistics.comparisons import check_level
+from predictlearn.statistics.corrections import CORRECTIONS
+from predictlearn.theory.learning.rules import Rule
 from predictlearn.theory.names import NONLINEARITIES
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.rules import Rule
 from predictlearn.theory.trials import Task
 
 __all__ = ["PerturbationExposure", "perturbation_exposure"]

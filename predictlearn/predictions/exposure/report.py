@@ -11,9 +11,9 @@ import pandas as pd
 
 from predictlearn.errors import InputError
 from predictlearn.predictions.base import Cohort
-from predictlearn.predictions.comparisons import number, p_text, span
-from predictlearn.predictions.exposure_pairs import AREA
-from predictlearn.predictions.power import animals_needed
+from predictlearn.predictions.exposure.pairs import AREA
+from predictlearn.statistics.comparisons import number, p_text, span
+from predictlearn.statistics.power import animals_needed
 
 NOTE = {"stated": "", "between simulated networks": ", without measurement noise"}
 

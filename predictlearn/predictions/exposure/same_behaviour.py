@@ -11,9 +11,9 @@ import pandas as pd
 from predictlearn.checks import non_negative, positive, positive_int
 from predictlearn.network.activity import run_network
 from predictlearn.predictions.base import Cohort
-from predictlearn.predictions.corrections import family_table
-from predictlearn.predictions.equivalence_tests import equivalence_paired
 from predictlearn.predictions.runs import child_seeds
+from predictlearn.statistics.corrections import family_table
+from predictlearn.statistics.equivalence import equivalence_paired
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Task, Trials
 from predictlearn.workers import Parallel, delayed

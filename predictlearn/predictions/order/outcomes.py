@@ -11,13 +11,13 @@ import pandas as pd
 
 from predictlearn.errors import InputError
 from predictlearn.predictions.base import Cohort
-from predictlearn.predictions.comparisons import number, p_text, span
-from predictlearn.predictions.exposure_pairs import mean_loss_over
+from predictlearn.predictions.exposure.pairs import mean_loss_over
 from predictlearn.predictions.learning_speed import probe_trials
 from predictlearn.predictions.runs import Run
+from predictlearn.statistics.comparisons import number, p_text, span
+from predictlearn.theory.activity import losses_along
 from predictlearn.theory.names import table_pairs
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.reduced import losses_along
 from predictlearn.theory.trials import Task
 
 ARMS = ("AB", "BA")

@@ -18,9 +18,7 @@ from predictlearn.predictions.base import (
     curve_bands,
     outcome_band,
 )
-from predictlearn.predictions.comparisons import check_level
-from predictlearn.predictions.corrections import CORRECTIONS
-from predictlearn.predictions.order_outcomes import (
+from predictlearn.predictions.order.outcomes import (
     OVERLAP_FAMILIES,
     behaviour_outcomes,
     order_curves,
@@ -37,9 +35,11 @@ from predictlearn.predictions.runs import (
     rules_said,
     run_all,
 )
+from predictlearn.statistics.comparisons import check_level
+from predictlearn.statistics.corrections import CORRECTIONS
+from predictlearn.theory.learning.rules import Rule
 from predictlearn.theory.names import NONLINEARITIES
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.rules import Rule
 from predictlearn.theory.trials import Task
 
 __all__ = ["TrainingOrder", "training_order"]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from predictlearn.published.drawing import HIDDEN, SEEN, Line, overlap_panels, phase_marks
-from predictlearn.published.runs import along
+from predictlearn.published.panels import HIDDEN, SEEN, Line, overlap_panels, phase_marks
+from predictlearn.published.protocols import along
 from predictlearn.reporting.style import COLOURS, SOFT, new_figure, styled
 
 if TYPE_CHECKING:

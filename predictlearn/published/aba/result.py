@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import pandas as pd
 
-from predictlearn.published.aba_figures import figure_of_overlaps, memory_figure, phase_starts
-from predictlearn.published.base import Published, Reproduced, Row, numbers_table, verdict
-from predictlearn.published.runs import (
+from predictlearn.published.aba.figures import figure_of_overlaps, memory_figure, phase_starts
+from predictlearn.published.protocols import (
     along,
     announce,
     load,
@@ -21,14 +20,15 @@ from predictlearn.published.runs import (
     stacked,
     start_loadings,
 )
-from predictlearn.theory.invariants import conserved
+from predictlearn.published.result import Published, Reproduced, Row, numbers_table, verdict
+from predictlearn.theory.learning.invariants import conserved
 from predictlearn.theory.loadings import Loadings
 from predictlearn.theory.overlaps import Overlaps
 
 if TYPE_CHECKING:
     from predictlearn.protocol import Protocol, ProtocolResult
-    from predictlearn.theory.rules import GradientDescent
-    from predictlearn.theory.synaptic_rules import SynapticRule
+    from predictlearn.theory.learning.rules import GradientDescent
+    from predictlearn.theory.learning.synaptic_rules import SynapticRule
 
 __all__ = ["RESULT", "invariant_matrix", "returns"]
 
@@ -177,7 +177,7 @@ def _entries(protocol: Protocol, result: ProtocolResult, arm: str, seed: int) ->
     Every point is a training of its own from the start of its phase, so that a rule with a memory,
     such as Adam, is not interrupted.
     """
-    from predictlearn.network.train import train_network
+    from predictlearn.network.training import train_network
 
     points: list[tuple[int, Loadings]] = []
     before = 0

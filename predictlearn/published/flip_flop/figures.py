@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from predictlearn.published.drawing import Line, overlap_panels
-from predictlearn.published.flip_flop_runs import BEFORE, COURSES, Runs
+from predictlearn.published.flip_flop.runs import BEFORE, COURSES, Runs
+from predictlearn.published.panels import Line, overlap_panels
 from predictlearn.reporting.style import COLOURS, FAINT, INK, SOFT, new_figure, row_axis, styled
-from predictlearn.theory.gaussianity import gaussian_bands, standardised
 from predictlearn.theory.names import PATHWAYS
+from predictlearn.theory.populations.gaussianity import gaussian_bands, standardised
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -202,9 +202,9 @@ def steps_figure(runs: Runs, gaussianity: pd.DataFrame, closeness: pd.DataFrame)
     runs : Runs
         The runs.
     gaussianity : pandas.DataFrame
-        From `predictlearn.published.flip_flop_runs.gaussianity_table`.
+        From `predictlearn.published.flip_flop.runs.gaussianity_table`.
     closeness : pandas.DataFrame
-        From `predictlearn.published.flip_flop_runs.closeness_table`.
+        From `predictlearn.published.flip_flop.runs.closeness_table`.
 
     Returns
     -------

@@ -9,13 +9,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from predictlearn.published.base import Published, Reproduced, Row, numbers_table, verdict
-from predictlearn.published.flip_flop_figures import (
+from predictlearn.published.flip_flop.figures import (
     learning_figure,
     loadings_figure,
     steps_figure,
 )
-from predictlearn.published.flip_flop_runs import (
+from predictlearn.published.flip_flop.runs import (
     BEFORE,
     COURSES,
     Runs,
@@ -23,9 +22,10 @@ from predictlearn.published.flip_flop_runs import (
     direct_course,
     gaussianity_table,
 )
-from predictlearn.published.runs import announce, load, run, spread
-from predictlearn.theory.gaussianity import gaussian_bands
+from predictlearn.published.protocols import announce, load, run, spread
+from predictlearn.published.result import Published, Reproduced, Row, numbers_table, verdict
 from predictlearn.theory.names import PATHWAYS
+from predictlearn.theory.populations.gaussianity import gaussian_bands
 
 __all__ = ["RESULT"]
 

@@ -9,19 +9,19 @@ import pandas as pd
 
 from predictlearn.network.activity import run_network
 from predictlearn.protocol import Protocol, ProtocolResult
-from predictlearn.published.courses import follow, phase_seed
-from predictlearn.published.runs import along, start_loadings
-from predictlearn.theory.gaussianity import (
+from predictlearn.published.diverging import follow, phase_seed
+from predictlearn.published.protocols import along, start_loadings
+from predictlearn.theory.activity import simulate
+from predictlearn.theory.learning.rules import DirectDescent
+from predictlearn.theory.loadings import Loadings
+from predictlearn.theory.names import PATHWAYS
+from predictlearn.theory.populations.gaussianity import (
     gaussian_bands,
     kurtosis_change,
     measures,
     two_sided_p,
     upper_p,
 )
-from predictlearn.theory.loadings import Loadings
-from predictlearn.theory.names import PATHWAYS
-from predictlearn.theory.reduced import simulate
-from predictlearn.theory.rules import DirectDescent
 
 __all__ = [
     "BEFORE",

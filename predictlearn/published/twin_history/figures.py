@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from predictlearn.published.twins import GAUGES, NOISES, SEEN, TIMES, Twins, features
+from predictlearn.published.twin_history.twins import GAUGES, NOISES, SEEN, TIMES, Twins, features
 from predictlearn.reporting.style import COLOURS, FAINT, INK, SOFT, new_figure, styled
 
 if TYPE_CHECKING:
@@ -163,11 +163,11 @@ def decoding_figure(
     Parameters
     ----------
     decoding : pandas.DataFrame
-        From `predictlearn.published.twins.decoding_table`.
+        From `predictlearn.published.twin_history.twins.decoding_table`.
     course : pandas.DataFrame
-        From `predictlearn.published.twins.course_table`.
+        From `predictlearn.published.twin_history.twins.course_table`.
     noise : pandas.DataFrame
-        From `predictlearn.published.twins.noise_table`.
+        From `predictlearn.published.twin_history.twins.noise_table`.
     gauge : {"raw", "canonical"}
         Which rows of `decoding` to draw.
 

@@ -12,9 +12,9 @@ from predictlearn.errors import InputError
 from predictlearn.files import write_atomically
 from predictlearn.protocol import Protocol
 from predictlearn.protocol.store import run_key
-from predictlearn.published.courses import follow, phase_seed
+from predictlearn.published.diverging import follow, phase_seed
+from predictlearn.theory.learning.rules import FirstOrderDescent, GradientDescent
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.rules import FirstOrderDescent, GradientDescent
 from predictlearn.workers import Parallel, delayed
 
 __all__ = ["first_order_courses"]

@@ -9,14 +9,13 @@ import numpy as np
 import pandas as pd
 
 from predictlearn.errors import InputError
-from predictlearn.predictions.corrections import correct_p
 from predictlearn.protocol import Protocol, ProtocolResult
 from predictlearn.protocol.rule import ScheduleSpec
-from predictlearn.published.base import Published, Reproduced, Row, numbers_table, verdict
-from predictlearn.published.runs import announce, load, run, spread
-from predictlearn.published.twin_figures import decoding_figure, overlaps_figure
-from predictlearn.published.twin_first_order import first_order_courses
-from predictlearn.published.twins import (
+from predictlearn.published.protocols import announce, load, run, spread
+from predictlearn.published.result import Published, Reproduced, Row, numbers_table, verdict
+from predictlearn.published.twin_history.figures import decoding_figure, overlaps_figure
+from predictlearn.published.twin_history.first_order import first_order_courses
+from predictlearn.published.twin_history.twins import (
     TIMES,
     Twins,
     course_table,
@@ -26,6 +25,7 @@ from predictlearn.published.twins import (
     noise_table,
     unrealisable,
 )
+from predictlearn.statistics.corrections import correct_p
 from predictlearn.tasks.teacher import Teacher
 
 __all__ = ["RESULT"]

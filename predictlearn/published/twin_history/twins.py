@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from predictlearn.errors import InputError
-from predictlearn.predictions.corrections import correct_p
-from predictlearn.predictions.resampling import sign_flip_test
-from predictlearn.published.history_decoding import decode_history
+from predictlearn.published.twin_history.history_decoding import decode_history
+from predictlearn.statistics.corrections import correct_p
+from predictlearn.statistics.resampling import sign_flip_test
 from predictlearn.theory.names import invisible_names, visible_names
 from predictlearn.theory.overlaps import Overlaps
 

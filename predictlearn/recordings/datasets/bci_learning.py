@@ -18,9 +18,9 @@ import pandas as pd
 from predictlearn.checks import as_float_array, positive_int
 from predictlearn.doors import one_line, room
 from predictlearn.errors import InputError
-from predictlearn.recordings.matlab import load_matlab
+from predictlearn.recordings.datasets.registry import described, known_dataset
+from predictlearn.recordings.readers.mat_file import load_matlab
 from predictlearn.recordings.recording import Recording
-from predictlearn.recordings.registry import described, known_dataset
 
 __all__ = ["BCISession", "Readout", "command_progress", "load_bci_learning", "progress"]
 

@@ -16,10 +16,10 @@ import pandas as pd
 
 from predictlearn.doors import one_line, room
 from predictlearn.errors import InputError
-from predictlearn.recordings.bci import BIN_WIDTH, BCISession, Readout
-from predictlearn.recordings.matlab import load_matlab
+from predictlearn.recordings.datasets.bci_learning import BIN_WIDTH, BCISession, Readout
+from predictlearn.recordings.datasets.registry import described, known_dataset
+from predictlearn.recordings.readers.mat_file import load_matlab
 from predictlearn.recordings.recording import Recording
-from predictlearn.recordings.registry import described, known_dataset
 
 __all__ = ["load_bci_redundancy"]
 

@@ -14,8 +14,8 @@ import pandas as pd
 
 from predictlearn.doors import readable, reading
 from predictlearn.errors import InputError
-from predictlearn.recordings.registry import find_dataset, is_registered
-from predictlearn.recordings.table_file import EXPECTED, read_table
+from predictlearn.recordings.datasets.registry import find_dataset, is_registered
+from predictlearn.recordings.readers.table_file import EXPECTED, read_table
 
 __all__ = ["arrays_of_pickle", "load_archerfish", "load_rat_choices"]
 

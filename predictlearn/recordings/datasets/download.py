@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from predictlearn.errors import InputError
-from predictlearn.recordings.registry import (
+from predictlearn.recordings.datasets.registry import (
     cache_folder,
     digest,
     find_dataset,

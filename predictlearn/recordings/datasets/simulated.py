@@ -12,8 +12,8 @@ import pandas as pd
 from predictlearn.doors import reading
 from predictlearn.errors import InputError
 from predictlearn.npz import EXPECTED, json_of, read_npz
+from predictlearn.recordings.datasets.registry import described, find_dataset, is_registered
 from predictlearn.recordings.recording import Recording
-from predictlearn.recordings.registry import described, find_dataset, is_registered
 from predictlearn.theory.overlaps import Overlaps
 
 __all__ = ["load_simulated_learning", "true_overlaps"]

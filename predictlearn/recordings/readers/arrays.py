@@ -17,12 +17,12 @@ from predictlearn.checks import as_float_array, one_number, positive
 from predictlearn.doors import readable, reading
 from predictlearn.errors import InputError, choice
 from predictlearn.npz import EXPECTED, plain_array, read_npz
-from predictlearn.recordings.assembly import assemble, driven, said
-from predictlearn.recordings.binning import Cut
-from predictlearn.recordings.continuous import Piece, cut_piece, first_edge
-from predictlearn.recordings.events import Columns, refuse_clock
-from predictlearn.recordings.layout import Split, axes_of, padded
-from predictlearn.recordings.padding import trial_lengths
+from predictlearn.recordings.readers.assembly import assemble, driven, said
+from predictlearn.recordings.readers.binning import Cut
+from predictlearn.recordings.readers.continuous import Piece, cut_piece, first_edge
+from predictlearn.recordings.readers.events import Columns, refuse_clock
+from predictlearn.recordings.readers.layout import Split, axes_of, padded
+from predictlearn.recordings.readers.padding import trial_lengths
 from predictlearn.recordings.recording import Recording
 from predictlearn.recordings.units import seconds_in
 

@@ -13,9 +13,9 @@ import pandas as pd
 
 from predictlearn.checks import as_float_array
 from predictlearn.errors import InputError, SilentNeuronsWarning
-from predictlearn.recordings.binning import Cut
-from predictlearn.recordings.conditions import evaluate, listed
-from predictlearn.recordings.events import Columns, of_events, refuse_clock
+from predictlearn.recordings.readers.binning import Cut
+from predictlearn.recordings.readers.conditions import evaluate, listed
+from predictlearn.recordings.readers.events import Columns, of_events, refuse_clock
 from predictlearn.recordings.recording import Recording
 from predictlearn.recordings.units import ask_activity
 

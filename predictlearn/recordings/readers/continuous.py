@@ -13,9 +13,9 @@ import pandas as pd
 
 from predictlearn.checks import as_float_array
 from predictlearn.errors import InputError
-from predictlearn.recordings.assembly import assemble, driven
-from predictlearn.recordings.binning import Cut, apart, cut_epochs
-from predictlearn.recordings.events import Columns
+from predictlearn.recordings.readers.assembly import assemble, driven
+from predictlearn.recordings.readers.binning import Cut, apart, cut_epochs
+from predictlearn.recordings.readers.events import Columns
 from predictlearn.recordings.recording import Recording
 
 __all__ = ["Piece", "cut_piece", "first_edge"]

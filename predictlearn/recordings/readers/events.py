@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from predictlearn.errors import InputError, choice, nearest
-from predictlearn.recordings.binning import Cut
-from predictlearn.recordings.conditions import evaluate, listed
+from predictlearn.recordings.readers.binning import Cut
+from predictlearn.recordings.readers.conditions import evaluate, listed
 
 __all__ = ["Columns", "is_clock", "of_events", "refuse_clock"]
 

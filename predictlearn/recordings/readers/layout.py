@@ -11,7 +11,7 @@ import pandas as pd
 
 from predictlearn.checks import as_float_array
 from predictlearn.errors import InputError
-from predictlearn.recordings.conditions import listed
+from predictlearn.recordings.readers.conditions import listed
 
 __all__ = ["Counted", "Split", "axes_of", "is_vector", "padded", "trials_of_bins"]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from predictlearn.doors import reading
 from predictlearn.errors import InputError
-from predictlearn.recordings.arrays import Request, recording_of
-from predictlearn.recordings.matlab import EXPECTED, MatFile
+from predictlearn.recordings.readers.arrays import Request, recording_of
+from predictlearn.recordings.readers.mat_file import EXPECTED, MatFile
 from predictlearn.recordings.recording import Recording
 
 __all__ = ["read_mat"]

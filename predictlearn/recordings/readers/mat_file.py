@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from predictlearn.doors import readable, reading, room
 from predictlearn.errors import InputError, nearest
-from predictlearn.recordings.hdf5 import child, is_reference, stored, try_hdf5
-from predictlearn.recordings.mat_claims import check_mat
-from predictlearn.recordings.matlab_objects import (
+from predictlearn.recordings.readers.hdf5 import child, is_reference, stored, try_hdf5
+from predictlearn.recordings.readers.mat_claims import check_mat
+from predictlearn.recordings.readers.mat_objects import (
     Objects,
     Opaque,
     hidden_cells,

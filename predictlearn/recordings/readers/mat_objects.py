@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from predictlearn.recordings.hdf5 import stored
-from predictlearn.recordings.mat_claims import check_hidden
+from predictlearn.recordings.readers.hdf5 import stored
+from predictlearn.recordings.readers.mat_claims import check_hidden
 
 __all__ = ["Objects", "Opaque", "hidden_cells", "opaque_variables", "pointer_of"]
 

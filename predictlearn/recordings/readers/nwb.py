@@ -15,11 +15,11 @@ import pandas as pd
 from predictlearn.checks import positive
 from predictlearn.doors import reading, room
 from predictlearn.errors import InputError, nearest
-from predictlearn.recordings.assembly import assemble, driven, said, select_rows
-from predictlearn.recordings.binning import Cut, apart, cut_epochs, cut_whole
-from predictlearn.recordings.conditions import listed
-from predictlearn.recordings.events import Columns, is_clock, refuse_clock
-from predictlearn.recordings.nwb_file import (
+from predictlearn.recordings.readers.assembly import assemble, driven, said, select_rows
+from predictlearn.recordings.readers.binning import Cut, apart, cut_epochs, cut_whole
+from predictlearn.recordings.readers.conditions import listed
+from predictlearn.recordings.readers.events import Columns, is_clock, refuse_clock
+from predictlearn.recordings.readers.nwb_file import (
     EXPECTED,
     find_one,
     inventory,
@@ -28,7 +28,7 @@ from predictlearn.recordings.nwb_file import (
     plain_table,
     unread,
 )
-from predictlearn.recordings.nwb_sources import Series, Units, time_series
+from predictlearn.recordings.readers.nwb_sources import Series, Units, time_series
 from predictlearn.recordings.recording import Recording
 from predictlearn.recordings.units import ask_bin, ask_clocks, seconds_in
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from predictlearn.doors import readable, reading
 from predictlearn.errors import InputError, nearest
-from predictlearn.recordings.hdf5 import check_hdf5, try_hdf5
+from predictlearn.recordings.readers.hdf5 import check_hdf5, try_hdf5
 
 __all__ = ["EXPECTED", "find_one", "inventory", "objects", "opened", "plain_table", "unread"]
 

@@ -12,9 +12,15 @@ import pandas as pd
 from predictlearn.checks import as_float_array
 from predictlearn.doors import room
 from predictlearn.errors import InputError
-from predictlearn.recordings.assembly import select_rows, sorted_times
-from predictlearn.recordings.binning import Cut
-from predictlearn.recordings.nwb_file import find_one, inventory, objects, plain_table, unread
+from predictlearn.recordings.readers.assembly import select_rows, sorted_times
+from predictlearn.recordings.readers.binning import Cut
+from predictlearn.recordings.readers.nwb_file import (
+    find_one,
+    inventory,
+    objects,
+    plain_table,
+    unread,
+)
 
 __all__ = ["Series", "Units", "time_series"]
 

@@ -10,9 +10,9 @@ import pandas as pd
 
 from predictlearn.checks import positive
 from predictlearn.errors import InputError, nearest
-from predictlearn.recordings.assembly import assemble, driven, sorted_times
-from predictlearn.recordings.binning import Cut, apart, cut_epochs, cut_whole
-from predictlearn.recordings.events import Columns
+from predictlearn.recordings.readers.assembly import assemble, driven, sorted_times
+from predictlearn.recordings.readers.binning import Cut, apart, cut_epochs, cut_whole
+from predictlearn.recordings.readers.events import Columns
 from predictlearn.recordings.recording import Recording
 from predictlearn.recordings.units import ask_bin
 

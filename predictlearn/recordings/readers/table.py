@@ -14,13 +14,13 @@ import pandas as pd
 from predictlearn.checks import as_float_array, names_of, positive
 from predictlearn.doors import room
 from predictlearn.errors import InputError, choice
-from predictlearn.recordings.assembly import assemble, driven, said
-from predictlearn.recordings.binning import Cut
-from predictlearn.recordings.conditions import listed
-from predictlearn.recordings.continuous import Piece, cut_piece
-from predictlearn.recordings.events import Columns, refuse_clock
-from predictlearn.recordings.layout import trials_of_bins
-from predictlearn.recordings.padding import trial_lengths
+from predictlearn.recordings.readers.assembly import assemble, driven, said
+from predictlearn.recordings.readers.binning import Cut
+from predictlearn.recordings.readers.conditions import listed
+from predictlearn.recordings.readers.continuous import Piece, cut_piece
+from predictlearn.recordings.readers.events import Columns, refuse_clock
+from predictlearn.recordings.readers.layout import trials_of_bins
+from predictlearn.recordings.readers.padding import trial_lengths
 from predictlearn.recordings.recording import Recording
 from predictlearn.recordings.units import seconds_in
 

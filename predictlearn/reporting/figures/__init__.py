@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from predictlearn.reporting.comparison import effect_sizes, real_learning
-from predictlearn.reporting.courses import courses
-from predictlearn.reporting.curves import learning_curves
-from predictlearn.reporting.diagnostics import fit_diagnostics
-from predictlearn.reporting.fit import fitted_activity, rank_curve, variance_explained
-from predictlearn.reporting.overlaps import exposure, overlap_changes, overlap_intervals
+from predictlearn.reporting.figures.comparison import effect_sizes, real_learning
+from predictlearn.reporting.figures.courses import courses
+from predictlearn.reporting.figures.curves import learning_curves
+from predictlearn.reporting.figures.diagnostics import fit_diagnostics
+from predictlearn.reporting.figures.fit import fitted_activity, rank_curve, variance_explained
+from predictlearn.reporting.figures.overlaps import exposure, overlap_changes, overlap_intervals
 
 __all__ = [
     "courses",

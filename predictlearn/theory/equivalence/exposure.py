@@ -25,12 +25,8 @@ import pandas as pd
 
 from predictlearn.checks import as_float_array, positive_int
 from predictlearn.errors import InputError, choice
-from predictlearn.theory.names import table_pairs, visible_names
-from predictlearn.theory.nonlinearity import Nonlinearity, resolve
-from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.reduced import Prepared, _evaluate, check_fit
-from predictlearn.theory.rules import GradientDescent, GradientFlow, column_rates
-from predictlearn.theory.speed import (
+from predictlearn.theory.activity import Prepared, _evaluate, check_fit
+from predictlearn.theory.equivalence.speed import (
     BATCHES,
     contributions,
     differing_names,
@@ -39,6 +35,10 @@ from predictlearn.theory.speed import (
     unbiased_weights,
     velocity,
 )
+from predictlearn.theory.learning.rules import GradientDescent, GradientFlow, column_rates
+from predictlearn.theory.names import table_pairs, visible_names
+from predictlearn.theory.nonlinearity import Nonlinearity, resolve
+from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Task
 
 __all__ = ["Exposure", "exposure", "most_exposing"]

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from predictlearn.theory.activity import loss_and_derivative
 from predictlearn.theory.nonlinearity import Nonlinearity
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.reduced import loss_and_derivative
 from predictlearn.theory.trials import Task, Trials
 
 __all__ = [

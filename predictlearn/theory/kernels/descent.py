@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from predictlearn.compiled import compiled
-from predictlearn.theory.impulse import impulse_loss_and_derivative, impulse_work
-from predictlearn.theory.kernels import loss_and_derivative_kernel
+from predictlearn.theory.kernels.impulse import impulse_loss_and_derivative, impulse_work
+from predictlearn.theory.kernels.rollout import loss_and_derivative_kernel
 
 __all__ = [
     "CONGRUENCE",

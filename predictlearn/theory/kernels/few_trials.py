@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from predictlearn.compiled import compiled
-from predictlearn.theory.gain_kernels import gain_and_slope, judge
+from predictlearn.theory.kernels.gain import gain_and_slope, judge
 
 __all__ = ["few"]
 

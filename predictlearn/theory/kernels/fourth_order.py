@@ -26,9 +26,9 @@ import math
 import numpy as np
 
 from predictlearn.compiled import compiled
-from predictlearn.theory.gain_kernels import judge
-from predictlearn.theory.hermite_single_kernels import single_adjoint, single_forward
-from predictlearn.theory.row_kernels import add_products, mix, row_products
+from predictlearn.theory.kernels.fourth_order_rank_one import single_adjoint, single_forward
+from predictlearn.theory.kernels.gain import judge
+from predictlearn.theory.kernels.rows import add_products, mix, row_products
 
 __all__ = ["BLOCK", "fourth_order_kernel", "move_kernel"]
 

@@ -18,7 +18,7 @@ import math
 import numpy as np
 
 from predictlearn.compiled import compiled
-from predictlearn.theory.gain_kernels import DEGREE, RATIONAL_SIZE, judge
+from predictlearn.theory.kernels.gain import DEGREE, RATIONAL_SIZE, judge
 
 __all__ = ["hessian_kernel", "hessian_work"]
 

@@ -9,7 +9,7 @@ with X the sum over bins and trials of s_t s_t'::
 which reaches n bins in log2(n) products of small matrices; the derivative runs back through them.
 
 For one input, rank one and one target state nearly all cases take the sums of
-`predictlearn/theory/impulse_closed.py`, whose cost does not grow with n at all. Other sizes keep
+`predictlearn/theory/kernels/impulse_rank_one.py`, whose cost does not grow with n at all. Other sizes keep
 the doublings: the eigenvalues of their F are roots of polynomials, complex or, as at many starts of
 learning, next to each other, and sums over eigenvalues then cancel.
 """
@@ -23,7 +23,7 @@ import numpy as np
 from predictlearn.checks import as_float_array
 from predictlearn.compiled import compiled
 from predictlearn.errors import InputError
-from predictlearn.theory.impulse_closed import single_impulse
+from predictlearn.theory.kernels.impulse_rank_one import single_impulse
 
 __all__ = [
     "TargetLaw",

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from predictlearn.compiled import compiled
-from predictlearn.theory.row_kernels import ROWS
-from predictlearn.theory.tile_kernels import LINE, places
+from predictlearn.theory.kernels.rows import ROWS
+from predictlearn.theory.kernels.tiles import LINE, places
 
 __all__ = ["add_outer"]
 

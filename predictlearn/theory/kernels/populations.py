@@ -14,7 +14,7 @@ and, from e_t = dL/dy_t, the adjoint runs backwards with q_t = (a l_{t+1}, e_t):
 
 What is returned is A_p, the derivative by S_p over f_p: what moves the loadings of population p.
 Arrays are (time, variables, trials), trials innermost, in blocks as in
-`predictlearn.theory.kernels`. Matrices of all populations are stacked to (populations * D, D).
+`predictlearn.theory.kernels.rollout`. Matrices of all populations are stacked to (populations * D, D).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ import math
 import numpy as np
 
 from predictlearn.compiled import compiled
-from predictlearn.theory.gain_kernels import judge, tabulated_gain
-from predictlearn.theory.kernels import BLOCK, loss_and_derivative_kernel
-from predictlearn.theory.row_kernels import add_products, mix, row_products
-from predictlearn.theory.steps import DIVERGED, REACHED, RUNNING, congruence, draw_noise
+from predictlearn.theory.kernels.descent import DIVERGED, REACHED, RUNNING, congruence, draw_noise
+from predictlearn.theory.kernels.gain import judge, tabulated_gain
+from predictlearn.theory.kernels.rollout import BLOCK, loss_and_derivative_kernel
+from predictlearn.theory.kernels.rows import add_products, mix, row_products
 
 __all__ = [
     "descend_populations",
@@ -350,7 +350,7 @@ def descend_populations(
     losses: np.ndarray,
     kept: np.ndarray,
 ) -> tuple[int, int, bool]:
-    """Run epochs of descent; see `predictlearn.theory.steps.descend`, which does one population.
+    """Run epochs of descent; see `predictlearn.theory.kernels.descent.descend`, which does one population.
 
     `joints` is (populations, 3, D, D), of each the joint overlaps of the loadings and their
     velocity; `kept` is (rows, populations, D, D).

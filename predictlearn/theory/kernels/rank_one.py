@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from predictlearn.compiled import compiled
-from predictlearn.theory.gain_kernels import (
+from predictlearn.theory.kernels.gain import (
     RATIONAL_SIZE,
     rational_coefficients,
     rational_gain,

@@ -30,11 +30,11 @@ import math
 import numpy as np
 
 from predictlearn.compiled import compiled
-from predictlearn.theory.few_kernels import few
-from predictlearn.theory.gain_kernels import judge, tabulated_gain
-from predictlearn.theory.outer_kernels import add_outer
-from predictlearn.theory.single_kernels import single_adjoint, single_forward
-from predictlearn.theory.tile_kernels import WIDEST, carry, drive, partial_sums, pull, quadratic
+from predictlearn.theory.kernels.few_trials import few
+from predictlearn.theory.kernels.gain import judge, tabulated_gain
+from predictlearn.theory.kernels.outer import add_outer
+from predictlearn.theory.kernels.rank_one import single_adjoint, single_forward
+from predictlearn.theory.kernels.tiles import WIDEST, carry, drive, partial_sums, pull, quadratic
 
 __all__ = [
     "BLOCK",

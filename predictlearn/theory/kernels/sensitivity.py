@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from predictlearn.compiled import compiled
-from predictlearn.theory.hessian_kernels import hessian_kernel, hessian_work
-from predictlearn.theory.impulse import impulse_loss_and_derivative, impulse_work
-from predictlearn.theory.impulse_closed import single_hessian
-from predictlearn.theory.kernels import loss_and_derivative_kernel
-from predictlearn.theory.steps import congruence
+from predictlearn.theory.kernels.descent import congruence
+from predictlearn.theory.kernels.hessian import hessian_kernel, hessian_work
+from predictlearn.theory.kernels.impulse import impulse_loss_and_derivative, impulse_work
+from predictlearn.theory.kernels.impulse_rank_one import single_hessian
+from predictlearn.theory.kernels.rollout import loss_and_derivative_kernel
 
 __all__ = ["sensitive_epochs"]
 

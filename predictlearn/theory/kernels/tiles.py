@@ -15,7 +15,7 @@ import math
 import numpy as np
 
 from predictlearn.compiled import compiled
-from predictlearn.theory.row_kernels import ROWS
+from predictlearn.theory.kernels.rows import ROWS
 
 __all__ = ["LINE", "WIDEST", "carry", "drive", "partial_sums", "places", "pull", "quadratic"]
 

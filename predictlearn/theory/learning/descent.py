@@ -9,13 +9,10 @@ import numpy as np
 from predictlearn.checks import positive, positive_int
 from predictlearn.compiled import undisturbed
 from predictlearn.errors import DivergenceError, InputError
-from predictlearn.theory import steps
-from predictlearn.theory.curvature import stable_rates_along
-from predictlearn.theory.flow import flow
-from predictlearn.theory.nonlinearity import Nonlinearity, resolve
-from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.reduced import NO_NOISE, Prepared, _evaluate, check_fit
-from predictlearn.theory.rules import (
+from predictlearn.theory.activity import NO_NOISE, Prepared, _evaluate, check_fit
+from predictlearn.theory.kernels.rollout import descent as steps
+from predictlearn.theory.learning.flow import flow
+from predictlearn.theory.learning.rules import (
     DirectDescent,
     FirstOrderDescent,
     GradientDescent,
@@ -23,10 +20,13 @@ from predictlearn.theory.rules import (
     Rule,
     column_rates,
 )
-from predictlearn.theory.schedules import drop_of, multipliers
-from predictlearn.theory.stream import TrialStream
-from predictlearn.theory.synaptic_rules import Adam, RMSProp, SignDescent
-from predictlearn.theory.trajectory import Trajectory
+from predictlearn.theory.learning.schedules import drop_of, multipliers
+from predictlearn.theory.learning.stability import stable_rates_along
+from predictlearn.theory.learning.synaptic_rules import Adam, RMSProp, SignDescent
+from predictlearn.theory.learning.trajectory import Trajectory
+from predictlearn.theory.learning.trial_stream import TrialStream
+from predictlearn.theory.nonlinearity import Nonlinearity, resolve
+from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Task
 
 __all__ = [

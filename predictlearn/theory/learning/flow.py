@@ -11,11 +11,11 @@ from scipy import integrate, optimize
 
 from predictlearn.checks import as_float_array, positive
 from predictlearn.errors import DivergenceError, InputError
+from predictlearn.theory.activity import Prepared, _evaluate
+from predictlearn.theory.learning.rules import GradientFlow, column_rates
+from predictlearn.theory.learning.trajectory import Trajectory
+from predictlearn.theory.learning.trial_stream import TrialStream
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.reduced import Prepared, _evaluate
-from predictlearn.theory.rules import GradientFlow, column_rates
-from predictlearn.theory.stream import TrialStream
-from predictlearn.theory.trajectory import Trajectory
 
 __all__ = ["FlowTrajectory", "flow"]
 

@@ -19,15 +19,15 @@ import pandas as pd
 
 from predictlearn.checks import as_float_array, positive_int
 from predictlearn.errors import DivergenceError, InputError, choice
-from predictlearn.theory.hermite_kernels import BLOCK, fourth_order_kernel, move_kernel
-from predictlearn.theory.learning import describe, diverged, kept_epochs, loss_limit
+from predictlearn.theory.activity import NO_NOISE, Prepared, check_fit
+from predictlearn.theory.kernels.fourth_order import BLOCK, fourth_order_kernel, move_kernel
+from predictlearn.theory.learning.descent import describe, diverged, kept_epochs, loss_limit
+from predictlearn.theory.learning.rules import GradientDescent, column_rates
+from predictlearn.theory.learning.schedules import drop_of, multipliers
+from predictlearn.theory.learning.trajectory import Trajectory
+from predictlearn.theory.learning.trial_stream import TrialStream
 from predictlearn.theory.names import pathway_slices
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.reduced import NO_NOISE, Prepared, check_fit
-from predictlearn.theory.rules import GradientDescent, column_rates
-from predictlearn.theory.schedules import drop_of, multipliers
-from predictlearn.theory.stream import TrialStream
-from predictlearn.theory.trajectory import Trajectory
 from predictlearn.theory.trials import Task
 
 __all__ = ["FourthOrderTrajectory", "learn_fourth_order", "loading_names"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from predictlearn.theory.learning.trajectory import Trajectory
 from predictlearn.theory.names import nonlinearity_name, pathway_slices
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.trajectory import Trajectory
 
 __all__ = ["conserved", "drift"]
 

@@ -13,8 +13,7 @@ import numpy as np
 
 from predictlearn.checks import non_negative, positive, positive_int
 from predictlearn.errors import InputError, choice
-from predictlearn.theory.names import PATHWAYS, pathway_slices
-from predictlearn.theory.schedules import (
+from predictlearn.theory.learning.schedules import (
     RateDecay,
     RateDrop,
     Schedule,
@@ -22,6 +21,7 @@ from predictlearn.theory.schedules import (
     drop_of,
     multipliers,
 )
+from predictlearn.theory.names import PATHWAYS, pathway_slices
 
 __all__ = [
     "DirectDescent",

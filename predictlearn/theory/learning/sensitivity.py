@@ -18,16 +18,16 @@ import numpy as np
 from predictlearn.checks import positive_int
 from predictlearn.errors import DivergenceError, InputError
 from predictlearn.theory import names as _names
-from predictlearn.theory.hessian_kernels import hessian_kernel, hessian_work
-from predictlearn.theory.impulse_closed import single_hessian
-from predictlearn.theory.learning import learn, loss_limit, projected
+from predictlearn.theory.activity import NO_NOISE, Prepared, _evaluate, check_fit
+from predictlearn.theory.kernels.hessian import hessian_kernel, hessian_work
+from predictlearn.theory.kernels.impulse_rank_one import single_hessian
+from predictlearn.theory.kernels.sensitivity import sensitive_epochs
+from predictlearn.theory.learning.descent import learn, loss_limit, projected
+from predictlearn.theory.learning.rules import GradientDescent, column_rates
+from predictlearn.theory.learning.schedules import drop_of, multipliers
+from predictlearn.theory.learning.trial_stream import TrialStream
 from predictlearn.theory.nonlinearity import Nonlinearity
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.reduced import NO_NOISE, Prepared, _evaluate, check_fit
-from predictlearn.theory.rules import GradientDescent, column_rates
-from predictlearn.theory.schedules import drop_of, multipliers
-from predictlearn.theory.sensitivity_kernels import sensitive_epochs
-from predictlearn.theory.stream import TrialStream
 from predictlearn.theory.trials import Task, Trials
 
 __all__ = ["Leg", "SensitiveRun", "learn_with_sensitivities", "loss_derivative_hessian"]

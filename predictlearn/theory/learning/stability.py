@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from predictlearn.theory.activity import Prepared, _evaluate, check_fit
+from predictlearn.theory.learning.rules import GradientDescent, column_rates
 from predictlearn.theory.nonlinearity import Nonlinearity
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.reduced import Prepared, _evaluate, check_fit
-from predictlearn.theory.rules import GradientDescent, column_rates
 from predictlearn.theory.trials import Trials
 
 __all__ = ["largest_stable_rate", "stable_rate", "stable_rates_along"]

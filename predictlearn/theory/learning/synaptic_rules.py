@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from predictlearn.checks import non_negative, positive
 from predictlearn.errors import InputError
-from predictlearn.theory.rules import checked_minibatch, checked_rates
-from predictlearn.theory.schedules import Schedule, checked_schedule
+from predictlearn.theory.learning.rules import checked_minibatch, checked_rates
+from predictlearn.theory.learning.schedules import Schedule, checked_schedule
 
 __all__ = ["Adam", "RMSProp", "SignDescent", "SynapticRule"]
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from predictlearn.checks import positive_int
 from predictlearn.errors import InputError
+from predictlearn.theory.activity import Prepared
 from predictlearn.theory.nonlinearity import Nonlinearity
-from predictlearn.theory.reduced import Prepared
 from predictlearn.theory.trials import Task
 
 __all__ = ["TrialStream", "subset"]

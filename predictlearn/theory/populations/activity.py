@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from predictlearn.errors import InputError
-from predictlearn.theory import population_kernels as kernels
+from predictlearn.theory.activity import NO_NOISE, Prepared, check_fit
+from predictlearn.theory.kernels.rollout import populations as kernels
 from predictlearn.theory.nonlinearity import Nonlinearity
-from predictlearn.theory.populations import Populations
-from predictlearn.theory.reduced import NO_NOISE, Prepared, check_fit
+from predictlearn.theory.populations.populations import Populations
 from predictlearn.theory.trials import Trials
 
 __all__ = ["PopulationActivity", "population_loss_and_derivative", "simulate_populations"]

@@ -13,9 +13,10 @@ import pandas as pd
 from predictlearn.checks import positive, positive_int
 from predictlearn.compiled import undisturbed
 from predictlearn.errors import InputError
-from predictlearn.theory import population_kernels as kernels
-from predictlearn.theory import steps
-from predictlearn.theory.learning import (
+from predictlearn.theory.activity import NO_NOISE
+from predictlearn.theory.kernels.rollout import descent as steps
+from predictlearn.theory.kernels.rollout import populations as kernels
+from predictlearn.theory.learning.descent import (
     check_memory,
     describe,
     diverged,
@@ -23,15 +24,14 @@ from predictlearn.theory.learning import (
     loss_limit,
     projected,
 )
+from predictlearn.theory.learning.rules import GradientDescent, column_rates
+from predictlearn.theory.learning.schedules import drop_of, multipliers
+from predictlearn.theory.learning.trajectory import Trajectory
+from predictlearn.theory.learning.trial_stream import TrialStream
 from predictlearn.theory.names import overlap_names, table_pairs
 from predictlearn.theory.nonlinearity import Nonlinearity
-from predictlearn.theory.population_activity import check_populations, evaluate, scratch_for
-from predictlearn.theory.populations import Populations
-from predictlearn.theory.reduced import NO_NOISE
-from predictlearn.theory.rules import GradientDescent, column_rates
-from predictlearn.theory.schedules import drop_of, multipliers
-from predictlearn.theory.stream import TrialStream
-from predictlearn.theory.trajectory import Trajectory
+from predictlearn.theory.populations.activity import check_populations, evaluate, scratch_for
+from predictlearn.theory.populations.populations import Populations
 from predictlearn.theory.trials import Task
 
 __all__ = ["PopulationTrajectory", "learn_populations"]

@@ -10,7 +10,7 @@ import numpy as np
 from predictlearn.checks import positive_int, seed_sequence
 from predictlearn.errors import ConvergenceWarning, InputError
 from predictlearn.theory.loadings import Loadings
-from predictlearn.theory.populations import PopulationLoadings, Populations
+from predictlearn.theory.populations.populations import PopulationLoadings, Populations
 
 __all__ = ["PopulationMixture", "fit_populations"]
 

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from predictlearn.fitting.learning_identifiability import Identified, draws, reach
-from predictlearn.fitting.learning_parameters import Layout
+from predictlearn.fitting.learning.identifiability import Identified, draws, reach
+from predictlearn.fitting.learning.parameters import Layout
 
 __all__ = ["around", "drawn_table", "interval_table", "narrower"]
 

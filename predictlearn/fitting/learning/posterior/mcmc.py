@@ -11,8 +11,8 @@ import pandas as pd
 
 from predictlearn.checks import positive_int
 from predictlearn.errors import InputError
-from predictlearn.fitting.learning_likelihood import Problem
-from predictlearn.fitting.learning_parameters import RATE_SD, log_prior
+from predictlearn.fitting.learning.likelihood import Problem
+from predictlearn.fitting.learning.parameters import RATE_SD, log_prior
 
 __all__ = ["Posterior", "sample_posterior"]
 

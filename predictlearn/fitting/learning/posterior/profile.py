@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from predictlearn.fitting.learning_likelihood import Fitted, Problem
+from predictlearn.fitting.learning.likelihood import Fitted, Problem
 
 __all__ = ["profile_ends"]
 

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from predictlearn.fitting.learning_identifiability import identify
-from predictlearn.fitting.learning_likelihood import Fitted, Problem, convention
-from predictlearn.fitting.learning_straight import Straight
+from predictlearn.fitting.learning.identifiability import identify
+from predictlearn.fitting.learning.likelihood import Fitted, Problem, convention
+from predictlearn.fitting.learning.posterior.unconstrained import Straight
 from predictlearn.workers import Parallel, delayed
 
 __all__ = ["OnRidge", "Ridge", "search_ridge", "several_open"]

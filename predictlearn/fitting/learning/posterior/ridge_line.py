@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import interpolate, stats
 
-from predictlearn.fitting.learning_joint import RawProblem
-from predictlearn.fitting.learning_straight import Straight
+from predictlearn.fitting.learning.posterior.unconstrained import Straight
+from predictlearn.fitting.learning.recordings.likelihood import RawProblem
 
 __all__ = ["Crest"]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from predictlearn.fitting.learning_parameters import NORM_SD, RATE_SD, Layout
+from predictlearn.fitting.learning.parameters import NORM_SD, RATE_SD, Layout
 
 __all__ = ["Straight"]
 

@@ -13,10 +13,10 @@ import pandas as pd
 
 from predictlearn.checks import positive_int
 from predictlearn.errors import InputError, MisfitWarning, UndeterminedWarning
-from predictlearn.fitting.dynamics import Dynamics, Layout
-from predictlearn.fitting.learning_marginal import RawSession, Recorded, rolled_out
-from predictlearn.fitting.learning_observed import Counts, Currents, left_over
-from predictlearn.fitting.low_rank_rnn import LowRankRNN
+from predictlearn.fitting.learning.recordings.marginal import RawSession, Recorded, rolled_out
+from predictlearn.fitting.learning.recordings.observations import Counts, Currents, left_over
+from predictlearn.fitting.session.dynamics import Dynamics, Layout
+from predictlearn.fitting.session.estimator import LowRankRNN
 from predictlearn.recordings.recording import Recording
 from predictlearn.theory.trials import Task
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from predictlearn.compiled import compiled
-from predictlearn.fitting.count_kernels import fill_link
+from predictlearn.fitting.session.kernels.counts import fill_link
 
 __all__ = ["expand_counts"]
 

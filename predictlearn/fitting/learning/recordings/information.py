@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from predictlearn.fitting.learning_marginal import Gradient, Recorded, basis
+from predictlearn.fitting.learning.recordings.marginal import Gradient, Recorded, basis
 
 __all__ = ["expected_information"]
 

@@ -9,15 +9,20 @@ import numpy as np
 import numpy.typing as npt
 
 from predictlearn.errors import DivergenceError
-from predictlearn.fitting.learning_information import expected_information
-from predictlearn.fitting.learning_likelihood import PIN, Fitted, Problem
-from predictlearn.fitting.learning_marginal import Gradient, Recorded, information, marginal
-from predictlearn.fitting.learning_middle import turned
-from predictlearn.fitting.learning_model import legs_of
-from predictlearn.fitting.learning_raw import expanded, with_noise
+from predictlearn.fitting.learning.likelihood import PIN, Fitted, Problem
+from predictlearn.fitting.learning.model import legs_of
+from predictlearn.fitting.learning.point_estimate import turned
+from predictlearn.fitting.learning.recordings.data import expanded, with_noise
+from predictlearn.fitting.learning.recordings.information import expected_information
+from predictlearn.fitting.learning.recordings.marginal import (
+    Gradient,
+    Recorded,
+    information,
+    marginal,
+)
+from predictlearn.theory.learning.sensitivity import SensitiveRun, learn_with_sensitivities
 from predictlearn.theory.names import table_pairs
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.sensitivity import SensitiveRun, learn_with_sensitivities
 
 __all__ = ["RawProblem"]
 

@@ -29,9 +29,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from predictlearn.fitting.dynamics import Dynamics
-from predictlearn.fitting.learning_finite import finite
-from predictlearn.fitting.learning_observed import Counts, Observed
+from predictlearn.fitting.learning.recordings.finite_network import finite
+from predictlearn.fitting.learning.recordings.observations import Counts, Observed
+from predictlearn.fitting.session.dynamics import Dynamics
 
 __all__ = [
     "Gradient",

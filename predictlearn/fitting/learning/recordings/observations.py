@@ -17,13 +17,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from predictlearn.fitting.counts import (
+from predictlearn.fitting.learning.recordings.expansion_kernels import expand_counts
+from predictlearn.fitting.session.count_noise import (
     CountNoise,
     fit_dispersion,
     inverse_link,
     log_likelihood_constant,
 )
-from predictlearn.fitting.expansion_kernels import expand_counts
 
 __all__ = ["Counts", "Currents", "Observed", "left_over"]
 

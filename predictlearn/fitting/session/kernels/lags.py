@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from predictlearn.compiled import compiled
-from predictlearn.fitting.bin_means import roll_means, stretch
-from predictlearn.fitting.dynamics import roll_trials
+from predictlearn.fitting.session.bin_means import roll_means, stretch
+from predictlearn.fitting.session.dynamics import roll_trials
 
 __all__ = ["climb"]
 

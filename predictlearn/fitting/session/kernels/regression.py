@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from predictlearn.compiled import compiled
-from predictlearn.fitting.vector_math import fill_exp
+from predictlearn.fitting.session.kernels.vector_math import fill_exp
 
 __all__ = ["accumulate_erf"]
 

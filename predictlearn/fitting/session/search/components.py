@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from predictlearn.fitting.dynamics import Layout
-from predictlearn.fitting.inner import Data
-from predictlearn.fitting.lagged import lag_moments, pulses
-from predictlearn.fitting.solver import Problem
+from predictlearn.fitting.session.dynamics import Layout
+from predictlearn.fitting.session.search.lag_moments import lag_moments, pulses
+from predictlearn.fitting.session.search.levenberg_marquardt import Problem
+from predictlearn.fitting.session.search.regression import Data
 
 __all__ = ["components", "part", "summed"]
 

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from predictlearn.fitting.dynamics import Dynamics
-    from predictlearn.fitting.inner import Data
+    from predictlearn.fitting.session.dynamics import Dynamics
+    from predictlearn.fitting.session.search.regression import Data
 
 __all__ = ["LagMoments", "lag_moments", "pulses"]
 

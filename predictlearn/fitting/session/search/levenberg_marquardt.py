@@ -19,9 +19,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from predictlearn.fitting.dynamics import Dynamics, Layout
-from predictlearn.fitting.inner import Blocks, Data, blocks
-from predictlearn.fitting.moments import (
+from predictlearn.fitting.session.dynamics import Dynamics, Layout
+from predictlearn.fitting.session.loading_moments import (
     ALL_RECORDED,
     divergence,
     divergence_slope,
@@ -31,6 +30,7 @@ from predictlearn.fitting.moments import (
     positive_part,
     sampling_precision,
 )
+from predictlearn.fitting.session.search.regression import Blocks, Data, blocks
 
 __all__ = [
     "Problem",

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from predictlearn.fitting.arrow import Blocks
+from predictlearn.fitting.session.search.normal_equations import Blocks
 
 if TYPE_CHECKING:
-    from predictlearn.fitting.inner import Data
+    from predictlearn.fitting.session.search.regression import Data
 
 __all__ = [
     "Evidence",

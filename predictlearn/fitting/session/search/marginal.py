@@ -15,17 +15,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from predictlearn.fitting.arrow import Blocks
-from predictlearn.fitting.dynamics import Layout
-from predictlearn.fitting.inner import Data, blocks
-from predictlearn.fitting.loading_prior import Evidence, evidence, second_moment
-from predictlearn.fitting.moments import (
+from predictlearn.fitting.session.dynamics import Layout
+from predictlearn.fitting.session.loading_moments import (
     ALL_RECORDED,
     divergence,
     divergence_slope,
     sampling_precision,
 )
-from predictlearn.fitting.solver import (
+from predictlearn.fitting.session.search.levenberg_marquardt import (
     Problem,
     Solution,
     free_directions,
@@ -34,6 +31,9 @@ from predictlearn.fitting.solver import (
     solve,
     whiten,
 )
+from predictlearn.fitting.session.search.loading_prior import Evidence, evidence, second_moment
+from predictlearn.fitting.session.search.normal_equations import Blocks
+from predictlearn.fitting.session.search.regression import Data, blocks
 
 __all__ = ["Bend", "bend", "settle_population", "turned_away", "with_population"]
 

@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.signal import lfilter
 
-from predictlearn.fitting.arrow import Blocks
-from predictlearn.fitting.count_kernels import accumulate_counts
-from predictlearn.fitting.counts import CountNoise
-from predictlearn.fitting.dynamics import Layout
-from predictlearn.fitting.kernels import accumulate_erf
-from predictlearn.fitting.lagged import LagMoments
+from predictlearn.fitting.session.count_noise import CountNoise
+from predictlearn.fitting.session.dynamics import Layout
+from predictlearn.fitting.session.kernels.counts import accumulate_counts
+from predictlearn.fitting.session.kernels.regression import accumulate_erf
+from predictlearn.fitting.session.search.lag_moments import LagMoments
+from predictlearn.fitting.session.search.normal_equations import Blocks
 
 __all__ = ["Blocks", "Data", "blocks", "trial_scores"]
 

@@ -16,15 +16,17 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from predictlearn.fitting.components import components, summed
-from predictlearn.fitting.counts import fit_dispersion, inverse_link, log_likelihood_constant
-from predictlearn.fitting.dynamics import Dynamics
-from predictlearn.fitting.inner import blocks
-from predictlearn.fitting.lagged_kernels import climb
-from predictlearn.fitting.marginal import settle_population, with_population
-from predictlearn.fitting.moments import positive_part
-from predictlearn.fitting.rollout import predicted
-from predictlearn.fitting.solver import (
+from predictlearn.fitting.session.count_noise import (
+    fit_dispersion,
+    inverse_link,
+    log_likelihood_constant,
+)
+from predictlearn.fitting.session.dynamics import Dynamics
+from predictlearn.fitting.session.kernels.lags import climb
+from predictlearn.fitting.session.loading_moments import positive_part
+from predictlearn.fitting.session.rollout import predicted
+from predictlearn.fitting.session.search.components import components, summed
+from predictlearn.fitting.session.search.levenberg_marquardt import (
     Problem,
     Solution,
     noise_floor,
@@ -32,6 +34,8 @@ from predictlearn.fitting.solver import (
     solve_inner,
     whiten,
 )
+from predictlearn.fitting.session.search.marginal import settle_population, with_population
+from predictlearn.fitting.session.search.regression import blocks
 
 __all__ = [
     "Starts",

@@ -1,0 +1,1 @@
+"""How good a fit is: rank, ceiling, held-out neurons, coverage of intervals."""

@@ -1,0 +1,1 @@
+"""`LearningFit`: overlaps, seen and hidden, from how a network learns over sessions."""

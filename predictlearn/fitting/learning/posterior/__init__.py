@@ -1,0 +1,1 @@
+"""Posteriors of a fit to learning, one file a kind."""

@@ -1,0 +1,1 @@
+"""The likelihood of raw recordings of all sessions, loadings integrated out."""

@@ -1,0 +1,1 @@
+"""`LowRankRNN`: overlaps from the recording of one session."""

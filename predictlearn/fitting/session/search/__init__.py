@@ -1,0 +1,1 @@
+"""The search over dynamics, every neuron's regression solved on the way."""

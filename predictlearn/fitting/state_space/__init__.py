@@ -1,0 +1,1 @@
+"""`StochasticLowRankRNN`: networks with process noise, by Kalman filter and smoother."""

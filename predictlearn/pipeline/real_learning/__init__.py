@@ -1,0 +1,1 @@
+"""Predicted learning beside what was measured: a later block, later sessions."""

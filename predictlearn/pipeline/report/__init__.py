@@ -1,0 +1,1 @@
+"""What the report of a run says and shows, part by part."""

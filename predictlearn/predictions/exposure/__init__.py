@@ -1,0 +1,1 @@
+"""Perturbation exposure: equivalent networks told apart by how they learn."""

@@ -1,0 +1,1 @@
+"""Training order: what the order of tasks leaves behind."""

@@ -1,0 +1,1 @@
+"""A-B-A: what returns when a task is learned again."""

@@ -1,0 +1,1 @@
+"""The flip-flop with erf rates, and how Gaussian loadings stay."""

@@ -1,0 +1,1 @@
+"""Predicted curves of learning beside measured ones: fits of curves, scores, baselines."""

@@ -1,0 +1,1 @@
+"""Public data sets: where they are found, how they are read, downloads."""

@@ -1,0 +1,1 @@
+"""Readers of files and objects: arrays, tables, MATLAB, NWB, pynapple."""

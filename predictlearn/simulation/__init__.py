@@ -1,0 +1,1 @@
+"""Simulated recordings and sessions, with overlaps that are known."""

@@ -1,0 +1,1 @@
+"""Statistical comparisons: effects with intervals, tests, corrections, equivalence, power."""

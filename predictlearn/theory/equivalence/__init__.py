@@ -1,0 +1,1 @@
+"""Networks of one function: which they are, how a task exposes them, how fast each learns."""

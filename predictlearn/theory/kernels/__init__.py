@@ -1,0 +1,1 @@
+"""The compiled loops: forward and adjoint, epochs, Hessians, fourth order, populations."""

@@ -1,0 +1,1 @@
+"""Learning from overlaps alone: rules, descent, gradient flow, slopes, what is conserved."""

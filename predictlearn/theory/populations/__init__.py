@@ -1,0 +1,1 @@
+"""Several populations of neurons in one network, each with its own overlaps."""
