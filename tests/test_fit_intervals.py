@@ -82,7 +82,7 @@ def test_mean_squares_of_few_neurons_are_held():
 
 
 def test_intervals_of_a_fit_hold_their_estimates():
-    y, x, _ = simulate(4, base=-4.0, n=40, neurons=20)
+    y, x, _ = simulate(4, base=-4.0, n=120, neurons=30)
     with pytest.warns(pl.errors.SilentNeuronsWarning):
         fit = pl.LowRankRNN(
             dt=0.01, tau=0.08, observed="current", noise="poisson", n_bootstrap=50
