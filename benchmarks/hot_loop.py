@@ -19,7 +19,7 @@ from numba import njit
 
 import predictlearn as pl
 from predictlearn.theory.activity import NO_NOISE, Prepared
-from predictlearn.theory.kernels.rollout import rollout as kernels
+from predictlearn.theory.kernels import rollout as kernels
 
 # Per trial and bin: multiplications and additions (a fused pair is one instruction), square roots
 # with their division, and numbers read and written: forward, judging, adjoint.

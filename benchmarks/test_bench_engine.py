@@ -12,8 +12,8 @@ import pytest
 import predictlearn as pl
 from predictlearn.network.kernels import network_loss_and_gradient
 from predictlearn.theory.activity import NO_NOISE, Prepared
+from predictlearn.theory.kernels import rollout as kernels
 from predictlearn.theory.kernels.impulse import impulse_loss_and_derivative, impulse_work
-from predictlearn.theory.kernels.rollout import rollout as kernels
 from predictlearn.theory.nonlinearity import network_phi
 
 

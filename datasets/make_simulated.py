@@ -88,7 +88,7 @@ def make() -> dict[str, np.ndarray]:
         kept["targets"].append(trials.targets.astype(np.float32))
         kept["weights"].append(trials.weights.astype(np.float32))
         kept["true_loss"].append(np.float64(trials.loss(outputs)))
-        kept["overlaps"].append(loadings.overlaps().matrix)
+        kept["overlaps"].append(pl.Overlaps.from_loadings(loadings).matrix)
     return {
         **{name: np.stack(arrays) for name, arrays in kept.items()},
         "epochs": np.array(STAGES),

@@ -143,7 +143,7 @@ def without_hidden(fit, study):
 
 def learned(study, starts, rates, epochs):
     """Learn from every start; canonical overlaps at the epochs, (draws, epochs, D, D)."""
-    from predictlearn.fitting.learning.model import canonical_matrices
+    from predictlearn.theory.gauge import canonical_matrices
 
     out = []
     for start, rate in zip(starts, rates, strict=True):

@@ -13,7 +13,8 @@ from predictlearn.fitting.session import optima
 from predictlearn.fitting.session.dynamics import Dynamics, Layout
 from predictlearn.fitting.session.rollout import predicted
 from predictlearn.fitting.session.search import starts
-from predictlearn.fitting.session.search.regression import Data, blocks
+from predictlearn.fitting.session.search.data import Data
+from predictlearn.fitting.session.search.regression import blocks
 
 
 def fine_means(x, vm, vu, bb, dt, tau, latency, per_bin, erf, fine):

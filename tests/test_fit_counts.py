@@ -22,7 +22,8 @@ from predictlearn.fitting.session.count_noise import (
 from predictlearn.fitting.session.kernels.vector_math import fill_exp
 from predictlearn.fitting.session.rollout import predicted
 from predictlearn.fitting.session.scoring import count_log_likelihood
-from predictlearn.fitting.session.search.regression import Data, blocks, trial_scores
+from predictlearn.fitting.session.search.data import Data
+from predictlearn.fitting.session.search.regression import blocks, trial_scores
 from predictlearn.recordings import random_inputs, simulate_recording
 
 OVERLAPS = pl.Overlaps(np.diag([0.5, 0.6, 1.6, 1.0])).replace(vm=0.7, vu=0.6, mu=0.2, zm=0.3)

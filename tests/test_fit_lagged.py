@@ -7,6 +7,7 @@ import pytest
 
 from predictlearn.fitting.session.dynamics import Dynamics, Layout
 from predictlearn.fitting.session.kernels.lags import _grows, climb
+from predictlearn.fitting.session.search.data import Data
 from predictlearn.fitting.session.search.lag_moments import lag_moments, pulses
 from predictlearn.fitting.session.search.levenberg_marquardt import (
     Problem,
@@ -14,7 +15,7 @@ from predictlearn.fitting.session.search.levenberg_marquardt import (
     solve,
     whiten,
 )
-from predictlearn.fitting.session.search.regression import Data, blocks
+from predictlearn.fitting.session.search.regression import blocks
 from predictlearn.fitting.session.search.starts import find_best
 
 

@@ -12,10 +12,11 @@ from test_fit_parts import setup
 from predictlearn.errors import OffsetWarning, SilentNeuronsWarning
 from predictlearn.fitting import LowRankRNN
 from predictlearn.fitting.session.count_noise import CountNoise
+from predictlearn.fitting.session.search.data import Data
 from predictlearn.fitting.session.search.levenberg_marquardt import Problem, free_directions
 from predictlearn.fitting.session.search.loading_prior import Evidence, moment_steps, second_moment
 from predictlearn.fitting.session.search.marginal import _state, bend, with_population
-from predictlearn.fitting.session.search.regression import Data, blocks
+from predictlearn.fitting.session.search.regression import blocks
 
 SPREAD = np.array([0.5, 0.5, 0.8, 0.7])
 

@@ -16,13 +16,14 @@ from predictlearn.fitting.session.dynamics import Dynamics, Layout
 from predictlearn.fitting.session.loading_moments import divergence, invert, sampling_precision
 from predictlearn.fitting.session.overlap_table import Raw, canonical, invariants, named
 from predictlearn.fitting.session.rollout import predicted
+from predictlearn.fitting.session.search.data import Data
 from predictlearn.fitting.session.search.levenberg_marquardt import (
     Problem,
     free_directions,
     solve,
     whiten,
 )
-from predictlearn.fitting.session.search.regression import Data, blocks, trial_scores
+from predictlearn.fitting.session.search.regression import blocks, trial_scores
 from predictlearn.recordings import load_simulated_learning
 
 

@@ -13,9 +13,10 @@ import pytest
 import predictlearn as pl
 from predictlearn.fitting import LearningFit, simulate_sessions
 from predictlearn.fitting.learning.identifiability import identify
-from predictlearn.fitting.learning.model import Model, canonical_matrices
+from predictlearn.fitting.learning.model import Model
 from predictlearn.fitting.learning.parameters import Layout, draw_factor, log_prior
 from predictlearn.fitting.learning.sessions import checked_sessions
+from predictlearn.theory.gauge import canonical_matrices
 
 
 @contextlib.contextmanager

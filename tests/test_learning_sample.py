@@ -51,10 +51,11 @@ def test_the_error_of_recorded_neurons_is_carried_along_exactly():
 @pytest.mark.parametrize("gauge", ["given", "canonical"])
 @pytest.mark.parametrize("network", [np.inf, 400.0])
 def test_the_covariance_is_that_of_sampled_neurons(gauge, network):
-    from predictlearn.fitting.learning.model import Model, canonical_matrices
+    from predictlearn.fitting.learning.model import Model
     from predictlearn.fitting.learning.parameters import Layout
     from predictlearn.fitting.learning.sampling_error import shared_root, transports
     from predictlearn.fitting.learning.sessions import checked_sessions
+    from predictlearn.theory.gauge import canonical_matrices
 
     true, sessions, task, rule = _sampled_network(0, 60)
     sessions = sessions[["mm", "mu", "uu", "vm"]].iloc[[0, 4]]

@@ -50,7 +50,7 @@ def test_visible_and_invisible_split_the_table(sizes):
 
 def test_names_point_at_inner_products():
     loadings = random_overlaps(2, 2, 2, 1).loadings(30, seed=1)
-    o = loadings.overlaps()
+    o = pl.Overlaps.from_loadings(loadings)
     assert o["v2m1"] == pytest.approx(loadings.v[:, 1] @ loadings.m[:, 0] / 30)
     assert o["zu2"] == pytest.approx(loadings.z[:, 0] @ loadings.u[:, 1] / 30)
     assert o["m1u2"] == pytest.approx(loadings.m[:, 0] @ loadings.u[:, 1] / 30)
@@ -62,7 +62,7 @@ def test_names_point_at_inner_products():
 def test_loadings_have_exactly_the_overlaps(sizes, extra):
     o = random_overlaps(3, *sizes)
     loadings = o.loadings(o.dim + extra, seed=4)
-    np.testing.assert_allclose(loadings.overlaps().matrix, o.matrix, atol=1e-13)
+    np.testing.assert_allclose(pl.Overlaps.from_loadings(loadings).matrix, o.matrix, atol=1e-13)
     other = o.loadings(o.dim + extra, seed=5)
     assert not np.allclose(other.m, loadings.m)
 
@@ -70,7 +70,7 @@ def test_loadings_have_exactly_the_overlaps(sizes, extra):
 def test_singular_overlaps_still_have_loadings():
     matrix = np.ones((4, 4))  # all vectors the same
     loadings = pl.Overlaps(matrix).loadings(20)
-    np.testing.assert_allclose(loadings.overlaps().matrix, matrix, atol=1e-13)
+    np.testing.assert_allclose(pl.Overlaps.from_loadings(loadings).matrix, matrix, atol=1e-13)
     np.testing.assert_allclose(loadings.m, loadings.z, atol=1e-7)
 
 

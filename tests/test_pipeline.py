@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import predictlearn as pl
-from predictlearn import pipeline
+from predictlearn import pipeline, reporting
 from predictlearn.pipeline.cases import case_of
 from predictlearn.pipeline.cohort import animals_like, cohort_of
 from predictlearn.pipeline.fitted import fit_recording, ranks_of
@@ -80,7 +80,7 @@ def test_the_shipped_recording_gives_a_report(tmp_path):
     assert closure.by_equations == pytest.approx(closure.by_mean_field, rel=0.3)
     assert closure.original.summary.loc["closure", "largest"] > 0.05
     assert len(run.real.loss) == 5
-    page = run.report().write(tmp_path / "out")
+    page = reporting.write(pipeline.make_report(run), tmp_path / "out")
     text = page.read_text(encoding="utf-8")
     assert_self_contained(text)
     read = words(text)
@@ -100,7 +100,9 @@ def test_a_recording_of_the_users_own(own, tmp_path):
     assert run.fitted.overlaps.loc[["zv", "vv", "zz"], "estimate"].isna().all()
     assert run.real is None
     assert not run.case.simulated
-    text = words(run.report().write(tmp_path / "out").read_text(encoding="utf-8"))
+    text = words(
+        reporting.write(pipeline.make_report(run), tmp_path / "out").read_text(encoding="utf-8")
+    )
     assert "What mine predicts about learning" in text
     assert "imulated data" not in text
 

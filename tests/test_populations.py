@@ -351,7 +351,9 @@ def test_populations_are_found_in_loadings():
     assert found.populations.fractions == pytest.approx((0.7, 0.3), abs=0.03)
     np.testing.assert_allclose(found.populations.array, truth.array, atol=0.2)
     np.testing.assert_allclose(
-        found.populations.total.matrix, network.loadings.overlaps().matrix, atol=1e-10
+        found.populations.total.matrix,
+        pl.Overlaps.from_loadings(network.loadings).matrix,
+        atol=1e-10,
     )
     alone = pl.fit_populations(network, 1)
     assert found.log_likelihood > alone.log_likelihood + 0.01

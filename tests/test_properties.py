@@ -102,5 +102,5 @@ def test_erf_flow_conserves_the_recurrent_difference(seed):
 def test_loadings_have_exactly_their_overlaps(seed, shape):
     o = random_overlaps(seed, *shape)
     np.testing.assert_allclose(
-        o.loadings(o.dim + 3, seed=seed).overlaps().matrix, o.matrix, atol=1e-12
+        pl.Overlaps.from_loadings(o.loadings(o.dim + 3, seed=seed)).matrix, o.matrix, atol=1e-12
     )

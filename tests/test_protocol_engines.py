@@ -84,7 +84,7 @@ def test_the_rule_of_an_arm_is_that_of_train_network(side_by_side):
     # the second phase changed z only
     changed = side_by_side.loadings("adam", 1, "2-readout")
     np.testing.assert_array_equal(changed.v, start.v)
-    assert changed.overlaps()["zm"] == pytest.approx(0.3, abs=1e-12)
+    assert pl.Overlaps.from_loadings(changed)["zm"] == pytest.approx(0.3, abs=1e-12)
     spec = small(**SIDE_BY_SIDE).spec
     arm = spec.arms["adam"]
     schedule = pl.RateDrop(4.0, 0.8)
@@ -92,7 +92,7 @@ def test_the_rule_of_an_arm_is_that_of_train_network(side_by_side):
     assert spec.rule_of("adam", arm.phases[2]).build() == pl.Adam(
         0.02, 0.8, minibatch=1, schedule=schedule
     )
-    last = side_by_side.loadings("adam", 1).overlaps()
+    last = pl.Overlaps.from_loadings(side_by_side.loadings("adam", 1))
     np.testing.assert_allclose(
         last.matrix, side_by_side.final("adam")[1].matrix, rtol=1e-10, atol=1e-12
     )

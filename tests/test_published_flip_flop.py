@@ -192,7 +192,7 @@ def test_courses_end_where_their_phase_ends(runs):
     same, longer = (runs.seen(f"rate 0.5, same {what}", 0) for what in ("time", "epochs"))
     assert same["epoch"].max() == 1
     assert longer["epoch"].max() == 12
-    end = runs.end("rate 0.5, same epochs", 0).overlaps()
+    end = pl.Overlaps.from_loadings(runs.end("rate 0.5, same epochs", 0))
     assert longer["zm"].iloc[-1] == pytest.approx(end["zm"], rel=1e-10)
     assert runs.told("Adam, same epochs", 0).empty
 

@@ -9,7 +9,7 @@ from oracles import complex_step_derivative, judged_loss, random_trials, reduced
 
 import predictlearn as pl
 from predictlearn.theory.activity import NO_NOISE, Prepared
-from predictlearn.theory.kernels.rollout import rollout as kernels
+from predictlearn.theory.kernels import rollout as kernels
 
 # among them: more outputs than rows of k, and more rows than a tile of the kernels has
 SIZES = [(1, 1, 1), (1, 2, 1), (2, 2, 2), (3, 1, 2), (1, 3, 1), (2, 3, 2), (1, 1, 4), (5, 5, 4)]

@@ -13,7 +13,16 @@ import pandas as pd
 import pytest
 
 from predictlearn.errors import InputError
-from predictlearn.reporting import Figure, Report, Section, Table, check_folder, folder
+from predictlearn.reporting import (
+    Figure,
+    Report,
+    Section,
+    Table,
+    check_folder,
+    folder,
+    html,
+    write,
+)
 from predictlearn.reporting.folder import MANIFEST
 from predictlearn.reporting.page import format_value
 from predictlearn.reporting.style import new_figure
@@ -85,7 +94,7 @@ def parsed(text: str) -> Links:
 
 
 def test_page_refers_to_nothing_outside():
-    text = small_report().html()
+    text = html(small_report())
     links = parsed(text)
     for ref in links.refs:
         assert ref.startswith(("#", "data:image/png;base64,", "tables/")), ref[:60]
@@ -98,26 +107,26 @@ def test_page_refers_to_nothing_outside():
 
 
 def test_contents_lead_to_every_section():
-    links = parsed(small_report().html())
+    links = parsed(html(small_report()))
     targets = [ref[1:] for ref in links.refs if ref.startswith("#")]
     assert targets == ["findings", "the-fit", "how-well", "real-learning", "reproduce"]
     assert set(targets) <= links.ids
 
 
 def test_text_is_escaped_and_lightly_marked():
-    text = small_report().html()
+    text = html(small_report())
     assert "<title>A &lt;small&gt; report</title>" in text
     assert "Loss by <code>epoch</code>, <strong>mean</strong> &lt;of&gt; networks." in text
     assert "Finding one, with <code>zm</code> = 0.12." in text
     assert "What this does not show" in text
     assert "predictlearn predict --seed 3" in text
     evil = Section("<script>alert(1)</script>", ("<img src=x onerror=alert(1)>`<b>`",))
-    links = parsed(small_report(sections=(evil,)).html())
+    links = parsed(html(small_report(sections=(evil,))))
     assert not {"script", "img", "b"} & set(links.tags)
 
 
 def test_figures_are_inside_with_alt_text_at_twice_the_resolution():
-    links = parsed(small_report().html())
+    links = parsed(html(small_report()))
     (image,) = [a for a in links.attributes if a["tag"] == "img"]
     assert image["alt"] == "Loss falls to zero."
     content = base64.b64decode(image["src"].split(",", 1)[1])
@@ -128,15 +137,15 @@ def test_figures_are_inside_with_alt_text_at_twice_the_resolution():
 
 @pytest.mark.parametrize("simulated", [True, False])
 def test_simulated_data_are_announced(simulated):
-    assert ('class="banner"' in small_report(simulated=simulated).html()) is simulated
+    assert ('class="banner"' in html(small_report(simulated=simulated))) is simulated
 
 
 def test_page_is_the_same_twice():
-    assert small_report().html() == small_report().html()
+    assert html(small_report()) == html(small_report())
 
 
 def test_table_shows_rounded_numbers_and_points_to_all_of_them():
-    text = small_report(sections=(Section("T", tables=(small_table(rows=60),)),)).html()
+    text = html(small_report(sections=(Section("T", tables=(small_table(rows=60),)),)))
     assert '<th scope="col" class="number">value</th>' in text
     assert '<td class="number">0.123</td>' in text
     assert '<td class="number">–</td>' in text
@@ -148,7 +157,7 @@ def test_table_shows_rounded_numbers_and_points_to_all_of_them():
 def test_sentences_stand_below_their_rows():
     words = "The loss is lower after A-B than after B-A, in every network of the cohort, by 0.1."
     frame = pd.DataFrame({"name": ["a", "b"], "statement": [words, None], "p": [0.1, 0.2]})
-    text = small_report(sections=(Section("T", tables=(Table("t", "c", frame),)),)).html()
+    text = html(small_report(sections=(Section("T", tables=(Table("t", "c", frame),)),)))
     assert text.count('<tr class="detail">') == 1
     assert f'<td colspan="2">{words}</td>' in text
     assert "statement</th>" not in text
@@ -194,7 +203,7 @@ def snapshot(path):
 
 
 def test_write_leaves_page_tables_figures_and_manifest(tmp_path):
-    page = small_report().write(tmp_path / "deep" / "report")
+    page = write(small_report(), tmp_path / "deep" / "report")
     assert page == (tmp_path / "deep" / "report" / "index.html").resolve()
     files = snapshot(page.parent)
     assert sorted(files) == [
@@ -219,31 +228,31 @@ def test_write_leaves_page_tables_figures_and_manifest(tmp_path):
 def test_a_report_replaces_an_earlier_one_and_keeps_foreign_files(tmp_path):
     target = tmp_path / "report"
     extra = Section("Other", figures=(small_figure("old"),), tables=(small_table("old"),))
-    small_report(sections=(extra,)).write(target)
+    write(small_report(sections=(extra,)), target)
     (target / "notes.txt").write_text("mine")
     (target / "tables" / "mine.csv").write_text("a,b")
-    small_report().write(target)
+    write(small_report(), target)
     files = snapshot(target)
     assert "tables/old.csv" not in files
     assert "figures/old.png" not in files
     assert files["notes.txt"] == b"mine"
     assert files["tables/mine.csv"] == b"a,b"
     assert "tables/overlaps.csv" in files
-    small_report(sections=(Section("Bare"),)).write(target)
+    write(small_report(sections=(Section("Bare"),)), target)
     assert not (target / "figures").exists(), "folders left empty go"
 
 
 def test_an_empty_folder_is_used(tmp_path):
-    assert small_report().write(tmp_path).is_file()
+    assert write(small_report(), tmp_path).is_file()
 
 
 def changed_page(target):
-    small_report().write(target)
+    write(small_report(), target)
     (target / "index.html").write_text("my own words")
 
 
 def changed_stale_table(target):
-    small_report(sections=(Section("T", tables=(small_table("old"),)),)).write(target)
+    write(small_report(sections=(Section("T", tables=(small_table("old"),)),)), target)
     (target / "tables" / "old.csv").write_text("edited")
 
 
@@ -253,7 +262,7 @@ def foreign_page(target):
 
 
 def foreign_table(target):
-    small_report(sections=(Section("Bare"),)).write(target)
+    write(small_report(sections=(Section("Bare"),)), target)
     (target / "tables").mkdir()
     (target / "tables" / "overlaps.csv").write_text("mine")
 
@@ -285,15 +294,15 @@ def test_files_that_would_be_lost_are_refused_unless_told(tmp_path, prepare, fil
     prepare(target)
     before = snapshot(tmp_path)
     with pytest.raises(InputError, match=file):
-        small_report().write(target)
+        write(small_report(), target)
     assert snapshot(tmp_path) == before
-    page = small_report().write(target, overwrite=True)
+    page = write(small_report(), target, overwrite=True)
     assert "A &lt;small&gt; report" in page.read_text(encoding="utf-8")
     if prepare is changed_stale_table:
         assert (target / "tables" / "old.csv").read_text() == "edited", "nothing replaces it"
     if prepare is linked_page:
         assert (tmp_path / "elsewhere.html").read_text() == "mine"
-    small_report().write(target)
+    write(small_report(), target)
 
 
 def test_a_folder_is_checked_before_the_work(tmp_path):
@@ -309,25 +318,25 @@ def test_a_file_is_no_folder(tmp_path):
     file.write_text("x")
     for place in (file, file / "report"):
         with pytest.raises(InputError, match="must be a folder"):
-            small_report().write(place, overwrite=True)
+            write(small_report(), place, overwrite=True)
     assert file.read_text() == "x"
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "tables").write_text("a file named like our folder")
     with pytest.raises(InputError, match="stands in the way"):
-        small_report().write(tmp_path / "report", overwrite=True)
+        write(small_report(), tmp_path / "report", overwrite=True)
     assert sorted(snapshot(tmp_path)) == ["file", "report/tables"]
 
 
 def test_a_manifest_cannot_lead_outside_the_folder(tmp_path):
     target = tmp_path / "report"
-    small_report().write(target)
+    write(small_report(), target)
     victim = tmp_path / "victim.txt"
     victim.write_text("keep me")
     manifest = json.loads((target / MANIFEST).read_text())
     digest = hashlib.sha256(b"keep me").hexdigest()
     manifest["files"] |= {"../victim.txt": digest, str(victim): digest}
     (target / MANIFEST).write_text(json.dumps(manifest))
-    small_report().write(target)
+    write(small_report(), target)
     assert victim.read_text() == "keep me"
 
 
@@ -342,7 +351,7 @@ def test_nothing_is_left_when_a_figure_fails(tmp_path):
     bad = Figure("bad", "Caption.", Broken(), "Alt.")
     report = small_report(sections=(Section("S", figures=(bad,)),))
     with pytest.raises(RuntimeError, match="cannot draw"):
-        report.write(tmp_path / "deep" / "report")
+        write(report, tmp_path / "deep" / "report")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -350,7 +359,7 @@ def test_nothing_is_left_when_a_figure_fails(tmp_path):
 @pytest.mark.parametrize("nth", [1, 4, 6, 8])
 def test_a_failed_move_is_undone(tmp_path, monkeypatch, nth, fatal):
     target = tmp_path / "report"
-    small_report(lead=("Earlier.",)).write(target)
+    write(small_report(lead=("Earlier.",)), target)
     (target / "notes.txt").write_text("mine")
     before = snapshot(tmp_path)
     real, calls = folder.os.replace, []
@@ -363,7 +372,7 @@ def test_a_failed_move_is_undone(tmp_path, monkeypatch, nth, fatal):
 
     monkeypatch.setattr(folder.os, "replace", failing)
     with pytest.raises(type(fatal)):
-        small_report(lead=("Later.",)).write(target)
+        write(small_report(lead=("Later.",)), target)
     assert snapshot(tmp_path) == before
     assert [p.name for p in tmp_path.iterdir()] == ["report"]
 
@@ -374,7 +383,7 @@ def test_folders_made_on_the_way_go_when_writing_fails(tmp_path, monkeypatch):
 
     monkeypatch.setattr(folder.Path, "write_bytes", full)
     with pytest.raises(OSError, match="disk full"):
-        small_report().write(tmp_path / "a" / "b" / "report")
+        write(small_report(), tmp_path / "a" / "b" / "report")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -427,7 +427,7 @@ def test_both_levels_stop_at_a_loss(every):
         assert t.loss_epochs[-1] == t.epochs[-1] == len(t.losses) - 1 < 300
         assert len(t.array) == len(t.epochs)
     np.testing.assert_allclose(runs[0].array, runs[1].array, atol=1e-12)
-    network = runs[1].loadings.overlaps().matrix
+    network = pl.Overlaps.from_loadings(runs[1].loadings).matrix
     np.testing.assert_allclose(network, runs[1].array[-1], atol=1e-13)
     with pytest.raises(pl.InputError, match="stop_at must be a positive number"):
         learners(random_overlaps(6))["network"](TASK, pl.GradientDescent(5e-3), 9, stop_at=0)

@@ -143,7 +143,7 @@ def predict(
     hold_folder(folder, overwrite, command="predict")
     with stages() as tell, interruptible(f"nothing was written to {folder}."):
         tell("loading predictlearn")
-        from predictlearn import pipeline
+        from predictlearn import pipeline, reporting
 
         more: dict[str, Any] = settings if draws is None else {"n_draws": draws, **settings}
         # two sources are refused before either is read
@@ -182,8 +182,8 @@ def predict(
             "--seed": [seed],
             "--draws": [draws],
         }
-        report = _with_command(run.report(), recording, dataset, given)
-        page = report.write(folder, overwrite, command="predict")
+        report = _with_command(pipeline.make_report(run), recording, dataset, given)
+        page = reporting.write(report, folder, overwrite, command="predict")
     _summary(report, page)
 
 

@@ -196,7 +196,7 @@ def read_file(path: str | Path, options: Mapping[str, Any]) -> Recording:
     InputError
         No such file, one that cannot be read, or an option that its reader does not have.
     """
-    from predictlearn.recordings.recording import load_recording
+    from predictlearn.recordings.load import load_recording
 
     separator = _TABLES.get(Path(path).suffix.lower())
     if separator is None:

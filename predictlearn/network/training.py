@@ -29,7 +29,7 @@ from predictlearn.theory.learning.trajectory import Trajectory
 from predictlearn.theory.learning.trial_stream import TrialStream
 from predictlearn.theory.names import PATHWAYS, pathway_slices
 from predictlearn.theory.nonlinearity import Nonlinearity, network_phi
-from predictlearn.theory.overlaps import Loadings
+from predictlearn.theory.overlaps import Loadings, Overlaps
 from predictlearn.theory.trials import Task
 
 __all__ = ["Course", "NetworkTrajectory", "follow", "train_network"]
@@ -208,7 +208,7 @@ def follow(
         if not losses[epoch] <= limit:
             advice = ""
             if isinstance(rule, GradientDescent) and np.isfinite(losses[0]):
-                advice = stable_rates_said(loadings.overlaps(), ready, rule)
+                advice = stable_rates_said(Overlaps.from_loadings(loadings), ready, rule)
             raise diverged(epoch, rule, losses, advice)
         if epoch == n_epochs:
             break

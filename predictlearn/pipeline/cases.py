@@ -15,7 +15,8 @@ from predictlearn.pipeline.experiments import Design, flow_design
 from predictlearn.pipeline.fitted import FittedNetwork
 from predictlearn.recordings.datasets.bci_learning import BCISession, load_bci_learning
 from predictlearn.recordings.datasets.registry import datasets, find_dataset, is_registered
-from predictlearn.recordings.recording import Recording, load_recording
+from predictlearn.recordings.load import load_recording
+from predictlearn.recordings.recording import Recording
 from predictlearn.tasks.reaching import ReachingReadout
 from predictlearn.tasks.registry import get_task
 from predictlearn.theory.overlaps import Overlaps

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,7 @@ from predictlearn.pipeline.fitted import FittedNetwork, fit_recording, ranks_of
 from predictlearn.pipeline.protocol_run import ProtocolPrediction, predict_protocol
 from predictlearn.pipeline.real_learning.bci import BCIComparison, compare_with_block_two
 from predictlearn.pipeline.real_learning.sessions import SessionsComparison, compare_with_sessions
+from predictlearn.pipeline.result import PredictionRun
 from predictlearn.pipeline.task_choice import TaskChoice, choose_task
 from predictlearn.pipeline.units import Units
 from predictlearn.recordings.datasets.bci_learning import BCISession
@@ -34,68 +34,9 @@ from predictlearn.theory.hidden_prior import HiddenPrior
 from predictlearn.theory.overlaps import Overlaps
 
 if TYPE_CHECKING:
-    from predictlearn.fitting.diagnostics.diagnose import Diagnostics
-    from predictlearn.reporting.content import Report
+    pass
 
-__all__ = ["PredictionRun", "predict"]
-
-
-@dataclass(frozen=True)
-class PredictionRun:
-    """Everything that `predict` found.
-
-    Parameters
-    ----------
-    case : Case
-        The recording and what is known of it.
-    fitted : FittedNetwork
-        Rank, overlaps with intervals, held-out R2.
-    prior : HiddenPrior
-        Prior over what the recording hides.
-    experiments : Experiments or None
-        Perturbation exposure and training order; None where a protocol was run instead, or none
-        could be designed.
-    protocol : ProtocolPrediction or None
-        What a protocol gave.
-    real : BCIComparison, SessionsComparison or None
-        The prediction beside the learning that followed, where there is some.
-    diagnostics : Diagnostics or None
-        What is left in the residuals of the fit.
-    choice : TaskChoice or None
-        What is learned, and why; None where the data set has a design of its own.
-    problems : tuple of str
-        Parts that could not be made, with the reason, a line each.
-    settings : dict
-        Draws, animals, spread and seed.
-    seconds : dict
-        Time of each stage.
-    """
-
-    case: Case
-    fitted: FittedNetwork
-    prior: HiddenPrior
-    experiments: Experiments | None
-    protocol: ProtocolPrediction | None
-    real: BCIComparison | SessionsComparison | None
-    diagnostics: Diagnostics | None
-    choice: TaskChoice | None
-    problems: tuple[str, ...]
-    settings: dict[str, Any]
-    seconds: dict[str, float]
-
-    @property
-    def excluded(self) -> pd.DataFrame:
-        """Networks that were left out: experiment, draw, network (animal) and reason."""
-        from_experiments = pd.DataFrame(columns=["experiment", "draw", "network", "reason"])
-        if self.experiments is not None:
-            return self.experiments.excluded
-        return from_experiments if self.protocol is None else self.protocol.excluded
-
-    def report(self) -> Report:
-        """Return the report to look at."""
-        from predictlearn.pipeline.report.whole import make_report
-
-        return make_report(self)
+__all__ = ["predict"]
 
 
 def predict(
@@ -159,7 +100,7 @@ def predict(
     Returns
     -------
     PredictionRun
-        Fit, predictions, comparison; ``.report()`` makes the page.
+        Fit, predictions, comparison; `make_report` makes the report of it.
 
     Raises
     ------

@@ -1,9 +1,9 @@
 """Which overlaps decide how fast a network learns: an exact account of the first step.
 
-The formulas are those of `predictlearn.theory.equivalence.speed`; here they stand beside what is measured: a
-small step of learning, and the swap of single overlaps. Weight decay and synaptic noise add terms
-to the speed that depend on loss-visible overlaps only; in a difference between equivalent networks
-they cancel.
+The formulas are those of `predictlearn.theory.equivalence.speed`; here they stand beside what is
+measured: a small step of learning, and the swap of single overlaps. Weight decay and synaptic noise
+add terms to the speed that depend on loss-visible overlaps only; in a difference between
+equivalent networks they cancel.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def with_new_vector(loadings: Loadings, pathway: str, target: Overlaps) -> Loadi
     >>> import numpy as np
     >>> start = Overlaps(np.eye(4))
     >>> twin = with_new_vector(start.loadings(50), "u", start.replace(uu=2.05, mu=0.8))
-    >>> round(twin.overlaps()["mu"], 12), round(twin.overlaps()["uu"], 12)
+    >>> round(Overlaps.from_loadings(twin)["mu"], 12), round(Overlaps.from_loadings(twin)["uu"], 12)
     (0.8, 2.05)
     """
     k = "muvz".index(pathway)

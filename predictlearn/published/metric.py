@@ -89,7 +89,7 @@ def _random_tasks(rng: np.random.Generator, n: int) -> list[ArrayTask]:
 
 def _moved(loadings: Loadings, name: str, change: float) -> Loadings:
     """Return the same neurons with loadings turned so that one overlap has changed."""
-    start = loadings.overlaps()
+    start = Overlaps.from_loadings(loadings)
     target = start.replace(**{name: start[name] + change})
     lower, upper = np.linalg.cholesky(start.matrix), np.linalg.cholesky(target.matrix)
     theta = loadings.stacked @ np.linalg.solve(lower.T, upper.T)
@@ -112,7 +112,7 @@ def entries_by_steps(loadings: Loadings, nonlinearity: str = "linear") -> pd.Dat
         Minus the speed of the row as the loadings descend the column as if it were the loss; from
         steps of either sign, in which the second order cancels.
     """
-    start = loadings.overlaps()
+    start = Overlaps.from_loadings(loadings)
     theta = loadings.stacked
     found = {}
     for name in start.visible_names(nonlinearity):
@@ -122,7 +122,9 @@ def entries_by_steps(loadings: Loadings, nonlinearity: str = "linear") -> pd.Dat
         downhill[:, i] -= theta[:, j]
         downhill[:, j] -= theta[:, i]
         ends = [
-            Loadings(*((theta + side * downhill)[:, [k]] for k in range(4))).overlaps().to_series()
+            Overlaps.from_loadings(
+                Loadings(*((theta + side * downhill)[:, [k]] for k in range(4)))
+            ).to_series()
             for side in (_STEP, -_STEP)
         ]
         found[name] = -(ends[0] - ends[1]) / (2 * _STEP)
@@ -154,7 +156,7 @@ def speeds_by_training(
         Slopes of the loss, by central differences of the network's own loss as its neurons are
         turned to have other overlaps: the derivative that the theory computes is not used.
     """
-    start = loadings.overlaps()
+    start = Overlaps.from_loadings(loadings)
     names = start.visible_names(nonlinearity)
     moves, slopes = [], []
     for task in _random_tasks(np.random.default_rng(seed), n_tasks):

@@ -14,12 +14,13 @@ from predictlearn.recordings.datasets.bci_redundancy import load_bci_redundancy
 from predictlearn.recordings.datasets.behaviour import load_archerfish, load_rat_choices
 from predictlearn.recordings.datasets.registry import Dataset, data_folder, datasets, find_dataset
 from predictlearn.recordings.datasets.simulated import load_simulated_learning
+from predictlearn.recordings.load import load_recording
 from predictlearn.recordings.readers.arrays import read_arrays
 from predictlearn.recordings.readers.mat import read_mat
 from predictlearn.recordings.readers.nwb import read_nwb
 from predictlearn.recordings.readers.pynapple import from_pynapple
 from predictlearn.recordings.readers.table import from_table
-from predictlearn.recordings.recording import Recording, load_recording
+from predictlearn.recordings.recording import Recording
 from predictlearn.simulation.recordings import random_inputs, simulate_recording
 
 __all__ = [

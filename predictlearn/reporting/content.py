@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from predictlearn.deprecated import moved_method
 from predictlearn.errors import InputError
 
 if TYPE_CHECKING:
@@ -267,7 +266,7 @@ class Report:
     >>> import tempfile
     >>> report = Report("Nothing yet", ("No finding.",), (Section("Fit", ("Text.",)),), {"seed": 0})
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     sorted(path.name for path in report.write(folder + "/report").parent.iterdir())
+    ...     sorted(path.name for path in write(report, folder + "/report").parent.iterdir())
     ['index.html', 'predictlearn-manifest.json']
     """
 
@@ -314,48 +313,11 @@ class Report:
         """All tables, in order."""
         return tuple(table for section in self.sections for table in section.tables)
 
-    def html(self) -> str:
-        """Return the page as text, with its figures inside.
-
-        Returns
-        -------
-        str
-            A complete HTML document that refers to nothing outside it.
-        """
-        from predictlearn.reporting.page import render, rendered_figures
-
-        return render(self, rendered_figures(self))
-
-    def write(
-        self, folder: str | os.PathLike[str], overwrite: bool = False, *, command: str = ""
-    ) -> Path:
-        """Write the report into a folder, whole or not at all.
-
-        Parameters
-        ----------
-        folder : path
-            Made if it does not exist. It receives ``index.html``, ``tables/NAME.csv``,
-            ``figures/NAME.png`` and ``predictlearn-manifest.json``, which lists them with their
-            hashes. Files of an earlier report are replaced, or removed where the new report has
-            none of that name; all other files stay.
-        overwrite : bool, default False
-            Replace files that predictlearn did not make, or that were changed since.
-        command : str, default ""
-            What makes the report; a folder that holds what another command made is refused.
-
-        Returns
-        -------
-        pathlib.Path
-            The page, ``index.html``.
-
-        Raises
-        ------
-        InputError
-            If the folder is a file, or holds files that predictlearn did not make or that were
-            changed since, and that the report would replace; nothing is written then.
-        """
-        from predictlearn.reporting.folder import check_folder, write_files
-        from predictlearn.reporting.page import report_files
-
-        check_folder(folder, overwrite, command=command)
-        return write_files(folder, report_files(self), overwrite, command=command) / "index.html"
+    html = moved_method(
+        "Report.html()", "predictlearn.reporting.page:html", "reporting.html(report)"
+    )
+    write = moved_method(
+        "Report.write(folder)",
+        "predictlearn.reporting.page:write",
+        "reporting.write(report, folder)",
+    )

@@ -6,22 +6,22 @@ import base64
 import json
 import math
 import numbers
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
 from predictlearn.files import csv_bytes
+from predictlearn.reporting.content import Report, Table
+from predictlearn.reporting.folder import check_folder, write_files
 from predictlearn.reporting.style import png
 
-if TYPE_CHECKING:
-    from predictlearn.reporting.content import Report, Table
-
-__all__ = ["format_value", "render", "rendered_figures", "report_files"]
+__all__ = ["format_value", "html", "render", "rendered_figures", "report_files", "write"]
 
 PIXELS_PER_INCH = 100
 _PHRASE = 28
@@ -250,3 +250,53 @@ def report_files(report: Report) -> dict[str, bytes]:
     for table in report.tables:
         files[f"tables/{table.name}.csv"] = csv_bytes(table.content)
     return files
+
+
+def html(report: Report) -> str:
+    """Return the page of a report as text, with its figures inside.
+
+    Parameters
+    ----------
+    report : Report
+        The report.
+
+    Returns
+    -------
+    str
+        A complete HTML document that refers to nothing outside it.
+    """
+    return render(report, rendered_figures(report))
+
+
+def write(
+    report: Report, folder: str | os.PathLike[str], overwrite: bool = False, *, command: str = ""
+) -> Path:
+    """Write a report into a folder, whole or not at all.
+
+    Parameters
+    ----------
+    report : Report
+        The report.
+    folder : path
+        Made if it does not exist. It receives ``index.html``, ``tables/NAME.csv``,
+        ``figures/NAME.png`` and ``predictlearn-manifest.json``, which lists them with their
+        hashes. Files of an earlier report are replaced, or removed where the new report has none of
+        that name; all other files stay.
+    overwrite : bool, default False
+        Replace files that predictlearn did not make, or that were changed since.
+    command : str, default ""
+        What makes the report; a folder that holds what another command made is refused.
+
+    Returns
+    -------
+    pathlib.Path
+        The page, ``index.html``.
+
+    Raises
+    ------
+    InputError
+        If the folder is a file, or holds files that predictlearn did not make or that were changed
+        since, and that the report would replace; nothing is written then.
+    """
+    check_folder(folder, overwrite, command=command)
+    return write_files(folder, report_files(report), overwrite, command=command) / "index.html"

@@ -9,11 +9,11 @@ import numpy.typing as npt
 
 from predictlearn.checks import non_negative, positive, positive_int
 from predictlearn.errors import InputError, choice
-from predictlearn.fitting.learning.sessions import cumulative_epochs, interval_tasks
 from predictlearn.network.activity import run_network
 from predictlearn.recordings.recording import Recording
 from predictlearn.simulation.recordings import random_inputs
 from predictlearn.simulation.sessions import network_course
+from predictlearn.theory.learning.phases import cumulative_epochs, interval_tasks
 from predictlearn.theory.loadings import Loadings
 from predictlearn.theory.names import PATHWAYS, pathway_slices
 from predictlearn.theory.overlaps import Overlaps

@@ -11,10 +11,10 @@ import pandas as pd
 
 from predictlearn.checks import non_negative, positive_int
 from predictlearn.errors import InputError, choice
-from predictlearn.fitting.learning.model import canonical_matrices
-from predictlearn.fitting.learning.sessions import LOSS, cumulative_epochs, interval_tasks
 from predictlearn.network.training import follow
+from predictlearn.theory.gauge import canonical_matrices
 from predictlearn.theory.learning.descent import learn
+from predictlearn.theory.learning.phases import LOSS, cumulative_epochs, interval_tasks
 from predictlearn.theory.loadings import Loadings
 from predictlearn.theory.names import pathway_slices, recordable_names, table_pairs, unknown_name
 from predictlearn.theory.overlaps import Overlaps

@@ -13,12 +13,12 @@ import numpy as np
 
 from predictlearn.checks import positive
 from predictlearn.errors import InputError
+from predictlearn.theory.kernels import rollout as kernels
 from predictlearn.theory.kernels.impulse import (
     impulse_loss_and_derivative,
     impulse_state,
     impulse_work,
 )
-from predictlearn.theory.kernels.rollout import rollout as kernels
 from predictlearn.theory.nonlinearity import Nonlinearity, resolve
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Trials

@@ -10,8 +10,15 @@ import numpy as np
 from scipy import linalg
 
 from predictlearn.errors import InputError
+from predictlearn.theory.names import pathway_slices
 
-__all__ = ["EXCITED", "canonical_transform", "column_transform", "invariant_products"]
+__all__ = [
+    "EXCITED",
+    "canonical_matrices",
+    "canonical_transform",
+    "column_transform",
+    "invariant_products",
+]
 
 # Directions that the inputs excite less than this, relative to the strongest, have no canonical
 # axis of their own: they are ordered by the recurrence alone.
@@ -114,3 +121,87 @@ def invariant_products(blocks: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         "zu*vv*zu": zu @ vv @ zu.T,
         "uu*vv": np.array([[np.trace(uu @ vv)]]),
     }
+
+
+def canonical_matrices(
+    matrices: np.ndarray, slopes: np.ndarray, sizes: tuple[int, int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return overlaps in the canonical gauge of each, and their slopes.
+
+    Parameters
+    ----------
+    matrices : numpy.ndarray, (K, D, D)
+        Overlaps.
+    slopes : numpy.ndarray, (K, D, D, P)
+        Their slopes.
+    sizes : tuple of int
+        (n_in, rank, n_out).
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        Shapes as given.
+
+    Notes
+    -----
+    For rank one the factor is q = +-uu^(-1/2). For higher rank a change D of S, seen in the gauge
+    it had, turns that gauge by 1 + X. As uu stays the identity, X + X' = -D_uu; and as T, the
+    columns of (vm, vu vm, ...) that gave the axes, stays upper triangular, X is dT T^-1 below the
+    diagonal.
+
+    Examples
+    --------
+    >>> s = np.diag([1.0, 4.0, 1.0, 1.0])[None]
+    >>> canonical_matrices(s, np.zeros((1, 4, 4, 2)), (1, 1, 1))[0][0].diagonal().tolist()
+    [1.0, 1.0, 4.0, 1.0]
+    """
+    where = pathway_slices(*sizes)
+    if sizes[1] == 1:
+        u, v = where["u"].start, where["v"].start
+        sign = np.where(matrices[:, v, 0] < 0, -1.0, 1.0)
+        uu = matrices[:, u, u]
+        power = np.zeros(matrices.shape[1])
+        power[u], power[v] = 1.0, -1.0
+        total = power[:, None] + power
+        odd = (np.abs(power)[:, None] + np.abs(power)) % 2 == 1
+        factor = uu[:, None, None] ** (-0.5 * total) * np.where(odd, sign[:, None, None], 1.0)
+        moved = factor * matrices
+        drift = -0.5 * total[..., None] * (slopes[:, u, u] / uu[:, None])[:, None, None, :]
+        return moved, factor[..., None] * slopes + moved[..., None] * drift
+    moved, out = np.empty_like(matrices), np.empty_like(slopes)
+    u, v, m = where["u"], where["v"], where["m"]
+    for k, s in enumerate(matrices):
+        b = column_transform(canonical_transform(s[u, u], s[v, m], s[v, u]), sizes[0], sizes[2])
+        moved[k] = b.T @ s @ b
+        change = np.einsum("ai,abp,bj->ijp", b, slopes[k], b, optimize=True)
+        turn = _turning(moved[k], change, sizes)
+        # b turns by diag(0, X, -X', 0)
+        half = np.zeros_like(change)
+        half[u] = np.einsum("rcp,rj->cjp", turn, moved[k][u])
+        half[v] = -np.einsum("crp,rj->cjp", turn, moved[k][v])
+        out[k] = change + half + half.swapaxes(0, 1)
+    return moved, out
+
+
+def _turning(s: np.ndarray, change: np.ndarray, sizes: tuple[int, int, int]) -> np.ndarray:
+    """Return X, (R, R, P), for changes, (D, D, P), of an S in its canonical gauge."""
+    where, rank = pathway_slices(*sizes), sizes[1]
+    u, v, m = where["u"], where["v"], where["m"]
+    columns, moves = [s[v, m]], [change[v, m]]
+    for _ in range(rank - 1):
+        moves.append(
+            np.einsum("rap,ac->rcp", change[v, u], columns[-1])
+            + np.einsum("ra,acp->rcp", s[v, u], moves[-1])
+        )
+        columns.append(s[v, u] @ columns[-1])
+    found, moved = np.concatenate(columns, axis=1), np.concatenate(moves, axis=1)
+    axes, slopes = np.eye(rank), np.zeros((rank, rank, change.shape[-1]))
+    for r in range(rank):
+        # an axis that nothing drives keeps the unit vector
+        driven = np.flatnonzero(np.abs(found[r]) > EXCITED * np.abs(found).max())
+        if driven.size:
+            axes[:, r], slopes[:, r] = found[:, driven[0]], moved[:, driven[0]]
+    lower = np.tril(np.ones((rank, rank)), -1)[..., None]
+    turn = lower * np.einsum("rap,ac->rcp", slopes, np.linalg.inv(axes))
+    stretch = change[u, u] * (np.triu(np.ones((rank, rank))) - 0.5 * np.eye(rank))[..., None]
+    return np.asarray(turn - np.swapaxes(turn, 0, 1) - stretch)

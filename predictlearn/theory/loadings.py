@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from predictlearn.checks import as_float_array
+from predictlearn.deprecated import moved_method
 from predictlearn.errors import InputError
 from predictlearn.theory.names import PATHWAYS, pathway_slices
-
-if TYPE_CHECKING:
-    from predictlearn.theory.overlaps import Overlaps
 
 __all__ = ["Loadings", "loadings_of", "particles_of"]
 
@@ -39,7 +36,7 @@ class Loadings:
     --------
     >>> import predictlearn as pl
     >>> loadings = pl.Overlaps(np.eye(4)).loadings(100, seed=0)
-    >>> loadings.m.shape, round(loadings.overlaps()["mm"], 12)
+    >>> loadings.m.shape, round(pl.Overlaps.from_loadings(loadings)["mm"], 12)
     ((100, 1), 1.0)
     """
 
@@ -78,11 +75,11 @@ class Loadings:
         """Theta = [M U V Z], (N, D)."""
         return np.concatenate([self.m, self.u, self.v, self.z], axis=1)
 
-    def overlaps(self) -> Overlaps:
-        """Return S = Theta^T Theta / N."""
-        from predictlearn.theory.overlaps import Overlaps
-
-        return Overlaps.from_loadings(self.m, self.u, self.v, self.z)
+    overlaps = moved_method(
+        "Loadings.overlaps()",
+        "predictlearn.theory.overlaps:Overlaps.from_loadings",
+        "Overlaps.from_loadings(loadings)",
+    )
 
 
 def loadings_of(

@@ -91,13 +91,13 @@ class Overlaps:
     # -- construction -------------------------------------------------------------------------
 
     @classmethod
-    def from_loadings(cls, m: Any, u: Any, v: Any, z: Any) -> Overlaps:
+    def from_loadings(cls, m: Any, u: Any = None, v: Any = None, z: Any = None) -> Overlaps:
         """Return the overlaps of given loading vectors.
 
         Parameters
         ----------
         m, u, v, z : array_like, (N, n_in), (N, rank), (N, rank), (N, n_out)
-            Loadings of N neurons; one-dimensional arrays count as one column.
+            Loadings of N neurons; one-dimensional arrays count as one column. Or `Loadings`, alone.
 
         Returns
         -------
@@ -117,9 +117,15 @@ class Overlaps:
         >>> pl.Overlaps.from_loadings(m, u, v, z).names[:4]
         ('zm', 'zu', 'vm', 'vu')
         """
-        columns = [np.asarray(a, dtype=float) for a in (m, u, v, z)]
-        columns = [a[:, None] if a.ndim == 1 else a for a in columns]
-        loadings = Loadings(*columns)
+        if isinstance(m, Loadings):
+            if any(other is not None for other in (u, v, z)):
+                raise InputError(
+                    "u, v and z must be left out where m is Loadings, which hold them."
+                )
+            loadings = m
+        else:
+            columns = [np.asarray(a, dtype=float) for a in (m, u, v, z)]
+            loadings = Loadings(*(a[:, None] if a.ndim == 1 else a for a in columns))
         theta = loadings.stacked
         return cls(
             theta.T @ theta / loadings.n_neurons,
@@ -478,7 +484,7 @@ class Overlaps:
         >>> import numpy as np
         >>> import predictlearn as pl
         >>> o = pl.Overlaps(np.eye(4)).replace(zm=0.3)
-        >>> bool(np.allclose(o.loadings(50).overlaps().matrix, o.matrix, atol=1e-14))
+        >>> bool(np.allclose(pl.Overlaps.from_loadings(o.loadings(50)).matrix, o.matrix, atol=1e-14))
         True
         """
         n_neurons = positive_int("n_neurons", n_neurons, minimum=self.dim)

@@ -20,8 +20,9 @@ from predictlearn.fitting.learning.recordings.data import warn_of_clocks
 from predictlearn.fitting.learning.results import Learned
 from predictlearn.fitting.learning.sampling_error import checked_sample, sampled
 from predictlearn.fitting.learning.search import fit_recorded
-from predictlearn.fitting.learning.sessions import LOSS, Sessions, checked_sessions
+from predictlearn.fitting.learning.sessions import Sessions, checked_sessions
 from predictlearn.theory.learning.fourth_order import loading_names
+from predictlearn.theory.learning.phases import LOSS
 from predictlearn.theory.learning.rules import GradientDescent
 from predictlearn.theory.names import nonlinearity_name
 
@@ -296,14 +297,13 @@ class LearningFit(Learned):
         Notes
         -----
         The likelihood of the raw activity, with the loadings of every neuron integrated out
-        (`predictlearn.fitting.learning.recordings.marginal`), so that no session needs a gauge and neurons may
-        recur in part. Linear units, noise that is white in time, and loadings that are Gaussian
-        over neurons. Of counts the integral is Laplace's approximation. ``residuals_`` are how far
-        each session's dynamics and readout would leave the fit, in standard deviations. Where
-        several maxima are within 3 of the highest log
-        likelihood, ``intervals_`` span those of all. They are quantiles of draws along the crest of
-        the posterior (`predictlearn.fitting.learning.posterior.ridge_line`), which bends, under the weak prior of
-        `sample`; ``draw`` and ``predict`` use the same.
+        (`predictlearn.fitting.learning.recordings.marginal`), so that no session needs a gauge and
+        neurons may recur in part. Linear units, noise that is white in time, and loadings that are
+        Gaussian over neurons. Of counts the integral is Laplace's approximation.
+        ``residuals_`` are how far each session's dynamics and readout would leave the fit, in
+        standard deviations. Where several maxima are within 3 of the highest log likelihood, ``intervals_`` span those of all. They are quantiles of draws along the crest of
+        the posterior (`predictlearn.fitting.learning.posterior.ridge_line`), which bends, under the
+        weak prior of `sample`; ``draw`` and ``predict`` use the same.
 
         Examples
         --------

@@ -11,9 +11,11 @@ import pandas as pd
 
 from predictlearn.checks import as_float_array, positive_int
 from predictlearn.errors import DivergenceError, InputError
-from predictlearn.fitting.learning.model import canonical_matrices, legs_of
+from predictlearn.fitting.learning.model import legs_of
 from predictlearn.fitting.learning.parameters import Layout
-from predictlearn.fitting.learning.sessions import LOSS, Sessions, interval_tasks
+from predictlearn.fitting.learning.sessions import Sessions
+from predictlearn.theory.gauge import canonical_matrices
+from predictlearn.theory.learning.phases import LOSS, interval_tasks
 from predictlearn.theory.learning.rules import GradientDescent
 from predictlearn.theory.learning.sensitivity import Leg, learn_with_sensitivities
 from predictlearn.theory.overlaps import Overlaps

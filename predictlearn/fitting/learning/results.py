@@ -31,7 +31,7 @@ from predictlearn.fitting.learning.posterior.profile import profile_ends
 from predictlearn.fitting.learning.posterior.randomised import OnRidge, Ridge
 from predictlearn.fitting.learning.posterior.ridge_line import Crest
 from predictlearn.fitting.learning.recordings.likelihood import RawProblem
-from predictlearn.fitting.learning.sessions import LOSS
+from predictlearn.theory.learning.phases import LOSS
 from predictlearn.theory.learning.rules import GradientDescent
 from predictlearn.theory.overlaps import Overlaps
 

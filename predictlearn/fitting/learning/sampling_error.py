@@ -18,8 +18,9 @@ import numpy.typing as npt
 from predictlearn.checks import positive_int
 from predictlearn.errors import InputError
 from predictlearn.fitting.learning.likelihood import Fitted, Problem
-from predictlearn.fitting.learning.model import Model, canonical_matrices, legs_of
+from predictlearn.fitting.learning.model import Model, legs_of
 from predictlearn.theory.activity import Prepared, _evaluate
+from predictlearn.theory.gauge import canonical_matrices
 from predictlearn.theory.learning.rules import column_rates
 from predictlearn.theory.names import pathway_slices
 

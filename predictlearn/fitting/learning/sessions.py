@@ -13,21 +13,18 @@ from scipy import linalg
 
 from predictlearn.checks import as_float_array, positive, positive_int
 from predictlearn.errors import InputError
+from predictlearn.theory.learning.phases import LOSS, cumulative_epochs, interval_tasks
 from predictlearn.theory.names import overlap_names, table_pairs
 from predictlearn.theory.trials import Task
 
 __all__ = [
-    "LOSS",
     "Noise",
     "Sessions",
     "checked_sessions",
-    "cumulative_epochs",
     "inferred_sizes",
-    "interval_tasks",
 ]
 
 Array = npt.NDArray[np.float64]
-LOSS = "loss"
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,65 +162,6 @@ def inferred_sizes(columns: Sequence[str], n_in: int, rank: int | None, n_out: i
         f"sessions has columns that belong to no network with {n_in} input(s) and {n_out} "
         f"output(s), as the task has: {', '.join(map(str, unknown))}; for rank 1 the names are "
         f"{', '.join(known)}, and {LOSS}."
-    )
-
-
-def interval_tasks(tasks: Any, n: int, name: str = "tasks") -> tuple[Task, ...]:
-    """Return one task an interval, of equal numbers of inputs and outputs, or raise InputError."""
-    if isinstance(tasks, Task):
-        given = (tasks,) * n
-    elif isinstance(tasks, Sequence) and not isinstance(tasks, str):
-        given = tuple(tasks)
-        if len(given) != n:
-            raise InputError(
-                f"{name} must be one task, or one an interval ({n}); got {len(given)}."
-            )
-    else:
-        given = (tasks,)
-    for task in given:
-        if not isinstance(task, Task):
-            raise InputError(
-                f"{name} must be a task such as pl.Filter(), or one an interval; "
-                f"got {type(task).__name__}."
-            )
-    ends = {(task.n_in, task.n_out) for task in given}
-    if len(ends) > 1:
-        raise InputError(
-            f"{name} must have the same numbers of inputs and outputs; got "
-            f"{', '.join(map(str, sorted(ends)))}."
-        )
-    return given
-
-
-def cumulative_epochs(epochs: Any, n: int) -> npt.NDArray[np.intp]:
-    """Return the updates made before each of n sessions, or raise InputError.
-
-    Examples
-    --------
-    >>> cumulative_epochs(50, 3).tolist(), cumulative_epochs([10, 20], 3).tolist()
-    ([0, 50, 100], [0, 10, 30])
-    """
-    if np.ndim(epochs) == 0:
-        return np.arange(n) * positive_int("epochs", epochs)
-    values = as_float_array("epochs", epochs, ndim=1)
-    if np.any(values != np.round(values)):
-        raise InputError("epochs must be whole numbers of updates.")
-    if len(values) == n - 1:
-        if np.any(values < 1):
-            raise InputError(
-                f"epochs between sessions must be at least 1; the smallest is {values.min():g}."
-            )
-        return np.concatenate([[0], np.cumsum(values)]).astype(np.intp)
-    if len(values) == n:
-        if values[0] != 0 or np.any(np.diff(values) < 1):
-            raise InputError(
-                "cumulative epochs must start at 0 and increase strictly; got "
-                f"{values[:4].astype(int).tolist()}{'...' if n > 4 else ''}."
-            )
-        return values.astype(np.intp)
-    raise InputError(
-        f"epochs must be one number, {n - 1} numbers between {n} sessions, or {n} cumulative ones "
-        f"that start at 0; got {len(values)}."
     )
 
 

@@ -28,6 +28,7 @@ from predictlearn.fitting.session.loading_moments import (
     sampling_precision,
 )
 from predictlearn.fitting.session.overlap_table import Raw
+from predictlearn.fitting.session.search.data import Data
 from predictlearn.fitting.session.search.levenberg_marquardt import (
     Problem,
     Solution,
@@ -42,7 +43,8 @@ from predictlearn.fitting.session.search.loading_prior import (
     second_moment,
 )
 from predictlearn.fitting.session.search.marginal import bend
-from predictlearn.fitting.session.search.regression import Blocks, Data, trial_scores
+from predictlearn.fitting.session.search.normal_equations import Blocks
+from predictlearn.fitting.session.search.regression import trial_scores
 
 __all__ = ["Linearised", "interval_table", "linearise", "loading_error", "replicates"]
 

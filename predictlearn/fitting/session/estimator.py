@@ -21,8 +21,8 @@ from predictlearn.fitting.session.offsets import warn_of_offsets
 from predictlearn.fitting.session.optima import disagreement, settle_timing
 from predictlearn.fitting.session.rollout import predicted, rolled_out
 from predictlearn.fitting.session.search.components import part
+from predictlearn.fitting.session.search.data import Data
 from predictlearn.fitting.session.search.levenberg_marquardt import Problem
-from predictlearn.fitting.session.search.regression import Data
 from predictlearn.fitting.session.search.starts import as_fitted, find_best, settle_dispersion
 from predictlearn.fitting.session.unequal_trials import lengths, padded, spread_out, trimmed
 from predictlearn.fitting.session.validation import (

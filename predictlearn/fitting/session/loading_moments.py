@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from predictlearn.fitting.session.dynamics import Layout
-from predictlearn.fitting.session.search.regression import Blocks, Data
+from predictlearn.fitting.session.search.data import Data
+from predictlearn.fitting.session.search.normal_equations import Blocks
 
 __all__ = [
     "ALL_RECORDED",

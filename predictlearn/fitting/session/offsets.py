@@ -10,8 +10,8 @@ from scipy.special import stdtrit
 
 from predictlearn.errors import OffsetWarning
 from predictlearn.fitting.session.rollout import predicted
+from predictlearn.fitting.session.search.data import Data
 from predictlearn.fitting.session.search.levenberg_marquardt import Problem, Solution
-from predictlearn.fitting.session.search.regression import Data
 
 __all__ = ["missing_offsets", "warn_of_offsets"]
 

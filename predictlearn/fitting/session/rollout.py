@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from predictlearn.checks import as_float_array
 from predictlearn.errors import InputError
 from predictlearn.fitting.session.dynamics import Dynamics
-from predictlearn.fitting.session.search.regression import Data
+from predictlearn.fitting.session.search.data import Data
 from predictlearn.recordings.validation import check_leading_axes
 
 __all__ = ["fitted_dynamics", "paired_trials", "predicted", "reduced_activity", "rolled_out"]

@@ -11,7 +11,7 @@ from predictlearn.reporting import Figure, Section, Table, figures
 
 if TYPE_CHECKING:
     from predictlearn.pipeline.experiments import Design, Experiments
-    from predictlearn.pipeline.predict import PredictionRun
+    from predictlearn.pipeline.result import PredictionRun
     from predictlearn.predictions.exposure.prediction import PerturbationExposure
     from predictlearn.predictions.order.prediction import TrainingOrder
 

@@ -13,7 +13,7 @@ from predictlearn.theory.names import hidden_names
 
 if TYPE_CHECKING:
     from predictlearn.pipeline.checked import Checks
-    from predictlearn.pipeline.predict import PredictionRun
+    from predictlearn.pipeline.result import PredictionRun
 
 __all__ = ["checks_section", "fit_section", "overlap_section"]
 

@@ -9,7 +9,7 @@ from predictlearn.pipeline.protocol_run import ProtocolPrediction
 from predictlearn.reporting import Figure, Section, Table, figures
 
 if TYPE_CHECKING:
-    from predictlearn.pipeline.predict import PredictionRun
+    from predictlearn.pipeline.result import PredictionRun
 
 __all__ = ["left_out_section", "protocol_section"]
 

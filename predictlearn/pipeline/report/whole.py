@@ -20,7 +20,7 @@ from predictlearn.predictions.runs import reasons_in_brief
 from predictlearn.reporting import Report, Section
 
 if TYPE_CHECKING:
-    from predictlearn.pipeline.predict import PredictionRun
+    from predictlearn.pipeline.result import PredictionRun
 
 __all__ = ["make_report"]
 

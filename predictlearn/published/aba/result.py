@@ -155,7 +155,7 @@ def _drift(protocol: Protocol, result: ProtocolResult, arm: str) -> pd.DataFrame
         states = _states(protocol, result, arm, network)
         k = {phase: invariant_matrix(loadings) for phase, loadings in states.items()}
         spectrum = {
-            phase: conserved(loadings.overlaps()).filter(like="JS")
+            phase: conserved(Overlaps.from_loadings(loadings)).filter(like="JS")
             for phase, loadings in states.items()
         }
         rows += [

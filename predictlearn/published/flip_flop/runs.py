@@ -15,6 +15,7 @@ from predictlearn.theory.activity import simulate
 from predictlearn.theory.learning.rules import DirectDescent
 from predictlearn.theory.loadings import Loadings
 from predictlearn.theory.names import PATHWAYS
+from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.populations.gaussianity import (
     gaussian_bands,
     kurtosis_change,
@@ -210,7 +211,9 @@ def closeness_table(runs: Runs, seed: int = 0) -> pd.DataFrame:
             neurons = runs.end(name, network)
             spec = protocol.spec
             out = run_network(neurons, trials, spec.nonlinearity, spec.tau).outputs
-            reduced = simulate(neurons.overlaps(), trials, spec.nonlinearity, spec.tau).outputs
+            reduced = simulate(
+                Overlaps.from_loadings(neurons), trials, spec.nonlinearity, spec.tau
+            ).outputs
             row["output"] = float(np.sqrt(np.mean((out - reduced) ** 2) / np.mean(out**2)))
             difference = seen["uu"] - seen["vv"]
             row["drift"] = float((difference - difference.iloc[0]).abs().max())

@@ -9,9 +9,9 @@ with X the sum over bins and trials of s_t s_t'::
 which reaches n bins in log2(n) products of small matrices; the derivative runs back through them.
 
 For one input, rank one and one target state nearly all cases take the sums of
-`predictlearn/theory/kernels/impulse_rank_one.py`, whose cost does not grow with n at all. Other sizes keep
-the doublings: the eigenvalues of their F are roots of polynomials, complex or, as at many starts of
-learning, next to each other, and sums over eigenvalues then cancel.
+`predictlearn.theory.kernels.impulse_rank_one`, whose cost does not grow with n at all. Other sizes
+keep the doublings: the eigenvalues of their F are roots of polynomials, complex or, as at many
+starts of learning, next to each other, and sums over eigenvalues then cancel.
 """
 
 from __future__ import annotations

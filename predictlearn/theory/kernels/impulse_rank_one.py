@@ -35,7 +35,7 @@ where q is next to p: with x = q / p they are p^(T-1) h(x), p^(T-2) h'(x) and p^
 that errors do not grow with T. What remains are trials so short (T a below about 2) that p, q and 1
 are all alike over them, targets that grow by 1 / q a bin while q is next to p, and p, q or d not
 above zero. There the sums are taken bin by bin up to 256 bins, and beyond, the doublings of
-`predictlearn/theory/kernels/impulse.py` and the bins of `predictlearn/theory/kernels/hessian.py` take over.
+`impulse.py` and the bins of `hessian.py` beside this file take over.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ and, from e_t = dL/dy_t, the adjoint runs backwards with q_t = (a l_{t+1}, e_t):
 
 What is returned is A_p, the derivative by S_p over f_p: what moves the loadings of population p.
 Arrays are (time, variables, trials), trials innermost, in blocks as in
-`predictlearn.theory.kernels.rollout`. Matrices of all populations are stacked to (populations * D, D).
+`predictlearn.theory.kernels.rollout`. Matrices of all populations are stacked to
+(populations * D, D).
 """
 
 from __future__ import annotations
@@ -350,7 +351,7 @@ def descend_populations(
     losses: np.ndarray,
     kept: np.ndarray,
 ) -> tuple[int, int, bool]:
-    """Run epochs of descent; see `predictlearn.theory.kernels.descent.descend`, which does one population.
+    """Run epochs of descent, as `predictlearn.theory.kernels.descent.descend` does one population.
 
     `joints` is (populations, 3, D, D), of each the joint overlaps of the loadings and their
     velocity; `kept` is (rows, populations, D, D).

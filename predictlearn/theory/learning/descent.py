@@ -10,7 +10,7 @@ from predictlearn.checks import positive, positive_int
 from predictlearn.compiled import undisturbed
 from predictlearn.errors import DivergenceError, InputError
 from predictlearn.theory.activity import NO_NOISE, Prepared, _evaluate, check_fit
-from predictlearn.theory.kernels.rollout import descent as steps
+from predictlearn.theory.kernels import descent as steps
 from predictlearn.theory.learning.flow import flow
 from predictlearn.theory.learning.rules import (
     DirectDescent,

@@ -8,7 +8,7 @@ import numpy as np
 
 from predictlearn.errors import InputError
 from predictlearn.theory.activity import NO_NOISE, Prepared, check_fit
-from predictlearn.theory.kernels.rollout import populations as kernels
+from predictlearn.theory.kernels import populations as kernels
 from predictlearn.theory.nonlinearity import Nonlinearity
 from predictlearn.theory.populations.populations import Populations
 from predictlearn.theory.trials import Trials

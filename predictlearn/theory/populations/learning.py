@@ -14,8 +14,8 @@ from predictlearn.checks import positive, positive_int
 from predictlearn.compiled import undisturbed
 from predictlearn.errors import InputError
 from predictlearn.theory.activity import NO_NOISE
-from predictlearn.theory.kernels.rollout import descent as steps
-from predictlearn.theory.kernels.rollout import populations as kernels
+from predictlearn.theory.kernels import descent as steps
+from predictlearn.theory.kernels import populations as kernels
 from predictlearn.theory.learning.descent import (
     check_memory,
     describe,

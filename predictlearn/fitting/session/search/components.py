@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from predictlearn.fitting.session.dynamics import Layout
+from predictlearn.fitting.session.search.data import Data
 from predictlearn.fitting.session.search.lag_moments import lag_moments, pulses
 from predictlearn.fitting.session.search.levenberg_marquardt import Problem
-from predictlearn.fitting.session.search.regression import Data
 
 __all__ = ["components", "part", "summed"]
 

@@ -8,55 +8,20 @@ rollout of one trial an input, and does not see the recording.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from predictlearn.fitting.session.dynamics import Dynamics
-    from predictlearn.fitting.session.search.regression import Data
+from predictlearn.fitting.session.dynamics import Dynamics
+from predictlearn.fitting.session.search.data import Data, LagMoments
 
-__all__ = ["LagMoments", "lag_moments", "pulses"]
+__all__ = ["lag_moments", "pulses"]
 
 Array = npt.NDArray[np.float64]
 
 # With more inputs x bins than this a step with them would cost more than one over the recording.
 _MOST = 500
-
-
-@dataclass(frozen=True, eq=False)
-class LagMoments:
-    """Sums over the bins of a recording; lag l of input c stands at c T + l.
-
-    Parameters
-    ----------
-    inputs : ndarray, shape (trials, T, n_in)
-        Inputs.
-    rows : ndarray of int
-        The bins among trials x T.
-    gram : ndarray, shape (n_lead + n_in T, n_lead + n_in T)
-        Of the lagged inputs with themselves, after a constant where neurons have an offset.
-    target : ndarray, shape (n_lead + n_in T, neurons)
-        Of the lagged inputs with the activity.
-    """
-
-    inputs: Array
-    rows: npt.NDArray[np.intp]
-    gram: Array
-    target: Array
-
-    def regressors(self, z: Array) -> Array:
-        """Return over the bins what filters z (columns, n_lead + n_in T) make of the inputs."""
-        n_trials, n_bins, n_in = self.inputs.shape
-        lead = z.shape[1] - n_in * n_bins
-        size = 2 * n_bins
-        answer = np.fft.rfft(z[:, lead:].reshape(len(z), n_in, n_bins), size, axis=2)
-        drive = np.fft.rfft(self.inputs, size, axis=1)
-        out = np.fft.irfft(np.einsum("zcf,pfc->zpf", answer, drive), size, axis=2)[:, :, :n_bins]
-        flat = out.reshape(len(z), n_trials * n_bins)[:, self.rows]
-        return flat + z[:, :lead].sum(axis=1, keepdims=True)
 
 
 def pulses(dynamics: Dynamics) -> Dynamics:

@@ -30,7 +30,9 @@ from predictlearn.fitting.session.loading_moments import (
     positive_part,
     sampling_precision,
 )
-from predictlearn.fitting.session.search.regression import Blocks, Data, blocks
+from predictlearn.fitting.session.search.data import Data
+from predictlearn.fitting.session.search.normal_equations import Blocks
+from predictlearn.fitting.session.search.regression import blocks
 
 __all__ = [
     "Problem",

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from predictlearn.fitting.session.search.normal_equations import Blocks
 
 if TYPE_CHECKING:
-    from predictlearn.fitting.session.search.regression import Data
+    from predictlearn.fitting.session.search.data import Data
 
 __all__ = [
     "Evidence",

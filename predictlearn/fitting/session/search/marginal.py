@@ -22,6 +22,7 @@ from predictlearn.fitting.session.loading_moments import (
     divergence_slope,
     sampling_precision,
 )
+from predictlearn.fitting.session.search.data import Data
 from predictlearn.fitting.session.search.levenberg_marquardt import (
     Problem,
     Solution,
@@ -33,7 +34,7 @@ from predictlearn.fitting.session.search.levenberg_marquardt import (
 )
 from predictlearn.fitting.session.search.loading_prior import Evidence, evidence, second_moment
 from predictlearn.fitting.session.search.normal_equations import Blocks
-from predictlearn.fitting.session.search.regression import Data, blocks
+from predictlearn.fitting.session.search.regression import blocks
 
 __all__ = ["Bend", "bend", "settle_population", "turned_away", "with_population"]
 
