@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import predictlearn as pl
-from predictlearn.recordings import random_inputs, simulate_recording
+from predictlearn.simulation import random_inputs, simulate_recording
 from predictlearn.theory.learning.sensitivity import Leg, learn_with_sensitivities
 
 GROUP = "fit of 200 neurons x 200 trials x 100 bins, rank 2, 200 bootstrap replicates"

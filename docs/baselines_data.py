@@ -10,14 +10,9 @@ from typing import Any
 import numpy as np
 
 import predictlearn as pl
-from predictlearn.recordings import (
-    load_bci_golub,
-    load_bci_redundancy,
-    load_simulated_learning,
-    random_inputs,
-    simulate_recording,
-)
+from predictlearn.recordings import load_bci_golub, load_bci_redundancy, load_simulated_learning
 from predictlearn.recordings.datasets.bci_learning import load_bci_learning
+from predictlearn.simulation import random_inputs, simulate_recording
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = Path(os.environ.get("PREDICTLEARN_DATA", ROOT.parent / "shared" / "data"))

@@ -17,13 +17,14 @@ import pandas as pd
 from joblib import Parallel, delayed
 
 import predictlearn as pl
-from predictlearn.fitting import LearningFit, simulate_sessions
+from predictlearn.fitting import LearningFit
 from predictlearn.fitting.learning.identifiability import identify
 from predictlearn.fitting.learning.model import Model
 from predictlearn.fitting.learning.parameters import Layout, draw_factor
 from predictlearn.fitting.learning.posterior.randomised import Ridge
 from predictlearn.fitting.learning.sessions import checked_sessions
 from predictlearn.reporting.style import COLOURS, new_figure, png, styled
+from predictlearn.simulation import simulate_sessions
 
 TASK, NEXT = pl.Filter(), pl.Filter(decay=0.4, amplitude=1.5)
 RULE = pl.GradientDescent(5e-3)

@@ -24,7 +24,7 @@ from predictlearn.fitting.session.rollout import predicted
 from predictlearn.fitting.session.scoring import count_log_likelihood
 from predictlearn.fitting.session.search.data import Data
 from predictlearn.fitting.session.search.regression import blocks, trial_scores
-from predictlearn.recordings import random_inputs, simulate_recording
+from predictlearn.simulation import random_inputs, simulate_recording
 
 OVERLAPS = pl.Overlaps(np.diag([0.5, 0.6, 1.6, 1.0])).replace(vm=0.7, vu=0.6, mu=0.2, zm=0.3)
 

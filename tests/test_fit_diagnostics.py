@@ -23,9 +23,9 @@ from predictlearn.fitting.diagnostics.residuals import (
     shared_directions,
 )
 from predictlearn.fitting.session.rollout import reduced_activity
-from predictlearn.recordings import random_inputs, simulate_recording
 from predictlearn.reporting.figures import fit_diagnostics
 from predictlearn.reporting.style import png
+from predictlearn.simulation import random_inputs, simulate_recording
 
 pytestmark = pytest.mark.filterwarnings("ignore::predictlearn.errors.MisfitWarning")
 

@@ -10,7 +10,7 @@ from sklearn.exceptions import NotFittedError
 
 import predictlearn as pl
 from predictlearn.fitting import LowRankRNN
-from predictlearn.recordings import random_inputs, simulate_recording
+from predictlearn.simulation import random_inputs, simulate_recording
 
 RANK1 = pl.Overlaps(np.diag([1.2, 1.5, 1.3, 1.0])).replace(vm=0.7, vu=0.6, mu=0.5, zm=0.3, zu=0.5)
 

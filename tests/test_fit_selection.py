@@ -16,7 +16,8 @@ from predictlearn.fitting import (
     trial_folds,
 )
 from predictlearn.fitting.evaluation.rank_selection import _verdict
-from predictlearn.recordings import load_bci_learning, random_inputs, simulate_recording
+from predictlearn.recordings import load_bci_learning
+from predictlearn.simulation import random_inputs, simulate_recording
 
 RANK1 = pl.Overlaps(np.diag([1.2, 1.5, 1.3, 1.0])).replace(vm=0.7, vu=0.6, mu=0.5, zm=0.3, zu=0.5)
 RANK2 = pl.Overlaps(np.eye(6), 1, 2, 1).replace(

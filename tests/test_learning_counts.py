@@ -11,7 +11,6 @@ from scipy import optimize, stats
 
 import predictlearn as pl
 from predictlearn.errors import InputError
-from predictlearn.fitting import simulate_learning
 from predictlearn.fitting.learning.model import Model
 from predictlearn.fitting.learning.parameters import Layout
 from predictlearn.fitting.learning.recordings.data import checked_recordings, first_look
@@ -20,6 +19,7 @@ from predictlearn.fitting.learning.recordings.marginal import rolled_out
 from predictlearn.fitting.learning.recordings.observations import Counts
 from predictlearn.fitting.learning.search import _unit_input
 from predictlearn.fitting.learning.sessions import checked_sessions
+from predictlearn.simulation import simulate_learning
 
 TASK, RULE = pl.Filter(duration=10.0), pl.GradientDescent(2e-3)
 START = pl.Overlaps(np.eye(4)).replace(zm=0.1, zu=0.2, vm=0.3, vu=0.2, mu=0.3, uu=1.5, zv=0.2)

@@ -11,11 +11,11 @@ import pytest
 from scipy import stats
 
 import predictlearn as pl
-from predictlearn.fitting import simulate_learning
 from predictlearn.fitting.learning.parameters import NORM_SD, Layout
 from predictlearn.fitting.learning.posterior.delta_method import around
 from predictlearn.fitting.learning.posterior.ridge_line import Crest
 from predictlearn.fitting.learning.posterior.unconstrained import Straight
+from predictlearn.simulation import simulate_learning
 
 LAYOUT = Layout((1, 1, 1), pl.GradientDescent(5e-3), "fit")
 STRAIGHT = Straight(LAYOUT, 1.0)

@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 
 import predictlearn as pl
-from predictlearn.fitting import LearningFit, simulate_sessions
+from predictlearn.fitting import LearningFit
 from predictlearn.fitting.learning.identifiability import identify
 from predictlearn.fitting.learning.model import Model
 from predictlearn.fitting.learning.parameters import Layout, draw_factor, log_prior
 from predictlearn.fitting.learning.sessions import checked_sessions
+from predictlearn.simulation import simulate_sessions
 from predictlearn.theory.gauge import canonical_matrices
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 import predictlearn as pl
-from predictlearn.fitting import LearningFit, simulate_sessions
+from predictlearn.fitting import LearningFit
 from predictlearn.fitting.learning.parameters import NORM_SD, RATE_SD, Layout, draw_factor
 from predictlearn.fitting.learning.parameters import log_prior as prior_of_factor
 from predictlearn.fitting.learning.posterior.randomised import OnRidge, Ridge, _stable_starts
 from predictlearn.fitting.learning.posterior.unconstrained import Straight
+from predictlearn.simulation import simulate_sessions
 
 TASK, RULE = pl.Filter(), pl.GradientDescent(5e-3)
 TRUE = pl.Overlaps(np.eye(4)).replace(uu=2.05, mu=0.8)

@@ -13,7 +13,6 @@ from scipy import stats
 
 import predictlearn as pl
 from predictlearn.errors import InputError
-from predictlearn.fitting import simulate_learning
 from predictlearn.fitting.learning.likelihood import Fitted
 from predictlearn.fitting.learning.model import Model
 from predictlearn.fitting.learning.parameters import Layout
@@ -22,6 +21,7 @@ from predictlearn.fitting.learning.recordings.likelihood import RawProblem
 from predictlearn.fitting.learning.recordings.marginal import marginal, rolled_out
 from predictlearn.fitting.learning.search import _scattered, shortened
 from predictlearn.fitting.learning.sessions import checked_sessions
+from predictlearn.simulation import simulate_learning
 from predictlearn.theory.learning.sensitivity import Leg, learn_with_sensitivities
 
 TASK, RULE = pl.Filter(duration=10.0), pl.GradientDescent(2e-3)

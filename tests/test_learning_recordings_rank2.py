@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 import predictlearn as pl
-from predictlearn.fitting import simulate_learning
 from predictlearn.fitting.learning.model import Model
 from predictlearn.fitting.learning.parameters import Layout
 from predictlearn.fitting.learning.point_estimate import turned
@@ -15,6 +14,7 @@ from predictlearn.fitting.learning.recordings.data import checked_recordings
 from predictlearn.fitting.learning.recordings.likelihood import RawProblem
 from predictlearn.fitting.learning.recordings.marginal import rolled_out
 from predictlearn.fitting.learning.sessions import checked_sessions
+from predictlearn.simulation import simulate_learning
 
 TASK, RULE, EVERY = pl.DampedOscillation(duration=8.0, dt=0.1), pl.GradientDescent(1e-2), 60
 # both modes are visible; u and v are turned as those of a fit

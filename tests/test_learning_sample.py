@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import predictlearn as pl
-from predictlearn.fitting import simulate_learning
+from predictlearn.simulation import simulate_learning
 from predictlearn.theory.trials import Trials
 
 # -- a sample of the neurons --------------------------------------------------------------------

@@ -311,7 +311,7 @@ def test_counts_fitted_as_gaussian_and_silent_neurons_are_said():
 
 
 def test_one_verdict_the_corrected_one():
-    from predictlearn.statistics.all import paired_comparison
+    from predictlearn.statistics import paired_comparison
     from predictlearn.statistics.corrections import family_table
 
     first = [1.0, 0.2, 0.9, 0.1, 1.4, -0.4, 0.8, 0.3]

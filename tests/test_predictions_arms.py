@@ -11,7 +11,7 @@ import pytest
 from predictlearn.errors import InputError
 from predictlearn.predictions import compare_arms
 from predictlearn.predictions.arms import comparable_quantities, summarise_arms
-from predictlearn.statistics.all import paired_comparison, two_sample_comparison
+from predictlearn.statistics import paired_comparison, two_sample_comparison
 
 
 def tidy(shift, n=8, seed=0):

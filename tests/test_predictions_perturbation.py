@@ -286,7 +286,7 @@ def test_number_of_animals_follows_the_stated_spread(result):
     gap = abs(
         result.tests.loc[result.tests["name"] == stated["outcome"].iloc[0], "estimate"].item()
     )
-    from predictlearn.statistics.all import animals_needed
+    from predictlearn.statistics import animals_needed
 
     assert stated.loc["paired", "n"] == animals_needed(gap / 0.05).n
     assert stated.loc["two-sample", "n"] == animals_needed(gap / 0.05, design="two-sample").n

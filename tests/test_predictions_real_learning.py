@@ -10,7 +10,8 @@ from scipy import integrate, stats
 from scipy.signal import lfilter
 
 from predictlearn.errors import InputError
-from predictlearn.predictions import Prediction, score_prediction
+from predictlearn.predictions import Prediction
+from predictlearn.real_learning import score_prediction
 from predictlearn.real_learning.curve_fits import (
     fit_exponential,
     fit_line,

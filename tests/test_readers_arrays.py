@@ -404,7 +404,7 @@ def test_fit_reads_mat_and_nwb_files(tmp_path):
     from typer.testing import CliRunner
 
     from predictlearn.cli.app import app
-    from predictlearn.recordings import random_inputs, simulate_recording
+    from predictlearn.simulation import random_inputs, simulate_recording
 
     o = pl.Overlaps(np.diag([1.0, 1.0, 1.0, 1.0])).replace(vm=0.6, vu=0.4)
     made = simulate_recording(

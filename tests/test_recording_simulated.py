@@ -10,13 +10,8 @@ import pytest
 
 import predictlearn as pl
 from predictlearn.fitting import LowRankRNN
-from predictlearn.recordings import (
-    find_dataset,
-    load_recording,
-    load_simulated_learning,
-    random_inputs,
-    simulate_recording,
-)
+from predictlearn.recordings import find_dataset, load_recording, load_simulated_learning
+from predictlearn.simulation import random_inputs, simulate_recording
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestIndPower, TTestPower
 from statsmodels.stats.weightstats import ttost_ind, ttost_paired
 
+from predictlearn import statistics as st
 from predictlearn.errors import InputError
-from predictlearn.statistics import all as st
 
 RNG = np.random.default_rng(20)
 X = RNG.normal(1.0, 1.0, 12)

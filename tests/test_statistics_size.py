@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from predictlearn.statistics import all as st
+from predictlearn import statistics as st
 
 
 def rate(test, draw, runs, seed):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from predictlearn.deprecated import moved_names
 from predictlearn.fitting.diagnostics.diagnose import Diagnostics, diagnose
 from predictlearn.fitting.diagnostics.fixed_points import (
     FixedPoint,
@@ -19,8 +20,6 @@ from predictlearn.fitting.learning.goodness import GoodnessOfFit
 from predictlearn.fitting.session.estimator import LowRankRNN
 from predictlearn.fitting.state_space.estimator import Smoothed, StochasticLowRankRNN
 from predictlearn.recordings.silent_units import fallen_silent, mask_silent
-from predictlearn.simulation.learning_recordings import simulate_learning
-from predictlearn.simulation.sessions import simulate_sessions
 
 __all__ = [
     "Ceiling",
@@ -45,7 +44,10 @@ __all__ = [
     "loading_shape",
     "mask_silent",
     "select_rank",
-    "simulate_learning",
-    "simulate_sessions",
     "trial_folds",
 ]
+
+__getattr__ = moved_names(
+    __name__,
+    dict.fromkeys(("simulate_learning", "simulate_sessions"), "predictlearn.simulation"),
+)

@@ -18,9 +18,9 @@ _MODULES: Mapping[str, str] = MappingProxyType(
     {
         "theory-and-network": "theory_and_network",
         "equivalent-networks": "equivalent_networks",
-        "aba": "aba",
-        "flip-flop": "flip_flop",
-        "twin-history": "twin_history",
+        "aba": "aba.result",
+        "flip-flop": "flip_flop.result",
+        "twin-history": "twin_history.result",
         "metric": "metric",
         "damped-oscillation": "damped_oscillation",
     }

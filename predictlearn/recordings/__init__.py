@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from predictlearn.deprecated import moved_names
 from predictlearn.recordings.datasets.bci_golub import SampledSession, load_bci_golub
 from predictlearn.recordings.datasets.bci_learning import (
     BCISession,
@@ -21,7 +22,6 @@ from predictlearn.recordings.readers.nwb import read_nwb
 from predictlearn.recordings.readers.pynapple import from_pynapple
 from predictlearn.recordings.readers.table import from_table
 from predictlearn.recordings.recording import Recording
-from predictlearn.simulation.recordings import random_inputs, simulate_recording
 
 __all__ = [
     "BCISession",
@@ -43,9 +43,12 @@ __all__ = [
     "load_recording",
     "load_simulated_learning",
     "progress",
-    "random_inputs",
     "read_arrays",
     "read_mat",
     "read_nwb",
-    "simulate_recording",
 ]
+
+__getattr__ = moved_names(
+    __name__,
+    dict.fromkeys(("random_inputs", "simulate_recording"), "predictlearn.simulation"),
+)

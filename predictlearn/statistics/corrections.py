@@ -90,7 +90,7 @@ def family_table(
 
     Examples
     --------
-    >>> from predictlearn.statistics.all import paired_comparison
+    >>> from predictlearn.statistics import paired_comparison
     >>> first, second = [1.0, 2.0, 3.1, 4.0], [0.5, 1.0, 2.5, 3.0]
     >>> tests = [paired_comparison(first, second, name=name) for name in ("early", "late")]
     >>> table = family_table(tests, family="loss")

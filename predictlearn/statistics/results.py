@@ -55,7 +55,7 @@ class TestResult:
 
     Examples
     --------
-    >>> from predictlearn.statistics.all import paired_comparison
+    >>> from predictlearn.statistics import paired_comparison
     >>> result = paired_comparison([1.0, 2.0, 3.0, 5.0], [0.5, 1.0, 2.5, 3.0])
     >>> result.n, result.verdict
     ((4,), 'not shown to differ')
@@ -134,7 +134,7 @@ def tests_table(results: Sequence[TestResult]) -> pd.DataFrame:
 
     Examples
     --------
-    >>> from predictlearn.statistics.all import paired_comparison
+    >>> from predictlearn.statistics import paired_comparison
     >>> one = paired_comparison([1.0, 2.0, 3.0], [0.5, 1.0, 2.5], name="loss")
     >>> list(tests_table([one])["name"])
     ['loss']

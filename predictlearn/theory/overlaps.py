@@ -484,7 +484,8 @@ class Overlaps:
         >>> import numpy as np
         >>> import predictlearn as pl
         >>> o = pl.Overlaps(np.eye(4)).replace(zm=0.3)
-        >>> bool(np.allclose(pl.Overlaps.from_loadings(o.loadings(50)).matrix, o.matrix, atol=1e-14))
+        >>> back = pl.Overlaps.from_loadings(o.loadings(50))
+        >>> bool(np.allclose(back.matrix, o.matrix, atol=1e-14))
         True
         """
         n_neurons = positive_int("n_neurons", n_neurons, minimum=self.dim)

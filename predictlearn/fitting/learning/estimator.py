@@ -120,7 +120,7 @@ class LearningFit(Learned):
     --------
     >>> import numpy as np
     >>> import predictlearn as pl
-    >>> from predictlearn.fitting import simulate_sessions
+    >>> from predictlearn.simulation import simulate_sessions
     >>> true = pl.Overlaps(np.eye(4)).replace(zu=0.2, vm=0.3, zv=0.2, vv=1.3)
     >>> rule, task = pl.GradientDescent(5e-3), pl.Filter(duration=10.0)
     >>> sessions = simulate_sessions(true, task, 50, rule, noise=1e-3, n_sessions=9)
@@ -299,17 +299,18 @@ class LearningFit(Learned):
         The likelihood of the raw activity, with the loadings of every neuron integrated out
         (`predictlearn.fitting.learning.recordings.marginal`), so that no session needs a gauge and
         neurons may recur in part. Linear units, noise that is white in time, and loadings that are
-        Gaussian over neurons. Of counts the integral is Laplace's approximation.
-        ``residuals_`` are how far each session's dynamics and readout would leave the fit, in
-        standard deviations. Where several maxima are within 3 of the highest log likelihood, ``intervals_`` span those of all. They are quantiles of draws along the crest of
-        the posterior (`predictlearn.fitting.learning.posterior.ridge_line`), which bends, under the
+        Gaussian over neurons. Of counts the integral is Laplace's approximation. ``residuals_``
+        are how far each session's dynamics and readout would leave the fit, in standard
+        deviations. Where several maxima are within 3 of the highest log likelihood,
+        ``intervals_`` span those of all. They are quantiles of draws along the crest of the
+        posterior (`predictlearn.fitting.learning.posterior.ridge_line`), which bends, under the
         weak prior of `sample`; ``draw`` and ``predict`` use the same.
 
         Examples
         --------
         >>> import numpy as np
         >>> import predictlearn as pl
-        >>> from predictlearn.fitting import simulate_learning
+        >>> from predictlearn.simulation import simulate_learning
         >>> true = pl.Overlaps(np.eye(4)).replace(zm=0.1, zu=0.2, vm=0.3, vu=0.2)
         >>> rule, task = pl.GradientDescent(2e-3), pl.Filter(duration=10.0)
         >>> recordings, neurons = simulate_learning(
