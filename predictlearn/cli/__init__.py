@@ -1,4 +1,4 @@
-"""The command line: ``predictlearn predict|fit|run|compare|protocols|datasets``.
+"""The command line, a file a group of commands.
 
 Only typer and rich are imported here; a command imports what it needs when it runs.
 """

@@ -1,4 +1,4 @@
-"""Testable predictions and the statistics that they share.
+"""Predictions that an experiment can refute, each with its tests.
 
 Every prediction is a frozen result with ``name``, ``statement``, ``observable``, ``tests``,
 ``table``, ``curves``, ``settings`` and ``seed`` (see `Prediction`); none of them draws figures.

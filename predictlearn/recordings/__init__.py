@@ -1,4 +1,4 @@
-"""Recordings: one session's activity, inputs and outputs, and readers for public data sets."""
+"""Recordings: one session's activity, inputs and outputs, checked on entry."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy.integrate import quad
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "docs"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "docs"))
 
 import bin_width
 import wrong_models

@@ -70,7 +70,7 @@ def test_a_session_survives_a_file(sessions, tmp_path):
 
 @pytest.mark.slow
 def test_the_script_makes_the_same_file(sessions):
-    script = Path(__file__).resolve().parents[1] / "datasets" / "make_simulated.py"
+    script = Path(__file__).resolve().parents[2] / "datasets" / "make_simulated.py"
     if not script.is_file():
         pytest.skip("not a checkout")
     made = runpy.run_path(str(script))["make"]()

@@ -1,0 +1,118 @@
+"""The house: who imports whom, no circles, rooms of a readable size."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "predictlearn"
+PAGE = ROOT / "docs" / "architecture.md"
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def room_of(module: str) -> str:
+    """The folder that a module lies in; "" on the ground floor."""
+    path = MODULES[module]
+    return ".".join(path.parent.relative_to(PACKAGE).parts)
+
+
+def imports(path: Path) -> set[str]:
+    """Modules of the package that a file imports anywhere, for types too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names: list[str] = []
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"relative import in {path}"
+            module = node.module or ""
+            names = [f"{module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            if not name.startswith("predictlearn."):
+                continue
+            name = name.removeprefix("predictlearn.")
+            # a name of a module, or the module itself
+            found.add(name if name in MODULES else name.rpartition(".")[0])
+    return found & MODULES.keys()
+
+
+GRAPH = {module: imports(path) - {module} for module, path in MODULES.items()}
+
+
+def test_no_circle_between_files():
+    left = dict(GRAPH)
+    while left:
+        free = [module for module, uses in left.items() if not uses & left.keys()]
+        assert free, f"a circle among {sorted(left)}"
+        for module in free:
+            del left[module]
+
+
+def used_rooms() -> dict[str, set[str]]:
+    """Which rooms each room imports, the ground floor apart."""
+    rooms: dict[str, set[str]] = {room_of(module): set() for module in MODULES}
+    for module, uses in GRAPH.items():
+        rooms[room_of(module)] |= {room_of(use) for use in uses} - {room_of(module), ""}
+    del rooms[""]
+    return rooms
+
+
+def test_the_table_of_imports_is_that_of_the_code():
+    section = PAGE.read_text(encoding="utf-8").partition("## Rooms")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([\w./]+)/` \|[^|]*\| ([^|]*) \|$", section, re.MULTILINE)
+    written = {
+        room.replace("/", "."): {name.replace("/", ".") for name in re.findall(r"`([\w/]+)`", cell)}
+        for room, cell in rows
+    }
+    assert written == used_rooms()
+
+
+def related(one: str, other: str) -> bool:
+    return one.startswith(f"{other}.") or other.startswith(f"{one}.")
+
+
+def test_rooms_are_in_order():
+    """No circle between rooms; a room and those within it may use each other, file by file."""
+    left = {
+        room: {use for use in uses if not related(room, use)} for room, uses in used_rooms().items()
+    }
+    while left:
+        free = [room for room, uses in left.items() if not uses & left.keys()]
+        assert free, f"a circle among {sorted(left)}"
+        for room in free:
+            del left[room]
+
+
+def test_the_ground_floor_imports_no_room():
+    ground = {module for module in MODULES if room_of(module) == ""}
+    assert all(room_of(use) == "" for module in ground for use in GRAPH[module])
+
+
+@pytest.mark.parametrize("top", [PACKAGE, ROOT / "tests"], ids=["package", "tests"])
+def test_rooms_are_of_a_readable_size(top):
+    for folder in [top, *(path for path in top.rglob("*") if path.is_dir())]:
+        names = [path.stem for path in folder.glob("*.py") if path.stem != "__init__"]
+        assert len(names) <= 21, f"{folder}: {len(names)} files"
+        if top == PACKAGE:
+            shared = Counter("_".join(name.split("_")[:1]) for name in names if "_" in name)
+            assert all(count <= 3 for count in shared.values()), f"{folder}: {shared}"
+
+
+def test_files_are_of_a_readable_length():
+    lengths = {
+        path: len(path.read_text(encoding="utf-8").splitlines())
+        for path in [*PACKAGE.rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
+    }
+    assert {str(path): n for path, n in lengths.items() if n > 510} == {}
