@@ -18,12 +18,16 @@ from predictlearn.protocol import shipped_protocols
 from predictlearn.published import (
     Published,
     Reproduced,
-    base,
     numbers_table,
     published,
     published_names,
     reproduce,
-    runs,
+)
+from predictlearn.published import (
+    protocols as runs,
+)
+from predictlearn.published import (
+    result as base,
 )
 from predictlearn.published.aba.result import invariant_matrix
 from predictlearn.published.damped_oscillation import oscillation_limit, oscillation_solution

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 import predictlearn as pl
-from predictlearn.published.flip_flop.result import result as flip_flop
+from predictlearn.published.flip_flop import result as flip_flop
 from predictlearn.published.flip_flop.runs import (
     BEFORE,
     COURSES,

@@ -12,9 +12,9 @@ from sklearn.preprocessing import StandardScaler
 import predictlearn as pl
 from predictlearn.published.diverging import follow
 from predictlearn.published.protocols import load, run
+from predictlearn.published.twin_history import result as twin_history
 from predictlearn.published.twin_history.first_order import first_order_courses
 from predictlearn.published.twin_history.history_decoding import decode_history, logistic
-from predictlearn.published.twin_history.result import result as twin_history
 from predictlearn.published.twin_history.twins import (
     TIMES,
     Twins,

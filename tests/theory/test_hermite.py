@@ -12,7 +12,7 @@ import predictlearn as pl
 from predictlearn.network.kernels import network_loss_and_gradient
 from predictlearn.theory.activity import NO_NOISE, Prepared
 from predictlearn.theory.kernels.fourth_order import move_kernel
-from predictlearn.theory.learning.descent import fourth_order as hermite
+from predictlearn.theory.learning import fourth_order as hermite
 from predictlearn.theory.learning.fourth_order import _Evaluation, _Indices
 from predictlearn.theory.nonlinearity import network_phi
 
