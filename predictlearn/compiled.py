@@ -39,7 +39,11 @@ from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 from numba.misc.appdirs import AppDirs
 
-__all__ = ["compiled", "source_digest", "sources", "undisturbed"]
+__all__ = ["FAST", "compiled", "source_digest", "sources", "undisturbed"]
+
+# What loops over numbers may assume: sums in any order, so that they vectorise, and no signed
+# zeros. NaN and infinity keep their meaning, since divergence is told by them.
+FAST = {"contract", "reassoc", "nsz"}
 
 _PACKAGE = Path(__file__).parent
 _IMPORT = re.compile(

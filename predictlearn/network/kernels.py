@@ -13,17 +13,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from predictlearn.compiled import compiled
+from predictlearn.compiled import FAST, compiled
 from predictlearn.network.phi_kernels import LINEAR, activate
 from predictlearn.theory.kernels.gain import judge
 
 __all__ = ["network_loss_and_gradient", "network_rollout"]
 
 
-_FAST = {"contract", "reassoc", "nsz"}
-
-
-@compiled(fastmath=_FAST)
+@compiled(fastmath=FAST)
 def _combine(rows: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
     """Fill `out`, (N,), with the sum of two or more rows, (rows, N), by weight."""
     n_rows, n = rows.shape
@@ -36,7 +33,7 @@ def _combine(rows: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
             out[i] += a * rows[j, i]
 
 
-@compiled(fastmath=_FAST)
+@compiled(fastmath=FAST)
 def _pull(rows: np.ndarray, weights: np.ndarray, kind: int, d: np.ndarray) -> None:
     """Multiply `d`, (N,), which holds phi', by the sum of two or more rows by weight."""
     n_rows, n = rows.shape
@@ -53,7 +50,7 @@ def _pull(rows: np.ndarray, weights: np.ndarray, kind: int, d: np.ndarray) -> No
             d[i] *= total[i]
 
 
-@compiled(fastmath=_FAST)
+@compiled(fastmath=FAST)
 def _project(rows: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
     """Fill `out`, (rows,), with the mean over neurons of every row times x."""
     n_rows, n = rows.shape
@@ -70,7 +67,7 @@ def _project(rows: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
         out[n_rows - 1] = total / n
 
 
-@compiled(fastmath=_FAST)
+@compiled(fastmath=FAST)
 def _accumulate(rows: np.ndarray, weights: np.ndarray, x: np.ndarray) -> None:
     """Add to every row of (rows, N) the bins of x, (bins, N), by weight, (bins, rows).
 
@@ -92,7 +89,7 @@ def _accumulate(rows: np.ndarray, weights: np.ndarray, x: np.ndarray) -> None:
                 rows[j, i] += a * x[t, i]
 
 
-@compiled(fastmath=_FAST)
+@compiled(fastmath=FAST)
 def _forward(
     theta: np.ndarray,
     n_in: int,
@@ -130,7 +127,7 @@ def _forward(
                 k[t + 1, n_in + r] = (1.0 - a) * k[t, n_in + r] + a * means[r]
 
 
-@compiled(fastmath=_FAST)
+@compiled(fastmath=FAST)
 def _adjoint(
     theta: np.ndarray,
     n_in: int,

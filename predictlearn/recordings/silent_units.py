@@ -6,12 +6,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import gammaln
 
+from predictlearn.arrays import Array
 from predictlearn.checks import as_float_array, positive
 from predictlearn.errors import InputError
 
 __all__ = ["fallen_silent", "mask_silent"]
-
-Array = npt.NDArray[np.float64]
 
 
 def fallen_silent(counts: npt.ArrayLike, p: float = 1e-6) -> npt.NDArray[np.bool_]:

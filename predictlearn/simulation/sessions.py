@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from predictlearn.arrays import Array
 from predictlearn.checks import non_negative, positive_int
 from predictlearn.errors import InputError, choice
 from predictlearn.network.training import follow
@@ -21,8 +22,6 @@ from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Task
 
 __all__ = ["network_course", "simulate_sessions"]
-
-Array = npt.NDArray[np.float64]
 
 
 def simulate_sessions(

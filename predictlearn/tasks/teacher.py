@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from predictlearn.checks import as_float_array, non_negative
-from predictlearn.compiled import compiled
+from predictlearn.compiled import FAST, compiled
 from predictlearn.errors import InputError, choice
 from predictlearn.tasks.flipflop import FlipFlop
 from predictlearn.tasks.normal_numbers import fill_normal
@@ -29,7 +29,6 @@ from predictlearn.theory.nonlinearity import Nonlinearity, resolve
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Trials
 
-_FAST = {"contract", "reassoc", "nsz"}
 _HALF_PI = math.pi / 2
 
 __all__ = ["PUBLISHED_TEACHER", "Teacher", "complete_overlaps"]
@@ -97,7 +96,7 @@ def complete_overlaps(values: Mapping[str, float], n_in: int = 1, n_out: int = 1
     return Overlaps(matrix, n_in=n_in, rank=rank, n_out=n_out)
 
 
-@compiled(fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=FAST, error_model="numpy")
 def _answer(
     s: np.ndarray,
     a: float,

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from predictlearn.arrays import Array
+
 __all__ = ["Copy", "copied_units", "told"]
 
-Array = npt.NDArray[np.float64]
 
 # Share of a unit's variance that may be left over and it still counts as given by others: far below
 # the noise of a neuron (a copy with a spike lost here and there); where activity has no noise, the

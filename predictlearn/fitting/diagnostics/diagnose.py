@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from predictlearn.arrays import Array
 from predictlearn.checks import as_float_array, positive_int
 from predictlearn.errors import InputError
 from predictlearn.fitting.diagnostics.findings import LEVEL, LIMIT, checks_of, meaning
@@ -53,7 +54,6 @@ from predictlearn.recordings.validation import check_leading_axes
 
 __all__ = ["Diagnostics", "diagnose"]
 
-Array = npt.NDArray[np.float64]
 
 # Weight of the test of tau in the correction: of all faults it is the hardest to see, and the one
 # that leaves no overlap right.

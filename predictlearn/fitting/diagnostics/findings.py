@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from predictlearn.arrays import Array
 from predictlearn.fitting.diagnostics.copies import copied_units, told
 from predictlearn.fitting.diagnostics.loading_shape import LoadingShape
 from predictlearn.fitting.diagnostics.residuals import Found, Residuals
 
 __all__ = ["LEVEL", "LIMIT", "checks_of", "meaning"]
 
-Array = npt.NDArray[np.float64]
 
 LEVEL = 0.05
 # The check that tells a limit of such recordings, no fault of this one.

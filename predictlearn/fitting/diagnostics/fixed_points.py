@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from predictlearn.arrays import Array
 from predictlearn.checks import as_float_array, positive
 from predictlearn.errors import InputError, choice
 from predictlearn.fitting.session.rollout import fitted_dynamics
@@ -25,7 +26,6 @@ from predictlearn.theory.names import table_pairs
 
 __all__ = ["FixedPoint", "fitted_fixed_points", "fixed_points"]
 
-Array = npt.NDArray[np.float64]
 
 _SAME = 1e-6
 _SOLVED = 1e-9

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from predictlearn.arrays import Array
 from predictlearn.errors import InputError
 from predictlearn.fitting.diagnostics.residuals import Residuals
 from predictlearn.fitting.session.observation import Observation, neuron_coefficients
@@ -34,7 +35,6 @@ __all__ = [
     "score_test",
 ]
 
-Array = npt.NDArray[np.float64]
 
 _STEP = 1e-4
 # Lags (bins) at which one regressor of past inputs ends and the next begins.

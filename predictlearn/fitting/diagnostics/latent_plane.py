@@ -9,11 +9,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
+from predictlearn.arrays import Array
 from predictlearn.fitting.session.observation import Observation, neuron_coefficients
 
 __all__ = ["latent_trajectories"]
-
-Array = npt.NDArray[np.float64]
 
 
 def latent_trajectories(

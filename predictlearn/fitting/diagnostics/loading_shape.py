@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
+from predictlearn.arrays import Array
 from predictlearn.checks import as_float_array, positive_int
 from predictlearn.errors import InputError
 from predictlearn.fitting.diagnostics.residuals import tail_p
@@ -21,8 +22,6 @@ from predictlearn.fitting.session.loading_moments import positive_part
 from predictlearn.theory.populations.gaussianity import measures, two_sided_p, upper_p
 
 __all__ = ["LoadingShape", "fewest_neurons", "loading_shape"]
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,8 @@ import pandas as pd
 from scipy import stats
 from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 
+from predictlearn.arrays import Array
+
 __all__ = [
     "FEWEST_COINCIDENCES",
     "Found",
@@ -28,7 +30,6 @@ __all__ = [
     "tail_p",
 ]
 
-Array = npt.NDArray[np.float64]
 
 # Above this many neurons only so many eigenvalues are drawn under the null, at most so often.
 _MANY, _LEADING, _DRAWS = 200, 10, 99

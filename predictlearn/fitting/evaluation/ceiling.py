@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from predictlearn.arrays import Array
 from predictlearn.checks import MOST_FOLDS, as_float_array, positive_int
 from predictlearn.errors import InputError
 
 __all__ = ["Ceiling", "condition_mean_ceiling", "trial_folds"]
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,6 @@ from predictlearn.fitting.session.scoring import bits_gained
 
 __all__ = ["cosmooth", "needs_counts"]
 
-Array = npt.NDArray[np.float64]
 
 METRICS = ("r2", "bits-per-spike")
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from predictlearn.checks import positive, positive_int
@@ -27,8 +25,6 @@ from predictlearn.theory.learning.rules import GradientDescent
 from predictlearn.theory.names import nonlinearity_name
 
 __all__ = ["LearningFit"]
-
-Array = npt.NDArray[np.float64]
 
 
 class LearningFit(Learned):

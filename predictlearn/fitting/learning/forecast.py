@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from predictlearn.arrays import Array
 from predictlearn.checks import as_float_array, positive_int
 from predictlearn.errors import DivergenceError, InputError
 from predictlearn.fitting.learning.model import legs_of
@@ -21,8 +22,6 @@ from predictlearn.theory.learning.sensitivity import Leg, learn_with_sensitiviti
 from predictlearn.theory.overlaps import Overlaps
 
 __all__ = ["Forecast", "forecast", "forecast_epochs"]
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
+from predictlearn.arrays import Array
 from predictlearn.errors import InputError
 from predictlearn.fitting.learning.likelihood import Problem
 from predictlearn.fitting.learning.sessions import Sessions
 
 __all__ = ["GoodnessOfFit", "chi_square", "smooth_misfit", "tested"]
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

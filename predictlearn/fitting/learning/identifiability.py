@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize
 
+from predictlearn.arrays import Array
 from predictlearn.fitting.learning.parameters import Layout
 
 __all__ = ["UNIDENTIFIED_SD", "Identified", "centre", "draws", "identify", "reach"]
 
-Array = npt.NDArray[np.float64]
 UNIDENTIFIED_SD = 1.0
 # An overlap counts as identifiable if its share in the unidentified directions is below this.
 _SHARE = 0.1

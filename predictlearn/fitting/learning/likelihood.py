@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import least_squares
 
+from predictlearn.arrays import Array
 from predictlearn.fitting.learning.model import Model, Run
 from predictlearn.fitting.learning.parameters import Layout, draw_factor
 from predictlearn.fitting.learning.sessions import Sessions, start_values
@@ -16,7 +16,6 @@ from predictlearn.workers import Parallel, delayed
 
 __all__ = ["PIN", "Fitted", "Problem", "convention", "search", "size_of"]
 
-Array = npt.NDArray[np.float64]
 # Evaluations of a start before it is judged, and how many starts go on.
 _SCREENING, _KEPT = 12, 2
 # How often the best is searched on from where it stopped for want of evaluations.

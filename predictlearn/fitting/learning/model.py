@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from predictlearn.arrays import Array
 from predictlearn.errors import DivergenceError
 from predictlearn.fitting.learning.parameters import Layout
 from predictlearn.fitting.learning.sessions import Sessions
@@ -20,8 +21,6 @@ from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Task
 
 __all__ = ["Model", "Run", "legs_of"]
-
-Array = npt.NDArray[np.float64]
 
 
 def legs_of(

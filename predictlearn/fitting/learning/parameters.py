@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from predictlearn.arrays import Array
 from predictlearn.theory.learning.rules import GradientDescent
 from predictlearn.theory.names import PATHWAYS, overlap_names, table_pairs
 
 __all__ = ["NORM_SD", "RATE_SD", "Layout", "draw_factor", "log_prior"]
 
-Array = npt.NDArray[np.float64]
 NORM_SD = 0.7
 """Standard deviation of the log norm of a loading vector in the prior."""
 RATE_SD = 2.0

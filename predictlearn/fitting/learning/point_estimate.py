@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
+from predictlearn.arrays import Array
 from predictlearn.fitting.learning.identifiability import Identified, centre, identify
 from predictlearn.fitting.learning.likelihood import Fitted, Problem
 from predictlearn.fitting.learning.posterior.randomised import OnRidge, Ridge
@@ -14,8 +14,6 @@ from predictlearn.theory.gauge import canonical_transform, column_transform
 from predictlearn.theory.names import pathway_slices
 
 __all__ = ["centred", "corrected", "signed"]
-
-Array = npt.NDArray[np.float64]
 
 
 def turned(problem: Problem, x: Array) -> Array:

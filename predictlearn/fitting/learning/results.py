@@ -7,12 +7,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from predictlearn.arrays import Array
 from predictlearn.checks import positive_int
 from predictlearn.errors import InputError, choice
 from predictlearn.fitting.learning.forecast import Forecast, forecast
@@ -37,7 +37,6 @@ from predictlearn.theory.overlaps import Overlaps
 
 __all__ = ["Learned"]
 
-Array = npt.NDArray[np.float64]
 # A maximum lower by less log likelihood than this could be the true one.
 _NEARLY = 3.0
 # Parameters that differ by less have the same crest: they were turned to a convention by as little.

@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from predictlearn.arrays import Array
 from predictlearn.checks import positive_int
 from predictlearn.errors import InputError
 from predictlearn.fitting.learning.likelihood import Fitted, Problem
@@ -26,7 +26,6 @@ from predictlearn.theory.names import pathway_slices
 
 __all__ = ["checked_sample", "sampled", "shared_root"]
 
-Array = npt.NDArray[np.float64]
 # Step of the differences through the map to a gauge, relative to the size of an error.
 _STEP = 1e-4
 # Rounds in which the fit and the size of the error are found in turn.

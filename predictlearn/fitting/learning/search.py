@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from predictlearn.arrays import Array
 from predictlearn.checks import positive
 from predictlearn.errors import InputError
 from predictlearn.fitting.learning.likelihood import Fitted, Problem, search, size_of
@@ -30,7 +31,6 @@ from predictlearn.workers import Parallel, delayed
 
 __all__ = ["RecordedFit", "climb", "fit_recorded", "shortened"]
 
-Array = npt.NDArray[np.float64]
 # Steps from every start on the first sessions (of which at least so many), and ends that go on.
 _SCREENING, _FEWEST, _KEPT = 25, 4, 3
 # Log likelihood by which Euler steps must be better than means to be taken for what was recorded.

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import linalg
 
+from predictlearn.arrays import Array
 from predictlearn.checks import as_float_array, positive, positive_int
 from predictlearn.errors import InputError
 from predictlearn.theory.learning.phases import LOSS, cumulative_epochs, interval_tasks
@@ -23,8 +24,6 @@ __all__ = [
     "checked_sessions",
     "inferred_sizes",
 ]
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from predictlearn.arrays import Array
 from predictlearn.errors import UndeterminedWarning
 from predictlearn.fitting.session import bootstrap
 from predictlearn.fitting.session.count_noise import log_likelihood_constant
@@ -32,7 +32,6 @@ from predictlearn.fitting.session.validation import counts, known_gain
 
 __all__ = ["set_fitted"]
 
-Array = npt.NDArray[np.float64]
 
 # An interval stays where the profile moves a number by less than its half width over this.
 _BEYOND = 1.3

@@ -14,11 +14,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy.linalg import block_diag
 from scipy.special import stdtrit
 
+from predictlearn.arrays import Array
 from predictlearn.errors import InputError
 from predictlearn.fitting.session.loading_moments import (
     invert,
@@ -48,7 +48,6 @@ from predictlearn.fitting.session.search.regression import trial_scores
 
 __all__ = ["Linearised", "interval_table", "linearise", "loading_error", "replicates"]
 
-Array = npt.NDArray[np.float64]
 
 _RUN_AWAY = (
     "the fitted dynamics run away on these inputs, so outputs cannot be regressed on them; "

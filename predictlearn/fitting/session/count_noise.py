@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from predictlearn.arrays import Array
+
 __all__ = ["CountNoise", "fit_dispersion", "inverse_link", "log_likelihood_constant"]
 
-Array = npt.NDArray[np.float64]
 
 # A dispersion below this is that of a Poisson.
 _LEAST, _MOST = 1e-6, 1e3

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from scipy import linalg, stats
 
+from predictlearn.arrays import Array
 from predictlearn.fitting.session.loading_moments import invert, noise_variance
 from predictlearn.fitting.session.overlap_table import Raw, canonical, named
 from predictlearn.fitting.session.search.levenberg_marquardt import (
@@ -18,7 +18,6 @@ from predictlearn.fitting.session.search.normal_equations import Blocks
 
 __all__ = ["UNREAD", "undetermined"]
 
-Array = npt.NDArray[np.float64]
 
 # A change of a parameter by its natural size that moves the log likelihood by less than half of
 # this is none that data could tell; sizes are those of regressors of unit power.

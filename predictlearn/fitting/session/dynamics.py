@@ -19,12 +19,12 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from predictlearn.arrays import Array
 from predictlearn.compiled import compiled
 from predictlearn.fitting.session.bin_means import roll_means
 
 __all__ = ["Dynamics", "Layout", "roll_trials"]
 
-Array = npt.NDArray[np.float64]
 
 # Beyond this the activity has run away: no fit lies there, and squares would overflow.
 _RUNAWAY = 1e8

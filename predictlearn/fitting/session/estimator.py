@@ -11,6 +11,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from predictlearn.arrays import Array
 from predictlearn.checks import as_float_array
 from predictlearn.errors import ConvergenceWarning, InputError, MisfitWarning
 from predictlearn.fitting.session import scoring
@@ -35,8 +36,6 @@ from predictlearn.fitting.session.validation import (
 from predictlearn.recordings.validation import check_leading_axes
 
 __all__ = ["LowRankRNN"]
-
-Array = npt.NDArray[np.float64]
 
 
 class LowRankRNN(BaseEstimator):

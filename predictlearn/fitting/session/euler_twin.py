@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from predictlearn.theory.names import table_pairs
 
 __all__ = ["EulerTwin", "euler_twin"]
-
-Array = npt.NDArray[np.float64]
 
 
 class EulerTwin(NamedTuple):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from predictlearn.arrays import Array
 from predictlearn.fitting.session.dynamics import Layout
 from predictlearn.fitting.session.search.data import Data
 from predictlearn.fitting.session.search.normal_equations import Blocks
@@ -21,7 +21,6 @@ __all__ = [
     "sampling_precision",
 ]
 
-Array = npt.NDArray[np.float64]
 
 # Where every neuron of the population is recorded, S_bb is that of the loadings, nearly exactly.
 ALL_RECORDED = 1e2

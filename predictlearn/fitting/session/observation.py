@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from predictlearn.arrays import Array
 from predictlearn.errors import InputError
 from predictlearn.fitting.session.validation import fits_gain, known_gain
 
 __all__ = ["Observation", "loading_errors", "neuron_coefficients", "regress_neuron"]
 
-Array = npt.NDArray[np.float64]
 
 _LARGEST = 50.0
 _STEPS = 60

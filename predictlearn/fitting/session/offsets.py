@@ -5,9 +5,9 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import stdtrit
 
+from predictlearn.arrays import Array
 from predictlearn.errors import OffsetWarning
 from predictlearn.fitting.session.rollout import predicted
 from predictlearn.fitting.session.search.data import Data
@@ -15,7 +15,6 @@ from predictlearn.fitting.session.search.levenberg_marquardt import Problem, Sol
 
 __all__ = ["missing_offsets", "warn_of_offsets"]
 
-Array = npt.NDArray[np.float64]
 
 # A neuron has an offset where t over trials is beyond this level; and the recording, where this
 # share of neurons have one that holds this share of the mean square of activity.

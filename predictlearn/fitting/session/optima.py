@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from predictlearn.arrays import Array
 from predictlearn.fitting.session.bootstrap import Linearised, linearise
 from predictlearn.fitting.session.count_noise import log_likelihood_constant
 from predictlearn.fitting.session.dynamics import Dynamics, Layout
@@ -36,7 +36,6 @@ from predictlearn.fitting.session.search.starts import (
 
 __all__ = ["Timing", "disagreement", "settle_timing"]
 
-Array = npt.NDArray[np.float64]
 
 # Half the 95% quantile of chi squared with one degree of freedom.
 _LIKELY = 1.92

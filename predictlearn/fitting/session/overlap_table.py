@@ -6,14 +6,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from predictlearn.arrays import Array
 from predictlearn.theory.gauge import canonical_transform, invariant_products
 from predictlearn.theory.names import overlap_names, table_pairs
 
 __all__ = ["Raw", "canonical", "invariants", "named", "never_negative", "unseen_reasons"]
 
-Array = npt.NDArray[np.float64]
 
 _SYMMETRIC = ("mm", "zz", "vm*uu*vm", "zu*vv*zu")
 

@@ -10,6 +10,7 @@ from scipy.signal import lfilter
 from scipy.special import erf
 from sklearn.utils.validation import check_is_fitted
 
+from predictlearn.arrays import Array
 from predictlearn.checks import as_float_array
 from predictlearn.errors import InputError
 from predictlearn.fitting.session.dynamics import Dynamics
@@ -17,8 +18,6 @@ from predictlearn.fitting.session.search.data import Data
 from predictlearn.recordings.validation import check_leading_axes
 
 __all__ = ["fitted_dynamics", "paired_trials", "predicted", "reduced_activity", "rolled_out"]
-
-Array = npt.NDArray[np.float64]
 
 
 def paired_trials(activity: Any, inputs: Any) -> tuple[Array, Array]:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy import special
 
+from predictlearn.arrays import Array
 from predictlearn.errors import InputError, choice
 from predictlearn.fitting.session.validation import check_counts
 
 __all__ = ["METRICS", "bits_gained", "count_log_likelihood", "score"]
 
-Array = npt.NDArray[np.float64]
 
 METRICS = ("r2", "bits-per-spike", "log-likelihood")
 

@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from predictlearn.arrays import Array
 from predictlearn.checks import as_float_array
 from predictlearn.errors import InputError
 from predictlearn.recordings.validation import Extent
 
 __all__ = ["lengths", "padded", "quiet_neurons", "spread_out", "trimmed"]
-
-Array = npt.NDArray[np.float64]
 
 
 def lengths(trials: Any) -> list[int] | None:

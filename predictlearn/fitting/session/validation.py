@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from predictlearn.arrays import Array
 from predictlearn.checks import (
     MOST_REPLICATES,
     as_float_array,
@@ -30,7 +31,6 @@ __all__ = [
     "known_gain",
 ]
 
-Array = npt.NDArray[np.float64]
 
 # Bins wider than so many time constants are refused.
 _WIDEST = 5.0

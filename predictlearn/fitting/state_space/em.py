@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from predictlearn.arrays import Array
 from predictlearn.fitting.state_space.kalman import Activity, Parameters, Posterior, Sums
 
 __all__ = ["floored", "loading_error", "maximise", "start_parameters"]
 
-Array = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
 
 

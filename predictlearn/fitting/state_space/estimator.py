@@ -10,6 +10,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from predictlearn.arrays import Array
 from predictlearn.checks import as_float_array, positive_int
 from predictlearn.errors import InputError, choice
 from predictlearn.fitting.session.overlap_table import named
@@ -44,8 +45,6 @@ from predictlearn.fitting.state_space.validation import (
 )
 
 __all__ = ["Smoothed", "StochasticLowRankRNN"]
-
-Array = npt.NDArray[np.float64]
 
 
 class Smoothed(NamedTuple):

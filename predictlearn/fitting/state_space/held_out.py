@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from predictlearn.arrays import Array
 from predictlearn.fitting.state_space.inputs import Design
 from predictlearn.fitting.state_space.kalman import Activity, Parameters, Sums
 from predictlearn.fitting.state_space.squarem import Point, climb, evaluate
 
 __all__ = ["METRICS", "held_out_scores", "mean_activity", "smoothed_activity"]
 
-Array = npt.NDArray[np.float64]
 
 METRICS = ("r2", "co-smoothing", "log-likelihood")
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.sparse import linalg as sparse_linalg
 
+from predictlearn.arrays import Array
 from predictlearn.fitting.state_space.kalman import (
     Activity,
     Parameters,
@@ -18,7 +19,6 @@ from predictlearn.fitting.state_space.kalman import (
 
 __all__ = ["Design", "improve_inputs", "improve_leak", "in_convention", "roughness", "whitened"]
 
-Array = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
 
 # tau fitted by steps of at most a factor exp(0.3), between half a bin and five trials.

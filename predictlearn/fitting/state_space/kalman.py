@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from predictlearn.arrays import Array
 from predictlearn.fitting.state_space.kernels import covariances, means
 
 __all__ = ["Activity", "Parameters", "Posterior", "Sums", "filtered_inputs", "posterior"]
 
-Array = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
 
 

@@ -9,18 +9,13 @@ nor a predicted covariance: both may be singular.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from predictlearn.compiled import compiled
+from predictlearn.compiled import FAST, compiled
 
 __all__ = ["covariances", "means"]
 
-Array = npt.NDArray[np.float64]
 
-_FAST = {"contract", "reassoc", "nsz"}
-
-
-@compiled(fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=FAST, error_model="numpy")
 def _root(matrix, root):  # type: ignore[no-untyped-def]
     """Write the Cholesky factor of a semidefinite matrix; columns without variance are zero."""
     size = matrix.shape[0]
@@ -40,7 +35,7 @@ def _root(matrix, root):  # type: ignore[no-untyped-def]
             root[i, j] = total / root[j, j]
 
 
-@compiled(fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=FAST, error_model="numpy")
 def _times(left, right, out):  # type: ignore[no-untyped-def]
     """Write left right."""
     size = left.shape[0]
@@ -52,7 +47,7 @@ def _times(left, right, out):  # type: ignore[no-untyped-def]
             out[i, j] = total
 
 
-@compiled(fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=FAST, error_model="numpy")
 def _update(prior, information, root, inner, inner_root, half, posterior):  # type: ignore[no-untyped-def]
     """Write (prior^-1 + J)^-1 without inverting the prior; return log det(1 + prior J)."""
     size = prior.shape[0]
@@ -83,7 +78,7 @@ def _update(prior, information, root, inner, inner_root, half, posterior):  # ty
     return log_det
 
 
-@compiled(fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=FAST, error_model="numpy")
 def covariances(  # type: ignore[no-untyped-def]
     step, noise, start, information, lengths, predicted, filtered, smoothed, cross, log_det
 ):
@@ -161,7 +156,7 @@ def covariances(  # type: ignore[no-untyped-def]
                     smoothed[g, t, i, j] = predicted[g, t, i, j] - 0.5 * (inner[i, j] + inner[j, i])
 
 
-@compiled(fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=FAST, error_model="numpy")
 def means(  # type: ignore[no-untyped-def]
     step, starts, information, vectors, drive, pattern, lengths, predicted, filtered, log_det, out
 ):

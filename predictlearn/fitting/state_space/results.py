@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from predictlearn.arrays import Array
 from predictlearn.fitting.session.bootstrap import interval_table
 from predictlearn.fitting.session.loading_moments import positive_part
 from predictlearn.fitting.session.overlap_table import (
@@ -25,8 +26,6 @@ from predictlearn.fitting.state_space.squarem import Point, climb
 from predictlearn.theory.gauge import canonical_transform
 
 __all__ = ["Outside", "Report", "reasons", "replicates", "report_of", "tables"]
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from predictlearn.arrays import Array
 from predictlearn.fitting.state_space.em import floored, maximise
 from predictlearn.fitting.state_space.inputs import (
     Design,
@@ -19,8 +19,6 @@ from predictlearn.fitting.state_space.inputs import (
 from predictlearn.fitting.state_space.kalman import Activity, Parameters, Posterior, Sums, posterior
 
 __all__ = ["Point", "climb", "evaluate", "step"]
-
-Array = npt.NDArray[np.float64]
 
 
 class Point(NamedTuple):

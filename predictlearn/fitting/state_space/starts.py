@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from predictlearn.arrays import Array
 from predictlearn.errors import ConvergenceWarning
 from predictlearn.fitting.state_space.em import start_parameters
 from predictlearn.fitting.state_space.inputs import Design, whitened
@@ -18,7 +18,6 @@ from predictlearn.fitting.state_space.squarem import Point, climb
 
 __all__ = ["Optimum", "Search", "leaks", "search", "tell"]
 
-Array = npt.NDArray[np.float64]
 
 # Steps after which starts are compared, how many are drawn first, and how near (nats) two searches
 # end that have met.

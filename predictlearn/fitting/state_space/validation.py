@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from predictlearn.arrays import Array
 from predictlearn.checks import (
     MOST_FOLDS,
     MOST_REPLICATES,
@@ -32,8 +33,6 @@ __all__ = [
     "read_outside",
     "usable_units",
 ]
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

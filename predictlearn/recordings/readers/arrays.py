@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from predictlearn.arrays import Array
 from predictlearn.checks import as_float_array, one_number, positive
 from predictlearn.doors import readable, reading
 from predictlearn.errors import InputError, choice
@@ -28,7 +29,6 @@ from predictlearn.recordings.units import seconds_in
 
 __all__ = ["Names", "Request", "read_arrays", "recording_of"]
 
-Array = npt.NDArray[np.float64]
 # Takes a key, and whether it may hold text; gives one array, or a list with one array a trial.
 Getter = Callable[[str, bool], "npt.NDArray[Any] | list[npt.NDArray[Any]]"]
 _FIELD = re.compile(r"\w+(\(\d+\))?(\.\w+(\(\d+\))?)+")

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from predictlearn.arrays import Array
 from predictlearn.checks import as_float_array
 from predictlearn.errors import InputError
 from predictlearn.recordings.readers.assembly import assemble, driven
@@ -19,8 +20,6 @@ from predictlearn.recordings.readers.events import Columns
 from predictlearn.recordings.recording import Recording
 
 __all__ = ["Piece", "cut_piece", "first_edge"]
-
-Array = npt.NDArray[np.float64]
 
 
 class Piece:

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from predictlearn.arrays import Array
 from predictlearn.errors import InputError, choice, nearest
 from predictlearn.recordings.readers.binning import Cut
 from predictlearn.recordings.readers.conditions import evaluate, listed
 
 __all__ = ["Columns", "is_clock", "of_events", "refuse_clock"]
 
-Array = npt.NDArray[np.float64]
 _KEYS = ("column", "from", "to", "value", "after")
 _SAY = (
     "A pulse at an event is {{column: {0}}}, a level held between two events "

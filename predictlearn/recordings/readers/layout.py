@@ -9,13 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from predictlearn.arrays import Array
 from predictlearn.checks import as_float_array
 from predictlearn.errors import InputError
 from predictlearn.recordings.readers.conditions import listed
 
 __all__ = ["Counted", "Split", "axes_of", "is_vector", "padded", "trials_of_bins"]
-
-Array = npt.NDArray[np.float64]
 
 
 class Counted(NamedTuple):

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from predictlearn.compiled import compiled
+from predictlearn.compiled import FAST, compiled
 from predictlearn.theory.kernels.gain import gain_and_slope, judge
 
 __all__ = ["few"]
 
 
-_FAST = {"contract", "reassoc", "nsz"}
-
-
-@compiled(fastmath=_FAST)
+@compiled(fastmath=FAST)
 def few(
     s: np.ndarray,
     n_in: int,

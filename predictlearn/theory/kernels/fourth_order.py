@@ -25,7 +25,7 @@ import math
 
 import numpy as np
 
-from predictlearn.compiled import compiled
+from predictlearn.compiled import FAST, compiled
 from predictlearn.theory.kernels.fourth_order_rank_one import single_adjoint, single_forward
 from predictlearn.theory.kernels.gain import judge
 from predictlearn.theory.kernels.rows import add_products, mix, row_products
@@ -34,10 +34,9 @@ __all__ = ["BLOCK", "fourth_order_kernel", "move_kernel"]
 
 
 BLOCK = 128
-_FAST = {"contract", "reassoc", "nsz"}
 
 
-@compiled(fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=FAST, error_model="numpy")
 def _powers(
     k: np.ndarray,
     pairs: np.ndarray,
@@ -57,7 +56,7 @@ def _powers(
             k3[n, p] = k2[i, p] * k[j, p]
 
 
-@compiled(fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=FAST, error_model="numpy")
 def _forward(
     s: np.ndarray,
     cubic: np.ndarray,
@@ -118,7 +117,7 @@ def _forward(
                 k[n_in + r, p] = keep * k[n_in + r, p] + a * c[r, p]
 
 
-@compiled(fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=FAST, error_model="numpy")
 def _adjoint(
     s: np.ndarray,
     cubic: np.ndarray,

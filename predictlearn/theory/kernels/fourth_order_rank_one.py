@@ -10,15 +10,14 @@ import math
 
 import numpy as np
 
-from predictlearn.compiled import compiled
+from predictlearn.compiled import FAST, compiled
 
 __all__ = ["single_adjoint", "single_forward"]
 
-_FAST = {"contract", "reassoc", "nsz"}
 _SIXTH, _SHARE = 1.0 / 6.0, 1.0 / 24.0
 
 
-@compiled(fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=FAST, error_model="numpy")
 def single_forward(
     s: np.ndarray,
     cubic: np.ndarray,
@@ -61,7 +60,7 @@ def single_forward(
             work[0, p] = keep * u + a * (straight * (vm * k + vu * u) + bent * third_v)
 
 
-@compiled(fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=FAST, error_model="numpy")
 def single_adjoint(
     s: np.ndarray,
     cubic: np.ndarray,

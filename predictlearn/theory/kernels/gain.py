@@ -19,7 +19,7 @@ import math
 
 import numpy as np
 
-from predictlearn.compiled import compiled
+from predictlearn.compiled import FAST, compiled
 
 __all__ = [
     "DEGREE",
@@ -33,7 +33,6 @@ __all__ = [
     "tabulated_gain",
 ]
 
-_FAST = {"contract", "reassoc", "nsz"}
 # Degree of B; rational_coefficients and rational_gain are written out for it.
 DEGREE = 7
 RATIONAL_SIZE = 2 * DEGREE + 3
@@ -55,7 +54,7 @@ def rational_coefficients(table: np.ndarray) -> _Coefficients:
     )  # fmt: skip
 
 
-@compiled(fastmath=_FAST, error_model="numpy", forceinline=True)
+@compiled(fastmath=FAST, error_model="numpy", forceinline=True)
 def rational_gain(c: _Coefficients, delta: float) -> tuple[float, float]:
     """Return g and 2 dg/dDelta at one variance, written out so that a loop of it is a vector loop.
 
@@ -96,7 +95,7 @@ def rational_gain(c: _Coefficients, delta: float) -> tuple[float, float]:
     return g, (b1 * a - a1 * b) * inverse * g
 
 
-@compiled(fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=FAST, error_model="numpy")
 def tabulated_gain(
     table: np.ndarray, delta: np.ndarray, slope: np.ndarray, t: int, width: np.uintp
 ) -> None:
@@ -172,7 +171,7 @@ def tabulated_gain(
         slope[t, p] = -2.0 * d * w * w * scale / root
 
 
-@compiled(fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=FAST, error_model="numpy")
 def gain_and_slope(gain: np.ndarray, delta: float) -> tuple[float, float]:
     """Return g and 2 dg/dDelta at one variance."""
     if gain.size == 0:
@@ -193,7 +192,7 @@ def gain_and_slope(gain: np.ndarray, delta: float) -> tuple[float, float]:
     return v, -2.0 * d * w * w * gain[2] / root
 
 
-@compiled(fastmath=_FAST)
+@compiled(fastmath=FAST)
 def judge(
     y: np.ndarray,
     targets: np.ndarray,

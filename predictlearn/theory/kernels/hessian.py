@@ -17,13 +17,12 @@ import math
 
 import numpy as np
 
-from predictlearn.compiled import compiled
+from predictlearn.compiled import FAST, compiled
 from predictlearn.theory.kernels.gain import DEGREE, RATIONAL_SIZE, judge
 
 __all__ = ["hessian_kernel", "hessian_work"]
 
 
-_FAST = {"contract", "reassoc", "nsz"}
 _QUARTER_PI = math.pi / 4
 # Numbers in a row of a stretch of time.
 _STRETCH = 256
@@ -88,7 +87,7 @@ def _gain_curvature(gain: np.ndarray, delta: float) -> tuple[float, float, float
     return value, first * x_1, second * x_1 * x_1 + first * x_2
 
 
-@compiled(fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=FAST, error_model="numpy")
 def _base(
     s: np.ndarray,
     n_in: int,
@@ -213,7 +212,7 @@ def _base(
                 )
 
 
-@compiled(fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=FAST, error_model="numpy")
 def _gram(
     left: np.ndarray, right: np.ndarray, first: int, n: int, width: np.uintp, out: np.ndarray
 ) -> None:
@@ -249,7 +248,7 @@ def _gram(
         i += 2
 
 
-@compiled(fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=FAST, error_model="numpy")
 def _tangents(
     n_in: int,
     rank: int,
@@ -308,7 +307,7 @@ def _tangents(
                         )
 
 
-@compiled(fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=FAST, error_model="numpy")
 def _features(
     s: np.ndarray,
     n_in: int,

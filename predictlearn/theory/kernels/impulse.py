@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from predictlearn.checks import as_float_array
-from predictlearn.compiled import compiled
+from predictlearn.compiled import FAST, compiled
 from predictlearn.errors import InputError
 from predictlearn.theory.kernels.impulse_rank_one import single_impulse
 
@@ -33,9 +33,6 @@ __all__ = [
     "impulse_work",
     "is_impulse",
 ]
-
-
-_FAST = {"contract", "reassoc", "nsz"}
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,7 @@ def impulse_state(inputs: np.ndarray, law: TargetLaw, a: float, rank: int) -> np
     return np.ascontiguousarray(state.T @ state)
 
 
-@compiled(fastmath=_FAST)
+@compiled(fastmath=FAST)
 def _left(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
     """Fill out with a b."""
     n = a.shape[0]
@@ -115,7 +112,7 @@ def _left(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
             out[i, j] = total
 
 
-@compiled(fastmath=_FAST)
+@compiled(fastmath=FAST)
 def _right(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
     """Fill out with a b'."""
     n = a.shape[0]
@@ -127,7 +124,7 @@ def _right(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
             out[i, j] = total
 
 
-@compiled(fastmath=_FAST)
+@compiled(fastmath=FAST)
 def _inner(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
     """Fill out with a' b."""
     n = a.shape[0]
@@ -165,7 +162,7 @@ def impulse_work(first: np.ndarray, n_steps: int) -> np.ndarray:
     return np.empty((4 * _levels(n_steps) + 9 if n > 0 else 0, n, n))
 
 
-@compiled(fastmath=_FAST)
+@compiled(fastmath=FAST)
 def impulse_loss_and_derivative(
     s: np.ndarray,
     n_in: int,
@@ -194,7 +191,7 @@ def impulse_loss_and_derivative(
     )
 
 
-@compiled(fastmath=_FAST)
+@compiled(fastmath=FAST)
 def impulse_by_doubling(
     s: np.ndarray,
     n_in: int,

@@ -24,7 +24,7 @@ import math
 
 import numpy as np
 
-from predictlearn.compiled import compiled
+from predictlearn.compiled import FAST, compiled
 from predictlearn.theory.kernels.descent import DIVERGED, REACHED, RUNNING, congruence, draw_noise
 from predictlearn.theory.kernels.gain import judge, tabulated_gain
 from predictlearn.theory.kernels.rollout import BLOCK, loss_and_derivative_kernel
@@ -38,7 +38,6 @@ __all__ = [
 ]
 
 
-_FAST = {"contract", "reassoc", "nsz"}
 _HALF_PI = math.pi / 2
 
 
@@ -57,7 +56,7 @@ def population_buffer_size(
     return width * (kept + _work_rows(n_in, rank, n_out))
 
 
-@compiled(fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=FAST, error_model="numpy")
 def _forward(
     s: np.ndarray,
     fractions: np.ndarray,
@@ -128,7 +127,7 @@ def _forward(
                 y[t * n_out + o, p] = r[rank + o, p]
 
 
-@compiled(fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=FAST, error_model="numpy")
 def _adjoint(
     s: np.ndarray,
     fractions: np.ndarray,

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from predictlearn.compiled import compiled
+from predictlearn.compiled import FAST, compiled
 from predictlearn.theory.kernels.gain import (
     RATIONAL_SIZE,
     rational_coefficients,
@@ -22,11 +22,10 @@ from predictlearn.theory.kernels.gain import (
 __all__ = ["single_adjoint", "single_forward"]
 
 
-_FAST = {"contract", "reassoc", "nsz"}
 _HALF_PI = math.pi / 2
 
 
-@compiled(fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=FAST, error_model="numpy")
 def single_forward(
     s: np.ndarray,
     a: float,
@@ -92,7 +91,7 @@ def single_forward(
             work[0, p] = keep * u + a * g[t, p] * (vm * k + vu * u)
 
 
-@compiled(fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=FAST, error_model="numpy")
 def single_adjoint(
     s: np.ndarray,
     a: float,

@@ -29,7 +29,7 @@ import math
 
 import numpy as np
 
-from predictlearn.compiled import compiled
+from predictlearn.compiled import FAST, compiled
 from predictlearn.theory.kernels.few_trials import few
 from predictlearn.theory.kernels.gain import judge, tabulated_gain
 from predictlearn.theory.kernels.outer import add_outer
@@ -55,9 +55,8 @@ FEW = 2
 _SPAN = 512
 # Numbers in a vector of the widest kind, which is a cache line.
 _LINE = 8
-_FAST = {"contract", "reassoc", "nsz"}
 _HALF_PI = math.pi / 2
-_LOOPS = {"fastmath": _FAST, "error_model": "numpy", "_nrt": False}
+_LOOPS = {"fastmath": FAST, "error_model": "numpy", "_nrt": False}
 
 
 @compiled()

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numba.core.compiler import Compiler
 
-from predictlearn.compiled import compiled
+from predictlearn.compiled import FAST, compiled
 
 __all__ = ["ROWS", "add_products", "mix", "row_products"]
 
@@ -36,7 +36,7 @@ class Apart(Compiler):
 # name. Without _nrt=False every call would count its arrays as in use and out of use again, by
 # instructions that wait for the memory: a sixth of the time of rank 3.
 ROWS: dict[str, Any] = {
-    "fastmath": {"contract", "reassoc", "nsz"},
+    "fastmath": FAST,
     "error_model": "numpy",
     "pipeline_class": Apart,
     "_nrt": False,

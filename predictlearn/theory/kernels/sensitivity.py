@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from predictlearn.compiled import compiled
+from predictlearn.compiled import FAST, compiled
 from predictlearn.theory.kernels.descent import congruence
 from predictlearn.theory.kernels.hessian import hessian_kernel, hessian_work
 from predictlearn.theory.kernels.impulse import impulse_loss_and_derivative, impulse_work
@@ -12,9 +12,6 @@ from predictlearn.theory.kernels.impulse_rank_one import single_hessian
 from predictlearn.theory.kernels.rollout import loss_and_derivative_kernel
 
 __all__ = ["sensitive_epochs"]
-
-
-_FAST = {"contract", "reassoc", "nsz"}
 
 
 @compiled()
@@ -42,7 +39,7 @@ def _moving_entries(
     return at_row[:used].copy(), at_col[:used].copy()
 
 
-@compiled(fastmath=_FAST, error_model="numpy")
+@compiled(fastmath=FAST, error_model="numpy")
 def _move_slopes(
     joint: np.ndarray,
     step: np.ndarray,

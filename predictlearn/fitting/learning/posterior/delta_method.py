@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
+from predictlearn.arrays import Array
 from predictlearn.fitting.learning.identifiability import Identified, draws, reach
 from predictlearn.fitting.learning.parameters import Layout
 
 __all__ = ["around", "drawn_table", "interval_table", "narrower"]
 
-Array = npt.NDArray[np.float64]
 # Draws that spread less than this share of what the curvature says contradict it.
 _NARROW = 1 / 3
 

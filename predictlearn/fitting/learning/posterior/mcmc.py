@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from types import ModuleType
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from predictlearn.arrays import Array
 from predictlearn.checks import positive_int
 from predictlearn.errors import InputError
 from predictlearn.fitting.learning.likelihood import Problem
@@ -16,7 +16,6 @@ from predictlearn.fitting.learning.parameters import RATE_SD, log_prior
 
 __all__ = ["Posterior", "sample_posterior"]
 
-Array = npt.NDArray[np.float64]
 # Prior standard deviation of a log noise about the fitted one.
 _NOISE_SD = 1.0
 

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
+from predictlearn.arrays import Array
 from predictlearn.fitting.learning.identifiability import identify
 from predictlearn.fitting.learning.likelihood import Fitted, Problem, convention
 from predictlearn.fitting.learning.posterior.unconstrained import Straight
@@ -23,7 +23,6 @@ from predictlearn.workers import Parallel, delayed
 
 __all__ = ["OnRidge", "Ridge", "search_ridge", "several_open"]
 
-Array = npt.NDArray[np.float64]
 # Log density that the next undamped step would gain, below which a search has ended.
 _NOTHING = 1e-4
 # Evaluations of a start before it is judged, how many starts go on at a time, and how many times

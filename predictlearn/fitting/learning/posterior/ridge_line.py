@@ -18,15 +18,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 from scipy import interpolate, stats
 
+from predictlearn.arrays import Array
 from predictlearn.fitting.learning.posterior.unconstrained import Straight
 from predictlearn.fitting.learning.recordings.likelihood import RawProblem
 
 __all__ = ["Crest"]
 
-Array = npt.NDArray[np.float64]
 # A step along the line, in standard deviations there; how often it may be halved.
 _STEP, _HALVINGS = 0.6, 5
 # Change of the log density a step that is short enough, where there is more than e^-this.

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from predictlearn.arrays import Array
 from predictlearn.fitting.learning.parameters import NORM_SD, RATE_SD, Layout
 
 __all__ = ["Straight"]
 
-Array = npt.NDArray[np.float64]
 # Partial correlations are cut off here, before their transform is infinite.
 _EDGE = 1 - 1e-9
 

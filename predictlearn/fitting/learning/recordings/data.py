@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from predictlearn.arrays import Array
 from predictlearn.checks import positive_int
 from predictlearn.errors import InputError, MisfitWarning, UndeterminedWarning
 from predictlearn.fitting.learning.recordings.marginal import RawSession, Recorded, rolled_out
@@ -29,7 +30,6 @@ __all__ = [
     "with_noise",
 ]
 
-Array = npt.NDArray[np.float64]
 # Longest step of a task, over tau, at which a network in continuous time learns nearly as Euler
 # steps say.
 _STEP = 1 / 40

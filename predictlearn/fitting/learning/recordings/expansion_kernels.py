@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from predictlearn.compiled import compiled
+from predictlearn.compiled import FAST, compiled
 from predictlearn.fitting.session.kernels.counts import fill_link
 
 __all__ = ["expand_counts"]
@@ -19,7 +19,7 @@ _STEPS, _SETTLED = 30, 1e-6
 _LONGEST = 2.0
 
 
-@compiled(nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
+@compiled(nogil=True, fastmath=FAST, error_model="numpy")
 def expand_counts(  # type: ignore[no-untyped-def]
     counts, before, softplus, dispersion, course, offset, weight, pull, whole, values
 ):
@@ -86,7 +86,7 @@ def expand_counts(  # type: ignore[no-untyped-def]
         whole[i], values[i] = held, value
 
 
-@compiled(inline="always", fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
+@compiled(inline="always", fastmath=FAST, error_model="numpy")
 def _cost(y, eta, rate, softplus, alpha):  # type: ignore[no-untyped-def]
     """Return minus the log likelihood of a bin."""
     log_rate = eta if not softplus else (math.log(rate) if y > 0.0 else 0.0)

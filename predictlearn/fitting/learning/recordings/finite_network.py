@@ -18,11 +18,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+
+from predictlearn.arrays import Array
 
 __all__ = ["Finite", "finite"]
 
-Array = npt.NDArray[np.float64]
 # Neurons seen without any error would hold Q at 1 exactly: as firmly as with so many missing.
 _LEAST = 0.5
 

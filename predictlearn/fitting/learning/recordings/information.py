@@ -13,13 +13,11 @@ positive semidefinite anywhere, and as cheap as one evaluation of the likelihood
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from predictlearn.arrays import Array
 from predictlearn.fitting.learning.recordings.marginal import Gradient, Recorded, basis
 
 __all__ = ["expected_information"]
-
-Array = npt.NDArray[np.float64]
 
 
 def expected_information(

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from predictlearn.arrays import Array
 from predictlearn.errors import DivergenceError
 from predictlearn.fitting.learning.likelihood import PIN, Fitted, Problem
 from predictlearn.fitting.learning.model import legs_of
@@ -26,7 +26,6 @@ from predictlearn.theory.overlaps import Overlaps
 
 __all__ = ["RawProblem"]
 
-Array = npt.NDArray[np.float64]
 # Slopes of overlaps and transports beyond which learning is chaotic: nothing can be compared there.
 _CHAOS = 1e6
 # Step of the differences of exact slopes that give the curvature, in units of sqrt(scale).

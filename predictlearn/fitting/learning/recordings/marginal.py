@@ -29,6 +29,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from predictlearn.arrays import Array
 from predictlearn.fitting.learning.recordings.finite_network import finite
 from predictlearn.fitting.learning.recordings.observations import Counts, Observed
 from predictlearn.fitting.session.dynamics import Dynamics
@@ -43,8 +44,6 @@ __all__ = [
     "marginal",
     "rolled_out",
 ]
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,8 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from predictlearn.arrays import Array
 from predictlearn.fitting.learning.recordings.expansion_kernels import expand_counts
 from predictlearn.fitting.session.count_noise import (
     CountNoise,
@@ -27,7 +27,6 @@ from predictlearn.fitting.session.count_noise import (
 
 __all__ = ["Counts", "Currents", "Observed", "left_over"]
 
-Array = npt.NDArray[np.float64]
 # Least variance of a noise, relative to that of the signal: outputs may have none.
 _FLOOR = 1e-8
 

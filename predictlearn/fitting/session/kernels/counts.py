@@ -6,13 +6,13 @@ import math
 
 import numpy as np
 
-from predictlearn.compiled import compiled
+from predictlearn.compiled import FAST, compiled
 from predictlearn.fitting.session.kernels.vector_math import fill_exp
 
 __all__ = ["accumulate_counts", "fill_link"]
 
 
-@compiled(nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
+@compiled(nogil=True, fastmath=FAST, error_model="numpy")
 def fill_link(eta, softplus, rate, slope, scratch, bits, m):  # type: ignore[no-untyped-def]
     """Write the expected counts and their derivative in eta."""
     if not softplus:
@@ -47,7 +47,7 @@ def fill_link(eta, softplus, rate, slope, scratch, bits, m):  # type: ignore[no-
         slope[t] = (1.0 if eta[t] > 0.0 else u) / (1.0 + u)
 
 
-@compiled(nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
+@compiled(nogil=True, fastmath=FAST, error_model="numpy")
 def accumulate_counts(  # type: ignore[no-untyped-def]
     y,
     seen,

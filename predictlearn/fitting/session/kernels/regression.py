@@ -6,13 +6,13 @@ import math
 
 import numpy as np
 
-from predictlearn.compiled import compiled
+from predictlearn.compiled import FAST, compiled
 from predictlearn.fitting.session.kernels.vector_math import fill_exp
 
 __all__ = ["accumulate_erf"]
 
 
-@compiled(nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
+@compiled(nogil=True, fastmath=FAST, error_model="numpy")
 def accumulate_erf(  # type: ignore[no-untyped-def]
     y,
     seen,

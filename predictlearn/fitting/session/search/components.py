@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from predictlearn.arrays import Array
 from predictlearn.fitting.session.dynamics import Layout
 from predictlearn.fitting.session.search.data import Data
 from predictlearn.fitting.session.search.lag_moments import lag_moments, pulses
@@ -14,7 +15,6 @@ from predictlearn.fitting.session.search.levenberg_marquardt import Problem
 
 __all__ = ["components", "part", "summed"]
 
-Array = npt.NDArray[np.float64]
 
 # Above this number of neurons their covariance is not worth its cost; rounds of the alternative.
 _MANY_NEURONS, _ROUNDS = 400, 5

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.signal import lfilter
 
+from predictlearn.arrays import Array
 from predictlearn.fitting.session.count_noise import CountNoise
 
 __all__ = ["Data", "LagMoments"]
 
-Array = npt.NDArray[np.float64]
 
 # Neurons copied at once.
 _COPIED = 64

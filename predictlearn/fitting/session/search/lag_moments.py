@@ -11,14 +11,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
+from predictlearn.arrays import Array
 from predictlearn.fitting.session.dynamics import Dynamics
 from predictlearn.fitting.session.search.data import Data, LagMoments
 
 __all__ = ["lag_moments", "pulses"]
 
-Array = npt.NDArray[np.float64]
 
 # With more inputs x bins than this a step with them would cost more than one over the recording.
 _MOST = 500

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from predictlearn.arrays import Array
 from predictlearn.fitting.session.dynamics import Dynamics, Layout
 from predictlearn.fitting.session.loading_moments import (
     ALL_RECORDED,
@@ -47,7 +48,6 @@ __all__ = [
     "whiten",
 ]
 
-Array = npt.NDArray[np.float64]
 
 _FLOOR = 1e-12
 # Steps between two returns to a gauge in which theta is well scaled.

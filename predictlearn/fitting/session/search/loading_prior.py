@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from predictlearn.arrays import Array
 from predictlearn.fitting.session.search.normal_equations import Blocks
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ __all__ = [
     "without_weakest",
 ]
 
-Array = npt.NDArray[np.float64]
 
 # Rounds of expectation maximisation, which touch no data, and the relative change at which to stop.
 _ROUNDS, _SETTLED = 200, 1e-7

@@ -13,8 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from predictlearn.arrays import Array
 from predictlearn.fitting.session.dynamics import Layout
 from predictlearn.fitting.session.loading_moments import (
     ALL_RECORDED,
@@ -38,7 +38,6 @@ from predictlearn.fitting.session.search.regression import blocks
 
 __all__ = ["Bend", "bend", "settle_population", "turned_away", "with_population"]
 
-Array = npt.NDArray[np.float64]
 
 # Rounds of single neurons and population in turn, at the start and after a step; steps of a neuron.
 _FIRST, _AGAIN, _INNER = 6, 2, 3

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Blocks"]
+from predictlearn.arrays import Array
 
-Array = npt.NDArray[np.float64]
+__all__ = ["Blocks"]
 
 
 @dataclass(frozen=True, eq=False)

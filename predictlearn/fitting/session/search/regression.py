@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
+from predictlearn.arrays import Array
 from predictlearn.fitting.session.dynamics import Layout
 from predictlearn.fitting.session.kernels.counts import accumulate_counts
 from predictlearn.fitting.session.kernels.regression import accumulate_erf
@@ -21,7 +22,6 @@ from predictlearn.fitting.session.search.normal_equations import Blocks
 
 __all__ = ["blocks", "trial_scores"]
 
-Array = npt.NDArray[np.float64]
 
 # Regressors more collinear than this are held by the automatic ridge.
 _WORST_CONDITION = 1e9

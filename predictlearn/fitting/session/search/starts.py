@@ -14,8 +14,8 @@ from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
+from predictlearn.arrays import Array
 from predictlearn.fitting.session.count_noise import (
     fit_dispersion,
     inverse_link,
@@ -50,7 +50,6 @@ __all__ = [
     "settle_dispersion",
 ]
 
-Array = npt.NDArray[np.float64]
 _Choice = TypeVar("_Choice")
 
 # Starts that must meet in the best place before no more are drawn, and how near they must come, in
