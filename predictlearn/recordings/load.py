@@ -65,7 +65,7 @@ def load_recording(path: str | os.PathLike[str], **options: Any) -> Recording:
     >>> import numpy as np, tempfile, pathlib
     >>> x = np.random.default_rng(0).normal(size=(3, 8, 2))
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     file = Recording.from_arrays(x, x[:, :, :1], dt=0.05).save_npz(folder + "/demo")
+    ...     file = Recording(x, x[:, :, :1], dt=0.05).save_npz(folder + "/demo")
     ...     load_recording(file).n_neurons
     2
     """

@@ -102,58 +102,6 @@ class Recording:
         object.__setattr__(self, "trials", _trial_table(self.trials, len(activity)))
         object.__setattr__(self, "metadata", dict(self.metadata))
 
-    @classmethod
-    def from_arrays(
-        cls,
-        activity: npt.ArrayLike,
-        inputs: npt.ArrayLike | None,
-        dt: float,
-        outputs: npt.ArrayLike | None = None,
-        trials: pd.DataFrame | None = None,
-        observed: str = "rate",
-        **metadata: Any,
-    ) -> Recording:
-        """Make a recording from anything that converts to arrays.
-
-        Parameters
-        ----------
-        activity : array_like, shape (trials, time, neurons)
-            Recorded activity, NaN where missing.
-        inputs : array_like, shape (trials, time, n_in), or None
-            Inputs; None where they are not known.
-        dt : float
-            Bin width, seconds.
-        outputs : array_like, shape (trials, time, n_out), optional
-            Outputs.
-        trials : DataFrame, optional
-            Trial table.
-        observed : str
-            "rate", "current" or "counts".
-        **metadata : object
-            Kept as ``metadata``.
-
-        Returns
-        -------
-        Recording
-            The checked recording.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> x = np.random.default_rng(0).normal(size=(3, 8, 2))
-        >>> Recording.from_arrays(x, x[:, :, :1], dt=0.05, name="demo").metadata["name"]
-        'demo'
-        """
-        return cls(
-            activity=np.asarray(activity),
-            inputs=np.zeros((*np.shape(activity)[:2], 0)) if inputs is None else np.asarray(inputs),
-            dt=dt,
-            outputs=None if outputs is None else np.asarray(outputs),
-            trials=pd.DataFrame() if trials is None else trials,
-            observed=observed,
-            metadata=metadata,
-        )
-
     @property
     def n_trials(self) -> int:
         """Number of trials."""

@@ -181,15 +181,17 @@ def simulate_recording(
             mean = mean * rng.gamma(1 / dispersion, dispersion, size=mean.shape)
         measured = rng.poisson(mean).astype(float)
         extra = {"offset": offset.tolist()}
-    return Recording.from_arrays(
+    return Recording(
         measured,
         x,
-        dt=dt,
-        outputs=outputs,
+        dt,
+        outputs,
         observed=observed,
-        name="simulated",
-        simulated=True,
-        seed=seed,
-        **extra,
-        truth={name: float(value) for name, value in overlaps.to_series().items()},
+        metadata={
+            "name": "simulated",
+            "simulated": True,
+            "seed": seed,
+            **extra,
+            "truth": {name: float(value) for name, value in overlaps.to_series().items()},
+        },
     )

@@ -79,14 +79,6 @@ def check_range(name: str, value: object, minimum: float) -> tuple[float, float]
     return low, high
 
 
-def time_major(n_trials: int, n_steps: int, columns: int) -> np.ndarray:
-    """Return zeros (trials, time, columns) that lie in memory as (time, columns, trials).
-
-    The compiled loops run over trials innermost, so they take such arrays without a copy.
-    """
-    return np.moveaxis(np.zeros((n_steps, columns, n_trials)), 2, 0)
-
-
 def trials_from_loops(
     inputs: np.ndarray, targets: np.ndarray, weights: np.ndarray, dt: float
 ) -> Trials:

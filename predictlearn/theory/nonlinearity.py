@@ -32,7 +32,6 @@ __all__ = [
     "NONLINEARITIES",
     "Nonlinearity",
     "gain",
-    "gain_slope",
     "network_phi",
     "phi",
     "phi_slope",
@@ -428,13 +427,6 @@ def gain(delta: np.ndarray | float, nonlinearity: str | Nonlinearity = "linear")
     0.605706
     """
     return _gain_and_slope(delta, nonlinearity)[0]
-
-
-def gain_slope(
-    delta: np.ndarray | float, nonlinearity: str | Nonlinearity = "linear"
-) -> np.ndarray:
-    """Return dg/dDelta; for erf, -(pi/4) g^3. See `gain`."""
-    return _gain_and_slope(delta, nonlinearity)[1]
 
 
 def _gain_and_slope(

@@ -61,7 +61,7 @@ def recording(tmp_path_factory) -> Path:
         k = 0.9 * k + 0.1 * np.stack([inputs[:, t, 0], 0.9 * k[:, 0] + 0.5 * k[:, 1]], axis=1)
         activity[:, t] = k @ loadings.T
     activity += 0.02 * rng.normal(size=activity.shape)
-    made = pl.Recording.from_arrays(activity, inputs, dt=0.1, outputs=activity[:, :, :1])
+    made = pl.Recording(activity, inputs, dt=0.1, outputs=activity[:, :, :1])
     return made.save_npz(tmp_path_factory.mktemp("recording") / "made")
 
 

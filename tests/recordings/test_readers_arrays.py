@@ -273,7 +273,7 @@ def test_silent_neurons_are_left_out_and_named():
 
 def test_recordings_without_inputs(tmp_path):
     y, _, _ = arrays()
-    r = pl.Recording.from_arrays(y, None, dt=0.1)
+    r = pl.Recording(y, None, dt=0.1)
     assert (r.n_in, r.inputs.shape) == (0, (4, 12, 0))
     assert pl.Recording(y, None, dt=0.1).n_in == 0
     assert load_recording(r.save_npz(tmp_path / "a.npz")).n_in == 0

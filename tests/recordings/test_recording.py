@@ -236,5 +236,5 @@ def test_data_sets_are_looked_for_where_the_user_said_and_nowhere_else(monkeypat
 
 def test_metadata_survives_as_json():
     y, x = arrays()
-    r = Recording.from_arrays(y, x, dt=0.05, name="demo", licence="MIT")
+    r = Recording(y, x, dt=0.05, metadata={"name": "demo", "licence": "MIT"})
     assert json.loads(json.dumps(dict(r.metadata))) == {"name": "demo", "licence": "MIT"}

@@ -16,7 +16,7 @@ from predictlearn.recordings.datasets.registry import described, find_dataset, i
 from predictlearn.recordings.recording import Recording
 from predictlearn.theory.overlaps import Overlaps
 
-__all__ = ["load_simulated_learning", "true_overlaps"]
+__all__ = ["load_simulated_learning"]
 
 # arrays and their numbers of axes
 _ARRAYS = {
@@ -63,35 +63,6 @@ def load_simulated_learning(path: str | os.PathLike[str] | None = None) -> tuple
     with reading(file, EXPECTED):
         content, about = _read(file, path is not None)
         return tuple(_session(content, about, s) for s in range(len(content["epochs"])))
-
-
-def true_overlaps(path: str | os.PathLike[str] | None = None) -> tuple[Overlaps, ...]:
-    """Return the true overlaps of the whole simulated network at each session.
-
-    Parameters
-    ----------
-    path : path, optional
-        The file; by default the one that ships with predictlearn.
-
-    Returns
-    -------
-    tuple of Overlaps
-        One a session.
-
-    Raises
-    ------
-    InputError
-        If the file is missing or is not that recording.
-
-    Examples
-    --------
-    >>> true_overlaps()[0].sizes
-    (1, 1, 1)
-    """
-    file = _file(path)
-    with reading(file, EXPECTED):
-        content, _ = _read(file, path is not None)
-        return tuple(Overlaps(matrix) for matrix in content["overlaps"])
 
 
 def _file(path: str | os.PathLike[str] | None) -> Path:

@@ -112,11 +112,6 @@ class Exposure:
         return float(self.measures.loc["velocity", "value"])
 
     @property
-    def relativevelocity(self) -> float:
-        """Size of the difference in velocity relative to the mean size of the velocities."""
-        return float(self.measures.loc["relative_velocity", "value"])
-
-    @property
     def horizon(self) -> float:
         """Learning time in which the slope of either loss, changing as at first, would vanish.
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from predictlearn.checks import as_float_array, non_negative, positive, positive_int, seed_sequence
-from predictlearn.errors import InputError, nearest
+from predictlearn.errors import InputError
 from predictlearn.theory.loadings import Loadings, loadings_of
 from predictlearn.theory.names import PATHWAYS, overlap_names, pathway_slices
 from predictlearn.theory.overlaps import Overlaps
@@ -270,18 +270,6 @@ class Populations:
             for p in range(self.n_populations)
             for name in overlap_names(*self.sizes)
         )
-
-    def __getitem__(self, name: str) -> float:
-        values = self.to_series()
-        if name not in values.index:
-            reverse = next((n for n in self.names if sorted(n) == sorted(str(name))), None)
-            close = reverse or nearest(name, self.names)
-            hint = f" Did you mean {close!r}?" if close else ""
-            raise InputError(
-                f"there is no overlap {name!r}; names are like {self.names[0]!r}, for populations "
-                f"1 to {self.n_populations}.{hint}"
-            )
-        return float(values[name])
 
     def to_series(self) -> pd.Series:
         """Return all overlaps by name."""
