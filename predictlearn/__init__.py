@@ -2,102 +2,31 @@
 
 Three parts: a theory engine that integrates the overlap equations of Ger & Barak (2026), a fitting
 module that estimates low-rank structure from recordings, and predictions with statistics. Names are
-loaded when first used, so that importing the package stays cheap.
+loaded when first used, so that importing the package stays cheap; ``__init__.pyi`` lists them.
 """
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
+
+import lazy_loader
 
 __version__ = "0.4.0.dev0"
 
-_HOMES = {
-    "theory.overlaps": ("Overlaps",),
-    "theory.loadings": ("Loadings",),
-    "theory.names": ("overlap_names",),
-    "theory.trials": ("Trials",),
-    "theory.activity": ("loss", "loss_and_derivative", "simulate"),
-    "theory.learning.rules": (
-        "DirectDescent",
-        "FirstOrderDescent",
-        "GradientDescent",
-        "GradientFlow",
-    ),
-    "theory.learning.schedules": ("RateDecay", "RateDrop"),
-    "theory.learning.synaptic_rules": ("Adam", "RMSProp", "SignDescent"),
-    "theory.nonlinearity": ("Nonlinearity",),
-    "theory.kernels.impulse": ("TargetLaw",),
-    "theory.learning.stability": ("largest_stable_rate",),
-    "theory.learning.fourth_order": ("learn_fourth_order",),
-    "theory.learning.descent": ("learn",),
-    "theory.learning.trajectory": ("Trajectory",),
-    "theory.learning.invariants": ("conserved", "drift"),
-    "theory.equivalence.equivalent": ("functionally_equivalent", "metric"),
-    "theory.equivalence.exposure": ("exposure", "most_exposing"),
-    "theory.hidden_prior": ("HiddenPrior",),
-    "theory.learning.sensitivity": ("Leg", "learn_with_sensitivities", "loss_derivative_hessian"),
-    "theory.populations.populations": ("PopulationLoadings", "Populations"),
-    "theory.populations.activity": ("population_loss_and_derivative", "simulate_populations"),
-    "theory.populations.learning": ("learn_populations",),
-    "theory.populations.mixture": ("fit_populations",),
-    "network.activity": ("run_network",),
-    "network.closure": ("closure_error",),
-    "network.mean_field": ("Particles", "gaussian_particles", "learn_mean_field"),
-    "network.training": ("train_network",),
-    "network.populations": ("train_population_network",),
-    "tasks": (
-        "ArrayTask",
-        "ContextDecision",
-        "DampedOscillation",
-        "DecisionMaking",
-        "Filter",
-        "FlipFlop",
-        "ReachingReadout",
-        "Teacher",
-        "decision_accuracy",
-    ),
-    "recordings": (
-        "Recording",
-        "from_pynapple",
-        "from_table",
-        "load_recording",
-        "read_arrays",
-        "read_mat",
-        "read_nwb",
-    ),
-    "fitting": (
-        "LearningFit",
-        "LowRankRNN",
-        "StochasticLowRankRNN",
-        "diagnose",
-        "fallen_silent",
-        "mask_silent",
-        "select_rank",
-    ),
-    "simulation": ("simulate_learning", "simulate_sessions"),
-    "protocol": ("Protocol",),
-    "predictions": ("perturbation_exposure", "training_order"),
-    "published": ("reproduce",),
-    "errors": ("ConvergenceWarning", "DivergenceError", "InputError"),
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-
-__all__ = ["__version__", *sorted(_HOME_OF)]
+_load, _names, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__all__ += ["__version__"]
 
 
 def __getattr__(name: str) -> Any:
     """Load a public name from its home on first use."""
-    if name not in _HOME_OF:
+    if name not in __all__:
         from predictlearn.errors import nearest
 
-        close = nearest(name, _HOME_OF)
+        close = nearest(name, __all__)
         hint = f" Did you mean {close!r}?" if close else ""
         raise AttributeError(f"module 'predictlearn' has no attribute {name!r}.{hint}")
-    value = getattr(importlib.import_module(f"predictlearn.{_HOME_OF[name]}"), name)
-    globals()[name] = value
-    return value
+    return _load(name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME_OF})
+    return sorted({*globals(), *_names()})

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
+import runpy
 from collections import Counter
 from pathlib import Path
 
 import pytest
+
+import predictlearn as pl
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "predictlearn"
@@ -116,3 +119,27 @@ def test_files_are_of_a_readable_length():
         for path in [*PACKAGE.rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
     }
     assert {str(path): n for path, n in lengths.items() if n > 510} == {}
+
+
+def test_every_public_name_is_in_the_stub_and_loads():
+    stub = ast.parse((PACKAGE / "__init__.pyi").read_text(encoding="utf-8"))
+    listed = {
+        alias.name
+        for node in stub.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        # a type checker takes a name as public only where it is said twice
+        if alias.asname == alias.name
+    }
+    assert {*listed, "__version__"} == set(pl.__all__)
+    for name in listed:
+        assert getattr(pl, name).__name__ == name
+
+
+def test_what_a_user_writes_passes_a_strict_type_checker():
+    script = Path(__file__).with_name("user_script.py")
+    found = runpy.run_path(str(script))
+    assert 0 < found["last"] < found["trajectory"].losses[0]
+    mypy = pytest.importorskip("mypy.api", reason="mypy comes with the extra `dev`")
+    said, errors, code = mypy.run(["--strict", "--config-file=", str(script)])
+    assert code == 0, said + errors
