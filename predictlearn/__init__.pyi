@@ -1,4 +1,4 @@
-# The public names: lazy_loader finds them here when the package runs, editors and type checkers too.
+# The public names, for lazy_loader when the package runs, and for editors and type checkers.
 
 from .errors import (
     ConvergenceWarning as ConvergenceWarning,
