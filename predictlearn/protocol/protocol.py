@@ -17,7 +17,7 @@ from predictlearn.errors import InputError
 from predictlearn.files import printable
 from predictlearn.protocol.bounds import record_every, rows_of
 from predictlearn.protocol.cohort import arm_start, draw_start
-from predictlearn.protocol.engine import START, NetworkRecord, run_network, stream
+from predictlearn.protocol.engine import START, NetworkRecord, run_arms, stream
 from predictlearn.protocol.result import ProtocolResult
 from predictlearn.protocol.schema import ProtocolSpec, parse
 from predictlearn.protocol.source import Problem, Source, find_protocol, plain, read_source
@@ -414,7 +414,7 @@ def _work(
     store: Store | None,
 ) -> NetworkRecord:
     """Run one network and write it down."""
-    record = run_network(spec, tasks, start, network, seed)
+    record = run_arms(spec, tasks, start, network, seed)
     if store is not None:
         store.write(record)
     return record

@@ -23,7 +23,7 @@ from predictlearn.theory.nonlinearity import Nonlinearity, resolve
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Trials
 
-__all__ = ["Activity", "Prepared", "loss", "loss_and_derivative", "losses_along", "simulate"]
+__all__ = ["Activity", "Batch", "loss", "loss_and_derivative", "losses_along", "simulate"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Activity:
     gain: np.ndarray
 
 
-class Prepared:
+class Batch:
     """Trials laid out for the compiled loops, (time, variables, trials), with k_m worked out.
 
     Parameters
@@ -180,7 +180,7 @@ def simulate(
     (1, 20, 1)
     """
     check_fit(overlaps, trials.n_in, trials.n_out, "the batch of trials")
-    ready = Prepared(trials, nonlinearity, tau)
+    ready = Batch(trials, nonlinearity, tau)
     k_u, g, y = kernels.rollout_kernel(
         overlaps.matrix, *overlaps.sizes, ready.a, ready.gain, ready.k_m
     )
@@ -230,12 +230,12 @@ def loss_and_derivative(
     True
     """
     check_fit(overlaps, trials.n_in, trials.n_out, "the batch of trials")
-    ready = Prepared(trials, nonlinearity, tau)
+    ready = Batch(trials, nonlinearity, tau)
     return _evaluate(overlaps.matrix, overlaps.sizes, ready)
 
 
 def _evaluate(
-    matrix: np.ndarray, sizes: tuple[int, int, int], ready: Prepared
+    matrix: np.ndarray, sizes: tuple[int, int, int], ready: Batch
 ) -> tuple[float, np.ndarray]:
     """Return loss and A for a matrix of overlaps, on prepared trials."""
     a = np.empty(matrix.shape)
@@ -266,7 +266,7 @@ def losses_along(
     tau: float = 1.0,
 ) -> np.ndarray:
     """Return the loss at each of many overlap matrices, (rows, D, D), on the same trials."""
-    ready = Prepared(trials, nonlinearity, tau)
+    ready = Batch(trials, nonlinearity, tau)
     return np.array([_evaluate(matrix, sizes, ready)[0] for matrix in matrices])
 
 

@@ -143,3 +143,13 @@ def test_what_a_user_writes_passes_a_strict_type_checker():
     mypy = pytest.importorskip("mypy.api", reason="mypy comes with the extra `dev`")
     said, errors, code = mypy.run(["--strict", "--config-file=", str(script)])
     assert code == 0, said + errors
+
+
+def test_no_class_name_twice():
+    names = Counter(
+        node.name
+        for path in MODULES.values()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, count in names.items() if count > 1] == []

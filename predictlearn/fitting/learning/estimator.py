@@ -9,9 +9,9 @@ import pandas as pd
 
 from predictlearn.checks import positive, positive_int
 from predictlearn.errors import ConvergenceWarning, InputError, choice
-from predictlearn.fitting.learning.likelihood import Fitted, Problem, search, size_of
+from predictlearn.fitting.learning.likelihood import Fitted, SessionsProblem, search, size_of
 from predictlearn.fitting.learning.model import Model
-from predictlearn.fitting.learning.parameters import Layout
+from predictlearn.fitting.learning.parameters import ParameterLayout
 from predictlearn.fitting.learning.point_estimate import centred, signed
 from predictlearn.fitting.learning.posterior.randomised import search_ridge, several_open
 from predictlearn.fitting.learning.recordings.data import warn_of_clocks
@@ -199,11 +199,11 @@ class LearningFit(Learned):
         self._check(rule)
         n_sample, size = checked_sample(recorded, network, rule)
         data = checked_sessions(sessions, tasks, epochs, errors, self.rank)
-        layout = Layout(data.sizes, rule, self.rate)
+        layout = ParameterLayout(data.sizes, rule, self.rate)
         model = Model(
             data, layout, self.nonlinearity, self.tau, self.seed, self.gauge == "canonical"
         )
-        problem = Problem(model, self._rotates(data), size_of(data))
+        problem = SessionsProblem(model, self._rotates(data), size_of(data))
         # from the loss alone several directions are open, always
         best = None if data.columns == (LOSS,) else self._search(problem)
         if best is not None and n_sample is not None:
@@ -388,11 +388,11 @@ class LearningFit(Learned):
                 "the learner drew. Fit the rule without it; goodness_of_fit() says if that fails."
             )
 
-    def _search(self, problem: Problem) -> Fitted | None:
+    def _search(self, problem: SessionsProblem) -> Fitted | None:
         """Return the maximum of the likelihood found; None if every start diverges."""
         return search(problem, self.n_starts, self.max_iter, self.seed, self.n_jobs)
 
-    def _search_ridge(self, problem: Problem, first: Fitted | None) -> Fitted | None:
+    def _search_ridge(self, problem: SessionsProblem, first: Fitted | None) -> Fitted | None:
         """Return the maximum under the weak prior, or of the likelihood if it has one nearby."""
         begin = [] if first is None else [first.x]
         best = search_ridge(problem, begin, self.n_starts, self.max_iter, self.seed, self.n_jobs)

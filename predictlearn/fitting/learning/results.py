@@ -18,7 +18,7 @@ from predictlearn.errors import InputError, choice
 from predictlearn.fitting.learning.forecast import Forecast, forecast
 from predictlearn.fitting.learning.goodness import GoodnessOfFit, tested
 from predictlearn.fitting.learning.identifiability import Identified, draws
-from predictlearn.fitting.learning.likelihood import Fitted, Problem
+from predictlearn.fitting.learning.likelihood import Fitted, SessionsProblem
 from predictlearn.fitting.learning.point_estimate import corrected
 from predictlearn.fitting.learning.posterior.delta_method import (
     around,
@@ -57,7 +57,7 @@ class Learned(BaseEstimator):
     level: float
     n_jobs: int
 
-    def _keep(self, problem: Problem, best: Fitted, crest: Crest | None = None) -> None:
+    def _keep(self, problem: SessionsProblem, best: Fitted, crest: Crest | None = None) -> None:
         """Store the results; the crest may be traced already, if it is that of the fit."""
         if isinstance(problem, RawProblem) and (
             crest is None or not np.allclose(crest.x, best.x, rtol=0, atol=_TURNED)

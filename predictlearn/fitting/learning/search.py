@@ -14,9 +14,9 @@ import pandas as pd
 from predictlearn.arrays import Array
 from predictlearn.checks import positive
 from predictlearn.errors import InputError
-from predictlearn.fitting.learning.likelihood import Fitted, Problem, search, size_of
+from predictlearn.fitting.learning.likelihood import Fitted, SessionsProblem, search, size_of
 from predictlearn.fitting.learning.model import Model
-from predictlearn.fitting.learning.parameters import Layout
+from predictlearn.fitting.learning.parameters import ParameterLayout
 from predictlearn.fitting.learning.posterior.ridge_line import Crest
 from predictlearn.fitting.learning.recordings.data import (
     checked_recordings,
@@ -83,7 +83,7 @@ def _scattered(problem: RawProblem, x: Array, rng: np.random.Generator) -> Array
     return layout.pack(matrix, log_rates + _SCATTER * rng.standard_normal(len(log_rates)))
 
 
-def _apart(x: Array, y: Array, layout: Layout) -> bool:
+def _apart(x: Array, y: Array, layout: ParameterLayout) -> bool:
     """Return whether two parameters differ by more than a search leaves open."""
     far = np.abs(layout.natural(x) - layout.natural(y)) / layout.scales(layout.matrix(y))
     return bool(far.max() > _SAME)
@@ -331,11 +331,11 @@ def _begun(
     rank, tau = data.sizes[1], float(settings.tau)
     if gain == "fit":
         table, known = _unit_input(table, data.sizes[0])
-    layout = Layout(data.sizes, rule, settings.rate)
+    layout = ParameterLayout(data.sizes, rule, settings.rate)
     moved = [name for name in table if np.ptp(table[name].to_numpy()) > 0]
     looked = checked_sessions(table[moved], data.tasks, data.epochs, None, rank)
     canonical = Model(looked, layout, "linear", tau, settings.seed, True)
-    rough = Problem(canonical, True, size_of(looked))
+    rough = SessionsProblem(canonical, True, size_of(looked))
     start = search(rough, settings.n_starts, _ROUGH, settings.seed, settings.n_jobs)
     if start is None:
         raise InputError(

@@ -9,7 +9,7 @@ import numpy as np
 from predictlearn.checks import positive, positive_int
 from predictlearn.compiled import undisturbed
 from predictlearn.errors import DivergenceError, InputError
-from predictlearn.theory.activity import NO_NOISE, Prepared, _evaluate, check_fit
+from predictlearn.theory.activity import NO_NOISE, Batch, _evaluate, check_fit
 from predictlearn.theory.kernels import descent as steps
 from predictlearn.theory.learning.flow import flow
 from predictlearn.theory.learning.rules import (
@@ -37,7 +37,7 @@ __all__ = [
     "kept_epochs",
     "learn",
     "loss_limit",
-    "projected",
+    "project_onto_cone",
     "stable_rates_said",
 ]
 
@@ -77,7 +77,7 @@ def kept_epochs(n_epochs: int, every: int) -> np.ndarray:
     return np.append(rows, n_epochs)
 
 
-def loss_limit(first: float, ready: Prepared) -> float:
+def loss_limit(first: float, ready: Batch) -> float:
     """Return the loss beyond which learning counts as diverged, from the first loss."""
     silence = float(np.sum(ready.weights * ready.targets**2))
     return _DIVERGED * max(first, silence, float(ready.weights.sum()))
@@ -100,7 +100,7 @@ def diverged(
     )
 
 
-def stable_rates_said(start: Overlaps, ready: Prepared, rule: GradientDescent) -> str:
+def stable_rates_said(start: Overlaps, ready: Batch, rule: GradientDescent) -> str:
     """Say which rates the curvature allows, at the start and on the way of a descent.
 
     Nothing is said where no curvature can be told: advice is no part of what went wrong.
@@ -118,7 +118,7 @@ def stable_rates_said(start: Overlaps, ready: Prepared, rule: GradientDescent) -
     )
 
 
-def projected(s: np.ndarray, epoch: int) -> int:
+def project_onto_cone(s: np.ndarray, epoch: int) -> int:
     """Project S onto the cone of realisable overlaps in place; return 1 if it had left it.
 
     The congruence keeps S in the cone, so only rounding can take it out.
@@ -194,7 +194,7 @@ def learn(
     -------
     Trajectory
         Overlaps and loss along learning; a `FlowTrajectory` for gradient flow.
-        ``settings["projections"]`` counts how often rounding had to be projected back to
+        ``settings["projections"]`` counts how often rounding had to be project_onto_cone back to
         overlaps that a network has.
 
     Raises
@@ -322,7 +322,7 @@ def _descend(
         if why == steps.REACHED:
             break
         if kind == steps.CONGRUENCE and (done % _CHUNK == 0 or done == n_epochs):
-            projections += projected(joint[0], done)
+            projections += project_onto_cone(joint[0], done)
     if why == steps.REACHED:
         rows = np.append(rows[rows < done], done)
         kept, losses = kept[: len(rows)].copy(), losses[: done + 1].copy()

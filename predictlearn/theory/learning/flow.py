@@ -11,7 +11,7 @@ from scipy import integrate, optimize
 
 from predictlearn.checks import as_float_array, positive
 from predictlearn.errors import DivergenceError, InputError
-from predictlearn.theory.activity import Prepared, _evaluate
+from predictlearn.theory.activity import Batch, _evaluate
 from predictlearn.theory.learning.rules import GradientFlow, column_rates
 from predictlearn.theory.learning.trajectory import Trajectory
 from predictlearn.theory.learning.trial_stream import TrialStream
@@ -35,12 +35,12 @@ class FlowTrajectory(Trajectory):
     ----------
     solution : scipy.integrate.OdeSolution
         The solver's interpolant, for the upper triangle of S.
-    ready : Prepared
+    ready : Batch
         The trials, for losses in between.
     """
 
     solution: integrate.OdeSolution
-    ready: Prepared
+    ready: Batch
 
     def at(self, times: np.ndarray | float) -> np.ndarray:
         """Return the overlap matrices at given learning times.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from predictlearn.fitting.learning.likelihood import Fitted, Problem
+from predictlearn.fitting.learning.likelihood import Fitted, SessionsProblem
 
 __all__ = ["profile_ends"]
 
 
 def profile_ends(
-    problem: Problem, best: Fitted, k: int, sd: float, drop: float, max_iter: int
+    problem: SessionsProblem, best: Fitted, k: int, sd: float, drop: float, max_iter: int
 ) -> list[float]:
     """Return the two values of natural parameter k where the log likelihood fell by `drop`.
 

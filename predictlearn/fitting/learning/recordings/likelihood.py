@@ -9,7 +9,7 @@ import numpy as np
 
 from predictlearn.arrays import Array
 from predictlearn.errors import DivergenceError
-from predictlearn.fitting.learning.likelihood import PIN, Fitted, Problem
+from predictlearn.fitting.learning.likelihood import PIN, Fitted, SessionsProblem
 from predictlearn.fitting.learning.model import legs_of
 from predictlearn.fitting.learning.point_estimate import turned
 from predictlearn.fitting.learning.recordings.data import expanded, with_noise
@@ -41,7 +41,7 @@ _TRIES = 15
 
 
 @dataclass(eq=False)
-class RawProblem(Problem):
+class RawProblem(SessionsProblem):
     """The likelihood of recordings, in place of that of measured overlaps.
 
     Parameters
