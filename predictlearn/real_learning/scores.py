@@ -39,7 +39,8 @@ class LearningScore:
     name, observable : str
         Its name, and what was measured.
     paragraphs : tuple of str
-        The result in plain words, with what can and cannot be concluded; ``statement`` is all of it.
+        The result in plain words, with what can and cannot be concluded; ``statement`` is all of
+        it.
     scores : pandas.DataFrame
         ``model``, ``score`` (``"RMSE"``, ``"MAE"``, ``"CRPS"``, ``"skill"``, ``"coverage"``,
         ``"bias"``: predicted minus observed),
