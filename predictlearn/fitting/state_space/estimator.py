@@ -37,6 +37,7 @@ from predictlearn.fitting.state_space.validation import (
     Labels,
     check_settings,
     enough_data,
+    in_order,
     neurons_to_predict,
     read_activity,
     read_inputs,
@@ -224,8 +225,8 @@ class StochasticLowRankRNN(BaseEstimator):
         self,
         activity: npt.ArrayLike,
         inputs: npt.ArrayLike | str | None = None,
-        readout: npt.ArrayLike | None = None,
         outputs: npt.ArrayLike | None = None,
+        readout: npt.ArrayLike | None = None,
         *,
         conditions: npt.ArrayLike | None = None,
         n_in: int = 1,
@@ -240,10 +241,10 @@ class StochasticLowRankRNN(BaseEstimator):
         inputs : array_like, shape (trials, time, n_in), or None or "estimate"
             Inputs, NaN allowed after the end of a trial; None for none; "estimate" for one unknown
             time course a condition.
-        readout : array_like, shape (neurons, n_out), optional
-            The readout Z, y = Z^T activity / N; gives zm, zu and zz.
         outputs : array_like, shape (trials, time, n_out), optional
             Recorded outputs; give zm and zu where there is no readout.
+        readout : array_like, shape (neurons, n_out), optional
+            The readout Z, y = Z^T activity / N; gives zm, zu and zz.
         conditions : array_like, shape (trials,), optional
             A label a trial; None for one condition.
         n_in : int
@@ -259,6 +260,7 @@ class StochasticLowRankRNN(BaseEstimator):
         InputError
             Settings, shapes or data that cannot be used.
         """
+        outputs, readout = in_order(outputs, readout)
         estimate = isinstance(inputs, str)
         if estimate:
             choice("inputs", inputs, ("estimate",))

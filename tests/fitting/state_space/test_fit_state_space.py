@@ -378,10 +378,10 @@ def test_constant_units_are_set_aside_and_a_readout_follows():
     y, x = simulate(np.array([[0.8]]), np.array([[0.5]]), trials=20, time=50, neurons=12)
     z = np.random.default_rng(0).normal(size=(12, 1))
     settings = {"dt": A, "n_bootstrap": 0, "cv": 0, "n_starts": 1}
-    alone = pl.StochasticLowRankRNN(**settings).fit(y[:, :, 1:], x, z[1:])
+    alone = pl.StochasticLowRankRNN(**settings).fit(y[:, :, 1:], x, readout=z[1:])
     y[:, :, 0] = 7.0
     with pytest.warns(SilentNeuronsWarning, match="1 of 12 neurons never change"):
-        fit = pl.StochasticLowRankRNN(**settings).fit(y, x, z)
+        fit = pl.StochasticLowRankRNN(**settings).fit(y, x, readout=z)
     assert fit.silent_.tolist() == [True] + [False] * 11
     assert fit.overlaps_["zu"] == pytest.approx(alone.overlaps_["zu"])
     assert fit.z_.shape == (12, 1)
@@ -487,3 +487,15 @@ def test_coverage():
             low, high = fit.intervals_.loc[name, ["low", "high"]]
             held[name] += int(low < truth < high)
     assert min(held.values()) >= 88, (held, np.mean(estimates))  # 95 less 3 standard errors
+
+
+def test_the_order_of_before_works_for_one_version():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(12, 15, 1)).cumsum(axis=1)
+    y = x * rng.normal(size=6) + 0.3 * rng.normal(size=(12, 15, 6))
+    z = rng.normal(size=(6, 1))
+    settings = {"rank": 1, "dt": A, "n_bootstrap": 0, "cv": 0, "n_starts": 1}
+    now = pl.StochasticLowRankRNN(**settings).fit(y, x, readout=z)
+    with pytest.warns(DeprecationWarning, match="outputs before readout"):
+        before = pl.StochasticLowRankRNN(**settings).fit(y, x, z)
+    np.testing.assert_array_equal(now.overlaps_, before.overlaps_)
