@@ -96,9 +96,9 @@ def sources(file: str | os.PathLike[str]) -> list[Path]:
 
     Examples
     --------
-    >>> from predictlearn.theory import few_kernels
-    >>> [path.name for path in sources(few_kernels.__file__)]
-    ['compiled.py', 'few_kernels.py', 'gain_kernels.py']
+    >>> from predictlearn.theory.kernels import few_trials
+    >>> [path.name for path in sources(few_trials.__file__)]
+    ['compiled.py', 'few_trials.py', 'gain.py']
     """
     todo, found = [Path(file)], set()
     while todo:

@@ -81,16 +81,13 @@ def pipeline(monkeypatch):
     """Put a stand-in in place of the minutes of work; returns what it was called with."""
     calls: list[dict] = []
 
-    class Run:
-        def report(self):
-            return fake_report()
-
     def predict(recording=None, dataset=None, **settings):
         calls.append({"recording": recording, "dataset": dataset, **settings})
         settings["progress"]("fitting")
-        return Run()
+        return
 
     monkeypatch.setattr("predictlearn.pipeline.predict", predict)
+    monkeypatch.setattr("predictlearn.pipeline.make_report", lambda run: fake_report())
     return calls
 
 

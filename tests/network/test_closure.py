@@ -22,7 +22,9 @@ START = pl.Overlaps(np.eye(4)).replace(zm=0.1, zu=0.3, vm=0.4, vu=0.5, mu=0.2)
 def test_particles_have_exactly_the_overlaps_and_are_gaussian():
     overlaps = random_overlaps(0, 1, 2, 1)
     particles = particles_of(overlaps.matrix, overlaps.sizes, 1024, np.random.SeedSequence(1))
-    np.testing.assert_allclose(particles.overlaps().matrix, overlaps.matrix, atol=1e-12)
+    np.testing.assert_allclose(
+        pl.Overlaps.from_loadings(particles).matrix, overlaps.matrix, atol=1e-12
+    )
     drawn = overlaps.loadings(1024, seed=1)
 
     def distance(loadings):

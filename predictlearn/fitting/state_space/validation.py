@@ -41,8 +41,8 @@ def in_order(outputs: Any, readout: Any) -> tuple[Any, Any]:
     first = not isinstance(outputs, list | tuple) and np.ndim(outputs) == 2
     if first and (readout is None or np.ndim(readout) != 2):
         warnings.warn(
-            "fit takes outputs before readout, as LowRankRNN.fit does; an array (neurons, n_out) in "
-            "the place of outputs is taken as readout in this version only. Say readout=...",
+            "fit takes outputs before readout, as LowRankRNN.fit does; an array (neurons, n_out) "
+            "in the place of outputs is taken as readout in this version only. Say readout=...",
             DeprecationWarning,
             stacklevel=3,
         )
