@@ -425,7 +425,7 @@ def test_files_that_cannot_be_written_are_one_message(tmp_path, pipeline, monkey
     def full(*_args, **_settings):
         raise OSError(28, "No space left on device", "out/index.html")
 
-    monkeypatch.setattr(Report, "write", full)
+    monkeypatch.setattr("predictlearn.reporting.write", full)
     result = invoke("predict", "--output", tmp_path / "out")
     assert result.exit_code == 2
     assert "Error: No space left on device: out/index.html" in result.output
