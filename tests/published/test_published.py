@@ -97,7 +97,7 @@ def test_an_unknown_result_is_refused_with_the_nearest():
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"seed": -1}, "seed"), ({"jobs": 0}, "jobs"), ({"scale": 0.0}, "scale")],
+    [({"seed": -1}, "seed"), ({"n_jobs": 0}, "n_jobs"), ({"scale": 0.0}, "scale")],
 )
 def test_settings_are_checked_before_anything_runs(settings, message):
     with pytest.raises(InputError, match=message):
