@@ -13,6 +13,7 @@ import pandas as pd
 from predictlearn.checks import MOST_FOLDS, non_negative, positive, positive_int
 from predictlearn.errors import InputError
 from predictlearn.fitting.euler_twin import euler_twin
+from predictlearn.kept import keeping, step
 from predictlearn.pipeline.animals import cohort_of
 from predictlearn.pipeline.bci import BCIComparison, compare_with_block_two
 from predictlearn.pipeline.cases import Case, case_of
@@ -98,6 +99,7 @@ class PredictionRun:
         return make_report(self)
 
 
+@keeping()
 def predict(
     recording: str | Path | Recording | None = None,
     dataset: str | None = None,
@@ -173,6 +175,10 @@ def predict(
     Every prediction is made for several completions of the recording: the overlaps that it shows,
     with the hidden ones drawn from the prior. The spread over draws is what the recording could
     not tell; the spread over animals is what is assumed of animals.
+
+    Finished steps are kept on disk while it runs (`predictlearn.kept`): after the process was
+    killed, interrupted or ended by an error, the same call in another goes on from there, to the
+    same numbers.
     """
     positive_int("seed", seed, minimum=0)
     if n_jobs != -1:
@@ -235,7 +241,7 @@ def predict(
             tell("running the protocol")
             protocol = attempt(
                 f"the prediction of protocol {plan.name}",
-                lambda: predict_protocol(plan, *begin, **common),
+                lambda: step(predict_protocol, plan, *begin, **common),
                 problems,
             )
             problems += [] if protocol is None else protocol.problems
@@ -354,7 +360,7 @@ def _real(
 
     def compare() -> BCIComparison | SessionsComparison:
         if isinstance(case.later, BCISession):
-            return compare_with_block_two(case.later, fitted, **how)
-        return compare_with_sessions(case.later, fitted, **how)
+            return step(compare_with_block_two, case.later, fitted, **how)
+        return step(compare_with_sessions, case.later, fitted, **how)
 
     return attempt("the comparison with the learning that followed", compare, problems)

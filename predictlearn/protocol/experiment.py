@@ -387,7 +387,8 @@ class Protocol:
     ) -> Iterator[NetworkRecord]:
         """Yield the record of every network in order, from disk or computed."""
         todo = [k for k in range(len(networks)) if store is None or not store.has(k)]
-        computed = Parallel(n_jobs=n_jobs, return_as="generator", max_nbytes=None)(
+        settings: Any = {"return_as": "generator", "max_nbytes": None, "keep": store is None}
+        computed = Parallel(n_jobs=n_jobs, **settings)(
             delayed(_work)(self.spec, dict(self.tasks), networks[k], k, seed, store) for k in todo
         )
         try:
