@@ -1,6 +1,6 @@
 """Finished steps of long work on disk, so that work that was ended goes on where it stopped.
 
-Within `keeping`, every task of `predictlearn.workers.Parallel` and every call by `step` leaves its
+Within `keeping`, every task of `predictlearn.workers.Parallel` and every call by `once` leaves its
 result in a folder that only the user can write to. A result is found by a digest of all that
 decides it: the function, its arguments by value, every source file of this package, the versions
 of the libraries, and the processor. So another input, setting or version never finds it. Each file
@@ -33,7 +33,7 @@ from typing import Any, TypeVar, cast
 
 from predictlearn.files import is_leftover, write_atomically
 
-__all__ = ["digest", "going_on", "keeping", "step"]
+__all__ = ["digest", "going_on", "keeping", "once"]
 
 _MARK = b"predictlearn step 1\n"
 _SUFFIX = ".step"
@@ -42,6 +42,8 @@ _WORTH = 0.02
 # Files of work that was given up are removed after so many days, and the oldest beyond so many
 # bytes in all.
 _UNUSED_DAYS, _MOST = 14, 2 * 2**30
+# What a file is written within, seconds: a part that is older was left by a killed process.
+_WRITING = 3600.0
 # Steps of finished work that stay until the process ends: at most so many.
 _MANY = 2000
 # What changes no result: how many processes or threads share the work.
@@ -207,10 +209,11 @@ def _tidy(folder: Path) -> None:
             if path.name.endswith(_SUFFIX) or is_leftover(path):
                 about = path.stat()
                 found.append((about.st_mtime, about.st_size, path))
-    oldest, total = time.time() - _UNUSED_DAYS * 86400.0, 0
+    now, total = time.time(), 0
     for when, size, path in sorted(found, reverse=True):
         total += size
-        if when < oldest or total > _MOST:
+        most = _WRITING if is_leftover(path) else _UNUSED_DAYS * 86400.0
+        if now - when > most or total > _MOST:
             with contextlib.suppress(OSError):
                 path.unlink()
 
@@ -388,7 +391,7 @@ def keeping(again: str = "the same call") -> Iterator[None]:
     Examples
     --------
     >>> with keeping():
-    ...     step(sum, [1, 2])
+    ...     once(sum, [1, 2])
     3
     """
     if _NOW.get() is not None:
@@ -415,7 +418,7 @@ def keeping(again: str = "the same call") -> Iterator[None]:
         _NOW.reset(token)
 
 
-def step(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+def once(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """Call a function, or return what it returned before the work was ended.
 
     Parameters
@@ -433,7 +436,7 @@ def step(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
 
     Examples
     --------
-    >>> step(max, 1, 2)
+    >>> once(max, 1, 2)
     2
     """
     now = _NOW.get()

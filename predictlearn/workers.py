@@ -9,16 +9,17 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import joblib
 from joblib.parallel import LokyBackend, get_active_backend
 
 from predictlearn.kept import going_on
 
-__all__ = ["Parallel", "delayed", "told"]
+__all__ = ["Parallel", "counted", "delayed", "listened", "told"]
 
+T = TypeVar("T")
 # How often a worker looks whether its parent still runs, in seconds.
 _EVERY = 0.5
 # Who wants to know how many of how many tasks are done; the last one is told.
@@ -161,3 +162,29 @@ def told(listener: Callable[[int, int], None]) -> Iterator[None]:
         yield
     finally:
         _TOLD.remove(listener)
+
+
+def listened() -> bool:
+    """Return whether somebody is told already, see `told`."""
+    return bool(_TOLD)
+
+
+def counted(tasks: Sequence[T]) -> Iterator[T]:
+    """Give tasks one after another, and tell how many are done, as `Parallel` does.
+
+    Parameters
+    ----------
+    tasks : sequence
+        The tasks.
+
+    Examples
+    --------
+    >>> with told(lambda done, of: print(done, "of", of)):
+    ...     results = [x + 1 for x in counted([1, 2])]
+    1 of 2
+    2 of 2
+    """
+    for done, task in enumerate(tasks, start=1):
+        yield task
+        if _TOLD:
+            _TOLD[-1](done, len(tasks))

@@ -111,7 +111,8 @@ def imported_rooms() -> dict[str, set[str]]:
                 names = [alias.name for alias in node.names]
             here |= {n.split(".")[1] for n in names if n.startswith("predictlearn.")}
         here -= {path.parent.name}
-    ground = {"errors", "checks", "compiled", "doors", "files", "npz", "plain_yaml", "workers"}
+    ground = {"errors", "checks", "compiled", "doors", "files", "kept", "npz", "plain_yaml"}
+    ground |= {"progress", "workers"}
     return {room: found - {*ground, "__version__"} for room, found in rooms.items()}
 
 

@@ -15,6 +15,7 @@ from predictlearn.fitting.learning_marginal import Gradient, Recorded, informati
 from predictlearn.fitting.learning_middle import turned
 from predictlearn.fitting.learning_model import legs_of
 from predictlearn.fitting.learning_raw import expanded, with_noise
+from predictlearn.kept import once
 from predictlearn.theory.names import table_pairs
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.sensitivity import SensitiveRun, learn_with_sensitivities
@@ -231,7 +232,7 @@ class RawProblem(Problem):
         """Return `curvature`; the last one is kept."""
         key = np.asarray(x).tobytes()
         if self._bent[0] != key:
-            self._bent = (key, self.curvature(np.asarray(x)))
+            self._bent = (key, once(self.curvature, np.asarray(x)))
         return self._bent[1]
 
     def improve(self, x: Array, group_sd: Array, most: int) -> Fitted | None:

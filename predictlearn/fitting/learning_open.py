@@ -19,6 +19,7 @@ from scipy import stats
 from predictlearn.fitting.learning_identifiability import identify
 from predictlearn.fitting.learning_likelihood import Fitted, Problem, convention
 from predictlearn.fitting.learning_straight import Straight
+from predictlearn.kept import once
 from predictlearn.workers import Parallel, delayed
 
 __all__ = ["OnRidge", "Ridge", "search_ridge", "several_open"]
@@ -341,10 +342,10 @@ def search_ridge(
     for _ in range(_AGAIN):
         if best is None or best.converged:
             break
-        best = ridge.improve(best.y, best.group_sd, max_iter)
+        best = once(ridge.improve, best.y, best.group_sd, max_iter)
     if best is None or not best.converged:
         return best
-    exact = ridge.improve(best.y, best.group_sd, max_iter, _EXACT, _STILL)
+    exact = once(ridge.improve, best.y, best.group_sd, max_iter, _EXACT, _STILL)
     return best if exact is None else replace(exact, converged=True)
 
 

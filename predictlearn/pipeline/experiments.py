@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from predictlearn.errors import DivergenceError, InputError
-from predictlearn.kept import step
+from predictlearn.kept import once
 from predictlearn.pipeline.task_choice import TaskChoice
 from predictlearn.pipeline.units import Units
 from predictlearn.predictions.exposure_closure import ExposureClosure, exposure_closure
@@ -304,7 +304,7 @@ def run_experiments(
     tell("predicting perturbation exposure")
     exposure = attempt(
         "the prediction of perturbation exposure",
-        lambda: step(
+        lambda: once(
             perturbation_exposure,
             *(cohort, design.exposing, rules, design.epochs),
             changes=longer_selection,
@@ -315,7 +315,7 @@ def run_experiments(
     tell("predicting the effect of training order")
     order = attempt(
         "the prediction of training order",
-        lambda: step(training_order, cohort, *design.order, rules, design.epochs, **common),
+        lambda: once(training_order, cohort, *design.order, rules, design.epochs, **common),
         problems,
     )
     closure = None
@@ -341,7 +341,7 @@ def _closure(
         rule, epochs = GradientDescent(rate, pathway_rates=relative), _STEPS
     if not isinstance(rule, GradientDescent):
         raise InputError("the mean field needs gradient descent.")
-    return step(
+    return once(
         exposure_closure,
         start,
         longer_selection(start),

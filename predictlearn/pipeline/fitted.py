@@ -12,7 +12,7 @@ from predictlearn.errors import InputError
 from predictlearn.fitting.ceiling import Ceiling, condition_mean_ceiling
 from predictlearn.fitting.low_rank_rnn import LowRankRNN
 from predictlearn.fitting.rank_selection import RankSelection, select_rank
-from predictlearn.kept import step
+from predictlearn.kept import once
 from predictlearn.recordings.recording import Recording
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class FittedNetwork:
 
         r = self.recording
         seed = self.model.seed
-        return step(diagnose, self.model, r.activity, r.inputs, r.outputs, seed=seed)
+        return once(diagnose, self.model, r.activity, r.inputs, r.outputs, seed=seed)
 
     @property
     def overlaps(self) -> pd.DataFrame:
@@ -215,12 +215,12 @@ def fit_recording(
     model = LowRankRNN(rank=selection.rank, seed=seed, n_jobs=n_jobs, **common)
     problems: tuple[str, ...] = ()
     try:
-        model = step(model.fit, activity, inputs, outputs=recording.outputs, readout=readout)
+        model = once(model.fit, activity, inputs, outputs=recording.outputs, readout=readout)
     except InputError as error:
         if recording.outputs is None or readout is not None:
             raise
         # activity may be described where outputs are not
-        model = step(model.fit, activity, inputs)
+        model = once(model.fit, activity, inputs)
         problems = (f"outputs were left out of the fit: {error}",)
     ceiling = None
     if conditions is not None:

@@ -13,7 +13,7 @@ import pandas as pd
 from predictlearn.checks import MOST_FOLDS, non_negative, positive, positive_int
 from predictlearn.errors import InputError
 from predictlearn.fitting.euler_twin import euler_twin
-from predictlearn.kept import keeping, step
+from predictlearn.kept import keeping, once
 from predictlearn.pipeline.animals import cohort_of
 from predictlearn.pipeline.bci import BCIComparison, compare_with_block_two
 from predictlearn.pipeline.cases import Case, case_of
@@ -29,6 +29,7 @@ from predictlearn.pipeline.protocol_run import ProtocolPrediction, predict_proto
 from predictlearn.pipeline.sessions import SessionsComparison, compare_with_sessions
 from predictlearn.pipeline.task_choice import TaskChoice, choose_task
 from predictlearn.pipeline.units import Units
+from predictlearn.progress import bar
 from predictlearn.recordings.bci import BCISession
 from predictlearn.recordings.recording import Recording
 from predictlearn.theory.overlaps import Overlaps
@@ -153,7 +154,8 @@ def predict(
     prior : HiddenPrior, optional
         Prior over the hidden overlaps.
     progress : callable, optional
-        Called with a line of text at the start of each stage.
+        Called with a line of text at the start of each stage. Not given: a bar shows the stage and
+        the time left, on a terminal or below the cell of a notebook.
     **settings : object
         Settings of `LowRankRNN` that replace the case's own, such as ``nonlinearity``, ``noise``,
         ``ridge`` and ``n_starts``.
@@ -192,7 +194,24 @@ def predict(
     prior = prior or HiddenPrior()
     if not isinstance(prior, HiddenPrior):
         raise InputError(f"prior must be a HiddenPrior; got {type(prior).__name__}.")
-    tell = progress or (lambda text: None)
+    how = {"n_draws": n_draws, "n_animals": n_animals, "spread": spread, "seed": seed}
+    source = {"recording": recording, "dataset": dataset, "task": task, "rank": rank}
+    with bar("predict", shown=progress is None) as label:
+        return _predicted(source, rate, cv, n_jobs, how, prior, progress or label, settings)
+
+
+def _predicted(
+    source: Mapping[str, Any],
+    rate: float | None,
+    cv: int,
+    n_jobs: int,
+    how: Mapping[str, Any],
+    prior: HiddenPrior,
+    tell: Callable[[str], None],
+    settings: Mapping[str, Any],
+) -> PredictionRun:
+    """Make what `predict` promises, from settings that were checked."""
+    seed = how["seed"]
     seconds: dict[str, float] = {}
     clock = time.perf_counter()
 
@@ -202,8 +221,8 @@ def predict(
         seconds[stage], clock = now - clock, now
 
     tell("reading the recording")
-    case = case_of(recording, dataset, **settings)
-    choice = _choice(case, task, rate)
+    case = case_of(source["recording"], source["dataset"], **settings)
+    choice = _choice(case, source["task"], rate)
     lap("read")
     tell("fitting the low-rank network and choosing its rank")
     fitted = fit_recording(
@@ -211,7 +230,7 @@ def predict(
         dict(case.settings),
         readout=case.readout,
         conditions=case.conditions,
-        ranks=ranks_of(rank, case.rank),
+        ranks=ranks_of(source["rank"], case.rank),
         cv=cv,
         seed=seed,
         n_jobs=n_jobs,
@@ -221,7 +240,6 @@ def predict(
     tell("diagnosing the fit")
     diagnostics = attempt("the diagnosis of the fit", fitted.diagnose, problems)
     lap("diagnosis")
-    how = {"n_draws": n_draws, "n_animals": n_animals, "spread": spread, "seed": seed}
     begin = attempt(
         "the networks that the experiments start from",
         lambda: _cohort(case, fitted, choice, prior, how),
@@ -241,7 +259,7 @@ def predict(
             tell("running the protocol")
             protocol = attempt(
                 f"the prediction of protocol {plan.name}",
-                lambda: step(predict_protocol, plan, *begin, **common),
+                lambda: once(predict_protocol, plan, *begin, **common),
                 problems,
             )
             problems += [] if protocol is None else protocol.problems
@@ -272,9 +290,9 @@ def predict(
             "dataset": case.name,
             "task": None if choice is None else choice.name,
             "seed": seed,
-            "draws of the hidden overlaps": n_draws,
-            "animals": n_animals,
-            "spread between animals": spread,
+            "draws of the hidden overlaps": how["n_draws"],
+            "animals": how["n_animals"],
+            "spread between animals": how["spread"],
             "hidden prior": prior.statement(),
             "rate": "of each draw" if rate is None else rate,
             "folds": cv,
@@ -360,7 +378,7 @@ def _real(
 
     def compare() -> BCIComparison | SessionsComparison:
         if isinstance(case.later, BCISession):
-            return step(compare_with_block_two, case.later, fitted, **how)
-        return step(compare_with_sessions, case.later, fitted, **how)
+            return once(compare_with_block_two, case.later, fitted, **how)
+        return once(compare_with_sessions, case.later, fitted, **how)
 
     return attempt("the comparison with the learning that followed", compare, problems)
