@@ -45,7 +45,7 @@ sys.addaudithook(watch)
 EVENTS = ("os.rename",)
 
 def begin(nth):
-    """Work with standard output in a file; return how many files were made."""
+    # with standard output in a file; returns how many files were made
     sys.stdout.flush()
     before, said = os.dup(1), os.open(root / "said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(said, 1)
@@ -217,6 +217,7 @@ def test_work_killed_at_every_file_goes_on(tmp_path, script):
 
 
 # -- one step ---------------------------------------------------------------------------------
+
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
@@ -453,8 +454,12 @@ def test_ctrl_c_is_one_line_that_says_how_to_go_on(tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     said = process.communicate(timeout=60)[1].splitlines()
     assert process.returncode == 130
-    assert [line for line in said if line.startswith("Interrupted")] == said[-1:] == [
-        "Interrupted: the fit was not finished and nothing was written; finished steps are kept; "
-        "the same command goes on from there."
-    ]
+    assert (
+        [line for line in said if line.startswith("Interrupted")]
+        == said[-1:]
+        == [
+            "Interrupted: the fit was not finished and nothing was written; finished steps are kept; "
+            "the same command goes on from there."
+        ]
+    )
     assert not (tmp_path / "out").exists()
