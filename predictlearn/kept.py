@@ -31,6 +31,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import numpy as np
+
 from predictlearn.files import is_leftover, write_atomically
 
 __all__ = ["digest", "going_on", "keeping", "once"]
@@ -106,6 +108,13 @@ class _ByValue(pickle.Pickler):
                 raise _UnnamedError(f"{module}.{thing.__qualname__}")
             return NotImplemented
         kind = type(thing)
+        if kind is np.ndarray and not thing.dtype.hasobject:
+            # a result may depend on the order in memory, but not on what may be written to
+            flags = thing.flags
+            order = "C" if flags.c_contiguous else "F" if flags.f_contiguous else thing.strides
+            flat = thing.T if order == "F" else thing
+            content = hashlib.sha256(np.ascontiguousarray(flat).data).digest()
+            return _stand_in, (kind, [thing.dtype.descr, thing.shape, order, content])
         if hasattr(thing, "py_func"):  # a compiled function
             return str, (f"{thing.py_func.__module__}.{thing.py_func.__qualname__}",)
         if kind.__module__.partition(".")[0] != "predictlearn" or issubclass(kind, BaseException):
@@ -125,7 +134,7 @@ class _ByValue(pickle.Pickler):
         return _stand_in, (kind, {k: v for k, v in state.items() if k not in _IDLE})
 
 
-def _stand_in(kind: type, state: dict[str, Any]) -> None:
+def _stand_in(kind: type, state: Any) -> None:
     """Stand for an object in a digest, which is never read."""
 
 

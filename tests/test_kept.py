@@ -47,13 +47,13 @@ def logged(made, *args, **kwargs):
 kept._Made.__call__ = logged
 
 def watch(event, args):
-    if at[0] is not None and event in EVENTS:
+    # a file is whole or absent by a rename; compiled code is kept too, and only once
+    if at[0] is not None and event == "os.rename" and not str(args[1]).endswith(".code"):
         if at[1] == at[0]:
             os.kill(os.getpid(), signal.SIGKILL)
         at[1] += 1
 
 sys.addaudithook(watch)
-EVENTS = ("os.rename",)
 
 def begin(nth):
     # with standard output in a file; returns how many files were made
