@@ -209,8 +209,9 @@ def _folder() -> Path | None:
     return place if usable else None
 
 
+@functools.cache
 def _tidy(folder: Path) -> None:
-    """Remove what work that was given up left: what is old, and the oldest of too much."""
+    """Remove what work that was given up left: what is old, and the oldest of too much; once."""
     found = []
     for path in folder.iterdir():
         # another process may have removed it
@@ -382,6 +383,8 @@ _NOW: ContextVar[_Keeping | None] = ContextVar("predictlearn_keeping", default=N
 @contextlib.contextmanager
 def keeping(again: str = "the same call") -> Iterator[None]:
     """Keep the results of steps until the process ends well.
+
+    Nothing is kept where there is no private folder that can be written, nor in a worker.
 
     Steps of a process that was killed, interrupted or ended by an error are found by the next. In
     the same process those of work inside that ended are done anew; those of work that was
