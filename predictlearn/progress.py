@@ -179,5 +179,5 @@ def bar(label: str, shown: bool = True) -> Iterator[Callable[[str], None]]:
     if not shown or listened():
         yield lambda text: None
         return
-    with Bar(label) as drawn, told(drawn.count):
+    with Bar(label, soon=_SOON) as drawn, told(drawn.count):
         yield drawn.label
