@@ -9,14 +9,17 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import joblib
 from joblib.parallel import LokyBackend, get_active_backend
 
-__all__ = ["Parallel", "delayed", "told"]
+from predictlearn.kept import going_on
 
+__all__ = ["Parallel", "counted", "delayed", "listened", "told"]
+
+T = TypeVar("T")
 # How often a worker looks whether its parent still runs, in seconds.
 _EVERY = 0.5
 # Who wants to know how many of how many tasks are done; the last one is told.
@@ -34,6 +37,11 @@ class _Followed:
         if os.getpid() != self.parent:
             _follow(self.parent)
         return self.function(*args, **kwargs)
+
+
+def _bare(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function behind `delayed`."""
+    return function.function if isinstance(function, _Followed) else function
 
 
 @functools.cache
@@ -92,11 +100,17 @@ def delayed(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Parallel(joblib.Parallel):
-    """``joblib.Parallel`` that tells how far it is; see `told`."""
+    """``joblib.Parallel`` that tells how far it is, see `told`, and keeps what is done.
+
+    Within `predictlearn.kept.keeping` tasks that were done before are not done again, unless
+    `keep` is false; their results must depend on nothing but their arguments.
+    """
 
     _n_tasks = 0
+    _n_before = 0
 
-    def __init__(self, n_jobs: int | None = None, **settings: Any) -> None:
+    def __init__(self, n_jobs: int | None = None, *, keep: bool = True, **settings: Any) -> None:
+        self._keep = keep
         # from their start, where joblib can (1.5): a worker may wait long for its first task
         takes = inspect.signature(joblib.Parallel.__init__).parameters
         loky = isinstance(get_active_backend()[0], LokyBackend)
@@ -107,14 +121,23 @@ class Parallel(joblib.Parallel):
     def __call__(self, iterable: Iterable[Any]) -> Any:
         """Run the tasks."""
         tasks = list(iterable)
-        self._n_tasks = len(tasks)
-        return super().__call__(tasks)
+        self._n_tasks, self._n_before = len(tasks), 0
+        kept = going_on() if self._keep else None
+        if kept is None or self.return_as == "generator_unordered":
+            return super().__call__(tasks)
+        results = kept([(_bare(task[0]), *task[1:]) for task in tasks], self._rest)
+        return results if self.return_generator else list(results)
+
+    def _rest(self, tasks: list[Any]) -> Any:
+        """Run the tasks that were not done before."""
+        self._n_before = self._n_tasks - len(tasks)
+        return super().__call__([(_Followed(task[0]), *task[1:]) for task in tasks])
 
     def print_progress(self) -> None:
         """Tell how many tasks are done; joblib calls this after each batch of them."""
         super().print_progress()
         if _TOLD:
-            _TOLD[-1](self.n_completed_tasks, self._n_tasks)
+            _TOLD[-1](self._n_before + self.n_completed_tasks, self._n_tasks)
 
 
 @contextlib.contextmanager
@@ -139,3 +162,29 @@ def told(listener: Callable[[int, int], None]) -> Iterator[None]:
         yield
     finally:
         _TOLD.remove(listener)
+
+
+def listened() -> bool:
+    """Return whether somebody is told already, see `told`."""
+    return bool(_TOLD)
+
+
+def counted(tasks: Sequence[T]) -> Iterator[T]:
+    """Give tasks one after another, and tell how many are done, as `Parallel` does.
+
+    Parameters
+    ----------
+    tasks : sequence
+        The tasks.
+
+    Examples
+    --------
+    >>> with told(lambda done, of: print(done, "of", of)):
+    ...     results = [x + 1 for x in counted([1, 2])]
+    1 of 2
+    2 of 2
+    """
+    for done, task in enumerate(tasks, start=1):
+        yield task
+        if _TOLD:
+            _TOLD[-1](done, len(tasks))

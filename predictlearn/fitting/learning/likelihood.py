@@ -11,8 +11,9 @@ from predictlearn.arrays import Array
 from predictlearn.fitting.learning.model import LearnedRun, Model
 from predictlearn.fitting.learning.parameters import ParameterLayout, draw_factor
 from predictlearn.fitting.learning.sessions import Sessions, start_values
+from predictlearn.kept import once
 from predictlearn.theory.names import pathway_slices
-from predictlearn.workers import Parallel, delayed
+from predictlearn.workers import Parallel, counted, delayed
 
 __all__ = ["PIN", "Fitted", "SessionsProblem", "convention", "search", "size_of"]
 
@@ -294,13 +295,13 @@ def search(
     found = sorted((f for f in tried if f is not None), key=lambda f: f.cost)
     if not found:
         return None
-    ended = [problem.improve(f.x, f.group_sd, max_iter) for f in found[:_KEPT]]
+    ended = [once(problem.improve, f.x, f.group_sd, max_iter) for f in counted(found[:_KEPT])]
     best = min((f for f in ended if f is not None), key=lambda f: f.cost)
     for _ in range(_AGAIN):
         if best.converged:
             break
         # a search that is begun anew and gains nothing has ended
-        best = problem.improve(best.x, best.group_sd, max_iter) or best
+        best = once(problem.improve, best.x, best.group_sd, max_iter) or best
     return best
 
 

@@ -10,6 +10,7 @@ from predictlearn.arrays import Array
 from predictlearn.fitting.learning.identifiability import Identified, centre, identify
 from predictlearn.fitting.learning.likelihood import Fitted, SessionsProblem
 from predictlearn.fitting.learning.posterior.randomised import OnRidge, Ridge
+from predictlearn.kept import once
 from predictlearn.theory.gauge import canonical_transform, column_transform
 from predictlearn.theory.names import pathway_slices
 
@@ -84,7 +85,7 @@ def centred(problem: SessionsProblem, best: Fitted, max_iter: int) -> Fitted:
         for share in (1.0, 0.5, 0.25):
             moved = natural + share * move
             x = layout.pack(layout.full(moved), moved[layout.n_overlaps :])
-            polished = problem.improve(x, best.group_sd, min(max_iter, 30))
+            polished = once(problem.improve, x, best.group_sd, min(max_iter, 30))
             # a straight direction costs nothing; a curved one may not be followed so far
             if polished is not None and polished.cost < best.cost + 0.05:
                 best = polished

@@ -19,6 +19,7 @@ from predictlearn.checks import positive_int
 from predictlearn.errors import InputError
 from predictlearn.fitting.learning.likelihood import Fitted, SessionsProblem
 from predictlearn.fitting.learning.model import Model, legs_of
+from predictlearn.kept import once
 from predictlearn.theory.activity import Batch, _evaluate
 from predictlearn.theory.gauge import canonical_matrices
 from predictlearn.theory.learning.rules import column_rates
@@ -81,7 +82,7 @@ def sampled(
         noise = replace(model.data.noise, shared=shared_root(model, best.x, recorded, network))
         model = replace(model, data=replace(model.data, noise=noise))
         problem = SessionsProblem(model, problem.pins, problem.scale)
-        again = problem.improve(best.x, best.group_sd, max_iter)
+        again = once(problem.improve, best.x, best.group_sd, max_iter)
         if again is None:
             raise FloatingPointError("the fit diverges")
         best = again

@@ -14,7 +14,12 @@ import pandas as pd
 from predictlearn.arrays import Array
 from predictlearn.checks import positive
 from predictlearn.errors import InputError
-from predictlearn.fitting.learning.likelihood import Fitted, SessionsProblem, search, size_of
+from predictlearn.fitting.learning.likelihood import (
+    Fitted,
+    SessionsProblem,
+    search,
+    size_of,
+)
 from predictlearn.fitting.learning.model import Model
 from predictlearn.fitting.learning.parameters import ParameterLayout
 from predictlearn.fitting.learning.posterior.ridge_line import Crest
@@ -26,8 +31,9 @@ from predictlearn.fitting.learning.recordings.data import (
 from predictlearn.fitting.learning.recordings.likelihood import RawProblem
 from predictlearn.fitting.learning.recordings.marginal import Recorded
 from predictlearn.fitting.learning.sessions import Sessions, checked_sessions
+from predictlearn.kept import once
 from predictlearn.theory.names import pathway_slices, table_pairs
-from predictlearn.workers import Parallel, delayed
+from predictlearn.workers import Parallel, counted, delayed
 
 __all__ = ["RecordedFit", "climb", "fit_recorded", "shortened"]
 
@@ -133,7 +139,7 @@ def climb(
     for _ in range(_AGAIN):
         # a fold hides its higher side from a search; the crest goes there
         highest = crest.highest()
-        higher = problem.expanded(highest).improve(highest, np.ones(2), max_iter)
+        higher = once(problem.expanded(highest).improve, highest, np.ones(2), max_iter)
         if higher is None or higher.cost > maxima[0].cost - _UNMOVED:
             break
         problem, maxima = _settled(problem, [higher, *maxima], max_iter)
@@ -160,7 +166,7 @@ def _settled(
     """
     problem = problem.settled(min(ends, key=lambda f: f.cost).x)
     maxima: list[Fitted] = []
-    again = [problem.expanded(f.x).improve(f.x, np.ones(2), max_iter) for f in ends]
+    again = [once(problem.expanded(f.x).improve, f.x, np.ones(2), max_iter) for f in counted(ends)]
     for f in sorted((f for f in again if f is not None), key=lambda f: f.cost):
         if all(_apart(f.x, k.x, problem.model.layout) for k in maxima):
             maxima.append(f)

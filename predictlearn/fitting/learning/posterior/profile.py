@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from predictlearn.fitting.learning.likelihood import Fitted, SessionsProblem
+from predictlearn.kept import once
 
 __all__ = ["profile_ends"]
 
@@ -28,7 +29,7 @@ def profile_ends(
         for _ in range(12):
             value = natural[k] + side * step * sd
             held = problem.held(unit, value)
-            found = held.improve(x, best.group_sd, max_iter)
+            found = once(held.improve, x, best.group_sd, max_iter)
             fall = np.inf if found is None else found.cost - best.cost
             if found is not None and abs(layout.natural(found.x)[k] - value) > 0.1 * sd:
                 fall = np.inf  # no network has this value

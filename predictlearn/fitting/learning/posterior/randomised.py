@@ -19,6 +19,7 @@ from predictlearn.arrays import Array
 from predictlearn.fitting.learning.identifiability import identify
 from predictlearn.fitting.learning.likelihood import Fitted, SessionsProblem, convention
 from predictlearn.fitting.learning.posterior.unconstrained import Straight
+from predictlearn.kept import once
 from predictlearn.workers import Parallel, delayed
 
 __all__ = ["OnRidge", "Ridge", "search_ridge", "several_open"]
@@ -345,10 +346,10 @@ def search_ridge(
     for _ in range(_AGAIN):
         if best is None or best.converged:
             break
-        best = ridge.improve(best.y, best.group_sd, max_iter)
+        best = once(ridge.improve, best.y, best.group_sd, max_iter)
     if best is None or not best.converged:
         return best
-    exact = ridge.improve(best.y, best.group_sd, max_iter, _EXACT, _STILL)
+    exact = once(ridge.improve, best.y, best.group_sd, max_iter, _EXACT, _STILL)
     return best if exact is None else replace(exact, converged=True)
 
 

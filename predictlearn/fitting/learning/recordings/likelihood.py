@@ -20,6 +20,7 @@ from predictlearn.fitting.learning.recordings.marginal import (
     information,
     marginal,
 )
+from predictlearn.kept import once
 from predictlearn.theory.learning.sensitivity import SensitiveRun, learn_with_sensitivities
 from predictlearn.theory.names import table_pairs
 from predictlearn.theory.overlaps import Overlaps
@@ -235,7 +236,7 @@ class RawProblem(SessionsProblem):
         """Return `curvature`; the last one is kept."""
         key = np.asarray(x).tobytes()
         if self._bent[0] != key:
-            self._bent = (key, self.curvature(np.asarray(x)))
+            self._bent = (key, once(self.curvature, np.asarray(x)))
         return self._bent[1]
 
     def improve(self, x: Array, group_sd: Array, most: int) -> Fitted | None:
