@@ -22,6 +22,7 @@ from predictlearn.fitting.counts import CountNoise
 from predictlearn.fitting.dynamics import Layout
 from predictlearn.fitting.kernels import accumulate_erf
 from predictlearn.fitting.lagged import LagMoments
+from predictlearn.fitting.pieces import pieces
 
 __all__ = ["Blocks", "Data", "blocks", "trial_scores"]
 
@@ -339,10 +340,11 @@ def _exact(data: Data, layout: Layout, k: Array, dk: Array) -> Blocks:
         few = np.flatnonzero(left < _CANCELS * raw)
         if few.size:
             rows = z[:p] if data.lags is None else data.lags.regressors(z[:p])
-            residual = data.activity[neurons[few]] - coefficients[few] @ rows
-            if seen is not None:
-                residual *= seen
-            left[few] = np.einsum("ir,ir->i", residual, residual)
+            for some in pieces(few.size, rows.shape[1]):
+                residual = data.activity[neurons[few[some]]] - coefficients[few[some]] @ rows
+                if seen is not None:
+                    residual *= seen
+                left[few[some]] = np.einsum("ir,ir->i", residual, residual)
         squares[neurons] = left
         if columns:
             first = np.zeros((n_base, p, q))

@@ -227,14 +227,19 @@ def _one(
         # latents open, and that is what is being asked.
         for ignored in (ConvergenceWarning, MisfitWarning, UndeterminedWarning):
             warnings.simplefilter("ignore", ignored)
-        fit = LowRankRNN(rank=rank, **settings).fit(y[train][:, :, kept], x[train])
+        fit = LowRankRNN(rank=rank, **settings).fit(_of(y, train, kept), x[train])
     if way == "neurons":
-        score = cosmooth(
-            fit, y[train][:, :, ~kept], x[train], y[test][:, :, ~kept], x[test], metric
-        )
+        score = cosmooth(fit, _of(y, train, ~kept), x[train], _of(y, test, ~kept), x[test], metric)
     elif metric == "r2":
         score = fit.score(y[test], x[test])
     else:
         score = fit.score(y[test], x[test], metric=metric)
     determined = not any(name.startswith("v") and "u" in name for name in fit.unseen_.index)
     return way, rank, fold, float(score), bool(fit.converged_), determined
+
+
+def _of(
+    y: npt.NDArray[np.float64], trials: npt.NDArray[np.bool_], neurons: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float64]:
+    """Return some trials of some neurons, copied once."""
+    return y[trials] if neurons.all() else y[np.ix_(trials, neurons)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +15,18 @@ from sklearn.utils.validation import check_is_fitted
 from predictlearn.checks import as_float_array
 from predictlearn.errors import InputError
 from predictlearn.fitting.dynamics import Dynamics
+from predictlearn.fitting.entry import counts, known_gain
 from predictlearn.fitting.inner import Data
 from predictlearn.recordings.entry import check_leading_axes
 
-__all__ = ["fitted_dynamics", "paired_trials", "predicted", "reduced_activity", "rolled_out"]
+__all__ = [
+    "fitted_dynamics",
+    "paired_trials",
+    "predicted",
+    "predictor",
+    "reduced_activity",
+    "rolled_out",
+]
 
 Array = npt.NDArray[np.float64]
 
@@ -174,6 +184,46 @@ def rolled_out(fit: Any, x: Array, nodes: int = 1) -> Array:
     if k is None:
         raise InputError("inputs drive the fitted network to infinity; are their units right?")
     return k
+
+
+def predictor(fit: Any, x: Array) -> Callable[[slice], Array]:
+    """Return what predicts the activity of some neurons, since that of all takes much memory.
+
+    Parameters
+    ----------
+    fit : LowRankRNN
+        Fitted.
+    x : ndarray, shape (trials, time, n_in)
+        Inputs.
+
+    Returns
+    -------
+    callable
+        From a slice of the neurons that were not set aside to their expected activity, (neurons,
+        trials x time), in units of the training activity.
+
+    Raises
+    ------
+    InputError
+        Inputs that do not fit, or that drive the network to infinity.
+    """
+    nodes = fit._data.nodes
+    k = rolled_out(fit, x, nodes)
+    n_bins = k.shape[2] // nodes
+    data = replace(
+        fit._data,
+        rows=np.arange(len(x) * n_bins),
+        trial_start=np.arange(len(x) + 1) * n_bins,
+    )
+    flat = data.flatten(k)
+    unit = 1.0 if counts(fit) else known_gain(fit)
+
+    def of_neurons(some: slice) -> Array:
+        out = predicted(data, flat, fit._phi[some])
+        out *= unit
+        return out
+
+    return of_neurons
 
 
 def predicted(data: Data, k: Array, phi: Array) -> Array:

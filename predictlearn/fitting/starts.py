@@ -23,6 +23,7 @@ from predictlearn.fitting.inner import blocks
 from predictlearn.fitting.lagged_kernels import climb
 from predictlearn.fitting.marginal import settle_population, with_population
 from predictlearn.fitting.moments import positive_part
+from predictlearn.fitting.pieces import pieces
 from predictlearn.fitting.rollout import predicted
 from predictlearn.fitting.solver import (
     Problem,
@@ -272,8 +273,18 @@ def settle_dispersion(problem: Problem, solution: Solution, max_iter: int, tol: 
         rolled = problem.dynamics.activity(solution.theta)
         if rolled is None:
             break
-        rate = predicted(data, data.flatten(rolled), solution.at.phi)
-        dispersion = fit_dispersion(data.activity, data.seen, rate, dispersion)
+        k, phi, before_this = data.flatten(rolled), solution.at.phi, dispersion
+        dispersion = np.concatenate(
+            [
+                fit_dispersion(
+                    data.activity[some],
+                    None if data.seen is None else data.seen[some],
+                    predicted(data, k, phi[some]),
+                    before_this[some],
+                )
+                for some in pieces(len(phi), k.shape[1])
+            ]
+        )
         again = settle_population(
             _with_dispersion(problem, dispersion), solution.theta, solution.at.phi, max_iter, tol
         )
