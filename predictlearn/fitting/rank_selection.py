@@ -24,7 +24,7 @@ from predictlearn.fitting.cosmoothing import cosmooth, needs_counts
 from predictlearn.fitting.low_rank_rnn import LowRankRNN
 from predictlearn.fitting.rollout import paired_trials
 from predictlearn.recordings.entry import check_activity
-from predictlearn.workers import Parallel, delayed
+from predictlearn.workers import Parallel, delayed, processes
 
 __all__ = ["RankSelection", "select_rank"]
 
@@ -104,7 +104,7 @@ def select_rank(
     groups : array_like, shape (trials,), optional
         Trials of one group stay in one fold. Default: every trial for itself.
     n_jobs : int
-        Processes.
+        Processes; fewer where the recording is so large that they would not have room.
     rule : {"paired", "one-se"}
         The standard error of the difference from the best rank, over folds, or that of the best
         rank's mean, which takes smaller ranks.
@@ -164,7 +164,11 @@ def select_rank(
         )
     settings = {**settings, "n_bootstrap": 0, "seed": seed}
     jobs = [(way, rank, fold) for way in ways for rank in chosen for fold in range(cv)]
-    rows = Parallel(n_jobs=n_jobs)(
+    # training trials, and what a nonlinear fit lays out of them, and as roots for its starts; the
+    # recording itself is one for all processes
+    plain = settings.get("noise", "gaussian") == "gaussian" and not np.isnan(np.sum(y))
+    each = y.nbytes * (1.0 if plain and settings.get("nonlinearity") != "erf" else 2.5)
+    rows = Parallel(n_jobs=processes(n_jobs, each, y.nbytes))(
         delayed(_one)(way, rank, fold, y, x, folds, parts, metric, settings)
         for way, rank, fold in jobs
     )
