@@ -44,7 +44,7 @@ diagnose(fitted.model, recording.activity, recording.inputs, draws=19)
 
 
 def save(path, n_trials, n_bins, n_neurons, counts=False, kind="f4"):
-    """Save a simulated network of rank one; return the bytes of its activity in double precision."""
+    """Save a simulated network of rank one; return the bytes of its activity as float64."""
     rng = np.random.default_rng(0)
     dt, tau = 0.05, 0.3
     x = 0.3 * rng.normal(size=(n_trials, n_bins, 1)).cumsum(axis=1)

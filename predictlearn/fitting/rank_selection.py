@@ -145,7 +145,8 @@ def select_rank(
     y, x = paired_trials(activity, inputs)
     known = extent(y)
     kept = kept_neurons(y, None, known, stacklevel=3)
-    y, known = y[:, :, kept], known.of(kept)
+    if not kept.all():
+        y, known = y[:, :, kept], known.of(kept)
     check_activity(y, known)
     chosen = sorted({positive_int("ranks", r) for r in ranks})
     if not chosen:
