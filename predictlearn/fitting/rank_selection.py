@@ -252,4 +252,5 @@ def _of(
     y: npt.NDArray[np.float64], trials: npt.NDArray[np.bool_], neurons: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.float64]:
     """Return some trials of some neurons, copied once."""
-    return y[trials] if neurons.all() else y[np.ix_(trials, neurons)]
+    every = np.ones(y.shape[1], dtype=bool)
+    return y[trials] if neurons.all() else y[np.ix_(trials, every, neurons)]
