@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 import joblib
 from joblib.parallel import LokyBackend, get_active_backend
 
+from predictlearn.doors import free_memory
 from predictlearn.kept import going_on
 
-__all__ = ["Parallel", "counted", "delayed", "listened", "told"]
+__all__ = ["Parallel", "counted", "delayed", "listened", "processes", "told"]
 
 T = TypeVar("T")
 # How often a worker looks whether its parent still runs, in seconds.
@@ -97,6 +98,32 @@ def delayed(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     made: Callable[..., Any] = joblib.delayed(_Followed(function))
     return made
+
+
+def processes(n_jobs: int, n_bytes: float, shared: float = 0.0) -> int:
+    """Return how many processes of those asked for have room, at least one.
+
+    Parameters
+    ----------
+    n_jobs : int
+        How many were asked for; -1 for all processors.
+    n_bytes : float
+        What each of them takes.
+    shared : float
+        What several take together.
+
+    Returns
+    -------
+    int
+        As many as fit into half of the free memory.
+
+    Examples
+    --------
+    >>> processes(2, 1e3), processes(2, 1e18)
+    (2, 1)
+    """
+    fit = (free_memory() / 2 - shared) / max(n_bytes, 1.0)
+    return int(max(1.0, min(float(joblib.effective_n_jobs(n_jobs)), fit)))
 
 
 class Parallel(joblib.Parallel):
