@@ -196,15 +196,15 @@ def _folder() -> Path | None:
     from predictlearn.compiled import is_private, private_folder
 
     asked = os.environ.get("PREDICTLEARN_CACHE")
-    home = Path(asked).expanduser().absolute() if asked else private_folder()
-    if home is None:
-        return None
-    place = home / "steps"
     try:
+        home = Path(asked).expanduser().absolute() if asked else private_folder()
+        if home is None:
+            return None
+        place = home / "steps"
         home.mkdir(parents=True, exist_ok=True)
         place.mkdir(mode=0o700, exist_ok=True)
         usable = is_private(place) and os.access(place, os.W_OK | os.X_OK)
-    except OSError:
+    except (OSError, RuntimeError):  # the home of nobody
         return None
     return place if usable else None
 
