@@ -104,7 +104,7 @@ def select_rank(
     groups : array_like, shape (trials,), optional
         Trials of one group stay in one fold. Default: every trial for itself.
     n_jobs : int
-        Processes.
+        Threads.
     rule : {"paired", "one-se"}
         The standard error of the difference from the best rank, over folds, or that of the best
         rank's mean, which takes smaller ranks.
@@ -164,10 +164,15 @@ def select_rank(
         )
     settings = {**settings, "n_bootstrap": 0, "seed": seed}
     jobs = [(way, rank, fold) for way in ways for rank in chosen for fold in range(cv)]
-    rows = Parallel(n_jobs=n_jobs)(
-        delayed(_one)(way, rank, fold, y, x, folds, parts, metric, settings)
-        for way, rank, fold in jobs
-    )
+    with warnings.catch_warnings():
+        # Convergence is reported in the table instead, one row a fit; a rank too high leaves
+        # latents open, and that is what is being asked. Threads share the filters.
+        for ignored in (ConvergenceWarning, MisfitWarning, UndeterminedWarning):
+            warnings.simplefilter("ignore", ignored)
+        rows = Parallel(n_jobs=n_jobs, prefer="threads")(
+            delayed(_one)(way, rank, fold, y, x, folds, parts, metric, settings)
+            for way, rank, fold in jobs
+        )
     score = metric.replace("-", "_")
     columns = ["hold_out", "rank", "fold", score, "converged", "determined"]
     table = pd.DataFrame(rows, columns=columns)
@@ -222,12 +227,7 @@ def _one(
     """Fit one rank without one fold; score on it."""
     train, test = folds != fold, folds == fold
     kept = parts != fold if way == "neurons" else np.ones(len(parts), dtype=bool)
-    with warnings.catch_warnings():
-        # Convergence is reported in the table instead, one row a fit; a rank too high leaves
-        # latents open, and that is what is being asked.
-        for ignored in (ConvergenceWarning, MisfitWarning, UndeterminedWarning):
-            warnings.simplefilter("ignore", ignored)
-        fit = LowRankRNN(rank=rank, **settings).fit(y[train][:, :, kept], x[train])
+    fit = LowRankRNN(rank=rank, **settings).fit(y[train][:, :, kept], x[train])
     if way == "neurons":
         score = cosmooth(
             fit, y[train][:, :, ~kept], x[train], y[test][:, :, ~kept], x[test], metric

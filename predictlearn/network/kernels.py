@@ -169,7 +169,7 @@ def _adjoint(
             first = t
 
 
-@compiled()
+@compiled(nogil=True)
 def network_loss_and_gradient(
     theta: np.ndarray,
     n_in: int,
@@ -208,7 +208,7 @@ def network_loss_and_gradient(
     return total
 
 
-@compiled()
+@compiled(nogil=True)
 def network_rollout(
     theta: np.ndarray,
     n_in: int,

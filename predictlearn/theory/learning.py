@@ -254,7 +254,7 @@ def learn(
         (outcome,) = many.descend_together(
             [overlaps], stream.next(), rule, n_epochs, every, goal, [seed], settings
         )
-        if isinstance(outcome, DivergenceError):
+        if isinstance(outcome, many.FAILURES):
             raise outcome
         return outcome
     return _descend(overlaps, stream, rule, n_epochs, every, goal, seed, settings)
@@ -296,7 +296,7 @@ def _descend(
             scratch, impulse = ready.fitting_scratch(scratch, overlaps.rank)
         count = min(_CHUNK, n_epochs - done) if stream.constant else 1
         ran, why, dropped = undisturbed(
-            steps.descend,
+            steps.DESCEND[impulse[0].size > 0 and target_noise == 0.0, sizes == (1, 1, 1)],
             joint,
             *sizes,
             count,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,13 @@ from predictlearn.theory.schedules import drop_of, multipliers
 from predictlearn.theory.stream import TrialStream
 from predictlearn.theory.trajectory import Trajectory
 from predictlearn.theory.trials import Task, Trials
+from predictlearn.workers import Parallel, delayed
 
-__all__ = ["descend_together", "learn_many", "runs_together"]
+__all__ = ["FAILURES", "descend_together", "learn_many", "runs_together"]
+
+# How the learning of a network can fail.
+FAILURES = (DivergenceError, np.linalg.LinAlgError)
+Outcome = Trajectory | DivergenceError | np.linalg.LinAlgError
 
 # Up to so many trials the loops over networks are the faster ones.
 _MOST_TRIALS = 2
@@ -56,7 +60,7 @@ def learn_many(
     every: int = 1,
     stop_at: float | None = None,
     n_jobs: int = 1,
-) -> list[Trajectory | DivergenceError]:
+) -> list[Outcome]:
     """Integrate the learning of one task by many networks.
 
     Where networks have one input, rank one and one output and the task shows the same one or two
@@ -76,9 +80,9 @@ def learn_many(
 
     Returns
     -------
-    list of Trajectory or DivergenceError
-        What `learn` gives for each network, bit for bit; the error of a network whose learning
-        diverged, which does not touch the others.
+    list of Trajectory or exception
+        What `learn` gives for each network, bit for bit; for one whose learning diverged its
+        DivergenceError (or LinAlgError), which does not touch the others.
 
     Raises
     ------
@@ -96,6 +100,8 @@ def learn_many(
     True
     """
     starts = tuple(starts)
+    if n_jobs != -1:
+        positive_int("n_jobs", n_jobs)
     all_seeds = [seeds] * len(starts) if isinstance(seeds, int | np.integer) else list(seeds)
     if len(all_seeds) != len(starts):
         raise InputError(f"seeds must be one, or one a start, {len(starts)}; got {len(all_seeds)}.")
@@ -106,10 +112,11 @@ def learn_many(
     ready = _shared(task, nonlinearity, tau, all_seeds, getattr(rule, "minibatch", None))
     if ready is None or not all(runs_together(start.sizes, ready, rule) for start in starts):
         how = (task, rule, epochs, nonlinearity, tau)
-        return [
-            _alone(start, *how, seed, every, stop_at)
+        found: list[Outcome] = Parallel(n_jobs=n_jobs, prefer="threads")(
+            delayed(_alone)(start, *how, seed, every, stop_at)
             for start, seed in zip(starts, all_seeds, strict=True)
-        ]
+        )
+        return found
     goal = -np.inf if stop_at is None else positive("stop_at", stop_at)
     n_epochs, every = positive_int("epochs", epochs), positive_int("every", every)
     learning.check_memory(n_epochs, every, starts[0].matrix.size)
@@ -147,11 +154,11 @@ def _same(one: Trials, other: Trials) -> bool:
     )
 
 
-def _alone(start: Overlaps, *how: Any) -> Trajectory | DivergenceError:
+def _alone(start: Overlaps, *how: Any) -> Outcome:
     """Return what `learn` gives for one network, or how it failed."""
     try:
         return learning.learn(start, *how)
-    except DivergenceError as error:
+    except FAILURES as error:
         return error
 
 
@@ -165,18 +172,18 @@ def descend_together(
     seeds: Sequence[int],
     settings: dict[str, Any],
     n_jobs: int = 1,
-) -> list[Trajectory | DivergenceError]:
+) -> list[Outcome]:
     """Run epochs of descent of networks for which `runs_together` holds, in blocks of them."""
     blocks = [slice(i, i + TOGETHER) for i in range(0, len(starts), TOGETHER)]
 
-    def run(block: slice) -> list[Trajectory | DivergenceError]:
+    def run(block: slice) -> list[Outcome]:
         """Run one block."""
         return _Block(starts[block], ready, rule, n_epochs, every, goal, settings).run(seeds[block])
 
-    if len(blocks) == 1 or n_jobs == 1:
-        return [outcome for block in blocks for outcome in run(block)]
-    with ThreadPoolExecutor(n_jobs if n_jobs > 0 else None) as pool:
-        return [outcome for outcomes in pool.map(run, blocks) for outcome in outcomes]
+    if len(blocks) == 1:
+        return run(blocks[0])
+    found = Parallel(n_jobs=n_jobs, prefer="threads")(delayed(run)(block) for block in blocks)
+    return [outcome for outcomes in found for outcome in outcomes]
 
 
 class _Block:
@@ -213,9 +220,9 @@ class _Block:
         self.why = np.zeros(width, dtype=np.int64)
         self.ended = np.full(width, n_epochs)
         self.projections = np.zeros(width, dtype=np.int64)
-        self.errors: list[DivergenceError | None] = [None] * width
+        self.errors: list[DivergenceError | np.linalg.LinAlgError | None] = [None] * width
 
-    def run(self, seeds: Sequence[int]) -> list[Trajectory | DivergenceError]:
+    def run(self, seeds: Sequence[int]) -> list[Outcome]:
         """Run all epochs, and return what became of each network."""
         ready, n_epochs = self.ready, self.n_epochs
         now = self._losses()
@@ -253,7 +260,7 @@ class _Block:
             self.ended[running] = done + ran[running]
             if kind == steps.CONGRUENCE:
                 for i in np.flatnonzero(self.why == steps.RUNNING):
-                    self._project(i, done + count)
+                    self._project(int(i), done + count)
         last = self._losses()
         return [self._outcome(i, seed, last[i]) for i, seed in enumerate(seeds)]
 
@@ -267,11 +274,11 @@ class _Block:
         """Undo what rounding did to one network's overlaps, or end its learning."""
         try:
             self.projections[i] += learning.projected(self.joints[i, 0], epoch)
-        except DivergenceError as error:
+        except FAILURES as error:
             self.errors[i] = error
             self.why[i] = steps.DIVERGED
 
-    def _outcome(self, i: int, seed: int, last: float) -> Trajectory | DivergenceError:
+    def _outcome(self, i: int, seed: int, last: float) -> Outcome:
         """Return what became of a network; `last` is its loss after the last epoch."""
         if (error := self.errors[i]) is not None:
             return error

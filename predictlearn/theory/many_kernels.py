@@ -229,7 +229,7 @@ def descend_many(
     ran: np.ndarray,
     why: np.ndarray,
 ) -> None:
-    """Run epochs of a block of networks; arguments are those of `steps.descend`, one a network.
+    """Run epochs of a block of networks; arguments are those of `steps.DESCEND`, one a network.
 
     joints (networks, 3, 4, 4), dropped, limits, losses (networks, epochs), kept (networks, rows, 4,
     4). Where a network's epochs end goes to `ran`, why to `why`; those that have ended before are
