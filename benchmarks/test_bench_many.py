@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 import predictlearn as pl
-from predictlearn.theory.many import learn_many
 
 ANIMALS, EPOCHS = 200, 2000
 GROUP = f"erf filter, {ANIMALS} animals, {EPOCHS} epochs, one core"
@@ -34,7 +33,7 @@ def one_at_a_time(animals, epochs=EPOCHS):
 
 def side_by_side(animals, epochs=EPOCHS):
     """Learn all networks in one loop."""
-    return learn_many(animals, pl.Filter(), pl.GradientDescent(5e-3), epochs, "erf")
+    return pl.learn_many(animals, pl.Filter(), pl.GradientDescent(5e-3), epochs, "erf")
 
 
 @pytest.mark.benchmark(group=GROUP)

@@ -26,6 +26,7 @@ _HOMES = {
     "theory.curvature": ("largest_stable_rate",),
     "theory.hermite": ("learn_fourth_order",),
     "theory.learning": ("learn",),
+    "theory.many": ("learn_many",),
     "theory.trajectory": ("Trajectory",),
     "theory.invariants": ("conserved", "drift"),
     "theory.equivalence": ("functionally_equivalent", "metric"),

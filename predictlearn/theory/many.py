@@ -94,7 +94,7 @@ def learn_many(
     >>> import numpy as np
     >>> import predictlearn as pl
     >>> starts = [pl.Overlaps(np.eye(4)).replace(zu=x, vm=0.1) for x in (0.1, 0.2)]
-    >>> learned = learn_many(starts, pl.Filter(), pl.GradientDescent(5e-3), 20, "erf")
+    >>> learned = pl.learn_many(starts, pl.Filter(), pl.GradientDescent(5e-3), 20, "erf")
     >>> alone = pl.learn(starts[1], pl.Filter(), pl.GradientDescent(5e-3), 20, "erf")
     >>> bool(np.array_equal(learned[1].array, alone.array))
     True
