@@ -22,6 +22,7 @@ import os
 import pickle
 import platform
 import sys
+import threading
 import time
 import types
 import warnings
@@ -266,7 +267,9 @@ class _Made:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         began = time.perf_counter()
-        with warnings.catch_warnings(record=True) as said:
+        # the filters of warnings are one for all threads, so only the main one may change them
+        alone = threading.current_thread() is threading.main_thread()
+        with warnings.catch_warnings(record=True) if alone else contextlib.nullcontext([]) as said:
             result = self.function(*args, **kwargs)
         took = time.perf_counter() - began
         about = [(w.message, w.category, w.filename, w.lineno) for w in said]

@@ -1,4 +1,4 @@
-"""Worker processes that end with the process they work for, and tell how far they are."""
+"""Worker processes that end with the process they work for, or threads; how far they are."""
 
 from __future__ import annotations
 
@@ -131,6 +131,9 @@ class Parallel(joblib.Parallel):
 
     Within `predictlearn.kept.keeping` tasks that were done before are not done again, unless
     `keep` is false; their results must depend on nothing but their arguments.
+
+    With ``prefer="threads"`` it runs threads, which share what is compiled and imported: for loops
+    that release the lock. Processes are for the rest.
     """
 
     _n_tasks = 0
@@ -142,7 +145,8 @@ class Parallel(joblib.Parallel):
         takes = inspect.signature(joblib.Parallel.__init__).parameters
         loky = isinstance(get_active_backend()[0], LokyBackend)
         begin = {"initializer": _follow, "initargs": (os.getpid(), True)}
-        more = begin if loky and "backend_kwargs" in takes else {}
+        threads = settings.get("prefer") == "threads"
+        more = begin if loky and not threads and "backend_kwargs" in takes else {}
         super().__init__(n_jobs=n_jobs, **settings, **more)
 
     def __call__(self, iterable: Iterable[Any]) -> Any:

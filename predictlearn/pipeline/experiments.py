@@ -353,6 +353,8 @@ def _closure(
         seed=seed,
         every=_EVERY,
         n_jobs=n_jobs,
+        # the report says how far equations and mean field are apart, and no more
+        in_full=False,
     )
 
 

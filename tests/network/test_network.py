@@ -9,9 +9,9 @@ from oracles import judged_loss, network_outputs, random_trials
 from scipy import special
 
 import predictlearn as pl
-from predictlearn.network import phi_kernels
 from predictlearn.network.kernels import network_loss_and_gradient
 from predictlearn.theory.activity import NO_NOISE, Batch
+from predictlearn.theory.kernels import phi as phi_kernels
 from predictlearn.theory.nonlinearity import Nonlinearity, network_phi
 
 SIZES = [(1, 1, 1), (1, 2, 1), (2, 2, 2)]

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from predictlearn.arrays import Array
 from predictlearn.errors import InputError
 from predictlearn.fitting.diagnostics.residuals import Residuals
 from predictlearn.fitting.session.observation import Observation, neuron_coefficients
@@ -22,7 +23,6 @@ from predictlearn.fitting.session.rollout import reduced_activity
 
 __all__ = ["Direction", "Part", "Slopes", "changed", "inverse_of", "normal_of"]
 
-Array = npt.NDArray[np.float64]
 
 # The step of a difference, relative to the parameter.
 _STEP = 1e-4

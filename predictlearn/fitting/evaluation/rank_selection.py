@@ -106,7 +106,7 @@ def select_rank(
     groups : array_like, shape (trials,), optional
         Trials of one group stay in one fold. Default: every trial for itself.
     n_jobs : int
-        Processes; fewer where the recording is so large that they would not have room.
+        Threads; fewer where the recording is so large that they would not have room.
     rule : {"paired", "one-se"}
         The standard error of the difference from the best rank, over folds, or that of the best
         rank's mean, which takes smaller ranks.
@@ -171,13 +171,18 @@ def select_rank(
     settings = {**settings, "n_bootstrap": 0, "seed": seed}
     jobs = [(way, rank, fold) for way in ways for rank in chosen for fold in range(cv)]
     # training trials, and what a nonlinear fit lays out of them, and as roots for its starts; the
-    # recording itself is one for all processes
+    # recording itself is one for all threads
     plain = settings.get("noise", "gaussian") == "gaussian" and not np.isnan(np.sum(y))
     each = y.nbytes * (1.0 if plain and settings.get("nonlinearity") != "erf" else 2.5)
-    rows = Parallel(n_jobs=processes(n_jobs, each, y.nbytes))(
-        delayed(_one)(way, rank, fold, y, x, folds, parts, metric, settings)
-        for way, rank, fold in jobs
-    )
+    with warnings.catch_warnings():
+        # Convergence is reported in the table instead, one row a fit; a rank too high leaves
+        # latents open, and that is what is being asked. Threads share the filters.
+        for ignored in (ConvergenceWarning, MisfitWarning, UndeterminedWarning):
+            warnings.simplefilter("ignore", ignored)
+        rows = Parallel(n_jobs=processes(n_jobs, each, y.nbytes), prefer="threads")(
+            delayed(_one)(way, rank, fold, y, x, folds, parts, metric, settings)
+            for way, rank, fold in jobs
+        )
     score = metric.replace("-", "_")
     columns = ["hold_out", "rank", "fold", score, "converged", "determined"]
     table = pd.DataFrame(rows, columns=columns)
@@ -232,12 +237,7 @@ def _one(
     """Fit one rank without one fold; score on it."""
     train, test = folds != fold, folds == fold
     kept = parts != fold if way == "neurons" else np.ones(len(parts), dtype=bool)
-    with warnings.catch_warnings():
-        # Convergence is reported in the table instead, one row a fit; a rank too high leaves
-        # latents open, and that is what is being asked.
-        for ignored in (ConvergenceWarning, MisfitWarning, UndeterminedWarning):
-            warnings.simplefilter("ignore", ignored)
-        fit = LowRankRNN(rank=rank, **settings).fit(_of(y, train, kept), x[train])
+    fit = LowRankRNN(rank=rank, **settings).fit(_of(y, train, kept), x[train])
     if way == "neurons":
         score = cosmooth(fit, _of(y, train, ~kept), x[train], _of(y, test, ~kept), x[test], metric)
     elif metric == "r2":

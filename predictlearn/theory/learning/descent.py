@@ -30,6 +30,7 @@ from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Task
 
 __all__ = [
+    "KINDS",
     "TrialStream",
     "check_memory",
     "describe",
@@ -49,7 +50,8 @@ _DIVERGED = 1e6
 _MOST_KEPT = 2**31
 # How far below zero rounding may push an eigenvalue of S, relative to the largest.
 _ROUNDING = 1e-9
-_KINDS: dict[type, int] = {
+# How the overlaps move by each rule of descent.
+KINDS: dict[type, int] = {
     GradientDescent: steps.CONGRUENCE,
     FirstOrderDescent: steps.FIRST_ORDER,
     DirectDescent: steps.DIRECT,
@@ -237,7 +239,7 @@ def learn(
     settings = describe(task, rule, nonlinearity, tau)
     if isinstance(rule, GradientFlow):
         return flow(overlaps, stream, rule, positive("epochs", epochs), goal, seed, settings)
-    if type(rule) not in _KINDS:
+    if type(rule) not in KINDS:
         raise InputError(
             "rule must be a GradientDescent, GradientFlow, FirstOrderDescent or DirectDescent; "
             f"got {type(rule).__name__}."
@@ -245,6 +247,16 @@ def learn(
     n_epochs = positive_int("epochs", epochs)
     every = positive_int("every", every)
     check_memory(n_epochs, every, overlaps.matrix.size)
+    # a network learns by the same loops alone and beside others
+    from predictlearn.theory.learning import many
+
+    if stream.constant and many.runs_together(overlaps.sizes, stream.next(), rule):
+        (outcome,) = many.descend_together(
+            [overlaps], stream.next(), rule, n_epochs, every, goal, [seed], settings
+        )
+        if isinstance(outcome, many.FAILURES):
+            raise outcome
+        return outcome
     return _descend(overlaps, stream, rule, n_epochs, every, goal, seed, settings)
 
 
@@ -260,7 +272,7 @@ def _descend(
 ) -> Trajectory:
     """Run epochs of descent."""
     sizes = overlaps.sizes
-    kind = _KINDS[type(rule)]
+    kind = KINDS[type(rule)]
     full = rule if isinstance(rule, GradientDescent) else GradientDescent(rule.rate)
     target_noise = getattr(rule, "target_noise", 0.0)
     rows = kept_epochs(n_epochs, every)
@@ -284,7 +296,7 @@ def _descend(
             scratch, impulse = ready.fitting_scratch(scratch, overlaps.rank)
         count = min(_CHUNK, n_epochs - done) if stream.constant else 1
         ran, why, dropped = undisturbed(
-            steps.descend,
+            steps.DESCEND[impulse[0].size > 0 and target_noise == 0.0, sizes == (1, 1, 1)],
             joint,
             *sizes,
             count,
