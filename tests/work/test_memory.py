@@ -8,6 +8,8 @@ import sys
 import numpy as np
 import pytest
 
+from predictlearn.fitting.diagnostics import diagnose
+from predictlearn.fitting.session.estimator import LowRankRNN
 from predictlearn.fitting.session.pieces import pieces
 
 # Stated in docs/your-own-recording.md: so many times the activity in double precision, and beside.
@@ -107,3 +109,28 @@ def test_pieces_cover_all_once():
     for n, each, most in ((7, 10, 25), (1, 10, 5), (4, 0, 3), (0, 5, 5), (6, 2, 12)):
         found = [i for some in pieces(n, each, most) for i in range(n)[some]]
         assert found == list(range(n))
+
+
+def test_what_is_found_does_not_depend_on_the_pieces(monkeypatch):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(20, 15, 1)).cumsum(axis=1)
+    y = x * rng.normal(size=30) + rng.normal(size=(20, 15, 30))
+    y[3, 10:] = np.nan
+    y[:, :, 7] = 2 * y[:, :, 4]
+    fit = LowRankRNN(dt=0.05, tau=0.06, offset=True, n_bootstrap=0).fit(y, x)
+    whole, expected = diagnose(fit, y, x, draws=19), fit.predict(x)
+    for room in ("copies", "diagnostics", "low_rank_rnn", "residuals", "slopes"):
+        monkeypatch.setattr(
+            f"predictlearn.fitting.{room}.pieces", lambda n, each, most=0: pieces(n, each, 1000)
+        )
+    cut = diagnose(fit, y, x, draws=19)
+    assert np.allclose(fit.predict(x), expected, rtol=1e-12)
+    # these three take off what the dynamics explain; of a gauge direction only rounding is left
+    loose = whole.tests.index.isin(["time constant", "latency", "nonlinearity"])
+    columns = ["statistic", "p", "effect"]
+    for part, rtol in ((~loose, 1e-8), (loose, 0.02)):
+        one, other = (d.tests.loc[part, columns] for d in (whole, cut))
+        assert np.allclose(one, other, rtol=rtol, atol=1e-12), (one, other)
+    for name in ("checks", "neurons", "lags", "means"):
+        one, other = (getattr(d, name).select_dtypes("number") for d in (whole, cut))
+        assert np.allclose(one, other, rtol=1e-8, atol=1e-12, equal_nan=True), name
