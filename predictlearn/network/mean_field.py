@@ -14,7 +14,7 @@ from predictlearn.network.activity import network_sizes
 from predictlearn.network.kernels import network_loss_and_gradient
 from predictlearn.network.synapses import update_of
 from predictlearn.theory.activity import NO_NOISE
-from predictlearn.theory.learning.descent import describe, diverged, kept_epochs, loss_limit
+from predictlearn.theory.learning.epochs import describe, diverged, kept_epochs, loss_limit
 from predictlearn.theory.learning.fourth_order import loading_names
 from predictlearn.theory.learning.rules import GradientDescent
 from predictlearn.theory.learning.schedules import drop_of, multipliers

@@ -9,7 +9,7 @@ import numpy as np
 
 from predictlearn.errors import InputError
 from predictlearn.network.training import follow
-from predictlearn.theory.learning.descent import describe
+from predictlearn.theory.learning.epochs import describe
 from predictlearn.theory.learning.rules import GradientDescent
 from predictlearn.theory.learning.synaptic_rules import SynapticRule
 from predictlearn.theory.nonlinearity import Nonlinearity

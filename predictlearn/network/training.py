@@ -14,7 +14,7 @@ from predictlearn.network.activity import network_sizes
 from predictlearn.network.kernels import network_loss_and_gradient
 from predictlearn.network.synapses import update_of
 from predictlearn.theory.activity import NO_NOISE
-from predictlearn.theory.learning.descent import (
+from predictlearn.theory.learning.epochs import (
     check_memory,
     describe,
     diverged,

@@ -9,7 +9,7 @@ import pytest
 
 import predictlearn as pl
 from predictlearn.tasks.teacher import complete_overlaps
-from predictlearn.theory.learning.descent import project_onto_cone
+from predictlearn.theory.learning.epochs import project_onto_cone
 
 TASK = pl.Filter(duration=10.0, dt=0.1)
 START = pl.Overlaps(np.eye(4)).replace(zu=0.3, vm=0.3, vu=0.2)

@@ -7,9 +7,9 @@ import pytest
 
 import predictlearn as pl
 from predictlearn.errors import DivergenceError, InputError
-from predictlearn.theory.activity import Prepared
+from predictlearn.theory.activity import Batch
 from predictlearn.theory.kernels import many as many_kernels
-from predictlearn.theory.learning import many
+from predictlearn.theory.learning.together import runs_together
 
 RULES = {
     "plain": pl.GradientDescent(5e-3),
@@ -180,13 +180,11 @@ def test_trials_that_a_task_draws_by_the_seed_stay_apart():
 
 def test_what_runs_together():
     rule = pl.GradientDescent(5e-3)
-    filters = {
-        name: Prepared(pl.Filter().sample(), name, 1.0) for name in ("linear", "erf", "tanh")
-    }
-    verdicts = {name: many.runs_together((1, 1, 1), ready, rule) for name, ready in filters.items()}
+    filters = {name: Batch(pl.Filter().sample(), name, 1.0) for name in ("linear", "erf", "tanh")}
+    verdicts = {name: runs_together((1, 1, 1), ready, rule) for name, ready in filters.items()}
     # a linear filter has a closed form
     assert verdicts == {"linear": False, "erf": True, "tanh": False}
-    assert not many.runs_together((1, 2, 1), filters["erf"], rule)
+    assert not runs_together((1, 2, 1), filters["erf"], rule)
 
 
 def test_wrong_arguments():

@@ -11,7 +11,7 @@ from oracles import judged_loss, random_trials
 
 import predictlearn as pl
 from predictlearn.theory.activity import Batch
-from predictlearn.theory.learning.descent import describe
+from predictlearn.theory.learning.epochs import describe
 from predictlearn.theory.populations.activity import evaluate
 
 FLIP_FLOP = pl.FlipFlop(

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from predictlearn.fitting.diagnostics import diagnose
+from predictlearn.fitting.diagnostics.diagnose import diagnose
 from predictlearn.fitting.session.estimator import LowRankRNN
 from predictlearn.fitting.session.pieces import pieces
 
@@ -31,7 +31,7 @@ except SystemExit as end:
 PARTS = """
 import sys, warnings
 warnings.simplefilter("ignore")
-from predictlearn.fitting.diagnostics import diagnose
+from predictlearn.fitting.diagnostics.diagnose import diagnose
 from predictlearn.pipeline.checked import noise_said
 from predictlearn.pipeline.fitted import fit_recording
 from predictlearn.recordings.load import load_recording
@@ -119,18 +119,15 @@ def test_what_is_found_does_not_depend_on_the_pieces(monkeypatch):
     y[:, :, 7] = 2 * y[:, :, 4]
     fit = LowRankRNN(dt=0.05, tau=0.06, offset=True, n_bootstrap=0).fit(y, x)
     whole, expected = diagnose(fit, y, x, draws=19), fit.predict(x)
-    for room in ("copies", "diagnostics", "low_rank_rnn", "residuals", "slopes"):
+    parts = ("copies", "diagnose", "residuals", "slopes")
+    for room in ("session.estimator", *(f"diagnostics.{part}" for part in parts)):
         monkeypatch.setattr(
             f"predictlearn.fitting.{room}.pieces", lambda n, each, most=0: pieces(n, each, 1000)
         )
     cut = diagnose(fit, y, x, draws=19)
     assert np.allclose(fit.predict(x), expected, rtol=1e-12)
-    # these three take off what the dynamics explain; of a gauge direction only rounding is left
-    loose = whole.tests.index.isin(["time constant", "latency", "nonlinearity"])
-    columns = ["statistic", "p", "effect"]
-    for part, rtol in ((~loose, 1e-8), (loose, 0.02)):
-        one, other = (d.tests.loc[part, columns] for d in (whole, cut))
-        assert np.allclose(one, other, rtol=rtol, atol=1e-12), (one, other)
+    one, other = (d.tests[["statistic", "p", "effect"]] for d in (whole, cut))
+    assert np.allclose(one, other, rtol=1e-6, atol=1e-9), one - other
     for name in ("checks", "neurons", "lags", "means"):
         one, other = (getattr(d, name).select_dtypes("number") for d in (whole, cut))
         assert np.allclose(one, other, rtol=1e-8, atol=1e-12, equal_nan=True), name

@@ -41,6 +41,9 @@ _STEP = 1e-4
 _LAGS = (0, 1, 2, 3, 5, 8, 13, 21, 34, 55)
 # Part of a direction that must lie outside of what the fit can take up.
 _OUTSIDE = 1e-3
+# Of a column that the neurons' own numbers take up whole, so much may be left by rounding, and by
+# the step that slopes were taken with.
+_ROUNDING = 1e-5
 # Least share of a trial's noise that is taken to be left by the regression.
 _LEFT = 0.1
 
@@ -114,11 +117,12 @@ def score_tests(slopes: Slopes, directions: list[Direction]) -> list[Score | Non
     """
     q, n_trials = len(slopes.moved), len(slopes.k)
     upper = np.zeros((0, q + len(directions)))
-    before = np.zeros(len(directions))
+    before = np.zeros(q + len(directions))
     for _, _, columns, power in slopes.columns(directions):
         upper = _upper(np.concatenate([upper, _upper(columns.T)]))
         before += power
-    change = _taken_up(upper[:, :q], upper[:, q:])
+    change = _taken_up(upper[:, :q], upper[:, q:], np.sqrt(before[:q]))
+    before = before[q:]
     by_trial, whole, taken = np.zeros((3, len(directions), n_trials))
     for _, part, columns, _ in slopes.columns(directions):
         left = columns[q:] - change.T @ columns[:q]
@@ -143,14 +147,17 @@ def _upper(columns: Array) -> Array:
     return np.asarray(np.linalg.qr(columns, mode="r"))
 
 
-def _taken_up(shared: Array, others: Array) -> Array:
+def _taken_up(shared: Array, others: Array, before: Array) -> Array:
     """Return what of each shared column lies in the others, (shared, others), from their R.
 
     Directions of the gauge move nothing, and others are sums of those before: they are left out.
+    What is left of the former after the neurons' own numbers, of the size ``before``, is rounding.
     """
-    size = np.maximum(np.linalg.norm(shared, axis=0), 1e-300)
-    if not shared.size:
+    size = np.linalg.norm(shared, axis=0)
+    moves = size > _ROUNDING * before
+    if not (shared.size and moves.any()):
         return np.zeros((shared.shape[1], others.shape[1]))
+    shared, size = np.where(moves, shared, 0.0), np.where(moves, size, 1.0)
     left, values, right = np.linalg.svd(shared / size, full_matrices=False)
     kept = values > 1e-6 * max(values[0], 1e-300)
     along = (left[:, kept].T @ others) / values[kept, None]

@@ -57,7 +57,11 @@ class Part:
 
     def along(self, dk: Array) -> Array:
         """Return the change of the standardised means for a change of k, projected."""
-        return self.outside(self.slope * (dk @ self.loadings.T))
+        return self.outside(self.raw(dk))
+
+    def raw(self, dk: Array) -> Array:
+        """Return the change of the standardised means for a change of k."""
+        return self.slope * (dk @ self.loadings.T)
 
     def outside(self, direction: Array) -> Array:
         """Return a direction (trials, time, neurons) less what the neurons' own numbers take up."""
@@ -157,7 +161,7 @@ class Slopes:
         """Go through the neurons with what the shared parameters do, and along directions.
 
         Yields neurons, their part, the projected columns (parameters + directions, rows), and the
-        sum of squares of each direction before.
+        sum of squares of each before.
         """
         n_columns = len(self.moved) + len(directions)
         for some, part in self.parts():
@@ -172,14 +176,12 @@ class Slopes:
                     slope=part.slope[:, :, few],
                     inverse=part.inverse[few],
                 )
-                out = np.empty((n_columns, own.slope.size))
-                for column, dk in zip(out, self.moved, strict=False):
-                    column[:] = own.along(dk).ravel()
-                power = np.zeros(len(directions))
-                for j, direction in enumerate(directions):
-                    raw = direction(own)
+                out, power = np.empty((n_columns, own.slope.size)), np.zeros(n_columns)
+                for j in range(n_columns):
+                    of = j - len(self.moved)
+                    raw = own.raw(self.moved[j]) if of < 0 else directions[of](own)
                     power[j] = np.vdot(raw, raw)
-                    out[len(self.moved) + j] = own.outside(raw).ravel()
+                    out[j] = own.outside(raw).ravel()
                 yield slice(some.start + few.start, some.start + few.stop), own, out, power
 
 

@@ -21,7 +21,7 @@ from predictlearn.checks import as_float_array, positive_int
 from predictlearn.errors import DivergenceError, InputError, choice
 from predictlearn.theory.activity import NO_NOISE, Batch, check_fit
 from predictlearn.theory.kernels.fourth_order import BLOCK, fourth_order_kernel, move_kernel
-from predictlearn.theory.learning.descent import describe, diverged, kept_epochs, loss_limit
+from predictlearn.theory.learning.epochs import describe, diverged, kept_epochs, loss_limit
 from predictlearn.theory.learning.rules import GradientDescent, column_rates
 from predictlearn.theory.learning.schedules import drop_of, multipliers
 from predictlearn.theory.learning.trajectory import Trajectory

@@ -8,46 +8,19 @@ from typing import Any
 import numpy as np
 
 from predictlearn.checks import positive, positive_int
-from predictlearn.errors import DivergenceError, InputError
+from predictlearn.errors import InputError
 from predictlearn.theory.activity import Batch, check_fit
-from predictlearn.theory.kernels import descent as steps
-from predictlearn.theory.kernels.many import TOGETHER, descend_many, losses_many, many_buffer
-from predictlearn.theory.learning import descent as learning
-from predictlearn.theory.learning.rules import GradientDescent, Rule, column_rates
-from predictlearn.theory.learning.schedules import drop_of, multipliers
-from predictlearn.theory.learning.trajectory import Trajectory
+from predictlearn.theory.learning.descent import learn
+from predictlearn.theory.learning.epochs import check_memory, describe
+from predictlearn.theory.learning.rules import Rule
+from predictlearn.theory.learning.together import FAILURES, Outcome, descend_together, runs_together
 from predictlearn.theory.learning.trial_stream import TrialStream
 from predictlearn.theory.nonlinearity import Nonlinearity
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Task, Trials
 from predictlearn.workers import Parallel, delayed
 
-__all__ = ["FAILURES", "descend_together", "learn_many", "runs_together"]
-
-# How the learning of a network can fail.
-FAILURES = (DivergenceError, np.linalg.LinAlgError)
-Outcome = Trajectory | DivergenceError | np.linalg.LinAlgError
-
-# Up to so many trials the loops over networks are the faster ones.
-_MOST_TRIALS = 2
-# Epochs between two looks at rounding, as in `learning`.
-_CHUNK = 512
-
-
-def runs_together(sizes: tuple[int, int, int], ready: Batch, rule: Rule) -> bool:
-    """Return whether the loops over networks hold: `learn` takes them for one network, too.
-
-    One input, rank one and one output; linear or erf; the same one or two trials in every epoch,
-    without noise; and no closed form, which is faster still.
-    """
-    return (
-        sizes == (1, 1, 1)
-        and ready.law is None
-        and ready.gain.size <= 1
-        and ready.targets.shape[2] <= _MOST_TRIALS
-        and type(rule) in learning.KINDS
-        and getattr(rule, "target_noise", 0.0) == 0.0
-    )
+__all__ = ["learn_many"]
 
 
 def learn_many(
@@ -120,8 +93,8 @@ def learn_many(
         return found
     goal = -np.inf if stop_at is None else positive("stop_at", stop_at)
     n_epochs, every = positive_int("epochs", epochs), positive_int("every", every)
-    learning.check_memory(n_epochs, every, starts[0].matrix.size)
-    settings = learning.describe(task, rule, nonlinearity, tau)
+    check_memory(n_epochs, every, starts[0].matrix.size)
+    settings = describe(task, rule, nonlinearity, tau)
     return descend_together(starts, ready, rule, n_epochs, every, goal, all_seeds, settings, n_jobs)
 
 
@@ -158,147 +131,6 @@ def _same(one: Trials, other: Trials) -> bool:
 def _alone(start: Overlaps, *how: Any) -> Outcome:
     """Return what `learn` gives for one network, or how it failed."""
     try:
-        return learning.learn(start, *how)
+        return learn(start, *how)
     except FAILURES as error:
         return error
-
-
-def descend_together(
-    starts: Sequence[Overlaps],
-    ready: Batch,
-    rule: Any,
-    n_epochs: int,
-    every: int,
-    goal: float,
-    seeds: Sequence[int],
-    settings: dict[str, Any],
-    n_jobs: int = 1,
-) -> list[Outcome]:
-    """Run epochs of descent of networks for which `runs_together` holds, in blocks of them."""
-    blocks = [slice(i, i + TOGETHER) for i in range(0, len(starts), TOGETHER)]
-
-    def run(block: slice) -> list[Outcome]:
-        """Run one block."""
-        return _Block(starts[block], ready, rule, n_epochs, every, goal, settings).run(seeds[block])
-
-    if len(blocks) == 1:
-        return run(blocks[0])
-    found = Parallel(n_jobs=n_jobs, prefer="threads")(delayed(run)(block) for block in blocks)
-    return [outcome for outcomes in found for outcome in outcomes]
-
-
-class _Block:
-    """Networks that learn side by side."""
-
-    def __init__(
-        self,
-        starts: Sequence[Overlaps],
-        ready: Batch,
-        rule: Any,
-        n_epochs: int,
-        every: int,
-        goal: float,
-        settings: dict[str, Any],
-    ) -> None:
-        self.starts, self.ready, self.rule = starts, ready, rule
-        self.n_epochs, self.every, self.goal, self.settings = n_epochs, every, goal, settings
-        self.trials = (
-            ready.a,
-            ready.gain.size == 1,
-            ready.k_m,
-            ready.targets,
-            ready.weights,
-            float(ready.offset[0]),
-            float(ready.smoothing[0, 0]),
-            ready.direct,
-        )
-        width = len(starts)
-        self.buffer = many_buffer(ready.k_m.shape[0], width)
-        self.joints = np.zeros((width, 3, 4, 4))
-        self.joints[:, 0] = [start.matrix for start in starts]
-        self.kept = np.empty((width, len(learning.kept_epochs(n_epochs, every)), 4, 4))
-        self.losses = np.empty((width, n_epochs + 1))
-        self.why = np.zeros(width, dtype=np.int64)
-        self.ended = np.full(width, n_epochs)
-        self.projections = np.zeros(width, dtype=np.int64)
-        self.errors: list[DivergenceError | np.linalg.LinAlgError | None] = [None] * width
-
-    def run(self, seeds: Sequence[int]) -> list[Outcome]:
-        """Run all epochs, and return what became of each network."""
-        ready, n_epochs = self.ready, self.n_epochs
-        now = self._losses()
-        self.limits = np.array([learning.loss_limit(value, ready) for value in now])
-        full = (
-            self.rule if isinstance(self.rule, GradientDescent) else GradientDescent(self.rule.rate)
-        )
-        kind = learning.KINDS[type(self.rule)]
-        dropped, ran = np.zeros(len(self.starts), dtype=np.bool_), np.zeros_like(self.ended)
-        how = (
-            kind,
-            self.rule.rate,
-            multipliers(self.rule.schedule, n_epochs),
-            *drop_of(self.rule.schedule),
-            dropped,
-            column_rates(full.pathway_rates, (1, 1, 1)),
-            full.momentum,
-            full.weight_decay,
-            full.synaptic_noise,
-            self.limits,
-            self.goal,
-            *self.trials,
-            self.buffer,
-            self.losses,
-            self.kept,
-            ran,
-            self.why,
-        )
-        for done in range(0, n_epochs, _CHUNK):
-            running = self.why == steps.RUNNING
-            if not running.any():
-                break
-            count = min(_CHUNK, n_epochs - done)
-            descend_many(self.joints, count, self.every, done, *how)
-            self.ended[running] = done + ran[running]
-            if kind == steps.CONGRUENCE:
-                for i in np.flatnonzero(self.why == steps.RUNNING):
-                    self._project(int(i), done + count)
-        last = self._losses()
-        return [self._outcome(i, seed, last[i]) for i, seed in enumerate(seeds)]
-
-    def _losses(self) -> np.ndarray:
-        """Return the loss of every network as it is."""
-        values = np.empty(len(self.starts))
-        losses_many(self.joints, *self.trials, self.buffer, values)
-        return values
-
-    def _project(self, i: int, epoch: int) -> None:
-        """Undo what rounding did to one network's overlaps, or end its learning."""
-        try:
-            self.projections[i] += learning.project_onto_cone(self.joints[i, 0], epoch)
-        except FAILURES as error:
-            self.errors[i] = error
-            self.why[i] = steps.DIVERGED
-
-    def _outcome(self, i: int, seed: int, last: float) -> Outcome:
-        """Return what became of a network; `last` is its loss after the last epoch."""
-        if (error := self.errors[i]) is not None:
-            return error
-        ended, losses, kept = int(self.ended[i]), self.losses[i], self.kept[i]
-        rows = learning.kept_epochs(self.n_epochs, self.every)
-        if self.why[i] == steps.DIVERGED:
-            advice = ""
-            if isinstance(self.rule, GradientDescent) and np.isfinite(losses[0]):
-                advice = learning.stable_rates_said(self.starts[i], self.ready, self.rule)
-            return learning.diverged(ended, self.rule, losses, advice)
-        if self.why[i] == steps.REACHED:
-            rows = np.append(rows[rows < ended], ended)
-            losses = losses[: ended + 1]
-        else:
-            losses[-1] = last
-        # copies, so that a network kept does not keep its whole block
-        kept, losses = kept[: len(rows)].copy(), losses.copy()
-        kept[-1] = self.joints[i, 0]
-        if not (losses[-1] <= self.limits[i] and np.all(np.isfinite(kept[-1]))):
-            return learning.diverged(self.n_epochs, self.rule, losses)
-        settings = {**self.settings, "projections": int(self.projections[i])}
-        return Trajectory(kept, rows, losses, np.arange(len(losses)), (1, 1, 1), seed, settings)

@@ -22,7 +22,8 @@ from predictlearn.theory.activity import NO_NOISE, Batch, _evaluate, check_fit
 from predictlearn.theory.kernels.hessian import hessian_kernel, hessian_work
 from predictlearn.theory.kernels.impulse_rank_one import single_hessian
 from predictlearn.theory.kernels.sensitivity import sensitive_epochs
-from predictlearn.theory.learning.descent import learn, loss_limit, project_onto_cone
+from predictlearn.theory.learning.descent import learn
+from predictlearn.theory.learning.epochs import loss_limit, project_onto_cone
 from predictlearn.theory.learning.rules import GradientDescent, column_rates
 from predictlearn.theory.learning.schedules import drop_of, multipliers
 from predictlearn.theory.learning.trial_stream import TrialStream

@@ -16,7 +16,7 @@ from predictlearn.errors import InputError
 from predictlearn.theory.activity import NO_NOISE
 from predictlearn.theory.kernels import descent as steps
 from predictlearn.theory.kernels import populations as kernels
-from predictlearn.theory.learning.descent import (
+from predictlearn.theory.learning.epochs import (
     check_memory,
     describe,
     diverged,
