@@ -115,7 +115,7 @@ def test_neighbours_change_no_bit(name):
 def test_loop_for_any_size_agrees(name, monkeypatch):
     task, start = pl.Filter(duration=5.0), networks(1)[0]
     beside = pl.learn(start, task, RULES[name], 60, "erf")
-    monkeypatch.setattr(many, "runs_together", lambda *_: False)
+    monkeypatch.setattr("predictlearn.theory.learning.descent.runs_together", lambda *_: False)
     general = pl.learn(start, task, RULES[name], 60, "erf")
     np.testing.assert_allclose(beside.array, general.array, rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(beside.losses, general.losses, rtol=1e-12)
