@@ -116,6 +116,8 @@ class _ByValue(pickle.Pickler):
             flat = thing.T if order == "F" else thing
             content = hashlib.sha256(np.ascontiguousarray(flat).data).digest()
             return _stand_in, (kind, [thing.dtype.descr, thing.shape, order, content])
+        if kind is types.MappingProxyType:
+            return dict, (dict(thing),)
         if hasattr(thing, "py_func"):  # a compiled function
             return str, (f"{thing.py_func.__module__}.{thing.py_func.__qualname__}",)
         if kind.__module__.partition(".")[0] != "predictlearn" or issubclass(kind, BaseException):

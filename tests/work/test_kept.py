@@ -133,10 +133,9 @@ def made(n_in=1, kinds=4):
 """
 
 PREDICT = """
-from predictlearn import pipeline
-import predictlearn.pipeline.predict
-# the report says how long each stage took
-predictlearn.pipeline.predict.time = types.SimpleNamespace(perf_counter=lambda: 0.0)
+from predictlearn import pipeline, reporting
+# the report says how long each stage took; the package has a function of the module's name
+sys.modules["predictlearn.pipeline.predict"].time = types.SimpleNamespace(perf_counter=lambda: 0.0)
 recording = made()
 
 def work():
@@ -161,7 +160,9 @@ kill_and_go_on()
 """
 
 
-WHOLE = PREDICT.replace("WRITE", 'run.report().write(out, True, command="predict")')
+WHOLE = PREDICT.replace(
+    "WRITE", 'reporting.write(pipeline.make_report(run), out, True, command="predict")'
+)
 NUMBERS = PREDICT.replace("WRITE", "(out / 'all').write_bytes(kept.digest(run))")
 
 LEARNING = """
@@ -434,10 +435,15 @@ def test_old_steps_and_too_many_are_removed(folder, monkeypatch):
 # -- commands ---------------------------------------------------------------------------------
 
 COMMAND = """
-import sys
+import sys, time
 from predictlearn import kept
 from predictlearn.cli import main
 kept._WORTH = 0.0
+write = kept._write
+def slowly(*what):
+    write(*what)
+    time.sleep(60)
+kept._write = slowly
 sys.argv[0] = "predictlearn"
 main()
 """

@@ -114,10 +114,14 @@ def test_pieces_cover_all_once():
 def test_what_is_found_does_not_depend_on_the_pieces(monkeypatch):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(20, 15, 1)).cumsum(axis=1)
-    y = x * rng.normal(size=30) + rng.normal(size=(20, 15, 30))
+    k, loadings = np.zeros((20, 2)), rng.normal(size=(2, 30))
+    y = rng.normal(size=(20, 15, 30))
+    for t in range(15):
+        k = 0.5 * k + 0.5 * np.column_stack([x[:, t, 0], 0.8 * k[:, 0] + 0.6 * k[:, 1]])
+        y[:, t] += k @ loadings
     y[3, 10:] = np.nan
     y[:, :, 7] = 2 * y[:, :, 4]
-    fit = LowRankRNN(dt=0.05, tau=0.06, offset=True, n_bootstrap=0).fit(y, x)
+    fit = LowRankRNN(dt=0.05, tau=0.1, offset=True, n_bootstrap=0).fit(y, x)
     whole, expected = diagnose(fit, y, x, draws=19), fit.predict(x)
     parts = ("copies", "diagnose", "residuals", "slopes")
     for room in ("session.estimator", *(f"diagnostics.{part}" for part in parts)):
