@@ -82,11 +82,10 @@ def test_mean_squares_of_few_neurons_are_held():
 
 
 def test_intervals_of_a_fit_hold_their_estimates():
-    y, x, _ = simulate(4, base=-4.0, n=40, neurons=20)
-    with pytest.warns(pl.errors.SilentNeuronsWarning):
-        fit = pl.LowRankRNN(
-            dt=0.01, tau=0.08, observed="current", noise="poisson", n_bootstrap=50
-        ).fit(y, x)
+    y, x, _ = simulate(4, base=-4.0, n=120, neurons=30)
+    fit = pl.LowRankRNN(dt=0.01, tau=0.08, observed="current", noise="poisson", n_bootstrap=50).fit(
+        y, x
+    )
     for rows in (fit.intervals_, fit.gauge_invariants_):
         rows = rows.dropna()
         assert ((rows["low"] <= rows["estimate"]) & (rows["estimate"] <= rows["high"])).all()

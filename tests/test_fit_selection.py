@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import predictlearn as pl
+from predictlearn.errors import SilentNeuronsWarning
 from predictlearn.fitting import (
     LowRankRNN,
     condition_mean_ceiling,
@@ -21,6 +22,16 @@ RANK1 = pl.Overlaps(np.diag([1.2, 1.5, 1.3, 1.0])).replace(vm=0.7, vu=0.6, mu=0.
 RANK2 = pl.Overlaps(np.eye(6), 1, 2, 1).replace(
     v1m=0.6, v2m=0.2, v1u1=0.5, v1u2=-0.4, v2u1=0.5, v2u2=0.3, mu1=0.3, mu2=-0.2, zm=0.2, zu1=0.4
 )
+
+
+def test_neurons_that_never_change_are_set_aside_from_the_choice_of_a_rank():
+    x = random_inputs(20, 20, 1, 0.1, seed=0)
+    r = simulate_recording(RANK1, x, dt=0.1, n_neurons=12, r2=0.7, seed=1)
+    still = np.insert(r.activity, 3, 2.0, axis=2)
+    how = {"ranks": (1, 2), "cv": 4, "dt": 0.1}
+    with pytest.warns(SilentNeuronsWarning, match=r"1 of 13 neurons never change .*\[3\]"):
+        found = select_rank(still, r.inputs, **how)
+    assert found.table.equals(select_rank(r.activity, r.inputs, **how).table)
 
 
 @pytest.mark.parametrize("rank", [1, 2])

@@ -76,9 +76,10 @@ def set_fitted(
         problem.layout.n_in, model.rank, len(best.zb), outputs is not None, readout is not None
     )
     open_ = undetermined(problem, solution, raw)
-    if any(UNREAD in reason for reason in open_.values()):
+    unread = [name for name, reason in open_.items() if reason == UNREAD]
+    if unread:
         warnings.warn(
-            f"{', '.join(open_)} are given no number (unseen_): {UNREAD}",
+            f"{', '.join(unread)} are given no number (unseen_): {UNREAD}",
             UndeterminedWarning,
             stacklevel=3,
         )

@@ -26,6 +26,7 @@ __all__ = [
     "check_settings",
     "counts",
     "fits_gain",
+    "kept_neurons",
     "known_gain",
 ]
 
@@ -187,7 +188,7 @@ def check_data(
         )
     needed = x.shape[2] + model.rank + int(model.offset or counts(model)) + int(fits_gain(model))
     known = extent(y)
-    kept = _kept(y, needed + 1 if counts(model) else None, known)
+    kept = kept_neurons(y, needed + 1 if counts(model) else None, known)
     if not kept.all():
         y, known = y[:, :, kept], known.of(kept)
     check_activity(y, known)
@@ -242,7 +243,9 @@ def _steps_in_a_bin(x: Array, y: Array, bin: str) -> int:
     return per_bin
 
 
-def _kept(y: Array, fewest_spikes: int | None, known: Extent) -> npt.NDArray[np.bool_]:
+def kept_neurons(
+    y: Array, fewest_spikes: int | None, known: Extent, stacklevel: int = 4
+) -> npt.NDArray[np.bool_]:
     """Return which neurons to keep, and warn of the others."""
     quiet = quiet_neurons(y, fewest_spikes, known)
     if quiet.any():
@@ -255,7 +258,7 @@ def _kept(y: Array, fewest_spikes: int | None, known: Extent) -> npt.NDArray[np.
             f"{which.tolist()[:10]}{' ...' if len(which) > 10 else ''}). Overlaps are those of the "
             "neurons that are left, which is no random sample of all",
             SilentNeuronsWarning,
-            stacklevel=4,
+            stacklevel=stacklevel,
         )
     return ~quiet
 

@@ -29,6 +29,11 @@ Array = npt.NDArray[np.float64]
 
 _SAME = 1e-6
 _SOLVED = 1e-9
+_COLUMNS = (
+    "size", "stable", "stable_euler", "eigenvalue", "time_constant", "frequency", "size_low",
+    "size_high", "time_constant_low", "time_constant_high", "frequency_low", "frequency_high",
+    "found",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -286,7 +291,8 @@ def fitted_fixed_points(
         (s), frequency (Hz); then size_low, size_high, time_constant_low, time_constant_high,
         frequency_low, frequency_high, and found, the share of bootstrap replicates that have as
         many fixed points and this one (the nearest) as stable as here. NaN without replicates.
-        Intervals are low to high over the replicates (quantiles), given tau.
+        Intervals are low to high over the replicates (quantiles), given tau. No row where the
+        recording does not determine the overlaps of the dynamics (`LowRankRNN.unseen_`).
 
     Raises
     ------
@@ -314,6 +320,9 @@ def fitted_fixed_points(
     if not 0 < positive("level", level) < 1:
         raise InputError(f"level must lie in (0, 1); got {level}")
     how = {"nonlinearity": fit.nonlinearity, "tau": float(fit.tau_), "dt": float(fit.dt)}
+    if fit.overlaps_[list(_dynamics_pairs(n_in, rank))].isna().any():
+        axes = [f"k_u{r + 1}" for r in range(rank)]
+        return pd.DataFrame(columns=["input", "point", *axes, *_COLUMNS])
     draws = _replicated(fit, n_in, rank)
     rows = []
     for at, drive in enumerate(x):
@@ -354,17 +363,23 @@ def _interval(name: str, values: list[float], level: float) -> dict[str, float]:
     return {f"{name}_low": float(low), f"{name}_high": float(high)}
 
 
+def _dynamics_pairs(n_in: int, rank: int) -> dict[str, tuple[int, int]]:
+    """Return where in S the overlaps lie that the dynamics go by: all but those of z, and vv."""
+    base = n_in + rank
+    return {
+        name: (i, j)
+        for name, (i, j) in table_pairs(n_in, rank, 1).items()
+        if max(i, j) < base + rank and not (i >= base and j >= base)
+    }
+
+
 def _replicated(fit: Any, n_in: int, rank: int) -> list[tuple[Array, Array, Array]]:
     """Return S_vm, S_vu and S_bb of every bootstrap replicate."""
     frame = fit.replicates_
     if not len(frame):
         return []
     base = n_in + rank
-    names = {
-        name: (i, j)
-        for name, (i, j) in table_pairs(n_in, rank, 1).items()
-        if max(i, j) < base + rank and not (i >= base and j >= base)
-    }
+    names = _dynamics_pairs(n_in, rank)
     out = []
     for values in frame[list(names)].to_numpy():
         s = np.zeros((base + rank, base + rank))

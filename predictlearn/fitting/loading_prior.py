@@ -26,6 +26,7 @@ __all__ = [
     "evidence",
     "moment_steps",
     "second_moment",
+    "without_weakest",
 ]
 
 Array = npt.NDArray[np.float64]
@@ -69,6 +70,17 @@ class Evidence:
         inner = np.eye(len(second)) + root.T @ self.info @ root
         covariance = root @ np.linalg.inv(inner) @ root.T
         return (covariance @ self.natural[:, :, None])[:, :, 0], covariance
+
+    def log_marginal(self, second: Array) -> float:
+        """Return the log likelihood of N(0, M), less that of loadings that are all zero."""
+        root = np.linalg.cholesky(second)
+        inner = np.eye(len(second)) + root.T @ self.info @ root
+        mean = self.posterior(second)[0]
+        return float((self.natural * mean).sum() - np.linalg.slogdet(inner)[1].sum()) / 2
+
+    def along(self, axes: Array) -> Evidence:
+        """Return what is known of coefficients of ``axes`` (d, fewer), loadings being their sum."""
+        return Evidence(axes.T @ self.info @ axes, self.natural @ axes)
 
 
 def evidence(data: Data, at: Blocks) -> Evidence:
@@ -126,6 +138,39 @@ def second_moment(found: Evidence, start: Array | None = None) -> Array:
         if change < _SETTLED:
             break
     return second
+
+
+def without_weakest(found: Evidence, start: Array, n_in: int) -> tuple[float, int]:
+    """Compare the population with one that lacks the weakest axis of the recurrent loadings.
+
+    Parameters
+    ----------
+    found : Evidence
+        What is known of each neuron, loadings of inputs first.
+    start : ndarray, shape (d, d)
+        A guess of M.
+    n_in : int
+        Inputs.
+
+    Returns
+    -------
+    tuple of float and int
+        What the axis adds to the log likelihood, dynamics held, and the second moments it has.
+    """
+    second = second_moment(found, start)
+    d = len(second)
+    within, across = found.info[:, :n_in, :n_in], found.info[:, :n_in, n_in:]
+    own = found.info[:, n_in:, n_in:]
+    if n_in:
+        own = own - np.swapaxes(across, 1, 2) @ np.linalg.pinv(within, hermitian=True) @ across
+    root = np.linalg.cholesky(second[n_in:, n_in:])
+    axes = np.linalg.eigh(root.T @ own.sum(axis=0) @ root)[1][:, 1:]
+    kept = np.zeros((d, d - 1))
+    kept[:n_in, :n_in] = np.eye(n_in)
+    kept[n_in:, n_in:] = root @ axes
+    fewer = found.along(kept)
+    less = fewer.log_marginal(second_moment(fewer)) if d > 1 else 0.0
+    return found.log_marginal(second) - less, d
 
 
 def _first_guess(found: Evidence) -> Array:

@@ -21,9 +21,10 @@ from predictlearn.errors import (
 )
 from predictlearn.fitting.ceiling import trial_folds
 from predictlearn.fitting.cosmoothing import cosmooth, needs_counts
+from predictlearn.fitting.entry import kept_neurons
 from predictlearn.fitting.low_rank_rnn import LowRankRNN
 from predictlearn.fitting.rollout import paired_trials
-from predictlearn.recordings.entry import check_activity
+from predictlearn.recordings.entry import check_activity, extent
 from predictlearn.workers import Parallel, delayed
 
 __all__ = ["RankSelection", "select_rank"]
@@ -91,7 +92,8 @@ def select_rank(
     Parameters
     ----------
     activity : array_like, shape (trials, time, neurons), or list of (time, neurons)
-        Activity; NaN where missing.
+        Activity; NaN where missing. Neurons that never change are set aside, as `LowRankRNN.fit`
+        does.
     inputs : array_like, shape (trials, time, n_in), or list of (time, n_in)
         Inputs.
     ranks : sequence of int
@@ -141,7 +143,10 @@ def select_rank(
     choice("hold_out", hold_out, ("trials", "neurons", "both"))
     needs_counts(metric, str(settings.get("noise", "gaussian")))
     y, x = paired_trials(activity, inputs)
-    check_activity(y)
+    known = extent(y)
+    kept = kept_neurons(y, None, known, stacklevel=3)
+    y, known = y[:, :, kept], known.of(kept)
+    check_activity(y, known)
     chosen = sorted({positive_int("ranks", r) for r in ranks})
     if not chosen:
         raise InputError("ranks must name at least one rank; got none")

@@ -98,8 +98,8 @@ def checks_of(
     table = pd.DataFrame(rows, columns=columns)
     failed = table[~table["holds"].astype(bool)]
     sentences = [
+        # what it means for which number stands in what it says, and shorter in the table
         f"**{row['test'][0].upper()}{row['test'][1:]}** fails: {row['says']}."
-        + (f" {row['means']}." if row["means"] else "")
         for row in failed.to_dict("records")
     ]
     if found is not None and failed.empty:

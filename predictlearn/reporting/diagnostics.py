@@ -234,7 +234,9 @@ def _time_constants(axes: Axes, found: Any) -> None:
     points = found.fixed_points.reset_index(drop=True)
     _title(axes, "Around the fixed points", found)
     if points.empty:
-        axes.text(0.5, 0.5, "no fixed point", transform=axes.transAxes, ha="center", color=SOFT)
+        axes.text(
+            0.5, 0.5, "none that is determined", transform=axes.transAxes, ha="center", color=SOFT
+        )
         axes.set_axis_off()
         return
     # around every fixed point of a linear network the time constants are the same
