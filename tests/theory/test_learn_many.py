@@ -191,6 +191,8 @@ def test_wrong_arguments():
     start, rule = networks(1)[0], pl.GradientDescent(5e-3)
     with pytest.raises(InputError, match="seeds must be one, or one a start, 1; got 2"):
         pl.learn_many([start], pl.Filter(), rule, 5, seeds=[1, 2])
+    with pytest.raises(InputError, match="task must have"):
+        pl.learn_many([start], "filter", rule, 5)
     with pytest.raises(InputError, match="epochs"):
         pl.learn_many([start], pl.Filter(), rule, -1, "erf")
     with pytest.raises(InputError, match="n_jobs"):

@@ -81,9 +81,9 @@ def learn_many(
         raise InputError(f"seeds must be one, or one a start, {len(starts)}; got {len(all_seeds)}.")
     if not starts:
         return []
+    ready = _shared(task, nonlinearity, tau, all_seeds, getattr(rule, "minibatch", None))
     for start in starts:
         check_fit(start, task.n_in, task.n_out, "the task")
-    ready = _shared(task, nonlinearity, tau, all_seeds, getattr(rule, "minibatch", None))
     if ready is None or not all(runs_together(start.sizes, ready, rule) for start in starts):
         how = (task, rule, epochs, nonlinearity, tau)
         found: list[Outcome] = Parallel(n_jobs=n_jobs, prefer="threads")(
