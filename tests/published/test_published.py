@@ -39,7 +39,7 @@ from predictlearn.published.metric import structure
 from predictlearn.published.theory_and_network import filter_solution
 
 RUNNER = CliRunner()
-GALLERY = Path(__file__).resolve().parents[2] / "docs"
+GALLERY = Path(__file__).resolve().parents[2] / "studies"
 OURS = ("theory-and-network", "equivalent-networks", "aba", "metric", "damped-oscillation")
 
 

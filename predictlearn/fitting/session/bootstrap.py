@@ -492,7 +492,7 @@ def interval_table(
 def _around_positive(estimate: float, reach: float) -> tuple[float, float]:
     """Return the ends about what is never negative; NaN where there are none.
 
-    The upper end is that of the logarithm, the lower one of the square root (docs/fitting.md says
+    The upper end is that of the logarithm, the lower one of the square root (studies/fitting.md says
     why). Where plain ends would hold zero these do too, the upper one going on as a line.
     """
     if reach < estimate:

@@ -1,11 +1,11 @@
-"""Measure what one and two populations do on the context task: the numbers of docs/populations.md.
+"""Measure what one and two populations do on the context task: the numbers of studies/populations.md.
 
-python docs/populations.py starts one      one population, many starts and rates (15 min)
-python docs/populations.py starts two      two populations (10 min)
-python docs/populations.py throughout      one and two, the cue on throughout the trial
-python docs/populations.py networks        networks of N neurons from one and two populations
-python docs/populations.py closure         theory against networks, two populations
-python docs/populations.py figure          docs/populations.png
+python studies/populations.py starts one      one population, many starts and rates (15 min)
+python studies/populations.py starts two      two populations (10 min)
+python studies/populations.py throughout      one and two, the cue on throughout the trial
+python studies/populations.py networks        networks of N neurons from one and two populations
+python studies/populations.py closure         theory against networks, two populations
+python studies/populations.py figure          studies/populations.png
 """
 
 from __future__ import annotations
@@ -221,7 +221,7 @@ def closure_cases() -> dict[str, pd.DataFrame]:
 
 @styled
 def figure():
-    """Return the figure of docs/populations.md."""
+    """Return the figure of studies/populations.md."""
     figure = new_figure(5.6)
     axes = figure.subplots(2, 2)
     one, two = COLOURS["vermillion"], COLOURS["blue"]

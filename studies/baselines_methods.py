@@ -1,4 +1,4 @@
-"""Every method of docs/baselines.md with the candidates among which its inner split chooses."""
+"""Every method of studies/baselines.md with the candidates among which its inner split chooses."""
 
 from __future__ import annotations
 

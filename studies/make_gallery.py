@@ -1,8 +1,8 @@
-"""Run the published results and write what docs/gallery.md shows of them.
+"""Run the published results and write what studies/gallery.md shows of them.
 
-    python docs/make_gallery.py [--runs FOLDER] [--jobs N] [NAME ...]
+    python studies/make_gallery.py [--runs FOLDER] [--jobs N] [NAME ...]
 
-For every result named, all if none: the pictures go to docs/gallery/, and figures, numbers and
+For every result named, all if none: the pictures go to studies/gallery/, and figures, numbers and
 findings into the page, between the marks `<!-- NAME -->` and `<!-- /NAME -->`. What stands outside
 the marks is written by hand. With --runs, finished networks are kept and used again.
 """
@@ -18,8 +18,8 @@ from pathlib import Path
 from predictlearn.published import Published, Reproduced, published, published_names
 from predictlearn.published.files import figure_files, markdown_table
 
-DOCS = Path(__file__).resolve().parent
-PAGE = DOCS / "gallery.md"
+HERE = Path(__file__).resolve().parent
+PAGE = HERE / "gallery.md"
 MOST_BYTES = 200_000
 
 
@@ -64,10 +64,10 @@ def main() -> None:
         folder = None if asked.runs is None else asked.runs / name
         made = result.run(jobs=asked.jobs, folder=folder)
         files = pictures(name, made)
-        for old in (DOCS / "gallery").glob(f"{name}-*.png"):
+        for old in (HERE / "gallery").glob(f"{name}-*.png"):
             old.unlink()
         for file, content in files.items():
-            (DOCS / "gallery" / file).write_bytes(content)
+            (HERE / "gallery" / file).write_bytes(content)
         page = replace(PAGE.read_text(encoding="utf-8"), name, section(result, made, files))
         PAGE.write_text(page, encoding="utf-8")
         sys.stdout.write(f"{name}: {time.process_time() - began:.0f} s of this processor\n")

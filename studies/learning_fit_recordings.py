@@ -1,6 +1,6 @@
 """Measure LearningFit where only a sample of the neurons is recorded; see learning_fit.md.
 
-Run as ``python docs/learning_fit_recordings.py PART [RUNS] [FIRST]`` with PART one of sample:
+Run as ``python studies/learning_fit_recordings.py PART [RUNS] [FIRST]`` with PART one of sample:
 sessions of overlaps of which mm, mu and uu are those of a sample. recordings: the recordings, whose
 neurons are the same in all sessions, in part, or not at all. counts, dispersed: spike counts, of
 which half of the neurons recur, Poisson or negative binomial. gain: the same, the gain fitted.

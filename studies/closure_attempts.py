@@ -1,6 +1,6 @@
-"""Closures that were tried and not taken up: the last section of docs/closure.md.
+"""Closures that were tried and not taken up: the last section of studies/closure.md.
 
-    python docs/closure_attempts.py --cache /tmp/closure-levels
+    python studies/closure_attempts.py --cache /tmp/closure-levels
 
 Needs the courses of closure_levels.py, run with the same cache. One input, rank one,
 one output, erf. About 5 minutes on one core.

@@ -1,4 +1,4 @@
-"""The recordings of docs/baselines.md: activity, inputs, conditions and settings of fits."""
+"""The recordings of studies/baselines.md: activity, inputs, conditions and settings of fits."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Set:
 
 
 def learning() -> Set:
-    """Return block 1 of the BCI learning session: 10 factors, as docs/bci.md fits it."""
+    """Return block 1 of the BCI learning session: 10 factors, as studies/bci.md fits it."""
     block = load_bci_learning(FOLDER / "bci-learning-hennig2021").first_bins(BINS).intuitive
     settings = {
         "nonlinearity": "linear",

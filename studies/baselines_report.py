@@ -1,4 +1,4 @@
-"""Tables and figure of docs/baselines.md, from the files that the runs wrote."""
+"""Tables and figure of studies/baselines.md, from the files that the runs wrote."""
 
 from __future__ import annotations
 

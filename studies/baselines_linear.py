@@ -1,4 +1,4 @@
-"""Linear baselines of docs/baselines.md: principal components with an autoregression, and an LDS.
+"""Linear baselines of baselines.md: principal components with an autoregression, and an LDS.
 
 Every model here has the same three methods. ``fit(y, x)`` takes activity (trials, time, neurons)
 and inputs, ``open_loop(x)`` predicts activity from inputs alone, ``one_step(y, x)`` predicts each

@@ -1,9 +1,9 @@
 """Count how often intervals hold for narrow and wide bins; prints the table of bin_width.md.
 
-    python docs/bin_width.py                      100 runs each
-    python docs/bin_width.py --runs 10 --jobs 2   fewer runs, two processes
-    python docs/bin_width.py --only poisson       cells whose name holds the word
-    python docs/bin_width.py --table              only the table, from the runs that are there
+    python studies/bin_width.py                      100 runs each
+    python studies/bin_width.py --runs 10 --jobs 2   fewer runs, two processes
+    python studies/bin_width.py --only poisson       cells whose name holds the word
+    python studies/bin_width.py --table              only the table, from the runs that are there
 
 Recordings are those of wrong_models_simulator.py, in which nothing is wrong: the network runs in
 continuous time, and activity is its mean, or its count of spikes, over each bin. Every run adds one

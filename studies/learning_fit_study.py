@@ -1,6 +1,6 @@
 """Measure how LearningFit does on simulated learning; prints the tables of learning_fit.md.
 
-Run as ``python docs/learning_fit_study.py PART [N_JOBS]`` with PART one of coverage, networks,
+Run as ``python studies/learning_fit_study.py PART [N_JOBS]`` with PART one of coverage, networks,
 sessions, rules, forecast, behaviour, figure; ``behaviour N_JOBS FIRST`` takes only the first so
 many learners of each kind.
 """
@@ -313,7 +313,7 @@ def drawn():
 
 
 def figure(n_jobs):
-    """Write docs/learning-fit.png."""
+    """Write studies/learning-fit.png."""
     Path(__file__).with_name("learning-fit.png").write_bytes(png(drawn()))
 
 

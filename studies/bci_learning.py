@@ -1,6 +1,6 @@
 """Fit block 2 of the BCI learning session piece by piece, and predict its last third.
 
-Prints the tables of bci_learning.md and draws its figures: ``python docs/bci_learning.py``. With
+Prints the tables of bci_learning.md and draws its figures: ``python studies/bci_learning.py``. With
 the word ``shuffles`` it runs the tests of the rule on shuffled trials instead. The session is found
 where `predictlearn datasets where` says.
 """

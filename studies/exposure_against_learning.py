@@ -1,6 +1,6 @@
 """Measure how long the closed form ranks tasks as learning does: the table of predictions.md.
 
-    python docs/exposure_against_learning.py
+    python studies/exposure_against_learning.py
 
 Families of 20 tasks, four pairs of equivalent networks each, linear and erf. Tasks are ranked by
 the closed form (`most_exposing`) and by integrated gradient flow: how far the two losses are apart

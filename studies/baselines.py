@@ -1,10 +1,10 @@
-"""Fit what docs/baselines.md compares, all on the same splits, and write its table and figure.
+"""Fit what studies/baselines.md compares, all on the same splits, and write its table and figure.
 
-python docs/baselines.py run [SET ...]   fit; adds to docs/baselines.csv (one row a fold)
-python docs/baselines.py race [SET ...]  backpropagation against time; docs/baselines_race.csv
-python docs/baselines.py why             ranks, and why a baseline wins; docs/baselines_why.csv
-python docs/baselines.py tables          put the tables of these files into docs/baselines.md
-python docs/baselines.py figure          docs/baselines.png
+python studies/baselines.py run [SET ...]   fit; adds to baselines.csv (one row a fold)
+python studies/baselines.py race [SET ...]  backpropagation against time; baselines_race.csv
+python studies/baselines.py why             ranks, and why a baseline wins; baselines_why.csv
+python studies/baselines.py tables          put the tables of these files into baselines.md
+python studies/baselines.py figure          baselines.png
 
 Needs dynamax and optax (pip install "predictlearn[baselines]"). Everything runs on one thread.
 """

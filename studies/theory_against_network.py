@@ -1,6 +1,6 @@
-"""Measure the theory against trained networks and print the table of docs/theory.md.
+"""Measure the theory against trained networks and print the table of studies/theory_against_network.md.
 
-    python docs/theory_against_network.py
+    python studies/theory_against_network.py
 
 Linear networks: three shapes, 2000 epochs. erf: flip-flop learning from exactly the same overlaps,
 for several N and draws of the loadings; the loss is that of the theory.

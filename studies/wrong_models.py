@@ -1,9 +1,9 @@
 """Fit LowRankRNN where its model is wrong in one way; prints the table of wrong_models.md.
 
-    python docs/wrong_models.py                      all conditions, 100 runs each
-    python docs/wrong_models.py --runs 10 --jobs 2   fewer runs, two processes
-    python docs/wrong_models.py --only relu          one condition (may be repeated)
-    python docs/wrong_models.py --table              only the table, from the runs that are there
+    python studies/wrong_models.py                      all conditions, 100 runs each
+    python studies/wrong_models.py --runs 10 --jobs 2   fewer runs, two processes
+    python studies/wrong_models.py --only relu          one condition (may be repeated)
+    python studies/wrong_models.py --table              only the table, from the runs that are there
 
 Every run adds one row to wrong_models.csv (``--output``), and what is there is not run again:
 delete the rows of a condition to measure it anew. A run is decided by its condition and number.

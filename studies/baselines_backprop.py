@@ -1,4 +1,4 @@
-"""A low-rank network trained by backpropagation: the third baseline of docs/baselines.md.
+"""A low-rank network trained by backpropagation: the third baseline of studies/baselines.md.
 
 h(t+1) = (1-a) h(t) + a [u v^T phi(h(t)) / N + m x(t - latency)], a = dt/tau, activity = offset +
 gain phi(h) (or h, or counts of rate exp(offset + h)). m, u, v and the offsets of all neurons are

@@ -1,6 +1,6 @@
-"""Measure the levels of the theory against each other: the tables and figures of docs/closure.md.
+"""Measure the levels of the theory against each other: the tables and figures of studies/closure.md.
 
-    python docs/closure_levels.py -o docs --cache /tmp/closure-levels
+    python studies/closure_levels.py -o studies --cache /tmp/closure-levels
 
 About 40 minutes on one core the first time; courses of learning are kept in the cache, and an
 interrupted run goes on from there. All levels learn from the same overlaps on the same trials.
