@@ -1,4 +1,4 @@
-"""Measure the theory against trained networks and print the table of studies/theory_against_network.md.
+"""Measure the theory against trained networks: the table of theory_against_network.md.
 
     python studies/theory_against_network.py
 
