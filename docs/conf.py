@@ -18,6 +18,7 @@ exclude_patterns = ["docs/README.md"]  # index.md holds it
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_heading_anchors = 4
 highlight_language = "none"
+smartquotes = False  # a quote in a docstring is one of the code
 
 # docstrings are numpydoc; a single backtick in them is a name of the code
 default_role = "literal"
@@ -35,5 +36,6 @@ napoleon_use_rtype = False
 napoleon_custom_sections = [("Attributes", "params_style")]
 
 html_theme = "furo"
+html_theme_options = {"top_of_page_buttons": []}
 html_title = f"predictlearn {version}"
 html_extra_path = ["front"]  # index.html, which leads to docs/index.html

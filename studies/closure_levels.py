@@ -1,4 +1,4 @@
-"""Measure the levels of the theory against each other: the tables and figures of studies/closure.md.
+"""Measure the levels of the theory against each other: the tables and figures of closure.md.
 
     python studies/closure_levels.py -o studies --cache /tmp/closure-levels
 

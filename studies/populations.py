@@ -1,4 +1,4 @@
-"""Measure what one and two populations do on the context task: the numbers of studies/populations.md.
+"""Measure what one and two populations do on the context task: the numbers of populations.md.
 
 python studies/populations.py starts one      one population, many starts and rates (15 min)
 python studies/populations.py starts two      two populations (10 min)
