@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit
 
 import predictlearn as pl
-from predictlearn.theory.activity import NO_NOISE, Prepared
+from predictlearn.theory.activity import NO_NOISE, Batch
 from predictlearn.theory.kernels import rollout as kernels
 
 # Per trial and bin: multiplications and additions (a fused pair is one instruction), square roots
@@ -90,7 +90,7 @@ def main() -> None:
     moved = best(lambda: _stream(large, copy, 1)) / (2 * size)
 
     task = pl.FlipFlop(wait=(1.0, 2.0), duration=20.0, dt=0.05, trials=TRIALS)
-    ready = Prepared(task.sample(np.random.default_rng(0)), "erf", 1.0)
+    ready = Batch(task.sample(np.random.default_rng(0)), "erf", 1.0)
     overlaps = pl.Overlaps(np.eye(4)).replace(zm=0.1, zu=0.1, vm=0.1, vu=0.3)
     scratch, a = ready.scratch(1), np.empty((4, 4))
     taken = best(

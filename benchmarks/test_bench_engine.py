@@ -11,7 +11,7 @@ import pytest
 
 import predictlearn as pl
 from predictlearn.network.kernels import network_loss_and_gradient
-from predictlearn.theory.activity import NO_NOISE, Prepared
+from predictlearn.theory.activity import NO_NOISE, Batch
 from predictlearn.theory.kernels import rollout as kernels
 from predictlearn.theory.kernels.impulse import impulse_loss_and_derivative, impulse_work
 from predictlearn.theory.nonlinearity import network_phi
@@ -51,7 +51,7 @@ def numpy_loss_and_derivative(s, trials, a):
 
 def _fused(overlaps, trials, nonlinearity):
     """Return a call of the compiled loop on prepared trials, as `learn` makes it each epoch."""
-    ready = Prepared(trials, nonlinearity, 1.0)
+    ready = Batch(trials, nonlinearity, 1.0)
     a, scratch = np.empty((overlaps.dim, overlaps.dim)), ready.scratch(overlaps.rank)
     judging = ready.judging(NO_NOISE)
 
@@ -101,7 +101,7 @@ def test_nonlinearities(benchmark, start, batch, nonlinearity):
 def test_filter_gradient(benchmark, start, bins, closed):
     trials = pl.Filter(duration=0.05 * bins).sample()
     if closed:
-        ready = Prepared(trials, "linear", 1.0)
+        ready = Batch(trials, "linear", 1.0)
         impulse = ready.impulse(1)
         work, a = impulse_work(impulse[0], bins), np.empty((4, 4))
         value = benchmark(
@@ -152,7 +152,7 @@ def test_flow(benchmark, start, how):
 def test_network_epoch(benchmark, start):
     trials = pl.FlipFlop().sample(np.random.default_rng(0))
     theta = np.ascontiguousarray(start.loadings(600).stacked.T)
-    ready = Prepared(trials, "erf", 1.0)
+    ready = Batch(trials, "erf", 1.0)
     rates, gradient = np.empty((2, trials.n_steps, 600)), np.empty_like(theta)
     benchmark(
         network_loss_and_gradient,

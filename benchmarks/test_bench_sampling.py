@@ -13,7 +13,7 @@ import pytest
 
 import predictlearn as pl
 from predictlearn.tasks.normal_numbers import fill_normal
-from predictlearn.theory.activity import Prepared, _evaluate
+from predictlearn.theory.activity import Batch, _evaluate
 
 TASKS = {
     "flip-flop": pl.FlipFlop(
@@ -41,7 +41,7 @@ def test_sampled(benchmark, name):
 @pytest.mark.parametrize("name", TASKS)
 def test_gradient(benchmark, name, start):
     _, trials = _group(benchmark, name)
-    ready = Prepared(trials, "erf", 1.0)
+    ready = Batch(trials, "erf", 1.0)
     value, _ = benchmark(_evaluate, start.matrix, start.sizes, ready)
     assert np.isfinite(value)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import predictlearn as pl
-from predictlearn.recordings.storage import write_npz
+from predictlearn.files import write_atomically
 
 SEED = 20260504
 N_NETWORK, N_RECORDED, N_TRIALS = 300, 80, 40
@@ -144,5 +144,6 @@ def _metadata() -> dict[str, object]:
 if __name__ == "__main__":
     default = Path(__file__).resolve().parent / "simulated-learning.npz"
     file = Path(sys.argv[1]) if len(sys.argv) > 1 else default
-    write_npz(file, make())
+    content = make()
+    write_atomically(file, lambda stream: np.savez_compressed(stream, **content))
     print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")  # noqa: T201

@@ -128,6 +128,7 @@ from .theory.learning.descent import learn as learn
 from .theory.learning.fourth_order import learn_fourth_order as learn_fourth_order
 from .theory.learning.invariants import conserved as conserved
 from .theory.learning.invariants import drift as drift
+from .theory.learning.many import learn_many as learn_many
 from .theory.learning.rules import (
     DirectDescent as DirectDescent,
 )

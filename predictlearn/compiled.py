@@ -39,7 +39,15 @@ from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 from numba.misc.appdirs import AppDirs
 
-__all__ = ["FAST", "compiled", "source_digest", "sources", "undisturbed"]
+__all__ = [
+    "FAST",
+    "compiled",
+    "is_private",
+    "private_folder",
+    "source_digest",
+    "sources",
+    "undisturbed",
+]
 
 # What loops over numbers may assume: sums in any order, so that they vectorise, and no signed
 # zeros. NaN and infinity keep their meaning, since divergence is told by them.
@@ -96,9 +104,9 @@ def sources(file: str | os.PathLike[str]) -> list[Path]:
 
     Examples
     --------
-    >>> from predictlearn.theory import few_kernels
-    >>> [path.name for path in sources(few_kernels.__file__)]
-    ['compiled.py', 'few_kernels.py', 'gain_kernels.py']
+    >>> from predictlearn.theory.kernels import few_trials
+    >>> [path.name for path in sources(few_trials.__file__)]
+    ['compiled.py', 'few_trials.py', 'gain.py']
     """
     todo, found = [Path(file)], set()
     while todo:
@@ -130,8 +138,19 @@ def source_digest(file: str) -> str:
     return digest.hexdigest()
 
 
-def _is_private(folder: Path) -> bool:
-    """Return whether only the user, or the administrator, can put code into a folder."""
+def is_private(folder: Path) -> bool:
+    """Return whether only the user, or the administrator, can put something into a folder.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The folder.
+
+    Returns
+    -------
+    bool
+        False for a link, and for what is no folder.
+    """
     about = folder.lstat()
     if not stat.S_ISDIR(about.st_mode):
         return False
@@ -163,12 +182,23 @@ def _folder() -> Path | None:
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             place.mkdir(mode=0o700, exist_ok=True)
-            if _is_private(place):
+            if is_private(place):
                 return place
         except OSError:
             continue  # not here; the next place, or none, which is said once
     _say_once("there is no folder that it can be kept in")
     return None
+
+
+def private_folder() -> Path | None:
+    """Return a folder of the user that nobody else can write to, as found for compiled code.
+
+    Returns
+    -------
+    pathlib.Path or None
+        None where there can be none.
+    """
+    return _folder()
 
 
 def _say_once(reason: str) -> None:

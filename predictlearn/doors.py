@@ -21,7 +21,16 @@ import numpy as np
 
 from predictlearn.errors import InputError
 
-__all__ = ["LARGEST", "allowed_memory", "inside", "one_line", "readable", "reading", "room"]
+__all__ = [
+    "LARGEST",
+    "allowed_memory",
+    "free_memory",
+    "inside",
+    "one_line",
+    "readable",
+    "reading",
+    "room",
+]
 
 LARGEST = 1e100
 """The largest number that is read: squares, and products of these, must stay finite."""
@@ -301,11 +310,22 @@ def allowed_memory() -> float:
             raise InputError(
                 f"PREDICTLEARN_MEMORY must be a positive number of GB; got {given[:40]!r}."
             )
-    return min(allowed, _free() / 2)
+    return min(allowed, free_memory() / 2)
 
 
-def _free() -> float:
-    """Return how many bytes this process may still take, as far as the system says."""
+def free_memory() -> float:
+    """Return how many bytes this process may still take, as far as the system says.
+
+    Returns
+    -------
+    float
+        Infinity where it says nothing.
+
+    Examples
+    --------
+    >>> free_memory() > 0
+    True
+    """
     free = [float("inf")]
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()

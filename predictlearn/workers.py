@@ -1,4 +1,4 @@
-"""Worker processes that end with the process they work for, and tell how far they are."""
+"""Worker processes that end with the process they work for, or threads; how far they are."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import joblib
 from joblib.parallel import LokyBackend, get_active_backend
 
-__all__ = ["Parallel", "delayed", "told"]
+from predictlearn.doors import free_memory
+from predictlearn.kept import going_on
 
+__all__ = ["Parallel", "counted", "delayed", "listened", "processes", "told"]
+
+T = TypeVar("T")
 # How often a worker looks whether its parent still runs, in seconds.
 _EVERY = 0.5
 # Who wants to know how many of how many tasks are done; the last one is told.
@@ -34,6 +38,11 @@ class _Followed:
         if os.getpid() != self.parent:
             _follow(self.parent)
         return self.function(*args, **kwargs)
+
+
+def _bare(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function behind `delayed`."""
+    return function.function if isinstance(function, _Followed) else function
 
 
 @functools.cache
@@ -91,30 +100,75 @@ def delayed(function: Callable[..., Any]) -> Callable[..., Any]:
     return made
 
 
+def processes(n_jobs: int, n_bytes: float, shared: float = 0.0) -> int:
+    """Return how many processes of those asked for have room, at least one.
+
+    Parameters
+    ----------
+    n_jobs : int
+        How many were asked for; -1 for all processors.
+    n_bytes : float
+        What each of them takes.
+    shared : float
+        What several take together.
+
+    Returns
+    -------
+    int
+        As many as fit into half of the free memory.
+
+    Examples
+    --------
+    >>> processes(2, 1e3), processes(2, 1e18)
+    (2, 1)
+    """
+    fit = (free_memory() / 2 - shared) / max(n_bytes, 1.0)
+    return int(max(1.0, min(float(joblib.effective_n_jobs(n_jobs)), fit)))
+
+
 class Parallel(joblib.Parallel):
-    """``joblib.Parallel`` that tells how far it is; see `told`."""
+    """``joblib.Parallel`` that tells how far it is, see `told`, and keeps what is done.
+
+    Within `predictlearn.kept.keeping` tasks that were done before are not done again, unless
+    `keep` is false; their results must depend on nothing but their arguments.
+
+    With ``prefer="threads"`` it runs threads, which share what is compiled and imported: for loops
+    that release the lock. Processes are for the rest.
+    """
 
     _n_tasks = 0
+    _n_before = 0
 
-    def __init__(self, n_jobs: int | None = None, **settings: Any) -> None:
+    def __init__(self, n_jobs: int | None = None, *, keep: bool = True, **settings: Any) -> None:
+        self._keep = keep
         # from their start, where joblib can (1.5): a worker may wait long for its first task
         takes = inspect.signature(joblib.Parallel.__init__).parameters
         loky = isinstance(get_active_backend()[0], LokyBackend)
         begin = {"initializer": _follow, "initargs": (os.getpid(), True)}
-        more = begin if loky and "backend_kwargs" in takes else {}
+        threads = settings.get("prefer") == "threads"
+        more = begin if loky and not threads and "backend_kwargs" in takes else {}
         super().__init__(n_jobs=n_jobs, **settings, **more)
 
     def __call__(self, iterable: Iterable[Any]) -> Any:
         """Run the tasks."""
         tasks = list(iterable)
-        self._n_tasks = len(tasks)
-        return super().__call__(tasks)
+        self._n_tasks, self._n_before = len(tasks), 0
+        kept = going_on() if self._keep else None
+        if kept is None or self.return_as == "generator_unordered":
+            return super().__call__(tasks)
+        results = kept([(_bare(task[0]), *task[1:]) for task in tasks], self._rest)
+        return results if self.return_generator else list(results)
+
+    def _rest(self, tasks: list[Any]) -> Any:
+        """Run the tasks that were not done before."""
+        self._n_before = self._n_tasks - len(tasks)
+        return super().__call__([(_Followed(task[0]), *task[1:]) for task in tasks])
 
     def print_progress(self) -> None:
         """Tell how many tasks are done; joblib calls this after each batch of them."""
         super().print_progress()
         if _TOLD:
-            _TOLD[-1](self.n_completed_tasks, self._n_tasks)
+            _TOLD[-1](self._n_before + self.n_completed_tasks, self._n_tasks)
 
 
 @contextlib.contextmanager
@@ -139,3 +193,29 @@ def told(listener: Callable[[int, int], None]) -> Iterator[None]:
         yield
     finally:
         _TOLD.remove(listener)
+
+
+def listened() -> bool:
+    """Return whether somebody is told already, see `told`."""
+    return bool(_TOLD)
+
+
+def counted(tasks: Sequence[T]) -> Iterator[T]:
+    """Give tasks one after another, and tell how many are done, as `Parallel` does.
+
+    Parameters
+    ----------
+    tasks : sequence
+        The tasks.
+
+    Examples
+    --------
+    >>> with told(lambda done, of: print(done, "of", of)):
+    ...     results = [x + 1 for x in counted([1, 2])]
+    1 of 2
+    2 of 2
+    """
+    for done, task in enumerate(tasks, start=1):
+        yield task
+        if _TOLD:
+            _TOLD[-1](done, len(tasks))

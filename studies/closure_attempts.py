@@ -28,7 +28,7 @@ from scipy import special
 
 import predictlearn as pl
 from predictlearn.network.kernels import network_loss_and_gradient
-from predictlearn.theory.activity import NO_NOISE, Prepared
+from predictlearn.theory.activity import NO_NOISE, Batch
 from predictlearn.theory.nonlinearity import network_phi
 from predictlearn.theory.overlaps import Loadings
 
@@ -132,7 +132,7 @@ def full_first_order(s, kappa, a, km, targets, weights, first, move, force):
 def learn_full_first_order(case: str) -> SimpleNamespace:
     """Learn with every term of first order in the cumulants."""
     task, rate, epochs = CASES[case]
-    ready = Prepared(task.sample(np.random.default_rng(0)), "erf", 1.0)
+    ready = Batch(task.sample(np.random.default_rng(0)), "erf", 1.0)
     s, kappa = START.matrix.copy(), np.zeros((4,) * 4)
     first, move, force = np.empty((4, 4)), np.empty((4, 4)), np.empty((4,) * 4)
     kept, losses = np.empty((epochs + 1, 4, 4)), np.empty(epochs + 1)
@@ -221,7 +221,7 @@ def patches(mean, spread, share, a, km, targets, weights, pull, first):
 def learn_patches(case: str, within: float) -> SimpleNamespace:
     """Learn with 24 Gaussians of variance `within`, their means on two 24-cells."""
     task, rate, epochs = CASES[case]
-    ready = Prepared(task.sample(np.random.default_rng(0)), "erf", 1.0)
+    ready = Batch(task.sample(np.random.default_rng(0)), "erf", 1.0)
     root = np.linalg.cholesky(START.matrix).T
     white, share = spherical(cell_24(), 2)
     mean = np.ascontiguousarray((math.sqrt(1 - within) * white @ root).T)
@@ -302,7 +302,7 @@ def projected(case: str, degree: int, points: int = 8) -> pl.Trajectory:
     theta = np.ascontiguousarray(particles.loadings.stacked.T)
     basis, _ = hermite_basis(np.linalg.solve(root, theta).T, degree)
     q, _ = np.linalg.qr(np.sqrt(w)[:, None] * basis)
-    ready = Prepared(task.sample(np.random.default_rng(0)), "erf", 1.0)
+    ready = Batch(task.sample(np.random.default_rng(0)), "erf", 1.0)
     gradient, scratch = np.empty_like(theta), np.empty((2, ready.k_m.shape[0], len(w)))
     scales = np.ones_like(theta)
     scales[2:] = len(w) * w

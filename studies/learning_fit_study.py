@@ -20,7 +20,7 @@ import predictlearn as pl
 from predictlearn.fitting import LearningFit
 from predictlearn.fitting.learning.identifiability import identify
 from predictlearn.fitting.learning.model import Model
-from predictlearn.fitting.learning.parameters import Layout, draw_factor
+from predictlearn.fitting.learning.parameters import ParameterLayout, draw_factor
 from predictlearn.fitting.learning.posterior.randomised import Ridge
 from predictlearn.fitting.learning.sessions import checked_sessions
 from predictlearn.reporting.style import COLOURS, new_figure, png, styled
@@ -271,7 +271,7 @@ def expected(n_sessions=20, noise=0.02, names=SEEN, rate="fit"):
         TRUE, TASK, between, RULE, 0.0, n_sessions=n_sessions, columns=list(names)
     )
     data = checked_sessions(table, TASK, between, noise, 1)
-    layout = Layout(data.sizes, RULE, rate)
+    layout = ParameterLayout(data.sizes, RULE, rate)
     run = Model(data, layout, "linear", 1.0, 0, False).run(layout.pack(TRUE.matrix))
     found = identify(run.slopes / noise, layout.scales(TRUE.matrix))
     return np.sqrt(np.diag(found.covariance))[[5, 8, 9]]

@@ -62,7 +62,7 @@ def main() -> None:
     for name in asked.names or published_names():
         result, began = published(name), time.process_time()
         folder = None if asked.runs is None else asked.runs / name
-        made = result.run(jobs=asked.jobs, folder=folder)
+        made = result.run(n_jobs=asked.jobs, folder=folder)
         files = pictures(name, made)
         for old in (HERE / "gallery").glob(f"{name}-*.png"):
             old.unlink()

@@ -190,6 +190,11 @@ def _show_warning(
     say(name, str(message), "yellow")
 
 
+def _noted(message: str, error: BaseException) -> str:
+    """Return a message with the notes of an error, as one sentence."""
+    return " ".join([message, *getattr(error, "__notes__", ())]).removesuffix(";").rstrip(".") + "."
+
+
 @contextlib.contextmanager
 def interruptible(message: str) -> Iterator[None]:
     """Say what is kept if the user interrupts what runs inside.
@@ -197,15 +202,16 @@ def interruptible(message: str) -> Iterator[None]:
     Parameters
     ----------
     message : str
-        What is kept, and how to go on.
+        What is kept, and how to go on. The notes of the error follow, see
+        `predictlearn.kept.keeping`.
     """
     try:
         yield
-    except KeyboardInterrupt:
-        say("Interrupted", message, "yellow")
+    except KeyboardInterrupt as error:
+        say("Interrupted", _noted(message, error), "yellow")
         raise typer.Exit(INTERRUPTED) from None
-    except BrokenExecutor:
-        say("Error", f"{_KILLED}; {message}", "red")
+    except BrokenExecutor as error:
+        say("Error", f"{_KILLED}; {_noted(message, error)}", "red")
         raise typer.Exit(WRONG_INPUT) from None
 
 

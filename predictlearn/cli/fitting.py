@@ -32,6 +32,7 @@ from predictlearn.cli.reading import (
     read_file,
     read_options,
 )
+from predictlearn.kept import keeping
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,30 +108,33 @@ def fit(
     )
     settings: dict[str, Any] = {"n_bootstrap": bootstrap, **given}
     from predictlearn.checks import MOST_FOLDS, positive_int
+    from predictlearn.files import csv_bytes
     from predictlearn.pipeline.checked import checked_fit
     from predictlearn.pipeline.fitted import ranks_of
+    from predictlearn.reporting.folder import write_files
 
     ranks_of(rank)
     positive_int("folds", folds, minimum=2, maximum=MOST_FOLDS)
     hold_folder(folder, overwrite, command="fit")
-    with stages() as tell, interruptible("the fit was not finished; nothing was written."):
+    nothing = interruptible("the fit was not finished and nothing was written;")
+    with stages() as tell, nothing, keeping("the same command"):
         tell("reading the recording")
         selection = {"rank": rank, "hold_out": hold_out, "rule": rule, "cv": folds}
         fitted = _fit(recording, read_options(read), settings, selection, seed, n_jobs, tell)
         tell("diagnosing the fit")
         checks = checked_fit(fitted)
-    tables = _tables(fitted) | {"diagnostics": checks.table}
+        tables = _tables(fitted) | {"diagnostics": checks.table}
+        place = None
+        if folder is not None:
+            # within: where this fails, as on a full disk, the fit is kept
+            files = {f"{name}.csv": csv_bytes(table) for name, table in tables.items()}
+            files["settings.json"] = _settings(fitted, recording, read, seed)
+            place = write_files(folder, files, overwrite, command="fit")
     _show(fitted, tables["overlaps"])
     output().print()
     for sentence in (*fitted.problems, *checks.sentences):
         output().print(f"• {plain(sentence)}", markup=False)
-    if folder is not None:
-        from predictlearn.files import csv_bytes
-        from predictlearn.reporting.folder import write_files
-
-        files = {f"{name}.csv": csv_bytes(table) for name, table in tables.items()}
-        files["settings.json"] = _settings(fitted, recording, read, seed)
-        place = write_files(folder, files, overwrite, command="fit")
+    if place is not None:
         output().print(f"\nTables: {place}", markup=False, soft_wrap=True)
 
 

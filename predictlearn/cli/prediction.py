@@ -33,6 +33,7 @@ from predictlearn.cli.reading import (
     read_options,
 )
 from predictlearn.errors import InputError
+from predictlearn.kept import keeping
 
 if TYPE_CHECKING:
     from predictlearn.reporting.content import Report
@@ -141,7 +142,8 @@ def predict(
         raise InputError("--file goes with --dataset, the data set in whose format it is.")
     # before minutes of work, rather than after
     hold_folder(folder, overwrite, command="predict")
-    with stages() as tell, interruptible(f"nothing was written to {folder}."):
+    nothing = interruptible(f"nothing was written to {folder};")
+    with stages() as tell, nothing, keeping("the same command"):
         tell("loading predictlearn")
         from predictlearn import pipeline, reporting
 

@@ -107,7 +107,7 @@ def _refuse_strangers(place: Path) -> None:
                 )
 
 
-def _one(result: Published, folder: Path | None, jobs: int, seed: int, scale: float) -> None:
+def _one(result: Published, folder: Path | None, n_jobs: int, seed: int, scale: float) -> None:
     """Rebuild one result, print its numbers, and write it."""
     runs, kept = None, "nothing was kept; with --output DIR, finished networks would have been."
     if folder is not None:
@@ -115,7 +115,7 @@ def _one(result: Published, folder: Path | None, jobs: int, seed: int, scale: fl
         runs = folder / result.name / _RUNS / f"seed-{seed}-scale-{scale:g}"
         kept = f"finished networks are kept in {runs}; the same command goes on from there."
     with interruptible(kept), stages() as announce:
-        made = result.run(seed=seed, jobs=jobs, scale=scale, folder=runs, progress=announce)
+        made = result.run(seed=seed, n_jobs=n_jobs, scale=scale, folder=runs, progress=announce)
     _print(result, made)
     if scale < 1.0:
         say("Note", "this run was shortened; findings are stated for full runs.", "yellow")

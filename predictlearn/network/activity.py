@@ -8,7 +8,7 @@ import numpy as np
 
 from predictlearn.errors import InputError
 from predictlearn.network.kernels import network_rollout
-from predictlearn.theory.activity import Prepared
+from predictlearn.theory.activity import Batch
 from predictlearn.theory.nonlinearity import Nonlinearity, network_phi, phi
 from predictlearn.theory.overlaps import Loadings
 from predictlearn.theory.trials import Trials
@@ -93,7 +93,7 @@ def run_network(
     (1, 20, 30)
     """
     sizes = network_sizes(loadings, trials.n_in, trials.n_out)
-    ready = Prepared(trials, nonlinearity, tau)
+    ready = Batch(trials, nonlinearity, tau)
     theta = np.ascontiguousarray(loadings.stacked.T)
     k_u, outputs = network_rollout(theta, *sizes, ready.a, *network_phi(nonlinearity), ready.k_m)
     h = np.moveaxis(ready.k_m, 2, 0) @ loadings.m.T + k_u @ loadings.u.T

@@ -14,8 +14,8 @@ from __future__ import annotations
 import numpy as np
 
 from predictlearn.compiled import FAST, compiled
-from predictlearn.network.phi_kernels import LINEAR, activate
 from predictlearn.theory.kernels.gain import judge
+from predictlearn.theory.kernels.phi import LINEAR, activate
 
 __all__ = ["network_loss_and_gradient", "network_rollout"]
 
@@ -166,7 +166,7 @@ def _adjoint(
             first = t
 
 
-@compiled()
+@compiled(nogil=True)
 def network_loss_and_gradient(
     theta: np.ndarray,
     n_in: int,
@@ -205,7 +205,7 @@ def network_loss_and_gradient(
     return total
 
 
-@compiled()
+@compiled(nogil=True)
 def network_rollout(
     theta: np.ndarray,
     n_in: int,

@@ -32,7 +32,7 @@ from predictlearn.theory.nonlinearity import Nonlinearity, network_phi
 from predictlearn.theory.overlaps import Loadings, Overlaps
 from predictlearn.theory.trials import Task
 
-__all__ = ["Course", "NetworkTrajectory", "follow", "train_network"]
+__all__ = ["NetworkTrajectory", "TrainingCourse", "follow", "train_network"]
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def _whole_overlaps(theta: np.ndarray) -> np.ndarray:
     return theta @ theta.T / theta.shape[1]
 
 
-class Course(NamedTuple):
+class TrainingCourse(NamedTuple):
     """What `follow` measured, and the loadings at the end."""
 
     kept: np.ndarray
@@ -153,7 +153,7 @@ def follow(
     every: int,
     stop_at: float | None,
     measure: Callable[[np.ndarray], np.ndarray],
-) -> Course:
+) -> TrainingCourse:
     """Train a network and keep what `measure` makes of its loadings, (D, N), along the way.
 
     The one loop over epochs behind `train_network` and `train_population_network`; arguments and
@@ -224,4 +224,4 @@ def follow(
     kept[-1] = measure(theta)
     where = pathway_slices(*sizes)
     final = Loadings(*(theta[where[p]].T for p in PATHWAYS))
-    return Course(kept, rows, losses, sizes, final)
+    return TrainingCourse(kept, rows, losses, sizes, final)

@@ -126,9 +126,13 @@ def silent_said(fitted: FittedNetwork) -> str:
 
 def is_counts(fitted: FittedNetwork) -> bool:
     """Return whether the activity is made of whole numbers of at least zero, as counts are."""
-    values = fitted.recording.activity
-    values = values[np.isfinite(values)]
-    return bool(np.all(values >= 0) and np.all(values == np.round(values)) and values.max() > 0)
+    largest = 0.0
+    for trial in fitted.recording.activity:
+        values = trial[np.isfinite(trial)]
+        if np.any(values < 0) or np.any(values != np.round(values)):
+            return False
+        largest = max(largest, float(values.max(initial=0.0)))
+    return largest > 0
 
 
 def noise_said(fitted: FittedNetwork) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from predictlearn.errors import DivergenceError, InputError
+from predictlearn.kept import once
 from predictlearn.pipeline.task_choice import TaskChoice
 from predictlearn.pipeline.units import Units
 from predictlearn.predictions.exposure.closure import ExposureClosure, exposure_closure
@@ -303,15 +304,18 @@ def run_experiments(
     tell("predicting perturbation exposure")
     exposure = attempt(
         "the prediction of perturbation exposure",
-        lambda: perturbation_exposure(
-            cohort, design.exposing, rules, design.epochs, changes=longer_selection, **common
+        lambda: once(
+            perturbation_exposure,
+            *(cohort, design.exposing, rules, design.epochs),
+            changes=longer_selection,
+            **common,
         ),
         problems,
     )
     tell("predicting the effect of training order")
     order = attempt(
         "the prediction of training order",
-        lambda: training_order(cohort, *design.order, rules, design.epochs, **common),
+        lambda: once(training_order, cohort, *design.order, rules, design.epochs, **common),
         problems,
     )
     closure = None
@@ -337,7 +341,8 @@ def _closure(
         rule, epochs = GradientDescent(rate, pathway_rates=relative), _STEPS
     if not isinstance(rule, GradientDescent):
         raise InputError("the mean field needs gradient descent.")
-    return exposure_closure(
+    return once(
+        exposure_closure,
         start,
         longer_selection(start),
         design.exposing,
@@ -348,6 +353,8 @@ def _closure(
         seed=seed,
         every=_EVERY,
         n_jobs=n_jobs,
+        # the report says how far equations and mean field are apart, and no more
+        in_full=False,
     )
 
 

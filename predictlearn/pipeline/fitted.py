@@ -12,6 +12,7 @@ from predictlearn.errors import InputError
 from predictlearn.fitting.evaluation.ceiling import Ceiling, condition_mean_ceiling
 from predictlearn.fitting.evaluation.rank_selection import RankSelection, select_rank
 from predictlearn.fitting.session.estimator import LowRankRNN
+from predictlearn.kept import once
 from predictlearn.recordings.recording import Recording
 
 if TYPE_CHECKING:
@@ -118,7 +119,8 @@ class FittedNetwork:
         from predictlearn.fitting.diagnostics.diagnose import diagnose
 
         r = self.recording
-        return diagnose(self.model, r.activity, r.inputs, r.outputs, seed=self.model.seed)
+        seed = self.model.seed
+        return once(diagnose, self.model, r.activity, r.inputs, r.outputs, seed=seed)
 
     @property
     def overlaps(self) -> pd.DataFrame:
@@ -213,12 +215,12 @@ def fit_recording(
     model = LowRankRNN(rank=selection.rank, seed=seed, n_jobs=n_jobs, **common)
     problems: tuple[str, ...] = ()
     try:
-        model.fit(activity, inputs, outputs=recording.outputs, readout=readout)
+        model = once(model.fit, activity, inputs, outputs=recording.outputs, readout=readout)
     except InputError as error:
         if recording.outputs is None or readout is not None:
             raise
         # activity may be described where outputs are not
-        model.fit(activity, inputs)
+        model = once(model.fit, activity, inputs)
         problems = (f"outputs were left out of the fit: {error}",)
     ceiling = None
     if conditions is not None:

@@ -12,6 +12,7 @@ import pandas as pd
 from predictlearn.checks import MOST_FOLDS, non_negative, positive, positive_int
 from predictlearn.errors import InputError
 from predictlearn.fitting.session.euler_twin import euler_twin
+from predictlearn.kept import keeping, once
 from predictlearn.pipeline.cases import Case, case_of
 from predictlearn.pipeline.cohort import cohort_of
 from predictlearn.pipeline.experiments import (
@@ -28,6 +29,7 @@ from predictlearn.pipeline.real_learning.sessions import SessionsComparison, com
 from predictlearn.pipeline.result import PredictionRun
 from predictlearn.pipeline.task_choice import TaskChoice, choose_task
 from predictlearn.pipeline.units import Units
+from predictlearn.progress import bar
 from predictlearn.recordings.datasets.bci_learning import BCISession
 from predictlearn.recordings.recording import Recording
 from predictlearn.theory.hidden_prior import HiddenPrior
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["predict"]
 
 
+@keeping()
 def predict(
     recording: str | Path | Recording | None = None,
     dataset: str | None = None,
@@ -92,7 +95,8 @@ def predict(
     prior : HiddenPrior, optional
         Prior over the hidden overlaps.
     progress : callable, optional
-        Called with a line of text at the start of each stage.
+        Called with a line of text at the start of each stage. Not given: a bar shows the stage and
+        the time left, on a terminal or below the cell of a notebook.
     **settings : object
         Settings of `LowRankRNN` that replace the case's own, such as ``nonlinearity``, ``noise``,
         ``ridge`` and ``n_starts``.
@@ -114,6 +118,10 @@ def predict(
     Every prediction is made for several completions of the recording: the overlaps that it shows,
     with the hidden ones drawn from the prior. The spread over draws is what the recording could
     not tell; the spread over animals is what is assumed of animals.
+
+    Finished steps are kept on disk while it runs (`predictlearn.kept`): after the process was
+    killed, interrupted or ended by an error, the same call in another goes on from there, to the
+    same numbers.
     """
     positive_int("seed", seed, minimum=0)
     if n_jobs != -1:
@@ -127,7 +135,24 @@ def predict(
     prior = prior or HiddenPrior()
     if not isinstance(prior, HiddenPrior):
         raise InputError(f"prior must be a HiddenPrior; got {type(prior).__name__}.")
-    tell = progress or (lambda text: None)
+    how = {"n_draws": n_draws, "n_animals": n_animals, "spread": spread, "seed": seed}
+    source = {"recording": recording, "dataset": dataset, "task": task, "rank": rank}
+    with bar("predict", shown=progress is None) as label:
+        return _predicted(source, rate, cv, n_jobs, how, prior, progress or label, settings)
+
+
+def _predicted(
+    source: Mapping[str, Any],
+    rate: float | None,
+    cv: int,
+    n_jobs: int,
+    how: Mapping[str, Any],
+    prior: HiddenPrior,
+    tell: Callable[[str], None],
+    settings: Mapping[str, Any],
+) -> PredictionRun:
+    """Make what `predict` promises, from settings that were checked."""
+    seed = how["seed"]
     seconds: dict[str, float] = {}
     clock = time.perf_counter()
 
@@ -137,8 +162,8 @@ def predict(
         seconds[stage], clock = now - clock, now
 
     tell("reading the recording")
-    case = case_of(recording, dataset, **settings)
-    choice = _choice(case, task, rate)
+    case = case_of(source["recording"], source["dataset"], **settings)
+    choice = _choice(case, source["task"], rate)
     lap("read")
     tell("fitting the low-rank network and choosing its rank")
     fitted = fit_recording(
@@ -146,7 +171,7 @@ def predict(
         dict(case.settings),
         readout=case.readout,
         conditions=case.conditions,
-        ranks=ranks_of(rank, case.rank),
+        ranks=ranks_of(source["rank"], case.rank),
         cv=cv,
         seed=seed,
         n_jobs=n_jobs,
@@ -156,7 +181,6 @@ def predict(
     tell("diagnosing the fit")
     diagnostics = attempt("the diagnosis of the fit", fitted.diagnose, problems)
     lap("diagnosis")
-    how = {"n_draws": n_draws, "n_animals": n_animals, "spread": spread, "seed": seed}
     begin = attempt(
         "the networks that the experiments start from",
         lambda: _cohort(case, fitted, choice, prior, how),
@@ -176,7 +200,7 @@ def predict(
             tell("running the protocol")
             protocol = attempt(
                 f"the prediction of protocol {plan.name}",
-                lambda: predict_protocol(plan, *begin, **common),
+                lambda: once(predict_protocol, plan, *begin, **common),
                 problems,
             )
             problems += [] if protocol is None else protocol.problems
@@ -207,9 +231,9 @@ def predict(
             "dataset": case.name,
             "task": None if choice is None else choice.name,
             "seed": seed,
-            "draws of the hidden overlaps": n_draws,
-            "animals": n_animals,
-            "spread between animals": spread,
+            "draws of the hidden overlaps": how["n_draws"],
+            "animals": how["n_animals"],
+            "spread between animals": how["spread"],
             "hidden prior": prior.statement(),
             "rate": "of each draw" if rate is None else rate,
             "folds": cv,
@@ -295,7 +319,7 @@ def _real(
 
     def compare() -> BCIComparison | SessionsComparison:
         if isinstance(case.later, BCISession):
-            return compare_with_block_two(case.later, fitted, **how)
-        return compare_with_sessions(case.later, fitted, **how)
+            return once(compare_with_block_two, case.later, fitted, **how)
+        return once(compare_with_sessions, case.later, fitted, **how)
 
     return attempt("the comparison with the learning that followed", compare, problems)

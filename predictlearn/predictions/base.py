@@ -29,8 +29,10 @@ class Prediction(Protocol):
     ----------
     name : str
         Short name.
+    paragraphs : tuple of str
+        The prediction in plain words with numbers, a thought a paragraph.
     statement : str
-        The prediction in plain words with numbers.
+        The same in one piece.
     observable : str
         What an experimenter has to measure.
     tests : pandas.DataFrame
@@ -48,6 +50,8 @@ class Prediction(Protocol):
 
     @property
     def name(self) -> str: ...  # noqa: D102
+    @property
+    def paragraphs(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
     def statement(self) -> str: ...  # noqa: D102
     @property

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from predictlearn.checks import positive_int
-from predictlearn.errors import DivergenceError, InputError
+from predictlearn.errors import InputError
 from predictlearn.theory.learning.descent import learn
+from predictlearn.theory.learning.many import FAILURES, learn_many
 from predictlearn.theory.learning.rules import GradientFlow, Rule
+from predictlearn.theory.learning.trajectory import Trajectory
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Task
 from predictlearn.workers import Parallel, delayed
@@ -141,6 +143,41 @@ def child_seeds(seed: int, n: int) -> list[int]:
     return [int(child.generate_state(1)[0]) for child in children]
 
 
+class _SoFar:
+    """What has come of one network so far: the phases behind it, or why it stopped."""
+
+    def __init__(self, start: Overlaps) -> None:
+        self.overlaps, self.failure = start, ""
+        self.paths: list[Trajectory] = []
+        self.ends: list[Overlaps] = []
+
+    def add(self, outcome: Trajectory | Exception) -> None:
+        """Add a phase, or how it failed."""
+        number = len(self.paths) + 1
+        if isinstance(outcome, Exception):
+            self.failure = f"phase {number}: {outcome}"
+            return
+        try:
+            self.overlaps = outcome.final
+        except InputError as error:
+            self.failure = f"phase {number}: {error}"
+            return
+        self.paths.append(outcome)
+        self.ends.append(self.overlaps)
+
+    def run(self) -> Run:
+        """Return all of it."""
+        if self.failure:
+            return Run((), (), (), failure=self.failure)
+        return Run(
+            tuple(np.asarray(path.loss_epochs, dtype=float) for path in self.paths),
+            tuple(np.asarray(path.losses, dtype=float) for path in self.paths),
+            tuple(self.ends),
+            tuple(np.asarray(path.epochs, dtype=float) for path in self.paths),
+            tuple(np.asarray(path.array) for path in self.paths),
+        )
+
+
 def _run(
     start: Overlaps,
     phases: Sequence[Phase],
@@ -150,33 +187,49 @@ def _run(
     rows: int,
 ) -> Run:
     """Let one network learn one phase after another."""
-    epochs: list[np.ndarray] = []
-    losses: list[np.ndarray] = []
-    ends: list[Overlaps] = []
-    kept: list[tuple[np.ndarray, np.ndarray]] = []
-    for number, (phase, seed) in enumerate(zip(phases, seeds, strict=True)):
+    so_far = _SoFar(start)
+    for phase, seed in zip(phases, seeds, strict=True):
         every = 1 if isinstance(phase.rule, GradientFlow) else max(1, int(phase.epochs / rows))
+        how = (phase.task, phase.rule, phase.epochs, nonlinearity, tau, seed, every)
         try:
-            path = learn(
-                start, phase.task, phase.rule, phase.epochs, nonlinearity, tau, seed, every
+            so_far.add(learn(so_far.overlaps, *how))
+        except FAILURES as error:
+            so_far.add(error)
+        if so_far.failure:
+            break
+    return so_far.run()
+
+
+def _side_by_side(
+    jobs: Sequence[tuple[Overlaps, Sequence[Phase], Sequence[int]]],
+    nonlinearity: str,
+    tau: float,
+    n_jobs: int,
+    rows: int,
+) -> list[Run]:
+    """Let networks that learn the same phases learn them side by side."""
+    so_far = [_SoFar(start) for start, _, _ in jobs]
+    groups: dict[tuple, list[int]] = {}
+    for index, (_, phases, _) in enumerate(jobs):
+        same = tuple((id(phase.task), repr(phase.rule), phase.epochs) for phase in phases)
+        groups.setdefault(same, []).append(index)
+    for group in groups.values():
+        for number, phase in enumerate(jobs[group[0]][1]):
+            members = [index for index in group if not so_far[index].failure]
+            outcomes = learn_many(
+                [so_far[index].overlaps for index in members],
+                phase.task,
+                phase.rule,
+                phase.epochs,
+                nonlinearity,
+                tau,
+                [jobs[index][2][number] for index in members],
+                max(1, int(phase.epochs / rows)),
+                n_jobs=n_jobs,
             )
-        except (DivergenceError, np.linalg.LinAlgError) as error:
-            return Run((), (), (), failure=f"phase {number + 1}: {error}")
-        try:
-            start = path.final
-        except InputError as error:
-            return Run((), (), (), failure=f"phase {number + 1}: {error}")
-        epochs.append(np.asarray(path.loss_epochs, dtype=float))
-        losses.append(np.asarray(path.losses, dtype=float))
-        kept.append((np.asarray(path.epochs, dtype=float), np.asarray(path.array)))
-        ends.append(start)
-    return Run(
-        tuple(epochs),
-        tuple(losses),
-        tuple(ends),
-        tuple(times for times, _ in kept),
-        tuple(array for _, array in kept),
-    )
+            for index, outcome in zip(members, outcomes, strict=True):
+                so_far[index].add(outcome)
+    return [one.run() for one in so_far]
 
 
 def run_all(
@@ -197,7 +250,7 @@ def run_all(
     tau : float
         Time constant in seconds.
     n_jobs : int
-        Number of processes, as in joblib.
+        Number of processes, as in joblib; of threads where nothing learns by gradient flow.
     rows : int
         Keep the overlaps at about so many epochs of each phase, beside the start.
 
@@ -215,6 +268,9 @@ def run_all(
     >>> len(run.losses[0]), run.failure
     (11, '')
     """
+    # the solver of flows is Python for the most part, which threads would run one at a time
+    if not any(isinstance(phase.rule, GradientFlow) for _, phases, _ in jobs for phase in phases):
+        return _side_by_side(jobs, nonlinearity, tau, n_jobs, rows)
     return list(
         Parallel(n_jobs=n_jobs)(
             delayed(_run)(start, phases, nonlinearity, tau, seeds, rows)

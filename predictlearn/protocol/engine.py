@@ -27,7 +27,7 @@ from predictlearn.theory.names import table_pairs
 from predictlearn.theory.overlaps import Loadings, Overlaps
 from predictlearn.theory.trials import Trials
 
-__all__ = ["Failure", "NetworkRecord", "PhaseRecord", "run_network", "stream"]
+__all__ = ["Failure", "NetworkRecord", "PhaseRecord", "run_arms", "stream"]
 
 # What a network's streams of random numbers are for; see `stream`.
 START, LOADINGS, EVALUATION, PHASE, READOUT = range(5)
@@ -136,9 +136,9 @@ class _Network:
         """Return the loss on trials."""
         if self.loadings is None:
             return loss(self.overlaps, trials, self.spec.nonlinearity, self.spec.tau)
-        from predictlearn.network.activity import run_network as run_neurons
+        from predictlearn.network.activity import run_network
 
-        activity = run_neurons(self.loadings, trials, self.spec.nonlinearity, self.spec.tau)
+        activity = run_network(self.loadings, trials, self.spec.nonlinearity, self.spec.tau)
         return trials.loss(activity.outputs)
 
     def change(self, phase: PhaseSpec, sequence: np.random.SeedSequence) -> None:
@@ -167,7 +167,7 @@ def _thinned(trajectory: Trajectory, names: Mapping[str, tuple[int, int]]) -> tu
     return np.asarray(trajectory.epochs, dtype=float), trajectory.losses[at], overlaps
 
 
-def run_network(
+def run_arms(
     spec: ProtocolSpec, tasks: Mapping[str, AnyTask], start: Overlaps, network: int, seed: int
 ) -> NetworkRecord:
     """Run one network through every arm.

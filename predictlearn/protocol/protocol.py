@@ -14,10 +14,10 @@ import numpy as np
 
 from predictlearn.checks import positive_int
 from predictlearn.errors import InputError
-from predictlearn.files import printable
+from predictlearn.progress import Bar
 from predictlearn.protocol.bounds import record_every, rows_of
 from predictlearn.protocol.cohort import arm_start, draw_start
-from predictlearn.protocol.engine import START, NetworkRecord, run_network, stream
+from predictlearn.protocol.engine import START, NetworkRecord, run_arms, stream
 from predictlearn.protocol.result import ProtocolResult
 from predictlearn.protocol.schema import ProtocolSpec, parse
 from predictlearn.protocol.source import Problem, Source, find_protocol, plain, read_source
@@ -279,7 +279,8 @@ class Protocol:
             Folder for the results: each network when it is finished, then ``table.csv`` and
             ``failed.csv``. Run again with the same folder, the run continues where it stopped.
         progress : bool, default False
-            Show a progress bar on standard error, if that is a terminal.
+            Show a bar with the time left: on standard error, if that is a terminal, or below the
+            cell of a notebook.
         starts : sequence of Overlaps, optional
             Networks to start from in place of the cohort, such as those fitted to a recording.
 
@@ -387,17 +388,18 @@ class Protocol:
     ) -> Iterator[NetworkRecord]:
         """Yield the record of every network in order, from disk or computed."""
         todo = [k for k in range(len(networks)) if store is None or not store.has(k)]
-        computed = Parallel(n_jobs=n_jobs, return_as="generator", max_nbytes=None)(
+        settings: Any = {"return_as": "generator", "max_nbytes": None, "keep": store is None}
+        computed = Parallel(n_jobs=n_jobs, **settings)(
             delayed(_work)(self.spec, dict(self.tasks), networks[k], k, seed, store) for k in todo
         )
         try:
-            with _Progress(self.name, len(networks), progress) as bar:
+            with Bar(f"{self.name}: networks", progress, soon=0.0) as bar:
                 for k in range(len(networks)):
                     if store is not None and k not in todo:
                         yield store.read(k)
                     else:
                         yield next(computed)
-                    bar.advance()
+                    bar.count(k + 1, len(networks))
         finally:
             with warnings.catch_warnings():
                 # after an error or an interruption joblib warns that it cancels what is queued
@@ -414,43 +416,7 @@ def _work(
     store: Store | None,
 ) -> NetworkRecord:
     """Run one network and write it down."""
-    record = run_network(spec, tasks, start, network, seed)
+    record = run_arms(spec, tasks, start, network, seed)
     if store is not None:
         store.write(record)
     return record
-
-
-class _Progress:
-    """A progress bar over networks, or nothing."""
-
-    def __init__(self, name: str, total: int, shown: bool) -> None:
-        self.name, self.total, self.shown = name, total, shown
-        self._bar: Any = None
-        self._task: Any = None
-
-    def __enter__(self) -> _Progress:
-        if self.shown:
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-            # results go to standard output, which may be a file while a person watches
-            console = Console(stderr=True)
-            if console.is_terminal:
-                # a name in brackets is a name
-                name = TextColumn("{task.description}", markup=False)
-                parts = (name, BarColumn(), TimeRemainingColumn(elapsed_when_finished=True))
-                self._bar = Progress(*parts, console=console, transient=True)
-                self._bar.start()
-                self._task = self._bar.add_task(
-                    f"{printable(self.name)}: networks", total=self.total
-                )
-        return self
-
-    def advance(self) -> None:
-        """Count one more network."""
-        if self._bar is not None:
-            self._bar.advance(self._task)
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from predictlearn.errors import InputError, choice
-from predictlearn.protocol.section import Count, NonNegative, Positive, Section, one_of
+from predictlearn.protocol.section import Count, NonNegative, Positive, ProtocolSection, one_of
 from predictlearn.theory.learning.rules import (
     DirectDescent,
     FirstOrderDescent,
@@ -38,7 +38,7 @@ NETWORK_RULES = ("gradient-descent", *NEURONS_ONLY)
 Memory = Annotated[float, Field(ge=0, lt=1)]
 
 
-class ScheduleSpec(Section):
+class ScheduleSpec(ProtocolSection):
     """How the rate of a rule changes."""
 
     type: Annotated[str, one_of("drop", "decay")]
@@ -69,7 +69,7 @@ AnySchedule = Annotated[
 ]
 
 
-class RuleSpec(Section):
+class RuleSpec(ProtocolSection):
     """A learning rule, or in an arm or a phase the settings of it that differ there."""
 
     type: Annotated[str, one_of(*RULES)] | None = None

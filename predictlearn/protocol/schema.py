@@ -10,7 +10,14 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from predictlearn.errors import choice, nearest
 from predictlearn.protocol.rule import SCHEDULE_KINDS, RuleSpec, ScheduleSpec
-from predictlearn.protocol.section import Count, NonNegative, Positive, Section, Text, one_of
+from predictlearn.protocol.section import (
+    Count,
+    NonNegative,
+    Positive,
+    ProtocolSection,
+    Text,
+    one_of,
+)
 from predictlearn.protocol.source import Location, Problem, Source
 from predictlearn.theory.names import NONLINEARITIES, PATHWAYS
 
@@ -31,7 +38,7 @@ MOST_DIMENSIONS = 100
 Neurons = Annotated[Count, Field(le=1_000_000)]
 
 
-class DistributionSpec(Section):
+class DistributionSpec(ProtocolSection):
     """Where the networks of a cohort come from."""
 
     type: Annotated[str, one_of("absolute-normal", "random-loadings")]
@@ -65,7 +72,7 @@ class DistributionSpec(Section):
         return self
 
 
-class CohortSpec(Section):
+class CohortSpec(ProtocolSection):
     """How many networks, and which."""
 
     networks: Annotated[Count, Field(le=100_000)] = 1
@@ -86,7 +93,7 @@ class CohortSpec(Section):
         return self
 
 
-class PhaseSpec(Section):
+class PhaseSpec(ProtocolSection):
     """A stretch of training on one task, or a change of the readout."""
 
     name: Text | None = None
@@ -124,7 +131,7 @@ class PhaseSpec(Section):
         return self
 
 
-class ArmSpec(Section):
+class ArmSpec(ProtocolSection):
     """One course of training, from the cohort's networks or functional equivalents of them."""
 
     description: str = ""
@@ -136,7 +143,7 @@ class ArmSpec(Section):
     phases: Annotated[list[PhaseSpec], Field(min_length=1, max_length=10_000)]
 
 
-class ProtocolSpec(Section):
+class ProtocolSpec(ProtocolSection):
     """A whole protocol."""
 
     name: Text

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from predictlearn.doors import LARGEST
 from predictlearn.errors import choice
 
-__all__ = ["Count", "NonNegative", "Positive", "Section", "Text", "one_of"]
+__all__ = ["Count", "NonNegative", "Positive", "ProtocolSection", "Text", "one_of"]
 
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
@@ -27,7 +27,7 @@ def one_of(*allowed: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-class Section(BaseModel):
+class ProtocolSection(BaseModel):
     """A part of a protocol: frozen, strict, and it names the nearest key when one is unknown."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)

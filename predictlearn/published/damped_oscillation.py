@@ -315,7 +315,7 @@ def _findings(result: ProtocolResult, task: DampedOscillation) -> tuple[str, ...
 def _reproduce(
     *,
     seed: int = 0,
-    jobs: int = 1,
+    n_jobs: int = 1,
     scale: float = 1.0,
     folder: Path | None = None,
     progress: Callable[[str], None] | None = None,
@@ -324,7 +324,7 @@ def _reproduce(
     protocol = load(RESULT.protocols[0], scale)
     task = task_of(protocol, "ring", DampedOscillation)
     announce(progress, f"{protocol.spec.cohort.networks} networks, theory and neurons")
-    result = run(protocol, seed=seed, jobs=jobs, folder=folder)
+    result = run(protocol, seed=seed, n_jobs=n_jobs, folder=folder)
     announce(progress, "figures")
     figures = {"learning": learning_figure(result, task), "overlaps": overlaps_figure(result)}
     decisive = pd.DataFrame([_decisive(final) for final in result.final("theory").values()])

@@ -371,7 +371,7 @@ def _on_speed(slow: np.ndarray, aligned: np.ndarray) -> str:
 def _reproduce(
     *,
     seed: int = 0,
-    jobs: int = 1,
+    n_jobs: int = 1,
     scale: float = 1.0,
     folder: Path | None = None,
     progress: Callable[[str], None] | None = None,
@@ -380,7 +380,7 @@ def _reproduce(
     protocol = load(RESULT.protocols[0], scale)
     task = task_of(protocol, "filter", Filter)
     announce(progress, f"{protocol.spec.cohort.networks} networks and their equivalents learn")
-    result = run(protocol, seed=seed, jobs=jobs, folder=folder)
+    result = run(protocol, seed=seed, n_jobs=n_jobs, folder=folder)
     values = {arm: stacked(result, arm) for arm in result.arms}
     epochs = np.asarray(result.curves("reference").index.get_level_values("epoch"))
     announce(progress, f"what they do, in {_N} neurons")

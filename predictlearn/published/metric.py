@@ -344,7 +344,7 @@ def _findings(linear: tuple[np.ndarray, ...]) -> tuple[str, ...]:
 def _reproduce(
     *,
     seed: int = 0,
-    jobs: int = 1,
+    n_jobs: int = 1,
     scale: float = 1.0,
     folder: Path | None = None,
     progress: Callable[[str], None] | None = None,
@@ -353,7 +353,7 @@ def _reproduce(
     protocol = load(RESULT.protocols[0], scale, ["theory"], n_neurons=None)
     protocol = protocol.replace(cohort={**protocol.to_dict()["cohort"], "networks": 1})
     announce(progress, "the filter, learned in theory")
-    learned = run(protocol, seed=seed, jobs=jobs, folder=folder).final("theory")[0]
+    learned = run(protocol, seed=seed, n_jobs=n_jobs, folder=folder).final("theory")[0]
     announce(progress, "every entry, by steps of 500 neurons")
     network = learned.loadings(_SIZES[0], seed)
     gaps = {

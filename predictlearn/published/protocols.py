@@ -110,7 +110,7 @@ def task_of(protocol: Protocol, name: str, kind: type[T]) -> T:
 
 
 def run(
-    protocol: Protocol, *, seed: int = 0, jobs: int = 1, folder: Path | None = None
+    protocol: Protocol, *, seed: int = 0, n_jobs: int = 1, folder: Path | None = None
 ) -> ProtocolResult:
     """Run a protocol; finished networks are kept in a folder of its own within `folder`.
 
@@ -120,7 +120,7 @@ def run(
         What to run.
     seed : int, default 0
         Seed.
-    jobs : int, default 1
+    n_jobs : int, default 1
         Processes.
     folder : pathlib.Path, optional
         Where to keep finished networks.
@@ -131,7 +131,7 @@ def run(
         The tables.
     """
     place = None if folder is None else folder / protocol.name
-    return protocol.run(seed=seed, n_jobs=jobs, output=place)
+    return protocol.run(seed=seed, n_jobs=n_jobs, output=place)
 
 
 def along(result: ProtocolResult, arm: str, network: int = 0) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -71,10 +72,11 @@ def reproduce(
     name: str,
     *,
     seed: int = 0,
-    jobs: int = 1,
+    n_jobs: int = 1,
     scale: float = 1.0,
     folder: str | Path | None = None,
     progress: Callable[[str], None] | None = None,
+    jobs: int | None = None,
 ) -> Reproduced:
     """Rebuild a published result from the protocols that ship.
 
@@ -84,7 +86,7 @@ def reproduce(
         One of `published_names`.
     seed : int, default 0
         Seed of everything random.
-    jobs : int, default 1
+    n_jobs : int, default 1
         Processes for what runs in parallel.
     scale : float, default 1.0
         Multiplies the epochs of every phase, for a quick look; what then cannot be decided has the
@@ -93,6 +95,8 @@ def reproduce(
         Where finished networks are kept, so that an interrupted run goes on from there.
     progress : callable, optional
         Called with the name of each stage as it begins.
+    jobs : int, optional
+        Deprecated: use ``n_jobs``.
 
     Returns
     -------
@@ -114,9 +118,14 @@ def reproduce(
     got 'metrik'. Did you mean 'metric'?
     """
     result = published(name)
+    if jobs is not None:
+        warnings.warn(
+            "jobs goes with the next version; use n_jobs", DeprecationWarning, stacklevel=2
+        )
+        n_jobs = jobs
     return result.run(
         seed=positive_int("seed", seed, minimum=0),
-        jobs=positive_int("jobs", jobs),
+        n_jobs=positive_int("n_jobs", n_jobs),
         scale=positive("scale", scale),
         folder=None if folder is None else Path(folder),
         progress=progress,

@@ -32,7 +32,7 @@ class Runner(Protocol):
         self,
         *,
         seed: int = 0,
-        jobs: int = 1,
+        n_jobs: int = 1,
         scale: float = 1.0,
         folder: Path | None = None,
         progress: Callable[[str], None] | None = None,

@@ -240,7 +240,7 @@ def _direct(protocol: Protocol, result: ProtocolResult) -> tuple[np.ndarray, lis
 def _reproduce(
     *,
     seed: int = 0,
-    jobs: int = 1,
+    n_jobs: int = 1,
     scale: float = 1.0,
     folder: Path | None = None,
     progress: Callable[[str], None] | None = None,
@@ -250,7 +250,9 @@ def _reproduce(
     task = task_of(protocol, "filter", Filter)
     networks = [arm for arm in protocol.arms if arm != "direct"]
     announce(progress, f"{protocol.spec.cohort.networks} networks, {len(networks)} learners")
-    result = run(load(RESULT.protocols[0], scale, networks), seed=seed, jobs=jobs, folder=folder)
+    result = run(
+        load(RESULT.protocols[0], scale, networks), seed=seed, n_jobs=n_jobs, folder=folder
+    )
     values = {arm: stacked(result, arm) for arm in networks}
     announce(progress, "descent in overlap space")
     values["direct"], left = _direct(protocol, result)

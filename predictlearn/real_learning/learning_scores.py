@@ -164,7 +164,7 @@ def verdict_in_words(
     limits: tuple[float, float],
     n_train: int,
     n_test: int,
-) -> str:
+) -> tuple[str, ...]:
     """Say what can and what cannot be concluded."""
     pick = scores.set_index(["model", "score"])
     crps = pick.loc[("prediction", "CRPS")]
@@ -184,14 +184,15 @@ def verdict_in_words(
         if limited != "not at all"
         else limited
     )
-    parts = [
+    fitted = [
         f"The one free number, learning time per trial, was fitted on the first {n_train} trials: "
         f"{number(scale.rate)}; they pin it down {pinned} "
         f"(searched between {number(limits[0])} and {number(limits[1])})."
     ]
     if scale.at_bound:
-        parts.append("The best value lies at a bound of the search: no time scale is identified.")
-    parts.append(
+        fitted.append("The best value lies at a bound of the search: no time scale is identified.")
+    scored, concluded = [], []
+    scored.append(
         f"On the {n_test} later trials the prediction has CRPS {number(crps['value'])} "
         f"{span(crps['low'], crps['high'])}, squared-error skill {number(skill['value'])} "
         f"{span(skill['low'], skill['high'])} relative to the mean of the first trials, and its "
@@ -206,37 +207,39 @@ def verdict_in_words(
             "worse": "worse than",
             "undecided": "not told apart from",
         }[str(row["verdict"])]
-        parts.append(
+        scored.append(
             f"It is {word} the {row['baseline']} baseline (CRPS difference "
             f"{number(row['estimate'])} {span(row['low'], row['high'])}, negative favours the "
             f"prediction; corrected {p_text(float(row['p_corrected']))})."
         )
     verdicts = set(tests["verdict"])
     if verdicts == {"better"}:
-        parts.append(
+        concluded.append(
             "It can be concluded that by CRPS it forecasts these trials better than every baseline."
         )
     elif "worse" in verdicts:
         worse = tests.loc[tests["verdict"] == "worse", "baseline"]
-        parts.append(
+        concluded.append(
             f"It can be concluded that by CRPS {', '.join(worse)} forecasts these trials better "
             "than the prediction does."
         )
     elif "better" in verdicts:
         better = tests.loc[tests["verdict"] == "better", "baseline"]
-        parts.append(
+        concluded.append(
             "It can be concluded that by CRPS it forecasts these trials better than "
             f"{', '.join(better)}, not that it is the best of all."
         )
         if "mean" not in set(better):
-            parts.append(
+            concluded.append(
                 "As the plain mean of the first trials is not beaten, this says that the other "
                 "baselines extrapolate badly, not that the predicted learning is there."
             )
     else:
-        parts.append("No winner can be named: the margins are small beside the noise of trials.")
-    parts.append(
+        concluded.append(
+            "No winner can be named: the margins are small beside the noise of trials."
+        )
+    concluded.append(
         "These are the trials of one session: nothing follows for other sessions or animals, and a "
         "difference that is not shown is not evidence that the models forecast equally well."
     )
-    return " ".join(parts)
+    return " ".join(fitted), " ".join(scored), " ".join(concluded)

@@ -36,8 +36,11 @@ class LearningScore:
 
     Parameters
     ----------
-    name, statement, observable : str
-        The result in plain words, with what can and cannot be concluded, and what was measured.
+    name, observable : str
+        Its name, and what was measured.
+    paragraphs : tuple of str
+        The result in plain words, with what can and cannot be concluded; ``statement`` is all of
+        it.
     scores : pandas.DataFrame
         ``model``, ``score`` (``"RMSE"``, ``"MAE"``, ``"CRPS"``, ``"skill"``, ``"coverage"``,
         ``"bias"``: predicted minus observed),
@@ -65,7 +68,7 @@ class LearningScore:
     """
 
     name: str
-    statement: str
+    paragraphs: tuple[str, ...]
     observable: str
     scores: pd.DataFrame
     differences: pd.DataFrame
@@ -76,6 +79,11 @@ class LearningScore:
     curves: pd.DataFrame
     settings: Mapping[str, Any]
     seed: int
+
+    @property
+    def statement(self) -> str:
+        """The prediction in words and numbers."""
+        return " ".join(self.paragraphs)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "settings": dict(self.settings)}
@@ -190,7 +198,7 @@ def score_prediction(
     gap = models[0].crps(y, tested) - models[1].crps(y, tested)
     return LearningScore(
         name="prediction against real learning",
-        statement=verdict_in_words(
+        paragraphs=verdict_in_words(
             scores, tests, scale, limits, int(fitted.sum()), int(tested.sum())
         ),
         observable="Performance trial by trial through one session of learning.",

@@ -16,7 +16,7 @@ import pandas as pd
 from predictlearn.checks import positive, positive_int
 from predictlearn.doors import LARGEST
 from predictlearn.errors import InputError, choice
-from predictlearn.recordings.storage import write_npz
+from predictlearn.files import write_atomically
 from predictlearn.recordings.validation import (
     check_activity,
     check_counts,
@@ -245,7 +245,7 @@ class Recording:
         }
         if self.outputs is not None:
             arrays["outputs"] = self.outputs
-        write_npz(target, arrays)
+        write_atomically(target, lambda stream: np.savez_compressed(stream, **arrays))
         return target
 
 

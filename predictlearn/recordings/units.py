@@ -70,7 +70,7 @@ def ask_activity(activity: npt.NDArray[np.float64], dt: float, observed: str, ho
     InputError
         A bin or rates out of range.
     """
-    whole = bool((np.isnan(activity) | (activity == np.rint(activity))).all())
+    whole = all(bool((np.isnan(trial) | (trial == np.rint(trial))).all()) for trial in activity)
     ask_bin(dt, activity.shape[1], observed == "counts" or whole, how)
     if observed == "counts":
         ask_counts(activity, dt, how)
@@ -125,7 +125,9 @@ def ask_counts(activity: npt.NDArray[np.float64], dt: float, how: str) -> None:
     InputError
         Half of the neurons fire faster than 1000 spikes/s, or none of at least three 0.05.
     """
-    rates = np.nanmean(activity, axis=(0, 1)) / dt
+    total = sum(np.nansum(trial, axis=0) for trial in activity)
+    seen = sum(np.count_nonzero(~np.isnan(trial), axis=0) for trial in activity)
+    rates = total / seen / dt
     middle, fastest = float(np.median(rates)), float(rates.max())
     few = len(rates) >= 3 and fastest < _SLOWEST
     if middle <= _FASTEST and not few:

@@ -123,14 +123,30 @@ def check_counts(activity: npt.NDArray[np.float64]) -> None:
     InputError
         Negative or fractional values.
     """
-    seen = activity[~np.isnan(activity)]
-    for wrong, what in ((seen < 0, "negative"), (np.abs(seen - np.rint(seen)) > 1e-6, "not whole")):
-        if wrong.any():
+    checks = (("negative", _negative), ("not whole", _broken))
+    for what, is_wrong in checks:
+        total, first = 0, None
+        for trial in activity:
+            wrong = trial[is_wrong(trial)]
+            total += wrong.size
+            first = float(wrong[0]) if first is None and wrong.size else first
+        if first is not None:
+            n = int(np.count_nonzero(~np.isnan(activity)))
             raise InputError(
-                f"counts must be whole numbers of at least 0; {int(wrong.sum())} of {seen.size} "
-                f"values are {what}, {seen[wrong][0]:g} for example. Rates, smoothed or "
+                f"counts must be whole numbers of at least 0; {total} of {n} "
+                f"values are {what}, {first:g} for example. Rates, smoothed or "
                 "deconvolved activity are read with observed='rate'."
             )
+
+
+def _negative(values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Say which values are below 0; NaN is not."""
+    return np.asarray(values < 0)
+
+
+def _broken(values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Say which values are not whole; NaN is not among them."""
+    return np.asarray(np.abs(values - np.rint(values)) > 1e-6)
 
 
 def check_leading_axes(

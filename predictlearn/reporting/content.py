@@ -264,6 +264,7 @@ class Report:
     Examples
     --------
     >>> import tempfile
+    >>> from predictlearn.reporting import write
     >>> report = Report("Nothing yet", ("No finding.",), (Section("Fit", ("Text.",)),), {"seed": 0})
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     sorted(path.name for path in write(report, folder + "/report").parent.iterdir())

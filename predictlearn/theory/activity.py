@@ -23,7 +23,7 @@ from predictlearn.theory.nonlinearity import Nonlinearity, resolve
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Trials
 
-__all__ = ["Activity", "Prepared", "loss", "loss_and_derivative", "losses_along", "simulate"]
+__all__ = ["Activity", "Batch", "loss", "loss_and_derivative", "losses_along", "simulate"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Activity:
     gain: np.ndarray
 
 
-class Prepared:
+class Batch:
     """Trials laid out for the compiled loops, (time, variables, trials), with k_m worked out.
 
     Parameters
@@ -75,8 +75,8 @@ class Prepared:
         self.k_m = kernels.filter_inputs(self.inputs, self.a)
         self.targets = _time_major(trials.targets)
         self.weights = _time_major(trials.weights)
-        self.offset = trials.offset
-        self.smoothing = np.ascontiguousarray(trials.smoothing)
+        self.offset = np.array(trials.offset)
+        self.smoothing = np.array(trials.smoothing, order="C")
         self.direct = trials.is_observed_directly
         self.n_in, self.n_out = trials.n_in, trials.n_out
         # the law of the targets, where the closed form holds: linear, read directly
@@ -121,8 +121,11 @@ NO_NOISE = np.empty((0, 0, 0))
 
 
 def _time_major(array: np.ndarray) -> np.ndarray:
-    """Return (time, variables, trials) from (trials, time, variables); no copy if laid out so."""
-    return np.ascontiguousarray(np.moveaxis(array, 0, 2))
+    """Return (time, variables, trials) from (trials, time, variables), an array of its own.
+
+    Also where it is laid out so: of an array that cannot be written to numba makes other versions.
+    """
+    return np.array(np.moveaxis(array, 0, 2), order="C")
 
 
 def check_fit(overlaps: Overlaps, n_in: int, n_out: int, what: str) -> None:
@@ -180,7 +183,7 @@ def simulate(
     (1, 20, 1)
     """
     check_fit(overlaps, trials.n_in, trials.n_out, "the batch of trials")
-    ready = Prepared(trials, nonlinearity, tau)
+    ready = Batch(trials, nonlinearity, tau)
     k_u, g, y = kernels.rollout_kernel(
         overlaps.matrix, *overlaps.sizes, ready.a, ready.gain, ready.k_m
     )
@@ -230,31 +233,36 @@ def loss_and_derivative(
     True
     """
     check_fit(overlaps, trials.n_in, trials.n_out, "the batch of trials")
-    ready = Prepared(trials, nonlinearity, tau)
+    ready = Batch(trials, nonlinearity, tau)
     return _evaluate(overlaps.matrix, overlaps.sizes, ready)
 
 
 def _evaluate(
-    matrix: np.ndarray, sizes: tuple[int, int, int], ready: Prepared
+    matrix: np.ndarray,
+    sizes: tuple[int, int, int],
+    ready: Batch,
+    scratch: np.ndarray | None = None,
 ) -> tuple[float, np.ndarray]:
-    """Return loss and A for a matrix of overlaps, on prepared trials."""
+    """Return loss and A for a matrix of overlaps, on prepared trials.
+
+    `scratch` is `ready.scratch`, given where there are many calls: it is large, and memory new to
+    the process costs as much time as the loops.
+    """
     a = np.empty(matrix.shape)
+    # of what cannot be written to numba makes another version of the whole loop
+    matrix = np.require(matrix, requirements=["C", "W"])
     if ready.law is not None:
         impulse = ready.impulse(sizes[1])
         value = impulse_loss_and_derivative(
             matrix, *sizes, ready.a, *impulse, impulse_work(impulse[0], impulse[-1]), a
         )
         return value, a
-    value = kernels.loss_and_derivative_kernel(
-        np.ascontiguousarray(matrix),
-        *sizes,
-        ready.a,
-        ready.gain,
-        ready.k_m,
-        *ready.judging(NO_NOISE),
-        ready.scratch(sizes[1]),
-        a,
-    )
+    trials = (ready.a, ready.gain, ready.k_m, *ready.judging(NO_NOISE))
+    scratch = ready.scratch(sizes[1]) if scratch is None else scratch
+    if sizes == (1, 1, 1):
+        value = kernels.single_loss_and_derivative(matrix, *trials, scratch, a)
+    else:
+        value = kernels.loss_and_derivative_kernel(matrix, *sizes, *trials, scratch, a)
     return value, a
 
 
@@ -266,8 +274,9 @@ def losses_along(
     tau: float = 1.0,
 ) -> np.ndarray:
     """Return the loss at each of many overlap matrices, (rows, D, D), on the same trials."""
-    ready = Prepared(trials, nonlinearity, tau)
-    return np.array([_evaluate(matrix, sizes, ready)[0] for matrix in matrices])
+    ready = Batch(trials, nonlinearity, tau)
+    scratch = ready.scratch(sizes[1])
+    return np.array([_evaluate(matrix, sizes, ready, scratch)[0] for matrix in matrices])
 
 
 def loss(

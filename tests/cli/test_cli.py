@@ -81,16 +81,13 @@ def pipeline(monkeypatch):
     """Put a stand-in in place of the minutes of work; returns what it was called with."""
     calls: list[dict] = []
 
-    class Run:
-        def report(self):
-            return fake_report()
-
     def predict(recording=None, dataset=None, **settings):
         calls.append({"recording": recording, "dataset": dataset, **settings})
         settings["progress"]("fitting")
-        return Run()
+        return
 
     monkeypatch.setattr("predictlearn.pipeline.predict", predict)
+    monkeypatch.setattr("predictlearn.pipeline.make_report", lambda run: fake_report())
     return calls
 
 
@@ -428,7 +425,7 @@ def test_files_that_cannot_be_written_are_one_message(tmp_path, pipeline, monkey
     def full(*_args, **_settings):
         raise OSError(28, "No space left on device", "out/index.html")
 
-    monkeypatch.setattr(Report, "write", full)
+    monkeypatch.setattr("predictlearn.reporting.write", full)
     result = invoke("predict", "--output", tmp_path / "out")
     assert result.exit_code == 2
     assert "Error: No space left on device: out/index.html" in result.output

@@ -22,7 +22,9 @@ START = pl.Overlaps(np.eye(4)).replace(zm=0.1, zu=0.3, vm=0.4, vu=0.5, mu=0.2)
 def test_particles_have_exactly_the_overlaps_and_are_gaussian():
     overlaps = random_overlaps(0, 1, 2, 1)
     particles = particles_of(overlaps.matrix, overlaps.sizes, 1024, np.random.SeedSequence(1))
-    np.testing.assert_allclose(particles.overlaps().matrix, overlaps.matrix, atol=1e-12)
+    np.testing.assert_allclose(
+        pl.Overlaps.from_loadings(particles).matrix, overlaps.matrix, atol=1e-12
+    )
     drawn = overlaps.loadings(1024, seed=1)
 
     def distance(loadings):
@@ -159,3 +161,16 @@ def test_rules_that_a_level_does_not_have_leave_it_out():
 def test_bad_input_is_refused(change, message):
     with pytest.raises(pl.InputError, match=message):
         pl.closure_error(START, TASK, RULE, 2, **change)
+
+
+def test_in_brief_the_comparison_is_the_same():
+    how = {"n_particles": 64, "every": 10}
+    whole = pl.closure_error(START, TASK, RULE, 20, **how)
+    brief = pl.closure_error(START, TASK, RULE, 20, **how, in_full=False)
+    assert list(brief.summary.index) == ["closure"]
+    assert brief.fourth_order is None
+    pd.testing.assert_series_equal(brief.summary.loc["closure"], whole.summary.loc["closure"])
+    np.testing.assert_array_equal(brief.field.array, whole.field.array)
+    assert "known" in whole.verdict
+    assert "known" not in brief.verdict
+    assert brief.verdict.split(". ")[0] == whole.verdict.split(". ")[0]

@@ -9,9 +9,9 @@ from oracles import judged_loss, network_outputs, random_trials
 from scipy import special
 
 import predictlearn as pl
-from predictlearn.network import phi_kernels
 from predictlearn.network.kernels import network_loss_and_gradient
-from predictlearn.theory.activity import NO_NOISE, Prepared
+from predictlearn.theory.activity import NO_NOISE, Batch
+from predictlearn.theory.kernels import phi as phi_kernels
 from predictlearn.theory.nonlinearity import Nonlinearity, network_phi
 
 SIZES = [(1, 1, 1), (1, 2, 1), (2, 2, 2)]
@@ -29,7 +29,7 @@ def test_activity_matches_a_dense_network(sizes, nonlinearity):
 
 def loss_and_gradient(theta, sizes, trials, nonlinearity):
     """The compiled loss and N times its gradient, (D, N), for theta of that layout."""
-    ready = Prepared(trials, nonlinearity, 1.0)
+    ready = Batch(trials, nonlinearity, 1.0)
     gradient = np.empty_like(theta)
     loss = network_loss_and_gradient(
         theta,

@@ -36,6 +36,7 @@ from predictlearn.published.equivalent_networks import (
     with_new_vector,
 )
 from predictlearn.published.metric import structure
+from predictlearn.published.registry import _MODULES
 from predictlearn.published.theory_and_network import filter_solution
 
 RUNNER = CliRunner()
@@ -49,7 +50,7 @@ def invoke(*words: object):
 
 def small(monkeypatch, name: str, networks: int, n_neurons: int = 60, **constants: object) -> None:
     """Let a result run few networks of few neurons: where theory is exact, it is so at any N."""
-    module = importlib.import_module(f"predictlearn.published.{name.replace('-', '_')}")
+    module = importlib.import_module(f"predictlearn.published.{_MODULES[name]}")
     whole = module.load
 
     def load(protocol: str, scale: float = 1.0, arms=None, **new):
@@ -96,7 +97,7 @@ def test_an_unknown_result_is_refused_with_the_nearest():
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"seed": -1}, "seed"), ({"jobs": 0}, "jobs"), ({"scale": 0.0}, "scale")],
+    [({"seed": -1}, "seed"), ({"n_jobs": 0}, "n_jobs"), ({"scale": 0.0}, "scale")],
 )
 def test_settings_are_checked_before_anything_runs(settings, message):
     with pytest.raises(InputError, match=message):

@@ -20,6 +20,7 @@ from predictlearn.recordings import (
     load_recording,
 )
 from predictlearn.recordings.datasets.behaviour import arrays_of_pickle
+from predictlearn.recordings.readers.mat_file import MatFile
 
 # -- arrays and MATLAB files ---------------------------------------------------------------------
 
@@ -212,7 +213,7 @@ def test_files_of_version_73(tmp_path):
     check_unequal(pl.read_mat(file, "ys", inputs="xs", dt=0.1))
     check_unequal(pl.read_mat(file, "data.y", inputs="data.x", dt=0.1))
     assert np.array_equal(pl.read_mat(file, "one.y", inputs="one.inner.x", dt=1.0).inputs, x)
-    one = pl.recordings.matlab.MatFile(file)
+    one = MatFile(file)
     assert np.array_equal(one.get("data(2).y"), ys[1])
     assert np.array_equal(one.get("ys(3)"), ys[2])
     assert one.variables["y"] == "4 x 12 x 3 double"
@@ -304,7 +305,7 @@ def test_bci_redundancy(shared_data):
         assert np.array_equal((~np.isnan(block.activity[:, :, 0])).sum(1), block.trials["n_bins"])
     assert session.first_bins(12).intuitive.n_trials == 167
     # the stored velocities follow from the counts by the readout
-    stored = pl.recordings.matlab.MatFile(file)
+    stored = MatFile(file)
     for number, block, readout in (
         (1, session.intuitive, session.intuitive_readout),
         (2, session.perturbed, session.perturbed_readout),

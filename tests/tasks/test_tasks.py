@@ -22,7 +22,7 @@ from predictlearn.tasks import (
     get_task,
     task_settings,
 )
-from predictlearn.theory.activity import Prepared, simulate
+from predictlearn.theory.activity import Batch, simulate
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Task, Trials
 
@@ -61,7 +61,7 @@ def test_trials_made_without_checks_pass_them_and_need_no_copy(task):
     checked = Trials(trials.inputs, trials.targets, trials.weights, trials.dt)
     for item in fields(Trials):
         np.testing.assert_array_equal(getattr(trials, item.name), getattr(checked, item.name))
-    ready = Prepared(trials, "erf", 1.0)
+    ready = Batch(trials, "erf", 1.0)
     for name in ("inputs", "targets", "weights"):
         assert np.shares_memory(getattr(trials, name), getattr(ready, name))
         assert getattr(trials, name).dtype == np.float64

@@ -9,7 +9,7 @@ import pytest
 
 import predictlearn as pl
 from predictlearn.tasks.teacher import complete_overlaps
-from predictlearn.theory.learning.descent import projected
+from predictlearn.theory.learning.descent import project_onto_cone
 
 TASK = pl.Filter(duration=10.0, dt=0.1)
 START = pl.Overlaps(np.eye(4)).replace(zu=0.3, vm=0.3, vu=0.2)
@@ -96,12 +96,12 @@ def test_sampled_tasks_diverge_with_the_same_message():
 def test_overlaps_outside_the_cone_by_rounding_areprojected_and_counted():
     vectors = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))[0]
     s = (vectors * np.array([-1e-14, 0.3, 1.0, 2.0])) @ vectors.T
-    assert projected(s, 0) == 1
+    assert project_onto_cone(s, 0) == 1
     assert np.linalg.eigvalsh(s)[0] > -1e-16
-    assert projected(np.eye(4), 0) == 0
+    assert project_onto_cone(np.eye(4), 0) == 0
     bad = (vectors * np.array([-1e-4, 0.3, 1.0, 2.0])) @ vectors.T
     with pytest.raises(pl.DivergenceError, match=r"no network has at epoch 7: .* -0\.0001"):
-        projected(bad, 7)
+        project_onto_cone(bad, 7)
 
 
 def test_a_singular_start_stays_realisable():

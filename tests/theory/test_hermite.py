@@ -10,7 +10,7 @@ from conftest import random_overlaps
 
 import predictlearn as pl
 from predictlearn.network.kernels import network_loss_and_gradient
-from predictlearn.theory.activity import NO_NOISE, Prepared
+from predictlearn.theory.activity import NO_NOISE, Batch
 from predictlearn.theory.kernels.fourth_order import move_kernel
 from predictlearn.theory.learning import fourth_order as hermite
 from predictlearn.theory.learning.fourth_order import _Evaluation, _Indices
@@ -41,7 +41,7 @@ def evaluate(matrix, cumulants, task, shape, curve=ERF):
     """Return the loss, A and T as a full tensor."""
     indices = _Indices(*shape)
     run = _Evaluation(indices, shape, curve)
-    ready = Prepared(task.sample(np.random.default_rng(0)), "erf", 1.0)
+    ready = Batch(task.sample(np.random.default_rng(0)), "erf", 1.0)
     loss = run(matrix, cumulants, ready, NO_NOISE)
     full = np.zeros(cumulants.shape)
     indices.spread(run.force, full)
@@ -120,7 +120,7 @@ def test_one_step_makes_the_fourth_cumulants_that_neurons_get(shape):
     scaled = theta.copy()
     drive = slice(0, shape[0] + shape[1])
     scaled[drive.stop :] *= w * len(w)
-    ready = Prepared(task.sample(np.random.default_rng(0)), "erf", 1.0)
+    ready = Batch(task.sample(np.random.default_rng(0)), "erf", 1.0)
     gradient = np.empty_like(theta)
     scratch = np.empty((2, ready.k_m.shape[0], len(w)))
     network_loss_and_gradient(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from oracles import judged_loss, random_trials
 
 import predictlearn as pl
-from predictlearn.theory.activity import Prepared
+from predictlearn.theory.activity import Batch
 from predictlearn.theory.learning.descent import describe
 from predictlearn.theory.populations.activity import evaluate
 
@@ -85,7 +85,7 @@ def test_derivative_by_complex_step(sizes, n_populations, n_trials, nonlinearity
 
 def test_derivative_of_a_tabulated_gain():
     start = mixture(4, 2, (2, 1, 1))
-    ready = Prepared(random_trials(1, 2, 1, 6), "tanh", 1.0)
+    ready = Batch(random_trials(1, 2, 1, 6), "tanh", 1.0)
     _, a = evaluate(start.array, start.fractions, start.sizes, ready)
     h = 1e-5
     for p, i, j in ((0, 0, 1), (0, 4, 3), (1, 2, 2), (1, 3, 0)):

@@ -8,7 +8,7 @@ from conftest import random_overlaps
 from oracles import complex_step_derivative, judged_loss, random_trials, reduced_outputs
 
 import predictlearn as pl
-from predictlearn.theory.activity import NO_NOISE, Prepared
+from predictlearn.theory.activity import NO_NOISE, Batch
 from predictlearn.theory.kernels import rollout as kernels
 
 # among them: more outputs than rows of k, and more rows than a tile of the kernels has
@@ -51,7 +51,7 @@ def test_nothing_left_in_the_scratch_space_matters(sizes, nonlinearity, n_trials
     """Rows are filled up to whole vectors, and bins to chunks; what is there must not be read."""
     overlaps = random_overlaps(11, *sizes)
     trials = random_trials(12, sizes[0], sizes[2], n_trials=n_trials)
-    ready = Prepared(trials, nonlinearity, 1.0)
+    ready = Batch(trials, nonlinearity, 1.0)
     results = []
     for content in (0.0, np.nan):
         scratch = np.full_like(ready.scratch(sizes[1]), content)

@@ -8,7 +8,7 @@ from conftest import random_overlaps
 from oracles import judged_loss, network_outputs
 
 import predictlearn as pl
-from predictlearn.theory.activity import Prepared
+from predictlearn.theory.activity import Batch
 from predictlearn.theory.learning.schedules import drop_of, multipliers
 from predictlearn.theory.learning.trial_stream import TrialStream, subset
 from predictlearn.theory.names import pathway_slices
@@ -172,7 +172,7 @@ def test_streams_of_trials_and_noise_are_those_of_before():
 
 def test_a_minibatch_is_some_of_the_trials_without_repeats():
     task = batch_task(n_trials=6)
-    whole = Prepared(task.sample(), "linear", 1.0)
+    whole = Batch(task.sample(), "linear", 1.0)
     stream = TrialStream(task, "linear", 1.0, 0, minibatch=4)
     seen = []
     for _ in range(60):
@@ -200,7 +200,7 @@ def test_the_mean_over_all_minibatches_is_the_whole_batch():
     from predictlearn.theory.activity import _evaluate
 
     overlaps = random_overlaps(3)
-    whole = Prepared(batch_task(n_trials=5).sample(), "erf", 1.0)
+    whole = Batch(batch_task(n_trials=5).sample(), "erf", 1.0)
     value, a = _evaluate(overlaps.matrix, overlaps.sizes, whole)
     parts = [
         _evaluate(overlaps.matrix, overlaps.sizes, subset(whole, np.array(picked)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -81,3 +82,8 @@ def test_a_folder_in_use_is_refused_before_any_work(tmp_path, words):
     code = HOLD.replace("time.sleep(120)", "")
     assert subprocess.run([sys.executable, "-c", code, held], check=True).returncode == 0
     assert [path.name for path in held.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_threads_stay_in_the_process():
+    places = Parallel(n_jobs=2, prefer="threads")(delayed(os.getpid)() for _ in range(4))
+    assert places == [os.getpid()] * 4

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from predictlearn.arrays import Array
+from predictlearn.fitting.session.pieces import pieces
 
 __all__ = ["Copy", "copied_units", "told"]
 
@@ -74,17 +74,26 @@ def copied_units(activity: Array, offset: bool = True, few: int = 0) -> list[Cop
     ['unit 3 is 2 x unit 1']
     """
     flat = activity.reshape(-1, activity.shape[2])
-    seen = ~np.isnan(flat)
-    there = seen.astype(float)
-    filled = np.where(seen, flat, 0.0)
+    rows = pieces(*flat.shape)
+    n = sum((~np.isnan(flat[some])).sum(axis=0) for some in rows).astype(float)
+    mean = np.zeros(flat.shape[1])
     if offset:
-        filled = (filled - filled.sum(axis=0) / np.maximum(there.sum(axis=0), 1.0)) * there
-    scale = np.sqrt(np.maximum((filled**2).sum(axis=0), 1e-300))
-    filled = filled / scale
-    together = there.T @ there
-    cross, power = filled.T @ filled, (filled**2).T @ there
+        mean = sum(np.nansum(flat[some], axis=0) for some in rows) / np.maximum(n, 1.0)
+    scale = sum(np.nansum((flat[some] - mean) ** 2, axis=0) for some in rows)
+    scale = np.sqrt(np.maximum(scale, 1e-300))
+    together, cross, power, total = np.zeros((4, *mean.shape, *mean.shape))
+    for some in rows:
+        filled, there = _filled(flat[some], mean, scale)
+        cross += filled.T @ filled
+        if there is None:
+            together += len(filled)
+            power += (filled**2).sum(axis=0)[:, None]
+            total += filled.sum(axis=0)[:, None]
+        else:
+            together += there.T @ there
+            power += (filled**2).T @ there
+            total += filled.T @ there
     if offset:  # about the means of the bins in which both were seen
-        total = filled.T @ there
         cross = cross - total * total.T / np.maximum(together, 1.0)
         power = power - total**2 / np.maximum(together, 1.0)
     agreement = cross / np.sqrt(np.maximum(power * power.T, 1e-300))
@@ -100,27 +109,36 @@ def copied_units(activity: Array, offset: bool = True, few: int = 0) -> list[Cop
                 weight = cross[j, i] / power[i, j] * scale[j] / scale[i]
                 found[j] = Copy(j, (int(i),), (float(weight),))
                 break
-    sums = _sums(filled, scale, seen, found, limit)
+    sums = _sums(flat, mean, scale, found, limit)
     left = flat.shape[1] - len(found) - len(sums)
     if left > few and 2 * left >= flat.shape[1]:
         found |= sums
     return [found[j] for j in sorted(found)]
 
 
+def _filled(flat: Array, mean: Array, scale: Array) -> tuple[Array, Array | None]:
+    """Return standardised activity, 0 where missing, and 1 where seen; None where it all was."""
+    seen = ~np.isnan(flat)
+    if seen.all():
+        return (flat - mean) / scale, None
+    there = seen.astype(float)
+    return np.where(seen, (flat - mean) / scale, 0.0), there
+
+
 def _sums(
-    filled: Array,
-    scale: Array,
-    seen: npt.NDArray[np.bool_],
-    found: dict[int, Copy],
-    limit: float,
+    flat: Array, mean: Array, scale: Array, found: dict[int, Copy], limit: float
 ) -> dict[int, Copy]:
     """Return the units that several earlier ones give, on bins where all were seen."""
     ids = np.array([j for j in range(len(scale)) if j not in found])
-    whole = seen[:, ids].all(axis=1)
-    if whole.sum() <= len(ids) + 10:
+    gram, n = np.zeros((len(ids), len(ids))), 0
+    for some in pieces(*flat.shape):
+        part = flat[some] if len(ids) == flat.shape[1] else flat[some][:, ids]
+        whole = ~np.isnan(part).any(axis=1)
+        part = ((part if whole.all() else part[whole]) - mean[ids]) / scale[ids]
+        gram += part.T @ part
+        n += len(part)
+    if n <= len(ids) + 10:
         return {}
-    part = filled[whole][:, ids]
-    gram = part.T @ part
     size = np.sqrt(np.maximum(np.diag(gram), 1e-300))
     gram = gram / np.outer(size, size)
     if np.linalg.eigvalsh(gram)[0] > limit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,14 +18,13 @@ from predictlearn.fitting.diagnostics.findings import LEVEL, LIMIT, checks_of, m
 from predictlearn.fitting.diagnostics.fixed_points import fitted_fixed_points
 from predictlearn.fitting.diagnostics.lack_of_fit import (
     Score,
-    Slopes,
     in_gain,
     in_latency,
     in_tau,
     lagged_inputs,
     open_test,
     products,
-    score_test,
+    score_tests,
 )
 from predictlearn.fitting.diagnostics.latent_plane import latent_trajectories
 from predictlearn.fitting.diagnostics.loading_shape import (
@@ -44,12 +44,14 @@ from predictlearn.fitting.diagnostics.residuals import (
     residual_means,
     shared_directions,
 )
+from predictlearn.fitting.diagnostics.slopes import Part, Slopes
 from predictlearn.fitting.session.observation import (
     Observation,
     loading_errors,
     neuron_coefficients,
 )
-from predictlearn.fitting.session.rollout import paired_trials, reduced_activity
+from predictlearn.fitting.session.pieces import pieces
+from predictlearn.fitting.session.rollout import paired_trials, predictor, reduced_activity
 from predictlearn.recordings.validation import check_leading_axes
 
 __all__ = ["Diagnostics", "diagnose"]
@@ -249,8 +251,7 @@ def diagnose(
     if len(shape.tests):
         found["Gaussian loadings"] = _joint(shape)
     found |= _lack_of_fit(fit, x, k, residuals, kept, draws, rng)
-    signal = residuals.mean / np.sqrt(np.maximum(residuals.variance, 1e-300))
-    found["drift over trials"] = drift(residuals, signal, labels if known else whole, draws, rng)
+    found["drift over trials"] = drift(residuals, labels if known else whole, draws, rng)
 
     level_table = level_table.set_axis(["noise_with_level", "p_level", "p_level_holm"], axis=1)
     neurons = pd.concat([table, level_table], axis=1)
@@ -300,22 +301,28 @@ def _conditions(x: Array, conditions: npt.ArrayLike | None) -> tuple[npt.NDArray
 def _residuals(fit: Any, y: Array, x: Array, k: Array, kept: npt.NDArray[np.bool_]) -> Residuals:
     """Return Pearson residuals of the fitted neurons."""
     observation = Observation.of(fit)
-    _, spread = neuron_coefficients(fit)
-    mean = np.asarray(fit.predict(x))[:, :, kept]
-    variance = np.stack(
-        [
-            observation.variance(mean[:, :, j], spread[i])
-            for j, i in enumerate(np.flatnonzero(kept))
-        ],
-        axis=2,
-    )
-    part = y[:, :, kept]
-    seen = ~np.isnan(part)
-    values = np.where(seen, (part - mean) / np.sqrt(np.maximum(variance, 1e-300)), 0.0)
+    spread = neuron_coefficients(fit)[1][kept]
+    mean_of = predictor(fit, x)
+
+    def expected(some: slice) -> tuple[Array, Array]:
+        mean = np.ascontiguousarray(mean_of(some).T).reshape(*y.shape[:2], -1)
+        each = [observation.variance(mean[:, :, j], sd) for j, sd in enumerate(spread[some])]
+        return mean, np.stack(each, axis=2)
+
+    values = np.empty((*y.shape[:2], int(kept.sum())))
+    seen = np.empty(values.shape, dtype=bool)
+    columns = np.flatnonzero(kept)
+    # an array of the size of the recording is as much as is made here
+    for some in pieces(len(columns), y.shape[0] * y.shape[1]):
+        part = y[:, :, some] if kept.all() else y[:, :, columns[some]]
+        mean, variance = expected(some)
+        seen[:, :, some] = ~np.isnan(part)
+        part = (part - mean) / np.sqrt(np.maximum(variance, 1e-300))
+        values[:, :, some] = np.where(seen[:, :, some], part, 0.0)
     lead = [np.ones((*k.shape[:2], 1))] if observation.offset else []
     # bins in which nothing was recorded, such as the end of a short trial, take no part
     base = np.concatenate([*lead, k], axis=2) * seen.any(axis=2, keepdims=True)
-    return Residuals(values, seen, mean, base, variance)
+    return Residuals(values, seen, base, expected)
 
 
 def _lack_of_fit(
@@ -329,19 +336,22 @@ def _lack_of_fit(
 ) -> dict[str, Found]:
     """Return the tests of the mean: given tau and latency, response to inputs, nonlinearity."""
     slopes = Slopes.of(fit, x, k, residuals, kept)
-    shared = slopes.shared()
     found: dict[str, Found] = {}
     named = []
     if not fit._layout.fit_tau:
         named.append(("time constant", in_tau, "log of the tau that fits over the tau given"))
     if not fit._layout.fit_latency:
         named.append(("latency", in_latency, "latency that is missing, bins"))
-    for name, change, measure in named:
-        score = score_test(slopes, slopes.along(change(fit, x, k)), shared)
+    moved = [change(fit, x, k) for _, change, _ in named]
+    bends = [_bend(k, 2), _bend(k, 3)]
+    if not fit._layout.erf:
+        bends.append(_turn(in_gain(fit, x, k)))
+    scores = score_tests(slopes, [_projected(dk) for dk in moved] + bends)
+    for (name, _, measure), score in zip(named, scores, strict=False):
         if score is not None:
             found[name] = Found(score.t, score.p, score.step, measure)
     signs = np.concatenate([np.ones((1, len(x))), rng.choice([-1.0, 1.0], (draws, len(x)))])
-    total = float(np.sum(residuals.values**2))
+    total = float(np.vdot(residuals.values, residuals.values))
 
     def share(table: Array) -> float:
         return max(float(table[0, 0] - table[1:, 0].mean()), 0.0) / total
@@ -350,12 +360,7 @@ def _lack_of_fit(
     table = open_test(slopes, lagged_inputs(x), signs)
     if table is not None:
         found["response to inputs"] = largest_of(table, share(table), measure)
-    h = k @ slopes.loadings.T
-    bends = [slopes.slope * h**2, slopes.slope * h**3]
-    if not fit._layout.erf:
-        bends.append(slopes.slope * (in_gain(fit, x, k) @ slopes.loadings.T))
-    scores = [score_test(slopes, bend, shared) for bend in bends]
-    bent = [_drawn(signs, score) for score in scores if score is not None]
+    bent = [_drawn(signs, score) for score in scores[len(named) :] if score is not None]
     table = open_test(slopes, products(k), signs)
     effect = 0.0 if table is None else share(table)
     if table is not None:
@@ -363,6 +368,21 @@ def _lack_of_fit(
     if bent:
         found["nonlinearity"] = largest_of(np.concatenate(bent, axis=1), effect, measure)
     return found
+
+
+def _projected(dk: Array) -> Callable[[Part], Array]:
+    """Return the direction of a change of k, less what the neurons' own numbers take up."""
+    return lambda part: part.along(dk)
+
+
+def _turn(dk: Array) -> Callable[[Part], Array]:
+    """Return the direction of a change of k."""
+    return lambda part: part.slope * (dk @ part.loadings.T)
+
+
+def _bend(k: Array, power: int) -> Callable[[Part], Array]:
+    """Return the direction of a power of the current h."""
+    return lambda part: part.slope * (k @ part.loadings.T) ** power
 
 
 def _drawn(signs: Array, score: Score) -> Array:

@@ -146,10 +146,10 @@ def _twins(
     """Look for units that are copies of others, or whose noise is nearly the same."""
     ids = np.flatnonzero(kept)
     flat = residuals.values.reshape(-1, len(ids))
-    scale = np.sqrt(np.maximum((flat**2).sum(axis=0), 1e-300))
+    scale = np.sqrt(np.maximum(np.einsum("rn,rn->n", flat, flat), 1e-300))
     alike = np.abs(np.tril((flat.T @ flat) / np.outer(scale, scale), -1))
     largest = float(alike.max(initial=0.0))
-    copies = copied_units(y[:, :, kept], few=fit.rank + fit.n_in_ + 1)
+    copies = copied_units(y if kept.all() else y[:, :, kept], few=fit.rank + fit.n_in_ + 1)
     copies = [
         replace(c, unit=int(ids[c.unit]), of=tuple(int(ids[i]) for i in c.of)) for c in copies
     ]
@@ -210,7 +210,7 @@ def _carried(fit: Any, kept: npt.NDArray[np.bool_]) -> tuple[float, float, bool,
 
 def _spikes(fit: Any, y: Array, kept: npt.NDArray[np.bool_]) -> tuple[float, float, bool, str]:
     """Look for neurons with hardly any spikes."""
-    total = np.nansum(y[:, :, kept], axis=(0, 1))
+    total = sum(np.nansum(trial, axis=0) for trial in y)[kept]
     needed = _SPIKES * (1 + fit.n_in_ + fit.rank)
     few = int(np.sum(total < needed))
     share = few / max(len(total), 1)

@@ -9,30 +9,30 @@ trials, so that noise may be correlated within them in any way.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
 from predictlearn.arrays import Array
-from predictlearn.errors import InputError
-from predictlearn.fitting.diagnostics.residuals import Residuals
-from predictlearn.fitting.session.observation import Observation, neuron_coefficients
-from predictlearn.fitting.session.rollout import reduced_activity
+from predictlearn.fitting.diagnostics.slopes import (
+    Direction,
+    Slopes,
+    changed,
+    inverse_of,
+    normal_of,
+)
 
 __all__ = [
     "Score",
-    "Slopes",
     "in_gain",
     "in_latency",
     "in_tau",
     "lagged_inputs",
     "open_test",
     "products",
-    "score_test",
+    "score_tests",
 ]
 
 
@@ -45,140 +45,14 @@ _OUTSIDE = 1e-3
 _LEFT = 0.1
 
 
-@dataclass(frozen=True, eq=False)
-class Slopes:
-    """How the standardised mean of every neuron answers to its own and to shared parameters.
-
-    Parameters
-    ----------
-    residuals : Residuals
-        Pearson residuals.
-    k : ndarray, shape (trials, time, base)
-        Reduced activity.
-    moved : ndarray, shape (parameters, trials, time, base)
-        dk/dtheta.
-    loadings : ndarray, shape (neurons, base)
-        Loadings.
-    lead : ndarray, shape (lead, trials, time, neurons)
-        Derivatives of the mean in offset and gain, over the standard deviation; 0 where missing.
-    slope : ndarray, shape (trials, time, neurons)
-        That in the current h.
-    inverse : ndarray, shape (neurons, p, p)
-        Of the normal matrix of (lead, loadings).
-    """
-
-    residuals: Residuals
-    k: Array
-    moved: Array
-    loadings: Array
-    lead: Array
-    slope: Array
-    inverse: Array
-
-    @classmethod
-    def of(
-        cls, fit: Any, x: Array, k: Array, residuals: Residuals, kept: npt.NDArray[np.bool_]
-    ) -> Slopes:
-        """Take them from a fit; ``kept`` tells the neurons of the residuals."""
-        observation = Observation.of(fit)
-        coefficients, spread = neuron_coefficients(fit)
-        coefficients, spread = coefficients[kept], spread[kept]
-        shape, flat = k.shape[:2], k.reshape(-1, k.shape[2])
-        n = len(coefficients)
-        lead = np.zeros((observation.n_lead, *shape, n))
-        slope = np.zeros((*shape, n))
-        for i, each in enumerate(coefficients):
-            mean, steep = observation.current_slope(each, flat)
-            sd = np.sqrt(np.maximum(observation.variance(mean, spread[i]), 1e-300))
-            seen = residuals.seen[:, :, i]
-            slope[:, :, i] = (steep / sd).reshape(shape) * seen
-            if observation.n_lead:
-                columns = observation.jacobian(each, flat)[1][:, : observation.n_lead]
-                lead[:, :, :, i] = (columns / sd[:, None]).T.reshape(-1, *shape) * seen
-        loadings = coefficients[:, observation.n_lead :]
-        normal = _normal(lead, slope, k, lead, slope, k)
-        scale = 1 / np.sqrt(np.maximum(np.einsum("naa->na", normal), 1e-300))
-        scaled = normal * scale[:, :, None] * scale[:, None, :]
-        inverse = np.linalg.pinv(scaled, rcond=1e-10, hermitian=True)
-        inverse = inverse * scale[:, :, None] * scale[:, None, :]
-        moved = np.array([_moved(fit, x, k, j) for j in range(len(fit._theta))])
-        return cls(residuals, k, moved.reshape(-1, *k.shape), loadings, lead, slope, inverse)
-
-    def along(self, dk: Array) -> Array:
-        """Return the change of the standardised means for a change of k, projected."""
-        return self.outside(self.slope * (dk @ self.loadings.T))
-
-    def outside(self, direction: Array) -> Array:
-        """Return a direction (trials, time, neurons) less what the neurons' own numbers take up."""
-        right = np.concatenate(
-            [
-                np.einsum("lptn,ptn->nl", self.lead, direction),
-                np.einsum("pta,ptn->na", self.k, self.slope * direction, optimize=True),
-            ],
-            axis=1,
-        )
-        found = np.einsum("nab,nb->na", self.inverse, right)
-        n_lead = len(self.lead)
-        out = direction - self.slope * (self.k @ found[:, n_lead:].T)
-        for j in range(n_lead):
-            out -= self.lead[j] * found[:, j]
-        return np.asarray(out)
-
-    def shared(self) -> Array:
-        """Return an orthonormal basis of what the shared parameters take up, (rows, directions)."""
-        if not len(self.moved):
-            return np.zeros((self.slope.size, 0))
-        columns = np.stack([self.along(dk).ravel() for dk in self.moved], axis=1)
-        size = np.linalg.norm(columns, axis=0)
-        left, values, _ = np.linalg.svd(columns / np.maximum(size, 1e-300), full_matrices=False)
-        # directions of the gauge move nothing, and others are sums of those before
-        return np.asarray(left[:, values > 1e-6 * max(values[0], 1e-300)])
-
-
-def _normal(
-    lead: Array, slope: Array, k: Array, lead_2: Array, slope_2: Array, columns: Array
-) -> Array:
-    """Return J^T J_2 of every neuron, J = (lead, slope k) and J_2 = (lead_2, slope_2 columns)."""
-    n, a, b = slope.shape[2], k.shape[2], columns.shape[2]
-    out = np.zeros((n, len(lead) + a, len(lead_2) + b))
-    out[:, : len(lead), : len(lead_2)] = np.einsum("lptn,mptn->nlm", lead, lead_2, optimize=True)
-    for j in range(len(lead)):
-        out[:, j, len(lead_2) :] = np.einsum("ptb,ptn->nb", columns, lead[j] * slope_2)
-    for j in range(len(lead_2)):
-        out[:, len(lead) :, j] = np.einsum("pta,ptn->na", k, lead_2[j] * slope)
-    both = (k[:, :, :, None] * columns[:, :, None, :]).reshape(-1, a * b)
-    weight = (slope * slope_2).reshape(-1, n)
-    out[:, len(lead) :, len(lead_2) :] = (weight.T @ both).reshape(n, a, b)
-    return out
-
-
-def _changed(fit: Any, x: Array, **attributes: Any) -> Array:
-    """Return k of a fit with other attributes."""
-    other = copy.copy(fit)
-    for name, value in attributes.items():
-        setattr(other, name, value)
-    return reduced_activity(other, x)
-
-
-def _moved(fit: Any, x: Array, k: Array, j: int) -> Array:
-    """Return dk/dtheta_j."""
-    theta = np.asarray(fit._theta, dtype=float)
-    step = np.zeros_like(theta)
-    step[j] = _STEP * max(1.0, abs(theta[j]))
-    try:
-        return (_changed(fit, x, _theta=theta + step) - k) / step[j]
-    except InputError:  # the one side of a network at the edge of running away
-        return (k - _changed(fit, x, _theta=theta - step)) / step[j]
-
-
 def in_tau(fit: Any, x: Array, k: Array) -> Array:
     """Return dk/dlog tau of a fit whose tau was given."""
-    return (_changed(fit, x, tau_=fit.tau_ * np.exp(_STEP)) - k) / _STEP
+    return (changed(fit, x, tau_=fit.tau_ * np.exp(_STEP)) - k) / _STEP
 
 
 def in_latency(fit: Any, x: Array, k: Array) -> Array:
     """Return dk/dlatency, per bin, of a fit whose latency was given."""
-    return (_changed(fit, x, latency_=fit.latency_ + 0.1 * fit.dt) - k) / 0.1
+    return (changed(fit, x, latency_=fit.latency_ + 0.1 * fit.dt) - k) / 0.1
 
 
 def in_gain(fit: Any, x: Array, k: Array) -> Array:
@@ -187,13 +61,15 @@ def in_gain(fit: Any, x: Array, k: Array) -> Array:
     vm, vu, _ = fit._layout.unpack(fit._theta)
     base = np.concatenate([fit.m_, fit.u_], axis=1)
     base = base[np.isfinite(base).all(axis=1)]
-    power = float(np.mean(np.einsum("pta,na->ptn", k, base) ** 2))
+    # the mean square of k base^T
+    flat = k.reshape(-1, k.shape[2])
+    power = float(np.sum((flat.T @ flat) * (base.T @ base)) / (len(flat) * len(base)))
     eps = _STEP / max(power, 1e-300)
     times = np.asarray(fit._theta)[fit._layout.at_time :]
     theta = np.concatenate(
         [layout.pack(vm, vu, eps * base.T @ base / len(base))[: layout.at_time], times]
     )
-    return (_changed(fit, x, _theta=theta, _layout=layout) - k) / _STEP
+    return (changed(fit, x, _theta=theta, _layout=layout) - k) / _STEP
 
 
 @dataclass(frozen=True)
@@ -217,28 +93,75 @@ class Score:
     spread: Array
 
 
-def score_test(slopes: Slopes, direction: Array, shared: Array) -> Score | None:
-    """Test for a change of the means along one direction (trials, time, neurons).
+def score_tests(slopes: Slopes, directions: list[Direction]) -> list[Score | None]:
+    """Test for a change of the means along each of some directions.
 
-    None where the fit could have taken nearly all of it up: nothing can be said of it then.
+    What the shared parameters take up is projected out too. The basis of it is nowhere kept: as the
+    columns are orthonormal rows times R, a small matrix, R tells all of their products.
+
+    Parameters
+    ----------
+    slopes : Slopes
+        Of the fit.
+    directions : list of callable
+        Each from a `Part` to a change of the standardised means, (trials, time, neurons).
+
+    Returns
+    -------
+    list of Score or None
+        None where the fit could have taken nearly all of a direction up: nothing can be said of it
+        then.
     """
-    out = slopes.outside(direction)
-    flat = out.ravel() - shared @ (shared.T @ out.ravel())
-    power = float(flat @ flat)
-    if power < _OUTSIDE**2 * float(np.sum(direction**2)) or power == 0:
+    q, n_trials = len(slopes.moved), len(slopes.k)
+    upper = np.zeros((0, q + len(directions)))
+    before = np.zeros(len(directions))
+    for _, _, columns, power in slopes.columns(directions):
+        upper = _upper(np.concatenate([upper, _upper(columns.T)]))
+        before += power
+    change = _taken_up(upper[:, :q], upper[:, q:])
+    by_trial, whole, taken = np.zeros((3, len(directions), n_trials))
+    for _, part, columns, _ in slopes.columns(directions):
+        left = columns[q:] - change.T @ columns[:q]
+        for j, flat in enumerate(left):
+            along = flat.reshape(part.slope.shape)
+            by_trial[j] += np.sum((along * part.values).reshape(n_trials, -1), axis=1)
+            # what the regression of each neuron took of the noise of this trial, in this direction
+            of_part = np.concatenate(
+                [
+                    np.einsum("lptn,ptn->pnl", part.lead, along, optimize=True),
+                    np.einsum("pta,ptn->pna", part.k, part.slope * along, optimize=True),
+                ],
+                axis=2,
+            )
+            whole[j] += np.sum(along.reshape(n_trials, -1) ** 2, axis=1)
+            taken[j] += np.einsum("pna,nab,pnb->p", of_part, part.inverse, of_part, optimize=True)
+    return [_score(*each) for each in zip(by_trial, whole, taken, before, strict=True)]
+
+
+def _upper(columns: Array) -> Array:
+    """Return R of the columns."""
+    return np.asarray(np.linalg.qr(columns, mode="r"))
+
+
+def _taken_up(shared: Array, others: Array) -> Array:
+    """Return what of each shared column lies in the others, (shared, others), from their R.
+
+    Directions of the gauge move nothing, and others are sums of those before: they are left out.
+    """
+    size = np.maximum(np.linalg.norm(shared, axis=0), 1e-300)
+    if not shared.size:
+        return np.zeros((shared.shape[1], others.shape[1]))
+    left, values, right = np.linalg.svd(shared / size, full_matrices=False)
+    kept = values > 1e-6 * max(values[0], 1e-300)
+    along = (left[:, kept].T @ others) / values[kept, None]
+    return np.asarray((right[kept].T @ along) / size[:, None])
+
+
+def _score(by_trial: Array, whole: Array, taken: Array, before: float) -> Score | None:
+    """Return the test from the sums of each trial along a direction, and the direction's power."""
+    power = float(whole.sum())
+    if power < _OUTSIDE**2 * before or power == 0:
         return None
-    along = flat.reshape(out.shape)
-    by_trial = np.sum((along * slopes.residuals.values).reshape(len(out), -1), axis=1)
-    # what the regression of each neuron took of the noise of this trial, in this direction
-    parts = np.concatenate(
-        [
-            np.einsum("lptn,ptn->pnl", slopes.lead, along, optimize=True),
-            np.einsum("pta,ptn->pna", slopes.k, slopes.slope * along, optimize=True),
-        ],
-        axis=2,
-    )
-    whole = np.sum(along.reshape(len(out), -1) ** 2, axis=1)
-    taken = np.einsum("pna,nab,pnb->p", parts, slopes.inverse, parts, optimize=True)
     left = np.clip(1 - taken / np.maximum(whole, 1e-300), _LEFT, 1.0)
     spread = by_trial / np.sqrt(left)
     n = len(by_trial)
@@ -296,11 +219,11 @@ def open_test(slopes: Slopes, columns: Array, signs: Array) -> Array | None:
         Both statistics, first those of the residuals themselves. None where the fit takes up all
         of the columns.
     """
-    r = slopes.residuals.values
-    n_trials, _, n = r.shape
+    n_trials, _, n = slopes.residuals.values.shape
+    n_ones = int(len(slopes.steep(slice(0, 1))[0]) > 0)
     there = np.asarray(slopes.residuals.seen.any(axis=2), dtype=float)[:, :, None]
     nuisance = np.concatenate(
-        [slopes.k, *slopes.moved, np.ones((*slopes.k.shape[:2], int(len(slopes.lead) > 0)))],
+        [slopes.k, *slopes.moved, np.ones((*slopes.k.shape[:2], n_ones))],
         axis=2,
     )
     nuisance = _spanning((nuisance * there).reshape(-1, nuisance.shape[2]))
@@ -312,33 +235,33 @@ def open_test(slopes: Slopes, columns: Array, signs: Array) -> Array | None:
         return None
     shape = (*slopes.k.shape[:2], -1)
     nuisance, extra = nuisance.reshape(shape), extra.reshape(shape)
-    weight = slopes.slope / np.maximum(np.sqrt(np.mean(slopes.slope**2, axis=(0, 1))), 1e-300)
-    normal = _normal(slopes.lead, weight, nuisance, slopes.lead, weight, nuisance)
-    scale = 1 / np.sqrt(np.maximum(np.einsum("naa->na", normal), 1e-300))
-    scaled = normal * scale[:, :, None] * scale[:, None, :]
-    inverse = np.linalg.pinv(scaled, rcond=1e-8, hermitian=True)
-    inverse = inverse * scale[:, :, None] * scale[:, None, :]
-    none = np.zeros((0, *slopes.slope.shape))
-    cross = _normal(slopes.lead, weight, nuisance, none, weight, extra)
-    weighted = weight * r
-    own = np.einsum("ptq,ptn->pnq", extra, weighted, optimize=True)
-    taken = np.concatenate(
-        [
-            np.einsum("lptn,ptn->pnl", slopes.lead, r, optimize=True),
-            np.einsum("pta,ptn->pna", nuisance, weighted, optimize=True),
-        ],
-        axis=2,
-    )
-    scores = own - np.einsum("pna,naq->pnq", taken, np.einsum("nab,nbq->naq", inverse, cross))
+    scores = np.empty((n_trials, n, extra.shape[2]))
+    for some, part in slopes.parts():
+        weight = part.slope / np.maximum(np.sqrt(np.mean(part.slope**2, axis=(0, 1))), 1e-300)
+        inverse = inverse_of(
+            normal_of(part.lead, weight, nuisance, part.lead, weight, nuisance), 1e-8
+        )
+        cross = normal_of(part.lead, weight, nuisance, part.lead[:0], weight, extra)
+        weighted = weight * part.values
+        own = np.einsum("ptq,ptn->pnq", extra, weighted, optimize=True)
+        taken = np.concatenate(
+            [
+                np.einsum("lptn,ptn->pnl", part.lead, part.values, optimize=True),
+                np.einsum("pta,ptn->pna", nuisance, weighted, optimize=True),
+            ],
+            axis=2,
+        )
+        fitted = np.einsum("nab,nbq->naq", inverse, cross)
+        scores[:, some] = own - np.einsum("pna,naq->pnq", taken, fitted)
     sized = _sized(scores, slopes.k * there, extra)
     out = np.zeros((len(signs), 2))
     width = max(1, 2_000_000 // (n * extra.shape[2]))
     for low in range(0, len(signs), width):
-        part = signs[low : low + width] @ sized.reshape(n_trials, -1)
+        drawn = signs[low : low + width] @ sized.reshape(n_trials, -1)
         if low == 0:
-            part[0] = scores.sum(axis=0).ravel()
-        part = part.reshape(-1, n, extra.shape[2])
-        second = np.swapaxes(part, 1, 2) @ part
+            drawn[0] = scores.sum(axis=0).ravel()
+        drawn = drawn.reshape(-1, n, extra.shape[2])
+        second = np.swapaxes(drawn, 1, 2) @ drawn
         values = np.linalg.eigvalsh(second)
         out[low : low + width] = np.stack([values.sum(axis=1), values[:, -1]], axis=1)
     return out

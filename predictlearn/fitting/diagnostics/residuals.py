@@ -6,6 +6,7 @@ whose trials were shuffled or flipped in sign. Nothing is assumed of the shape o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from scipy import stats
 from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 
 from predictlearn.arrays import Array
+from predictlearn.fitting.session.pieces import pieces
 
 __all__ = [
     "FEWEST_COINCIDENCES",
@@ -47,19 +49,23 @@ class Residuals:
         (activity - mean) / standard deviation; 0 where missing.
     seen : ndarray of bool, same shape
         Where there was activity.
-    mean : ndarray, same shape
-        The model's mean.
     base : ndarray, shape (trials, time, p)
         Regressors: the reduced activity, and a column of ones where neurons have an offset.
-    variance : ndarray, same shape as values
-        The model's variance.
+    expected : callable
+        From a slice of neurons to the model's mean and variance of their activity, which are not
+        kept: both (trials, time, neurons of the slice).
     """
 
     values: Array
     seen: npt.NDArray[np.bool_]
-    mean: Array
     base: Array
-    variance: Array
+    expected: Callable[[slice], tuple[Array, Array]]
+
+    @property
+    def pieces(self) -> list[slice]:
+        """Neurons to take at once."""
+        n_trials, n_bins, n_neurons = self.values.shape
+        return pieces(n_neurons, n_trials * n_bins)
 
     @property
     def inverse(self) -> Array:
@@ -190,39 +196,44 @@ def autocorrelation(residuals: Residuals, lags: int) -> tuple[Found, pd.DataFram
     Ljung & Box (1978), Biometrika 65, 297; Lobato, Nankervis & Savin (2001), Int. Econ. Rev. 42,
     187 (studentised products).
     """
-    r, z = residuals.values, residuals.base
-    n_trials, _, n_neurons = r.shape
-    count = residuals.seen.sum(axis=(0, 1)).astype(float)
-    power = np.einsum("ptn,ptn->n", r, r)
-    per_degree = power / np.maximum(count - z.shape[2], 1.0)
-    inverse = residuals.inverse
+    z, inverse = residuals.base, residuals.inverse
+    n_trials, n_bins, n_neurons = residuals.values.shape
     studentised = np.zeros((lags, n_neurons))
     first, together = np.zeros((2, n_neurons))
-    # third moment over second: of sparse counts, the residual of a spike
-    skew = np.sum(r**3, axis=(0, 1)) / np.maximum(power, 1e-300)
+    by_trial, pairs = np.zeros((lags, n_trials)), np.zeros(lags)
+    shifted = [np.einsum("pta,ptb->ab", z[:, :-lag], z[:, lag:]) for lag in range(1, lags + 1)]
+    for some in residuals.pieces:
+        r, seen = residuals.values[:, :, some], residuals.seen[:, :, some]
+        count = seen.sum(axis=(0, 1)).astype(float)
+        power = np.einsum("ptn,ptn->n", r, r)
+        per_degree = power / np.maximum(count - z.shape[2], 1.0)
+        scale = np.maximum(per_degree, 1e-300)
+        # third moment over second: of sparse counts, the residual of a spike
+        skew = np.sum(r**3, axis=(0, 1)) / np.maximum(power, 1e-300)
+        for lag in range(1, lags + 1):
+            product = r[:, :-lag] * r[:, lag:]
+            both = (seen[:, :-lag] & seen[:, lag:]).sum(axis=(0, 1))
+            back = per_degree * float(np.sum(inverse * shifted[lag - 1].T))
+            back = back * both / max(n_trials * (n_bins - lag), 1)
+            total = product.sum(axis=(0, 1)) + back
+            squares = np.einsum("ptn,ptn->n", product, product) + skew**2 * np.maximum(-total, 0.0)
+            studentised[lag - 1, some] = total / np.sqrt(np.maximum(squares, 1e-300))
+            by_trial[lag - 1] += (product.sum(axis=1) / scale).sum(axis=1)
+            by_trial[lag - 1] += np.sum(back / scale) / n_trials
+            pairs[lag - 1] += both.sum()
+            if lag == 1:
+                first[some] = total / np.maximum(both * scale, 1e-300)
+                share = per_degree / np.maximum(skew**2, scale)
+                together[some] = both * share**2
     curve = []
     pooled = Found(0.0, 1.0, 0.0, "lag-one correlation")
     for lag in range(1, lags + 1):
-        product = r[:, :-lag] * r[:, lag:]
-        both = residuals.seen[:, :-lag] & residuals.seen[:, lag:]
-        shifted = np.einsum("pta,ptb->ab", z[:, :-lag], z[:, lag:])
-        back = per_degree * float(np.sum(inverse * shifted.T))
-        back = back * both.sum(axis=(0, 1)) / max(n_trials * (r.shape[1] - lag), 1)
-        total = product.sum(axis=(0, 1)) + back
-        squares = np.einsum("ptn,ptn->n", product, product) + skew**2 * np.maximum(-total, 0.0)
-        studentised[lag - 1] = total / np.sqrt(np.maximum(squares, 1e-300))
-        scale = np.maximum(per_degree, 1e-300)
-        by_trial = (product.sum(axis=1) / scale).sum(axis=1) + np.sum(back / scale) / n_trials
-        pairs = float(both.sum())
-        rho = float(by_trial.sum()) / max(pairs, 1.0)
-        t, p = _over_trials(by_trial)
-        half = stats.t.ppf(0.975, n_trials - 1) * by_trial.std(ddof=1) * np.sqrt(n_trials)
-        curve.append((lag, rho, rho - half / max(pairs, 1.0), rho + half / max(pairs, 1.0)))
+        of_trials, n_pairs = by_trial[lag - 1], max(float(pairs[lag - 1]), 1.0)
+        rho = float(of_trials.sum()) / n_pairs
+        half = stats.t.ppf(0.975, n_trials - 1) * of_trials.std(ddof=1) * np.sqrt(n_trials)
+        curve.append((lag, rho, rho - half / n_pairs, rho + half / n_pairs))
         if lag == 1:
-            pooled = Found(t, p, rho, "lag-one correlation")
-            first = total / np.maximum(both.sum(axis=(0, 1)) * scale, 1e-300)
-            share = per_degree / np.maximum(skew**2, np.maximum(per_degree, 1e-300))
-            together = both.sum(axis=(0, 1)) * share**2
+            pooled = Found(*_over_trials(of_trials), rho, "lag-one correlation")
     box = np.sum(studentised**2, axis=0)
     table = pd.DataFrame({"lag1": first, "ljung_box": box, "p": stats.chi2.sf(box, lags)})
     table["p_holm"] = holm(table["p"].to_numpy())
@@ -339,20 +350,20 @@ def residual_means(
     members = [np.flatnonzero(groups == g) for g in range(int(groups.max()) + 1)]
     explained = np.zeros(draws + 1)
     means = np.zeros((len(members), n_bins, n_neurons))
-    step = max(1, block // n_bins)
-    for low in range(0, n_neurons, step):
-        part = r[:, :, low : low + step]
+    left_out = residuals.inverse
+    for some in pieces(n_neurons, n_bins, block):
+        part = r[:, :, some]
         width = part.shape[2]
         inner = np.einsum("pta,ptn->pan", z, part).reshape(n_trials, -1)
         coefficients = (sign @ inner).reshape(len(sign), flat.shape[1], width)
-        coefficients = np.einsum("ab,sbn->san", residuals.inverse, coefficients)
+        coefficients = np.einsum("ab,sbn->san", left_out, coefficients)
         # the residuals themselves are left as they are
         coefficients[0] = 0.0
         for g, which in enumerate(members):
             mean = sign[:, which] @ part[which].reshape(len(which), -1) / len(which)
             mean -= (z[which].mean(axis=0) @ coefficients).reshape(mean.shape)
             explained += len(which) * np.einsum("sk,sk->s", mean, mean)
-            means[g, :, low : low + width] = mean[0].reshape(n_bins, width)
+            means[g, :, some] = mean[0].reshape(n_bins, width)
     total = float(np.einsum("ptn,ptn->", r, r))
     p = tail_p(float(explained[0]), explained[1:])
     effect = float(max(explained[0] - explained[1:].mean(), 0.0) / total)
@@ -379,29 +390,32 @@ def noise_with_level(residuals: Residuals) -> tuple[Found, pd.DataFrame]:
     The squared residual less its regression on the residual. Squares of skewed noise, such as few
     spikes, follow the residual itself, and with it the level wherever loadings are shrunk.
     """
-    r, seen = residuals.values, residuals.seen
-    n_trials = len(r)
-    count = np.maximum(seen.sum(axis=(0, 1)), 1)
-    power = np.maximum((r**2).sum(axis=(0, 1)), 1e-300)
-    squared = np.where(seen, r**2 - (r**3).sum(axis=(0, 1)) / power * r, 0.0)
-    squared = np.where(seen, squared - squared.sum(axis=(0, 1)) / count, 0.0)
-    level = np.where(seen, residuals.mean, 0.0)
-    level = np.where(seen, level - level.sum(axis=(0, 1)) / count, 0.0)
-    scale = np.sqrt((squared**2).sum(axis=(0, 1)) * (level**2).sum(axis=(0, 1)))
-    products = (squared * level).sum(axis=1) / np.maximum(scale, 1e-300)
-    single = products.sum(axis=0)
-    error = np.sqrt(n_trials) * np.maximum(products.std(axis=0, ddof=1), 1e-300)
+    n_trials, _, n_neurons = residuals.values.shape
+    single, error = np.zeros((2, n_neurons))
+    by_trial = np.zeros(n_trials)
+    for some in residuals.pieces:
+        r, seen = residuals.values[:, :, some], residuals.seen[:, :, some]
+        count = np.maximum(seen.sum(axis=(0, 1)), 1)
+        power = np.maximum((r**2).sum(axis=(0, 1)), 1e-300)
+        squared = np.where(seen, r**2 - (r**3).sum(axis=(0, 1)) / power * r, 0.0)
+        squared = np.where(seen, squared - squared.sum(axis=(0, 1)) / count, 0.0)
+        level = np.where(seen, residuals.expected(some)[0], 0.0)
+        level = np.where(seen, level - level.sum(axis=(0, 1)) / count, 0.0)
+        scale = np.sqrt((squared**2).sum(axis=(0, 1)) * (level**2).sum(axis=(0, 1)))
+        products = (squared * level).sum(axis=1) / np.maximum(scale, 1e-300)
+        single[some] = products.sum(axis=0)
+        error[some] = np.sqrt(n_trials) * np.maximum(products.std(axis=0, ddof=1), 1e-300)
+        by_trial += products.sum(axis=1)
     p = 2 * stats.t.sf(np.abs(single / error), n_trials - 1)
     table = pd.DataFrame({"correlation": single, "p": p})
     table["p_holm"] = holm(p)
-    t, pooled = _over_trials(products.sum(axis=1))
+    t, pooled = _over_trials(by_trial)
     effect = float(single.mean())
     return Found(t, pooled, effect, "correlation of squared residual and level"), table
 
 
 def drift(
     residuals: Residuals,
-    level: Array,
     groups: npt.NDArray[np.intp],
     draws: int,
     rng: np.random.Generator,
@@ -409,16 +423,14 @@ def drift(
     """Test whether offset or gain of the neurons change slowly over the trials.
 
     Of every trial and neuron the mean residual (offset) and its product with the predicted signal
-    (gain; also summed over neurons), less their means in the condition of the trial, are taken
-    along four slow cosines of the trial's number. Compared with trials in random order, within
-    conditions.
+    in standard deviations of a bin (gain; also summed over neurons), less their means in the
+    condition of the trial, are taken along four slow cosines of the trial's number. Compared with
+    trials in random order, within conditions.
 
     Parameters
     ----------
     residuals : Residuals
         Residuals, their trials in the order of the recording.
-    level : ndarray, shape (trials, time, neurons)
-        The predicted signal, in standard deviations of a bin.
     groups : ndarray of int, shape (trials,)
         Condition of each trial.
     draws : int
@@ -432,13 +444,20 @@ def drift(
         The largest of the three statistics in units of its null; the effect is the correlation of
         the gain, summed over neurons, with the trial's number.
     """
-    r, seen = residuals.values, residuals.seen
-    n_trials = len(r)
-    bins = np.maximum(seen.sum(axis=1), 1)
-    centred = np.where(seen, level - level.mean(axis=(0, 1)), 0.0)
-    offset, gain = r.sum(axis=1) / np.sqrt(bins), (r * centred).sum(axis=1)
-    gain = gain / np.maximum(np.sqrt((centred**2).sum(axis=1).mean(axis=0)), 1e-300)
-    parts = [offset, gain, (r * centred).sum(axis=(1, 2))[:, None]]
+    n_trials, _, n_neurons = residuals.values.shape
+    offset, gain = np.zeros((2, n_trials, n_neurons))
+    pooled_gain = np.zeros((n_trials, 1))
+    for some in residuals.pieces:
+        r, seen = residuals.values[:, :, some], residuals.seen[:, :, some]
+        mean, variance = residuals.expected(some)
+        level = mean / np.sqrt(np.maximum(variance, 1e-300))
+        centred = np.where(seen, level - level.mean(axis=(0, 1)), 0.0)
+        bins = np.maximum(seen.sum(axis=1), 1)
+        offset[:, some], moved = r.sum(axis=1) / np.sqrt(bins), (r * centred).sum(axis=1)
+        size = np.sqrt((centred**2).sum(axis=1).mean(axis=0))
+        gain[:, some] = moved / np.maximum(size, 1e-300)
+        pooled_gain += moved.sum(axis=1, keepdims=True)
+    parts = [offset, gain, pooled_gain]
     slow = np.cos(np.pi * np.arange(1, 5)[:, None] * (np.arange(n_trials) + 0.5) / n_trials)
     for part in parts:
         for g in np.unique(groups):

@@ -25,7 +25,7 @@ from predictlearn.fitting.session.estimator import LowRankRNN
 from predictlearn.fitting.session.rollout import paired_trials
 from predictlearn.fitting.session.validation import kept_neurons
 from predictlearn.recordings.validation import check_activity, extent
-from predictlearn.workers import Parallel, delayed
+from predictlearn.workers import Parallel, delayed, processes
 
 __all__ = ["RankSelection", "select_rank"]
 
@@ -106,7 +106,7 @@ def select_rank(
     groups : array_like, shape (trials,), optional
         Trials of one group stay in one fold. Default: every trial for itself.
     n_jobs : int
-        Processes.
+        Threads; fewer where the recording is so large that they would not have room.
     rule : {"paired", "one-se"}
         The standard error of the difference from the best rank, over folds, or that of the best
         rank's mean, which takes smaller ranks.
@@ -145,7 +145,8 @@ def select_rank(
     y, x = paired_trials(activity, inputs)
     known = extent(y)
     kept = kept_neurons(y, None, known, stacklevel=3)
-    y, known = y[:, :, kept], known.of(kept)
+    if not kept.all():
+        y, known = y[:, :, kept], known.of(kept)
     check_activity(y, known)
     chosen = sorted({positive_int("ranks", r) for r in ranks})
     if not chosen:
@@ -169,10 +170,19 @@ def select_rank(
         )
     settings = {**settings, "n_bootstrap": 0, "seed": seed}
     jobs = [(way, rank, fold) for way in ways for rank in chosen for fold in range(cv)]
-    rows = Parallel(n_jobs=n_jobs)(
-        delayed(_one)(way, rank, fold, y, x, folds, parts, metric, settings)
-        for way, rank, fold in jobs
-    )
+    # training trials, and what a nonlinear fit lays out of them, and as roots for its starts; the
+    # recording itself is one for all threads
+    plain = settings.get("noise", "gaussian") == "gaussian" and not np.isnan(np.sum(y))
+    each = y.nbytes * (1.0 if plain and settings.get("nonlinearity") != "erf" else 2.5)
+    with warnings.catch_warnings():
+        # Convergence is reported in the table instead, one row a fit; a rank too high leaves
+        # latents open, and that is what is being asked. Threads share the filters.
+        for ignored in (ConvergenceWarning, MisfitWarning, UndeterminedWarning):
+            warnings.simplefilter("ignore", ignored)
+        rows = Parallel(n_jobs=processes(n_jobs, each, y.nbytes), prefer="threads")(
+            delayed(_one)(way, rank, fold, y, x, folds, parts, metric, settings)
+            for way, rank, fold in jobs
+        )
     score = metric.replace("-", "_")
     columns = ["hold_out", "rank", "fold", score, "converged", "determined"]
     table = pd.DataFrame(rows, columns=columns)
@@ -227,19 +237,20 @@ def _one(
     """Fit one rank without one fold; score on it."""
     train, test = folds != fold, folds == fold
     kept = parts != fold if way == "neurons" else np.ones(len(parts), dtype=bool)
-    with warnings.catch_warnings():
-        # Convergence is reported in the table instead, one row a fit; a rank too high leaves
-        # latents open, and that is what is being asked.
-        for ignored in (ConvergenceWarning, MisfitWarning, UndeterminedWarning):
-            warnings.simplefilter("ignore", ignored)
-        fit = LowRankRNN(rank=rank, **settings).fit(y[train][:, :, kept], x[train])
+    fit = LowRankRNN(rank=rank, **settings).fit(_of(y, train, kept), x[train])
     if way == "neurons":
-        score = cosmooth(
-            fit, y[train][:, :, ~kept], x[train], y[test][:, :, ~kept], x[test], metric
-        )
+        score = cosmooth(fit, _of(y, train, ~kept), x[train], _of(y, test, ~kept), x[test], metric)
     elif metric == "r2":
         score = fit.score(y[test], x[test])
     else:
         score = fit.score(y[test], x[test], metric=metric)
     determined = not any(name.startswith("v") and "u" in name for name in fit.unseen_.index)
     return way, rank, fold, float(score), bool(fit.converged_), determined
+
+
+def _of(
+    y: npt.NDArray[np.float64], trials: npt.NDArray[np.bool_], neurons: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float64]:
+    """Return some trials of some neurons, copied once."""
+    every = np.ones(y.shape[1], dtype=bool)
+    return y[trials] if neurons.all() else y[np.ix_(trials, every, neurons)]

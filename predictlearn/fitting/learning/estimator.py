@@ -9,16 +9,22 @@ import pandas as pd
 
 from predictlearn.checks import positive, positive_int
 from predictlearn.errors import ConvergenceWarning, InputError, choice
-from predictlearn.fitting.learning.likelihood import Fitted, Problem, search, size_of
+from predictlearn.fitting.learning.likelihood import (
+    Fitted,
+    SessionsProblem,
+    search,
+    size_of,
+)
 from predictlearn.fitting.learning.model import Model
-from predictlearn.fitting.learning.parameters import Layout
+from predictlearn.fitting.learning.parameters import ParameterLayout
 from predictlearn.fitting.learning.point_estimate import centred, signed
 from predictlearn.fitting.learning.posterior.randomised import search_ridge, several_open
 from predictlearn.fitting.learning.recordings.data import warn_of_clocks
-from predictlearn.fitting.learning.results import Learned
+from predictlearn.fitting.learning.results import Learned, lasting
 from predictlearn.fitting.learning.sampling_error import checked_sample, sampled
 from predictlearn.fitting.learning.search import fit_recorded
 from predictlearn.fitting.learning.sessions import Sessions, checked_sessions
+from predictlearn.kept import once
 from predictlearn.theory.learning.fourth_order import loading_names
 from predictlearn.theory.learning.phases import LOSS
 from predictlearn.theory.learning.rules import GradientDescent
@@ -60,6 +66,9 @@ class LearningFit(Learned):
         Level of the intervals.
     n_jobs : int, default 1
         Processes for the starts.
+    progress : bool, default True
+        Show how far long work is, with the time left: on a terminal, or below the cell of a
+        notebook.
 
     Attributes
     ----------
@@ -109,6 +118,11 @@ class LearningFit(Learned):
     The fit is then the maximum of the posterior under the weak prior of `sample`, about the first
     rates of `rule`: give the best guess you have. `draw` and `predict` draw along the ridge.
 
+    Finished parts (starts, climbs, steps of intervals and profiles) are kept on disk while a fit
+    runs: where the process was killed, interrupted or ended by an error, the same call goes on
+    from there, in another process too, to the same numbers (`predictlearn.kept`). Tasks of a class
+    of your own are computed anew, as its code may have changed.
+
     The sign of u and v together is a convention where nothing measured tells it: the first vm is
     then positive. For rank above one, rotations of u and v likewise: v_k m_j = 0 for k > j.
 
@@ -138,6 +152,7 @@ class LearningFit(Learned):
         seed: int = 0,
         level: float = 0.95,
         n_jobs: int = 1,
+        progress: bool = True,
     ) -> None:
         self.nonlinearity = nonlinearity
         self.tau = tau
@@ -149,7 +164,9 @@ class LearningFit(Learned):
         self.seed = seed
         self.level = level
         self.n_jobs = n_jobs
+        self.progress = progress
 
+    @lasting
     def fit(
         self,
         sessions: pd.DataFrame,
@@ -199,11 +216,11 @@ class LearningFit(Learned):
         self._check(rule)
         n_sample, size = checked_sample(recorded, network, rule)
         data = checked_sessions(sessions, tasks, epochs, errors, self.rank)
-        layout = Layout(data.sizes, rule, self.rate)
+        layout = ParameterLayout(data.sizes, rule, self.rate)
         model = Model(
             data, layout, self.nonlinearity, self.tau, self.seed, self.gauge == "canonical"
         )
-        problem = Problem(model, self._rotates(data), size_of(data))
+        problem = SessionsProblem(model, self._rotates(data), size_of(data))
         # from the loss alone several directions are open, always
         best = None if data.columns == (LOSS,) else self._search(problem)
         if best is not None and n_sample is not None:
@@ -220,6 +237,7 @@ class LearningFit(Learned):
         self._keep(problem, best)
         return self
 
+    @lasting
     def fit_recordings(
         self,
         recordings: Any,
@@ -336,7 +354,7 @@ class LearningFit(Learned):
             best = centred(problem, maxima[0], self.max_iter)
             self._keep(problem, best, found.crest)
             self._keep_maxima(maxima[1:])
-            loadings = problem.loadings(best.x)
+            loadings = once(problem.loadings, best.x)
         except FloatingPointError as error:
             raise InputError(
                 "the best fit lies at the edge of where learning diverges, so that its errors "
@@ -350,7 +368,7 @@ class LearningFit(Learned):
                 "little was learned between them. Believe none of intervals_; record further into "
                 "learning",
                 UserWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         if found.bin == "mean":
             warn_of_clocks(problem.model.data.tasks, recordings, float(self.tau))
@@ -388,17 +406,17 @@ class LearningFit(Learned):
                 "the learner drew. Fit the rule without it; goodness_of_fit() says if that fails."
             )
 
-    def _search(self, problem: Problem) -> Fitted | None:
+    def _search(self, problem: SessionsProblem) -> Fitted | None:
         """Return the maximum of the likelihood found; None if every start diverges."""
         return search(problem, self.n_starts, self.max_iter, self.seed, self.n_jobs)
 
-    def _search_ridge(self, problem: Problem, first: Fitted | None) -> Fitted | None:
+    def _search_ridge(self, problem: SessionsProblem, first: Fitted | None) -> Fitted | None:
         """Return the maximum under the weak prior, or of the likelihood if it has one nearby."""
         begin = [] if first is None else [first.x]
         best = search_ridge(problem, begin, self.n_starts, self.max_iter, self.seed, self.n_jobs)
         if best is None or several_open(problem, best):
             return best or first
-        found = problem.improve(best.x, best.group_sd, self.max_iter)
+        found = once(problem.improve, best.x, best.group_sd, self.max_iter)
         single = found is not None and found.converged and not several_open(problem, found)
         return found if single else best
 
@@ -409,7 +427,7 @@ class LearningFit(Learned):
                 f"the fit did not converge in {self.max_iter} evaluations; try a larger max_iter, "
                 "more n_starts, or a better first rate in rule",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def _rotates(self, data: Sessions) -> bool:

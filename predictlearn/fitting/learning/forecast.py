@@ -13,7 +13,7 @@ from predictlearn.arrays import Array
 from predictlearn.checks import as_float_array, positive_int
 from predictlearn.errors import DivergenceError, InputError
 from predictlearn.fitting.learning.model import legs_of
-from predictlearn.fitting.learning.parameters import Layout
+from predictlearn.fitting.learning.parameters import ParameterLayout
 from predictlearn.fitting.learning.sessions import Sessions
 from predictlearn.theory.gauge import canonical_matrices
 from predictlearn.theory.learning.phases import LOSS, interval_tasks
@@ -78,7 +78,7 @@ def forecast_epochs(epochs: Any) -> npt.NDArray[np.intp]:
 
 def forecast(
     natural: Array,
-    layout: Layout,
+    layout: ParameterLayout,
     data: Sessions,
     tasks: Any,
     epochs: Any,

@@ -10,7 +10,7 @@ from scipy import stats
 
 from predictlearn.arrays import Array
 from predictlearn.errors import InputError
-from predictlearn.fitting.learning.likelihood import Problem
+from predictlearn.fitting.learning.likelihood import SessionsProblem
 from predictlearn.fitting.learning.sessions import Sessions
 
 __all__ = ["GoodnessOfFit", "chi_square", "smooth_misfit", "tested"]
@@ -47,13 +47,13 @@ class GoodnessOfFit:
 
 
 def tested(
-    problem: Problem, x: Array, group_sd: Array, n_residual: int, test: str
+    problem: SessionsProblem, x: Array, group_sd: Array, n_residual: int, test: str
 ) -> GoodnessOfFit:
     """Test a fit; see `LearningFit.goodness_of_fit`.
 
     Parameters
     ----------
-    problem : Problem
+    problem : SessionsProblem
         What was fitted.
     x : numpy.ndarray
         Parameters of the fit.

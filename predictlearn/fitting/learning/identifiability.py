@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy import optimize
 
 from predictlearn.arrays import Array
-from predictlearn.fitting.learning.parameters import Layout
+from predictlearn.fitting.learning.parameters import ParameterLayout
 
 __all__ = ["UNIDENTIFIED_SD", "Identified", "centre", "draws", "identify", "reach"]
 
@@ -105,7 +105,7 @@ def reach(matrix: Array, along: Array) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def centre(natural: Array, free: Array, layout: Layout) -> Array:
+def centre(natural: Array, free: Array, layout: ParameterLayout) -> Array:
     """Return the natural parameters moved to the middle of what the unidentified directions allow.
 
     One direction: halfway between its two ends (left alone if one end is infinite). Several: where
@@ -134,7 +134,7 @@ def centre(natural: Array, free: Array, layout: Layout) -> Array:
 
 
 def draws(
-    natural: Array, found: Identified, layout: Layout, n: int, rng: np.random.Generator
+    natural: Array, found: Identified, layout: ParameterLayout, n: int, rng: np.random.Generator
 ) -> Array:
     """Draw natural parameters: normal where identified, else uniform over what is realisable.
 
@@ -144,7 +144,7 @@ def draws(
         The estimate.
     found : Identified
         Covariance and unidentified directions.
-    layout : Layout
+    layout : ParameterLayout
         The parameters.
     n : int
         Number of draws.
@@ -181,7 +181,7 @@ def _unit(rng: np.random.Generator, k: int) -> Array:
     return direction / np.linalg.norm(direction)
 
 
-def _projected(row: Array, layout: Layout) -> Array:
+def _projected(row: Array, layout: ParameterLayout) -> Array:
     """Return natural parameters whose overlaps are the nearest realisable ones."""
     values, vectors = np.linalg.eigh(layout.full(row))
     if values[0] >= 0:

@@ -8,13 +8,14 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from predictlearn.arrays import Array
-from predictlearn.fitting.learning.model import Model, Run
-from predictlearn.fitting.learning.parameters import Layout, draw_factor
+from predictlearn.fitting.learning.model import LearnedRun, Model
+from predictlearn.fitting.learning.parameters import ParameterLayout, draw_factor
 from predictlearn.fitting.learning.sessions import Sessions, start_values
+from predictlearn.kept import once
 from predictlearn.theory.names import pathway_slices
-from predictlearn.workers import Parallel, delayed
+from predictlearn.workers import Parallel, counted, delayed
 
-__all__ = ["PIN", "Fitted", "Problem", "convention", "search", "size_of"]
+__all__ = ["PIN", "Fitted", "SessionsProblem", "convention", "search", "size_of"]
 
 # Evaluations of a start before it is judged, and how many starts go on.
 _SCREENING, _KEPT = 12, 2
@@ -55,7 +56,7 @@ class Fitted:
 
 
 @dataclass(eq=False)
-class Problem:
+class SessionsProblem:
     """Whitened residuals of a model, and their slopes.
 
     Parameters
@@ -75,9 +76,9 @@ class Problem:
     pins: bool
     scale: float
     fixed: tuple[Array, float] | None = None
-    _last: tuple[bytes, Run | None] = field(default=(b"", None), repr=False)
+    _last: tuple[bytes, LearnedRun | None] = field(default=(b"", None), repr=False)
 
-    def run(self, x: Array) -> Run | None:
+    def run(self, x: Array) -> LearnedRun | None:
         """Return the model's run at x; the last one is kept."""
         key = np.asarray(x).tobytes()
         if self._last[0] != key:
@@ -138,9 +139,9 @@ class Problem:
         """Return residuals for a chi-square test, and how many of them the parameters take."""
         return self.white(x, group_sd), self.model.data.n - n_residual
 
-    def held(self, along: Array, value: float) -> Problem:
+    def held(self, along: Array, value: float) -> SessionsProblem:
         """Return the problem with a combination of the natural parameters held at a value."""
-        return Problem(self.model, self.pins, self.scale, (along, value))
+        return SessionsProblem(self.model, self.pins, self.scale, (along, value))
 
     def slopes(self, x: Array, group_sd: Array) -> Array:
         """Return the slopes of the residuals in x."""
@@ -251,7 +252,7 @@ class Problem:
         return Fitted(x, group_sd, -self.log_likelihood(x, group_sd), converged)
 
 
-def _start(problem: Problem, rng: np.random.Generator, plain: bool) -> Array:
+def _start(problem: SessionsProblem, rng: np.random.Generator, plain: bool) -> Array:
     """Draw a realisable start that agrees with what the first session saw."""
     layout = problem.model.layout
     seen = start_values(problem.model.data)
@@ -276,7 +277,9 @@ def _start(problem: Problem, rng: np.random.Generator, plain: bool) -> Array:
     return layout.pack(s, x[layout.n_overlaps :])
 
 
-def search(problem: Problem, n_starts: int, max_iter: int, seed: int, n_jobs: int) -> Fitted | None:
+def search(
+    problem: SessionsProblem, n_starts: int, max_iter: int, seed: int, n_jobs: int
+) -> Fitted | None:
     """Return the best maximum from several starts, or None if every start diverges.
 
     The first start fills unseen overlaps with the identity, the others from the prior. All are
@@ -292,17 +295,17 @@ def search(problem: Problem, n_starts: int, max_iter: int, seed: int, n_jobs: in
     found = sorted((f for f in tried if f is not None), key=lambda f: f.cost)
     if not found:
         return None
-    ended = [problem.improve(f.x, f.group_sd, max_iter) for f in found[:_KEPT]]
+    ended = [once(problem.improve, f.x, f.group_sd, max_iter) for f in counted(found[:_KEPT])]
     best = min((f for f in ended if f is not None), key=lambda f: f.cost)
     for _ in range(_AGAIN):
         if best.converged:
             break
         # a search that is begun anew and gains nothing has ended
-        best = problem.improve(best.x, best.group_sd, max_iter) or best
+        best = once(problem.improve, best.x, best.group_sd, max_iter) or best
     return best
 
 
-def convention(layout: Layout, matrix: Array) -> Array:
+def convention(layout: ParameterLayout, matrix: Array) -> Array:
     """Return the signs, (D,), of u and v that make the first vm positive."""
     where = pathway_slices(*layout.sizes)
     signs = np.ones(layout.dim)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from predictlearn.arrays import Array
 from predictlearn.errors import DivergenceError
-from predictlearn.fitting.learning.parameters import Layout
+from predictlearn.fitting.learning.parameters import ParameterLayout
 from predictlearn.fitting.learning.sessions import Sessions
 from predictlearn.theory.gauge import canonical_matrices
 from predictlearn.theory.learning.phases import LOSS
@@ -20,7 +20,7 @@ from predictlearn.theory.names import pathway_slices, table_pairs
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Task
 
-__all__ = ["Model", "Run", "legs_of"]
+__all__ = ["LearnedRun", "Model", "legs_of"]
 
 
 def legs_of(
@@ -41,7 +41,7 @@ def legs_of(
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class LearnedRun:
     """Predictions and their slopes.
 
     Parameters
@@ -70,7 +70,7 @@ class Model:
     ----------
     data : Sessions
         What was measured, and when.
-    layout : Layout
+    layout : ParameterLayout
         The parameters.
     nonlinearity, tau, seed
         Of the theory; the seed draws trials and noise.
@@ -79,13 +79,13 @@ class Model:
     """
 
     data: Sessions
-    layout: Layout
+    layout: ParameterLayout
     nonlinearity: str
     tau: float
     seed: int
     canonical: bool
 
-    def run(self, x: Array, slopes: bool = True) -> Run | None:
+    def run(self, x: Array, slopes: bool = True) -> LearnedRun | None:
         """Return predictions at x, or None where learning diverges or no gauge exists."""
         layout, data = self.layout, self.data
         with np.errstate(over="ignore", invalid="ignore"):
@@ -117,7 +117,7 @@ class Model:
         values, out = self.select(matrices, found.losses, moves, loss_moves)
         if not (np.all(np.isfinite(values)) and np.all(np.isfinite(out))):
             return None
-        return Run(values, out, matrices, np.asarray(found.losses))
+        return LearnedRun(values, out, matrices, np.asarray(found.losses))
 
     @property
     def _u(self) -> slice:

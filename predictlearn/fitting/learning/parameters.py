@@ -16,7 +16,7 @@ from predictlearn.arrays import Array
 from predictlearn.theory.learning.rules import GradientDescent
 from predictlearn.theory.names import PATHWAYS, overlap_names, table_pairs
 
-__all__ = ["NORM_SD", "RATE_SD", "Layout", "draw_factor", "log_prior"]
+__all__ = ["NORM_SD", "RATE_SD", "ParameterLayout", "draw_factor", "log_prior"]
 
 NORM_SD = 0.7
 """Standard deviation of the log norm of a loading vector in the prior."""
@@ -25,7 +25,7 @@ RATE_SD = 2.0
 
 
 @dataclass(frozen=True)
-class Layout:
+class ParameterLayout:
     """Where everything stands: x = (entries of L, log rates); natural = (overlaps, log rates).
 
     Parameters

@@ -8,15 +8,16 @@ import numpy as np
 
 from predictlearn.arrays import Array
 from predictlearn.fitting.learning.identifiability import Identified, centre, identify
-from predictlearn.fitting.learning.likelihood import Fitted, Problem
+from predictlearn.fitting.learning.likelihood import Fitted, SessionsProblem
 from predictlearn.fitting.learning.posterior.randomised import OnRidge, Ridge
+from predictlearn.kept import once
 from predictlearn.theory.gauge import canonical_transform, column_transform
 from predictlearn.theory.names import pathway_slices
 
 __all__ = ["centred", "corrected", "signed"]
 
 
-def turned(problem: Problem, x: Array) -> Array:
+def turned(problem: SessionsProblem, x: Array) -> Array:
     """Return x with u and v turned to the convention, where nothing measured tells the rotation.
 
     The axes are those of Gram-Schmidt on the columns of vm, vu vm, ...: v_k m_j = 0 for k > j, and
@@ -36,7 +37,7 @@ def turned(problem: Problem, x: Array) -> Array:
     return layout.pack(turn.T @ matrix @ turn, x[layout.n_overlaps :])
 
 
-def signed(problem: Problem, best: Fitted) -> Fitted:
+def signed(problem: SessionsProblem, best: Fitted) -> Fitted:
     """Return the fit in the gauge of the convention; see `turned`.
 
     On a ridge, whose coordinates are no plain ones, the signs alone are turned.
@@ -48,7 +49,7 @@ def signed(problem: Problem, best: Fitted) -> Fitted:
     return replace(best, x=turned(problem, best.x))
 
 
-def corrected(problem: Problem, best: Fitted) -> tuple[Array, Identified]:
+def corrected(problem: SessionsProblem, best: Fitted) -> tuple[Array, Identified]:
     """Return the noise corrected for the parameters, and what it lets one identify."""
     data, layout = problem.model.data, problem.model.layout
     scales = layout.scales(layout.matrix(best.x))
@@ -68,7 +69,7 @@ def corrected(problem: Problem, best: Fitted) -> tuple[Array, Identified]:
     return group_sd, found
 
 
-def centred(problem: Problem, best: Fitted, max_iter: int) -> Fitted:
+def centred(problem: SessionsProblem, best: Fitted, max_iter: int) -> Fitted:
     """Move along unidentified directions to the middle of what is realisable."""
     layout = problem.model.layout
     if isinstance(best, OnRidge):
@@ -84,7 +85,7 @@ def centred(problem: Problem, best: Fitted, max_iter: int) -> Fitted:
         for share in (1.0, 0.5, 0.25):
             moved = natural + share * move
             x = layout.pack(layout.full(moved), moved[layout.n_overlaps :])
-            polished = problem.improve(x, best.group_sd, min(max_iter, 30))
+            polished = once(problem.improve, x, best.group_sd, min(max_iter, 30))
             # a straight direction costs nothing; a curved one may not be followed so far
             if polished is not None and polished.cost < best.cost + 0.05:
                 best = polished

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
+from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -18,7 +20,7 @@ from predictlearn.errors import InputError, choice
 from predictlearn.fitting.learning.forecast import Forecast, forecast
 from predictlearn.fitting.learning.goodness import GoodnessOfFit, tested
 from predictlearn.fitting.learning.identifiability import Identified, draws
-from predictlearn.fitting.learning.likelihood import Fitted, Problem
+from predictlearn.fitting.learning.likelihood import Fitted, SessionsProblem
 from predictlearn.fitting.learning.point_estimate import corrected
 from predictlearn.fitting.learning.posterior.delta_method import (
     around,
@@ -31,12 +33,16 @@ from predictlearn.fitting.learning.posterior.profile import profile_ends
 from predictlearn.fitting.learning.posterior.randomised import OnRidge, Ridge
 from predictlearn.fitting.learning.posterior.ridge_line import Crest
 from predictlearn.fitting.learning.recordings.likelihood import RawProblem
+from predictlearn.kept import keeping
+from predictlearn.progress import bar
 from predictlearn.theory.learning.phases import LOSS
 from predictlearn.theory.learning.rules import GradientDescent
 from predictlearn.theory.overlaps import Overlaps
 
-__all__ = ["Learned"]
+__all__ = ["Learned", "lasting"]
 
+P = ParamSpec("P")
+R = TypeVar("R")
 # A maximum lower by less log likelihood than this could be the true one.
 _NEARLY = 3.0
 # Parameters that differ by less have the same crest: they were turned to a convention by as little.
@@ -45,6 +51,30 @@ _TURNED = 1e-5
 _DRAWS = 100
 # Draws behind those of a fit to recordings, which cost next to nothing once the crest is known.
 _CREST_DRAWS = 4000
+
+
+def lasting(method: Callable[P, R]) -> Callable[P, R]:
+    """Return a method of a fit that keeps finished steps and shows how far it is.
+
+    Parameters
+    ----------
+    method : callable
+        A method of `Learned`.
+
+    Returns
+    -------
+    callable
+        The same, with one more frame below the caller's.
+    """
+
+    @functools.wraps(method)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        fit: Any = args[0]
+        name = f"{type(fit).__name__}.{method.__name__}".removesuffix("._draws")
+        with bar(name, fit.progress), keeping():
+            return method(*args, **kwargs)
+
+    return run
 
 
 class Learned(BaseEstimator):
@@ -56,8 +86,9 @@ class Learned(BaseEstimator):
     seed: int
     level: float
     n_jobs: int
+    progress: bool
 
-    def _keep(self, problem: Problem, best: Fitted, crest: Crest | None = None) -> None:
+    def _keep(self, problem: SessionsProblem, best: Fitted, crest: Crest | None = None) -> None:
         """Store the results; the crest may be traced already, if it is that of the fit."""
         if isinstance(problem, RawProblem) and (
             crest is None or not np.allclose(crest.x, best.x, rtol=0, atol=_TURNED)
@@ -106,6 +137,7 @@ class Learned(BaseEstimator):
         self.converged_ = best.converged
 
     @cached_property
+    @lasting
     def intervals_(self) -> pd.DataFrame:
         """Low, high, estimate and sd of every overlap and rate."""
         check_is_fitted(self, "start_")
@@ -176,6 +208,7 @@ class Learned(BaseEstimator):
             for side, wider in (("low", np.minimum), ("high", np.maximum)):
                 self.intervals_[side] = wider(self.intervals_[side], table[side])
 
+    @lasting
     def profile(self, name: str, level: float | None = None) -> tuple[float, float]:
         """Return the profile-likelihood interval of one overlap or rate.
 
@@ -275,6 +308,7 @@ class Learned(BaseEstimator):
             np.concatenate([rows[:, :k], rates], axis=1), columns=list(layout.names)
         )
 
+    @lasting
     def _draws(self, n: int, seed: int | None) -> Array:
         """Return draws of the natural parameters."""
         if isinstance(self._best, OnRidge):

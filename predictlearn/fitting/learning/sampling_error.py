@@ -17,9 +17,10 @@ import numpy as np
 from predictlearn.arrays import Array
 from predictlearn.checks import positive_int
 from predictlearn.errors import InputError
-from predictlearn.fitting.learning.likelihood import Fitted, Problem
+from predictlearn.fitting.learning.likelihood import Fitted, SessionsProblem
 from predictlearn.fitting.learning.model import Model, legs_of
-from predictlearn.theory.activity import Prepared, _evaluate
+from predictlearn.kept import once
+from predictlearn.theory.activity import Batch, _evaluate
 from predictlearn.theory.gauge import canonical_matrices
 from predictlearn.theory.learning.rules import column_rates
 from predictlearn.theory.names import pathway_slices
@@ -54,13 +55,13 @@ def checked_sample(recorded: Any, network: Any, rule: Any) -> tuple[int | None, 
 
 
 def sampled(
-    problem: Problem, best: Fitted, recorded: int, network: float, max_iter: int
-) -> tuple[Problem, Fitted]:
+    problem: SessionsProblem, best: Fitted, recorded: int, network: float, max_iter: int
+) -> tuple[SessionsProblem, Fitted]:
     """Return the fit that allows for the sampling of neurons, whose size depends on the fit.
 
     Parameters
     ----------
-    problem : Problem
+    problem : SessionsProblem
         The fit without.
     best : Fitted
         Its maximum.
@@ -71,7 +72,7 @@ def sampled(
 
     Returns
     -------
-    problem : Problem
+    problem : SessionsProblem
         With the covariance that sampling gives.
     best : Fitted
         Its maximum.
@@ -80,8 +81,8 @@ def sampled(
         model = problem.model
         noise = replace(model.data.noise, shared=shared_root(model, best.x, recorded, network))
         model = replace(model, data=replace(model.data, noise=noise))
-        problem = Problem(model, problem.pins, problem.scale)
-        again = problem.improve(best.x, best.group_sd, max_iter)
+        problem = SessionsProblem(model, problem.pins, problem.scale)
+        again = once(problem.improve, best.x, best.group_sd, max_iter)
         if again is None:
             raise FloatingPointError("the fit diverges")
         best = again
@@ -100,14 +101,14 @@ def transports(model: Model, x: Array) -> Array:
     at = 0
     for leg in legs_of(data.tasks, data.epochs, rule):
         rng = np.random.default_rng(model.seed)
-        ready = Prepared(leg.task.sample(rng), model.nonlinearity, model.tau)
+        ready = Batch(leg.task.sample(rng), model.nonlinearity, model.tau)
         for _ in range(leg.epochs):
             found[data.epochs == at] = p
             a = _evaluate(s, layout.sizes, ready)[1]
             b = eye - (a + rule.weight_decay * eye) * columns
             s, p, at = b.T @ s @ b + extra, p @ b, at + 1
             if not leg.task.fixed:
-                ready = Prepared(leg.task.sample(rng), model.nonlinearity, model.tau)
+                ready = Batch(leg.task.sample(rng), model.nonlinearity, model.tau)
     found[data.epochs == at] = p
     return found
 

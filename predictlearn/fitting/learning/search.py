@@ -14,9 +14,14 @@ import pandas as pd
 from predictlearn.arrays import Array
 from predictlearn.checks import positive
 from predictlearn.errors import InputError
-from predictlearn.fitting.learning.likelihood import Fitted, Problem, search, size_of
+from predictlearn.fitting.learning.likelihood import (
+    Fitted,
+    SessionsProblem,
+    search,
+    size_of,
+)
 from predictlearn.fitting.learning.model import Model
-from predictlearn.fitting.learning.parameters import Layout
+from predictlearn.fitting.learning.parameters import ParameterLayout
 from predictlearn.fitting.learning.posterior.ridge_line import Crest
 from predictlearn.fitting.learning.recordings.data import (
     checked_recordings,
@@ -26,8 +31,9 @@ from predictlearn.fitting.learning.recordings.data import (
 from predictlearn.fitting.learning.recordings.likelihood import RawProblem
 from predictlearn.fitting.learning.recordings.marginal import Recorded
 from predictlearn.fitting.learning.sessions import Sessions, checked_sessions
+from predictlearn.kept import once
 from predictlearn.theory.names import pathway_slices, table_pairs
-from predictlearn.workers import Parallel, delayed
+from predictlearn.workers import Parallel, counted, delayed
 
 __all__ = ["RecordedFit", "climb", "fit_recorded", "shortened"]
 
@@ -83,7 +89,7 @@ def _scattered(problem: RawProblem, x: Array, rng: np.random.Generator) -> Array
     return layout.pack(matrix, log_rates + _SCATTER * rng.standard_normal(len(log_rates)))
 
 
-def _apart(x: Array, y: Array, layout: Layout) -> bool:
+def _apart(x: Array, y: Array, layout: ParameterLayout) -> bool:
     """Return whether two parameters differ by more than a search leaves open."""
     far = np.abs(layout.natural(x) - layout.natural(y)) / layout.scales(layout.matrix(y))
     return bool(far.max() > _SAME)
@@ -133,7 +139,7 @@ def climb(
     for _ in range(_AGAIN):
         # a fold hides its higher side from a search; the crest goes there
         highest = crest.highest()
-        higher = problem.expanded(highest).improve(highest, np.ones(2), max_iter)
+        higher = once(problem.expanded(highest).improve, highest, np.ones(2), max_iter)
         if higher is None or higher.cost > maxima[0].cost - _UNMOVED:
             break
         problem, maxima = _settled(problem, [higher, *maxima], max_iter)
@@ -160,7 +166,7 @@ def _settled(
     """
     problem = problem.settled(min(ends, key=lambda f: f.cost).x)
     maxima: list[Fitted] = []
-    again = [problem.expanded(f.x).improve(f.x, np.ones(2), max_iter) for f in ends]
+    again = [once(problem.expanded(f.x).improve, f.x, np.ones(2), max_iter) for f in counted(ends)]
     for f in sorted((f for f in again if f is not None), key=lambda f: f.cost):
         if all(_apart(f.x, k.x, problem.model.layout) for k in maxima):
             maxima.append(f)
@@ -331,11 +337,11 @@ def _begun(
     rank, tau = data.sizes[1], float(settings.tau)
     if gain == "fit":
         table, known = _unit_input(table, data.sizes[0])
-    layout = Layout(data.sizes, rule, settings.rate)
+    layout = ParameterLayout(data.sizes, rule, settings.rate)
     moved = [name for name in table if np.ptp(table[name].to_numpy()) > 0]
     looked = checked_sessions(table[moved], data.tasks, data.epochs, None, rank)
     canonical = Model(looked, layout, "linear", tau, settings.seed, True)
-    rough = Problem(canonical, True, size_of(looked))
+    rough = SessionsProblem(canonical, True, size_of(looked))
     start = search(rough, settings.n_starts, _ROUGH, settings.seed, settings.n_jobs)
     if start is None:
         raise InputError(

@@ -18,8 +18,9 @@ from __future__ import annotations
 import numpy as np
 
 from predictlearn.compiled import compiled
+from predictlearn.fitting.session.curved_means import roll_curved
 
-__all__ = ["roll_means", "stretch"]
+__all__ = ["in_steps", "roll_linear", "roll_means", "stretch"]
 
 # A matrix is halved until its norm is below this, where the series to this many terms is exact.
 _SMALL, _TERMS = 0.25, 11
@@ -257,45 +258,22 @@ def _bin_map(vm, vu, tau, dt, per_bin, part, split, fit_tau, fit_latency, size):
 
 
 @compiled(nogil=True)
-def roll_means(  # type: ignore[no-untyped-def]
-    x, vm, vu, bb, times, per_bin, many, erf, fit_tau, fit_latency, k_out, dk_out
-):
-    """Roll out the means over bins of k and its derivatives, one trial at a time.
-
-    Parameters
-    ----------
-    x : ndarray, shape (trials, bins * per_bin, n_in)
-        Inputs, before the latency.
-    vm, vu, bb : ndarray
-        Overlaps; bb for erf only.
-    times : tuple of float
-        dt, tau and latency, seconds.
-    per_bin : int
-        Steps of the inputs in a bin.
-    many : int
-        Runge-Kutta steps in a stretch, for erf.
-    erf : bool
-        Whether the gain depends on bb.
-    fit_tau, fit_latency : bool
-        Whether log tau and the latency are parameters.
-    k_out : ndarray, shape (n_base, trials, bins)
-        Filled with the means of k.
-    dk_out : ndarray, shape (n_base, q, trials, bins)
-        Filled with their derivatives; q = 0 for none.
-    """
-    dt, tau, latency = times
+def in_steps(latency, per_bin, dt, fit_latency):  # type: ignore[no-untyped-def]
+    """Return a latency in whole steps, the part of one beyond, and if that cuts steps in two."""
     shift = latency * per_bin / dt
     whole = int(np.floor(shift + 1e-9))
     part = max(shift - whole, 0.0)
     if part < 1e-9:
         part = 0.0
-    split = fit_latency or part > 0.0
-    if erf:
-        _roll_curved(
-            x, vm, vu, bb, (dt, tau), per_bin, many, whole, part, split, fit_tau, fit_latency,
-            k_out, dk_out,
-        )  # fmt: skip
-        return
+    return whole, part, fit_latency or part > 0.0
+
+
+@compiled(nogil=True)
+def roll_linear(  # type: ignore[no-untyped-def]
+    x, vm, vu, clock, per_bin, whole, part, split, fit_tau, fit_latency, k_out, dk_out
+):
+    """Roll out a linear network; arguments as in `roll_curved`."""
+    dt, tau = clock
     n_base, size = dk_out.shape[:2]
     n_trials, n_bins = k_out.shape[1:]
     n_in = x.shape[2]
@@ -350,132 +328,38 @@ def roll_means(  # type: ignore[no-untyped-def]
             dk[:, :] = d_after
 
 
-@compiled(nogil=True)
-def _slope(k, dk, x, vm, vu, bb, tau, fit_tau, bbk, drive, f, df, d_delta):  # type: ignore[no-untyped-def]
-    """Write dk/dt of the erf network and its derivatives (n_base, size); d_delta is to write on."""
-    rank, n_in = vm.shape
-    n_base, size = n_in + rank, dk.shape[1]
-    at_vu, at_bb = rank * n_in, rank * n_base
-    at_time = at_bb + n_base * (n_base + 1) // 2
-    rate = 1.0 / tau
-    delta = 0.0
-    for c in range(n_base):
-        bbk[c] = 0.0
-        for d in range(n_base):
-            bbk[c] += bb[c, d] * k[d]
-        delta += bbk[c] * k[c]
-    g, slope_g = 1.0, 0.0
-    if delta > 0.0:
-        g = 1.0 / np.sqrt(1.0 + 0.5 * np.pi * delta)
-        slope_g = -0.25 * np.pi * g * g * g
-    for c in range(n_in):
-        f[c] = (x[c] - k[c]) * rate
-    for r in range(rank):
-        drive[r] = 0.0
-        for c in range(n_in):
-            drive[r] += vm[r, c] * k[c]
-        for c in range(rank):
-            drive[r] += vu[r, c] * k[n_in + c]
-        f[n_in + r] = (g * drive[r] - k[n_in + r]) * rate
-    if size == 0:
-        return
-    for j in range(size):
-        d_delta[j] = 0.0
-    for c in range(n_base):
-        # derivatives run innermost, which vectorises; k_m moves with tau and the latency alone
-        by = 2.0 * bbk[c]
-        for j in range(at_time if c < n_in else 0, size):
-            d_delta[j] += by * dk[c, j]
-    j = at_bb
-    for c in range(n_base):
-        for d in range(c, n_base):
-            d_delta[j] += k[c] * k[d] * (1.0 if c == d else 2.0)
-            j += 1
-    for c in range(n_in):
-        for j in range(at_time, size):
-            df[c, j] = -rate * dk[c, j]
-    for r in range(rank):
-        to = df[n_in + r]
-        bent = rate * slope_g * drive[r]
-        own = dk[n_in + r]
-        for j in range(size):
-            to[j] = bent * d_delta[j] - rate * own[j]
-        for c in range(n_base):
-            by = rate * g * (vm[r, c] if c < n_in else vu[r, c - n_in])
-            for j in range(at_time if c < n_in else 0, size):
-                to[j] += by * dk[c, j]
-        for c in range(n_in):
-            to[r * n_in + c] += rate * g * k[c]
-        for c in range(rank):
-            to[at_vu + r * rank + c] += rate * g * k[n_in + c]
-    if fit_tau:
-        for c in range(n_base):
-            df[c, at_time] -= f[c]
-
-
-@compiled(nogil=True)
-def _roll_curved(  # type: ignore[no-untyped-def]
-    x, vm, vu, bb, clock, per_bin, many, whole, part, split, fit_tau, fit_latency, k_out, dk_out
+def roll_means(  # type: ignore[no-untyped-def]
+    x, vm, vu, bb, times, per_bin, many, erf, fit_tau, fit_latency, k_out, dk_out
 ):
-    """Roll out an erf network; the derivatives are those of the steps taken, to the last bit."""
-    dt, tau = clock
-    n_base, size = dk_out.shape[:2]
-    n_trials, n_bins = k_out.shape[1:]
-    n_in = x.shape[2]
-    at_time = len(vm) * n_base + n_base * (n_base + 1) // 2
-    at_latency = size - 1
-    pieces = 2 if split else 1
-    step = dt / per_bin
-    lengths = np.array([part * step, (1.0 - part) * step]) if split else np.array([step])
-    turns = np.array([1.0, -1.0])
-    first = -whole - (1 if split else 0)
-    none = np.zeros(n_in)
-    k, dk = np.zeros(n_base), np.zeros((n_base, size))
-    f, df = np.zeros((4, n_base)), np.zeros((4, n_base, size))
-    there, d_there = np.zeros(n_base), np.zeros((n_base, size))
-    mean, d_mean = np.zeros(n_base), np.zeros((n_base, size))
-    reach = np.array([0.0, 0.5, 0.5, 1.0])
-    bbk, drive, d_delta = np.zeros(n_base), np.zeros(len(vm)), np.zeros(size)
-    for p in range(n_trials):
-        k[:] = 0.0
-        dk[:, :] = 0.0
-        for t in range(n_bins):
-            mean[:] = 0.0
-            d_mean[:, :] = 0.0
-            for i in range(per_bin):
-                for s in range(pieces):
-                    at = t * per_bin + i + s + first
-                    now = none if at < 0 else x[p, at]
-                    h = lengths[s] / many
-                    dh = turns[s] / many if fit_latency else 0.0
-                    for _ in range(many):
-                        for stage in range(4):
-                            ahead = h * reach[stage]
-                            before = max(stage - 1, 0)
-                            for c in range(n_base):
-                                there[c] = k[c] + ahead * f[before, c]
-                                for j in range(at_time if c < n_in else 0, size):
-                                    d_there[c, j] = dk[c, j] + ahead * df[before, c, j]
-                                if fit_latency and size:
-                                    d_there[c, at_latency] += dh * reach[stage] * f[before, c]
-                            _slope(
-                                there, d_there, now, vm, vu, bb, tau, fit_tau, bbk, drive,
-                                f[stage], df[stage], d_delta,
-                            )  # fmt: skip
-                        # the integral of k over the step, with the same stages
-                        for c in range(n_base):
-                            inside = (f[0, c] + f[1, c] + f[2, c]) / 6.0
-                            mean[c] += h * k[c] + h * h * inside
-                            total = (f[0, c] + 2 * f[1, c] + 2 * f[2, c] + f[3, c]) / 6.0
-                            for j in range(at_time if c < n_in else 0, size):
-                                middle = df[1, c, j] + df[2, c, j]
-                                d_mean[c, j] += h * dk[c, j] + h * h / 6.0 * (df[0, c, j] + middle)
-                                dk[c, j] += h / 6.0 * (df[0, c, j] + 2 * middle + df[3, c, j])
-                            if fit_latency and size:
-                                d_mean[c, at_latency] += dh * (k[c] + 2 * h * inside)
-                                dk[c, at_latency] += dh * total
-                            k[c] += h * total
-            for c in range(n_base):
-                k_out[c, p, t] = mean[c] / dt
-                for j in range(size):
-                    dk_out[c, j, p, t] = d_mean[c, j] / dt
+    """Roll out the means over bins of k and its derivatives, one trial at a time.
+
+    Parameters
+    ----------
+    x : ndarray, shape (trials, bins * per_bin, n_in)
+        Inputs, before the latency.
+    vm, vu, bb : ndarray
+        Overlaps; bb for erf only.
+    times : tuple of float
+        dt, tau and latency, seconds.
+    per_bin : int
+        Steps of the inputs in a bin.
+    many : int
+        Runge-Kutta steps in a stretch, for erf.
+    erf : bool
+        Whether the gain depends on bb.
+    fit_tau, fit_latency : bool
+        Whether log tau and the latency are parameters.
+    k_out : ndarray, shape (n_base, trials, bins)
+        Filled with the means of k.
+    dk_out : ndarray, shape (n_base, q, trials, bins)
+        Filled with their derivatives; q = 0 for none.
+    """
+    dt, tau, latency = times
+    clock, steps = (dt, tau), in_steps(latency, per_bin, dt, fit_latency)
+    # one or the other is compiled: a fit needs one of them
+    if erf:
+        roll_curved(
+            x, vm, vu, bb, clock, per_bin, many, *steps, fit_tau, fit_latency, k_out, dk_out
+        )
+    else:
+        roll_linear(x, vm, vu, clock, per_bin, *steps, fit_tau, fit_latency, k_out, dk_out)

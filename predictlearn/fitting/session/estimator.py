@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,12 +19,13 @@ from predictlearn.fitting.session.count_noise import CountNoise
 from predictlearn.fitting.session.dynamics import Dynamics, Layout
 from predictlearn.fitting.session.offsets import warn_of_offsets
 from predictlearn.fitting.session.optima import disagreement, settle_timing
-from predictlearn.fitting.session.rollout import predicted, rolled_out
+from predictlearn.fitting.session.pieces import pieces
+from predictlearn.fitting.session.rollout import predictor
 from predictlearn.fitting.session.search.components import part
 from predictlearn.fitting.session.search.data import Data
 from predictlearn.fitting.session.search.levenberg_marquardt import Problem
 from predictlearn.fitting.session.search.starts import as_fitted, find_best, settle_dispersion
-from predictlearn.fitting.session.unequal_trials import lengths, padded, spread_out, trimmed
+from predictlearn.fitting.session.unequal_trials import lengths, padded, trimmed
 from predictlearn.fitting.session.validation import (
     check_data,
     check_outputs,
@@ -277,14 +277,16 @@ class LowRankRNN(BaseEstimator):
         y, x, kept = check_data(self, activity, inputs)
         z, out = check_outputs(outputs, readout, len(kept), y, bins)
         self.per_bin_ = x.shape[1] // y.shape[1]
-        ways = [self._problem(y, x, mean) for mean in _ways(self, self.per_bin_)]
+        ways = self._problems(y, x, _ways(self, self.per_bin_))
 
         def part_of(mean: bool) -> Problem:
             trials, neurons = part(y, counts(self))
-            return self._problem(y[trials][:, :, neurons], x[trials], mean)
+            return self._problems(y[trials][:, :, neurons], x[trials], (mean,))[0]
 
+        # the fit without dispersion is where that with one starts, and need not be exact
+        tol = max(self.tol, 0.5) if self.noise == "negative-binomial" else self.tol
         problem, starts, solution = find_best(
-            ways, part_of, self.n_starts, self.max_iter, self.tol, self.seed
+            ways, part_of, self.n_starts, self.max_iter, tol, self.seed
         )
         self.bin_ = "mean" if problem.dynamics.mean else "euler"
         if solution is not None and self.noise == "negative-binomial":
@@ -336,19 +338,16 @@ class LowRankRNN(BaseEstimator):
         """
         check_is_fitted(self, "overlaps_")
         x = as_float_array("inputs", padded("inputs", inputs), ndim=3)
-        nodes = self._data.nodes
-        k = rolled_out(self, x, nodes)
-        n_bins = k.shape[2] // nodes
-        rows = np.arange(len(x) * n_bins)
-        starts = np.arange(len(x) + 1) * n_bins
-        data = replace(self._data, rows=rows, trial_start=starts)
-        flat = predicted(data, data.flatten(k), self._phi)
-        if not counts(self):
-            flat *= known_gain(self)
-        flat = spread_out(flat, ~self.silent_)
+        n_bins = x.shape[1] // self.per_bin_
+        some_of = predictor(self, x)
+        kept = np.flatnonzero(~self.silent_)
+        whole = len(kept) == len(self.silent_)
+        flat = np.full((len(x) * n_bins, len(self.silent_)), np.nan)
+        for some in pieces(len(kept), len(flat)):
+            flat[:, some if whole else kept[some]] = some_of(some).T
         bins = lengths(inputs)
         bins = None if bins is None else [n // self.per_bin_ for n in bins]
-        return trimmed(np.ascontiguousarray(flat.T).reshape(len(x), n_bins, -1), bins)
+        return trimmed(flat.reshape(len(x), n_bins, -1), bins)
 
     def score(self, activity: npt.ArrayLike, inputs: npt.ArrayLike, metric: str = "r2") -> float:
         """Score predictions on held-out trials.
@@ -388,8 +387,8 @@ class LowRankRNN(BaseEstimator):
         check_leading_axes("inputs", x[:, :: self.per_bin_], y, "n_in")
         return scoring.score(self, y, self.predict(x), metric)
 
-    def _problem(self, y: Array, x: Array, mean: bool) -> Problem:
-        """Lay out the fit."""
+    def _problems(self, y: Array, x: Array, means: tuple[bool, ...]) -> list[Problem]:
+        """Lay out the fit for each of what a bin may be; they share the activity."""
         layout = Layout(
             x.shape[2],
             self.rank,
@@ -397,15 +396,19 @@ class LowRankRNN(BaseEstimator):
             isinstance(self.tau, str),
             isinstance(self.latency, str),
         )
-        dynamics = Dynamics(
-            np.ascontiguousarray(x),
-            float(self.dt),
-            layout,
-            3 * float(self.dt) if isinstance(self.tau, str) else float(self.tau),
-            0.0 if isinstance(self.latency, str) else float(self.latency),
-            mean,
-            self.per_bin_,
-        )
+        inputs = np.ascontiguousarray(x)
+        every = [
+            Dynamics(
+                inputs,
+                float(self.dt),
+                layout,
+                3 * float(self.dt) if isinstance(self.tau, str) else float(self.tau),
+                0.0 if isinstance(self.latency, str) else float(self.latency),
+                mean,
+                self.per_bin_,
+            )
+            for mean in means
+        ]
         count = None
         if counts(self):
             gain = known_gain(self)
@@ -421,7 +424,7 @@ class LowRankRNN(BaseEstimator):
             fading=0.0 if self.decay is None else float(np.exp(-self.dt / self.decay)),
             unit=1.0 if counts(self) else known_gain(self),
         )
-        return Problem(data, dynamics, self.neurons == "sample")
+        return [Problem(data, dynamics, self.neurons == "sample") for dynamics in every]
 
 
 def _ways(model: LowRankRNN, per_bin: int) -> tuple[bool, ...]:

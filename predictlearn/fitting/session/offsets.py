@@ -5,12 +5,13 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import stdtrit
 
 from predictlearn.arrays import Array
 from predictlearn.errors import OffsetWarning
+from predictlearn.fitting.session.pieces import pieces
 from predictlearn.fitting.session.rollout import predicted
-from predictlearn.fitting.session.search.data import Data
 from predictlearn.fitting.session.search.levenberg_marquardt import Problem, Solution
 
 __all__ = ["missing_offsets", "warn_of_offsets"]
@@ -43,19 +44,22 @@ def missing_offsets(problem: Problem, solution: Solution) -> tuple[Array, Array]
     if rolled is None:
         return np.zeros(data.n_neurons), np.zeros(data.n_neurons)
     k = data.flatten(rolled)
-    whole = predicted(data, k, solution.at.phi) if data.saturating else None
-    k = k.reshape(len(k), -1, len(data.rows)).mean(axis=1)  # over nodes
-    ones = np.ones(k.shape[1])
-    constant = ones - k.T @ np.linalg.lstsq(k.T, ones, rcond=1e-10)[0]
+    means = k.reshape(len(k), -1, len(data.rows)).mean(axis=1)  # over nodes
+    ones = np.ones(means.shape[1])
+    constant = ones - means.T @ np.linalg.lstsq(means.T, ones, rcond=1e-10)[0]
     score = np.zeros((data.n_trials, data.n_neurons))
     power = np.zeros(data.n_neurons)
-    for trial in range(data.n_trials):
-        rows = slice(data.trial_start[trial], data.trial_start[trial + 1])
-        weight = constant[rows]
-        of_fit = _fitted(data, k, solution.at.phi, whole, rows, weight)
-        score[trial] = data.activity[:, rows] @ weight - of_fit
-        seen = 1.0 if data.seen is None else data.seen[:, rows]
-        power += (seen * weight**2).sum(axis=-1)
+    for some in pieces(data.n_neurons, len(ones)):
+        phi = solution.at.phi[some]
+        whole = predicted(data, k, phi) if data.saturating else None
+        for trial in range(data.n_trials):
+            rows = slice(data.trial_start[trial], data.trial_start[trial + 1])
+            weight = constant[rows]
+            seen = None if data.seen is None else data.seen[some, rows]
+            now = None if whole is None else whole[:, rows]
+            of_fit = _fitted(phi, means[:, rows], now, seen, weight)
+            score[trial, some] = data.activity[some, rows] @ weight - of_fit
+            power[some] += ((1.0 if seen is None else seen) * weight**2).sum(axis=-1)
     total = score.sum(axis=0)
     spread = score.std(axis=0, ddof=1) * np.sqrt(data.n_trials)
     t = total / np.maximum(spread, 1e-300 + 1e-12 * np.abs(total))
@@ -63,13 +67,13 @@ def missing_offsets(problem: Problem, solution: Solution) -> tuple[Array, Array]
 
 
 def _fitted(
-    data: Data, k: Array, phi: Array, whole: Array | None, rows: slice, weight: Array
+    phi: Array, k: Array, whole: Array | None, seen: npt.NDArray[np.bool_] | None, weight: Array
 ) -> Array:
     """Return the weighted sum over rows of what the fit predicts where activity was seen."""
-    if data.seen is None and whole is None:
-        return np.asarray(phi @ (k[:, rows] @ weight))
-    now = phi @ k[:, rows] if whole is None else whole[:, rows]
-    return np.asarray((now if data.seen is None else now * data.seen[:, rows]) @ weight)
+    if seen is None and whole is None:
+        return np.asarray(phi @ (k @ weight))
+    now = phi @ k if whole is None else whole
+    return np.asarray((now if seen is None else now * seen) @ weight)
 
 
 def warn_of_offsets(problem: Problem, solution: Solution) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +17,17 @@ from predictlearn.checks import as_float_array
 from predictlearn.errors import InputError
 from predictlearn.fitting.session.dynamics import Dynamics
 from predictlearn.fitting.session.search.data import Data
+from predictlearn.fitting.session.validation import counts, known_gain
 from predictlearn.recordings.validation import check_leading_axes
 
-__all__ = ["fitted_dynamics", "paired_trials", "predicted", "reduced_activity", "rolled_out"]
+__all__ = [
+    "fitted_dynamics",
+    "paired_trials",
+    "predicted",
+    "predictor",
+    "reduced_activity",
+    "rolled_out",
+]
 
 
 def paired_trials(activity: Any, inputs: Any) -> tuple[Array, Array]:
@@ -173,6 +183,46 @@ def rolled_out(fit: Any, x: Array, nodes: int = 1) -> Array:
     if k is None:
         raise InputError("inputs drive the fitted network to infinity; are their units right?")
     return k
+
+
+def predictor(fit: Any, x: Array) -> Callable[[slice], Array]:
+    """Return what predicts the activity of some neurons, since that of all takes much memory.
+
+    Parameters
+    ----------
+    fit : LowRankRNN
+        Fitted.
+    x : ndarray, shape (trials, time, n_in)
+        Inputs.
+
+    Returns
+    -------
+    callable
+        From a slice of the neurons that were not set aside to their expected activity, (neurons,
+        trials x time), in units of the training activity.
+
+    Raises
+    ------
+    InputError
+        Inputs that do not fit, or that drive the network to infinity.
+    """
+    nodes = fit._data.nodes
+    k = rolled_out(fit, x, nodes)
+    n_bins = k.shape[2] // nodes
+    data = replace(
+        fit._data,
+        rows=np.arange(len(x) * n_bins),
+        trial_start=np.arange(len(x) + 1) * n_bins,
+    )
+    flat = data.flatten(k)
+    unit = 1.0 if counts(fit) else known_gain(fit)
+
+    def of_neurons(some: slice) -> Array:
+        out = predicted(data, flat, fit._phi[some])
+        out *= unit
+        return out
+
+    return of_neurons
 
 
 def predicted(data: Data, k: Array, phi: Array) -> Array:

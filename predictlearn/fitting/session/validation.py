@@ -17,6 +17,7 @@ from predictlearn.checks import (
     positive_int,
 )
 from predictlearn.errors import InputError, SilentNeuronsWarning, choice
+from predictlearn.fitting.session.pieces import pieces
 from predictlearn.fitting.session.unequal_trials import lengths, padded, quiet_neurons
 from predictlearn.recordings.validation import Extent, check_activity, check_leading_axes, extent
 
@@ -220,14 +221,21 @@ def check_data(
         check_counts(y)
         return y, x, kept
     free = model.decay is not None or not _saturating(model) or fits_gain(model)
-    spread = np.zeros(1) if free else np.nanstd(y / known_gain(model), axis=(0, 1))
-    if np.median(spread) > 3:
+    spread = 0.0 if free else _median_spread(y, known_gain(model))
+    if spread > 3:
         raise InputError(
             "activity must be rates phi(h) within -1..1 (up to noise, gain and offset); got a "
-            f"median sd of {np.median(spread):.3g}; give gain= (such as spikes per bin at "
+            f"median sd of {spread:.3g}; give gain= (such as spikes per bin at "
             "phi = 1), or gain=True and offset=True"
         )
     return y, x, kept
+
+
+def _median_spread(y: Array, gain: float) -> float:
+    """Return the median over neurons of the standard deviation of activity over the gain."""
+    some = pieces(y.shape[2], y.shape[0] * y.shape[1])
+    spread = [np.nanstd(y[:, :, cut] / gain, axis=(0, 1)) for cut in some]
+    return float(np.median(np.concatenate(spread)))
 
 
 def _steps_in_a_bin(x: Array, y: Array, bin: str) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from predictlearn.arrays import Array
-from predictlearn.fitting.state_space.kalman import Activity, Parameters, Posterior, Sums
+from predictlearn.fitting.state_space.kalman import Observations, Parameters, StatePosterior, Sums
 
 __all__ = ["floored", "loading_error", "maximise", "start_parameters"]
 
@@ -42,7 +42,7 @@ def _solved(gram: Array, right: Array) -> Array:
 
 
 def start_parameters(
-    data: Activity,
+    data: Observations,
     f: Array,
     n_in: int,
     condition: Whole,
@@ -112,7 +112,7 @@ def _directions(rest: Array, rank: int, way: str, rng: np.random.Generator | Non
     return np.asarray(np.linalg.qr(scale[:, None] * u)[0] * np.sqrt(neurons))
 
 
-def _joint(data: Activity, f: Array, at: Posterior, sums: Sums) -> tuple[Array, Array]:
+def _joint(data: Observations, f: Array, at: StatePosterior, sums: Sums) -> tuple[Array, Array]:
     """Return the expected sums of z z^T and y z^T, z = (f, s), by neuron."""
     neurons, n_lead, rank = data.y.shape[2], f.shape[2], at.mean.shape[2]
     s, w = at.mean, sums.weights[:, None, None]
@@ -132,7 +132,7 @@ def _joint(data: Activity, f: Array, at: Posterior, sums: Sums) -> tuple[Array, 
 
 
 def maximise(
-    old: Parameters, data: Activity, f: Array, condition: Whole, at: Posterior, sums: Sums
+    old: Parameters, data: Observations, f: Array, condition: Whole, at: StatePosterior, sums: Sums
 ) -> Parameters:
     """Return the parameters that maximise the expected complete log likelihood, in closed form."""
     rank, n_in = old.rank, old.drive.shape[1]
@@ -176,7 +176,9 @@ def maximise(
     )
 
 
-def loading_error(p: Parameters, data: Activity, f: Array, at: Posterior, sums: Sums) -> Array:
+def loading_error(
+    p: Parameters, data: Observations, f: Array, at: StatePosterior, sums: Sums
+) -> Array:
     """Return the mean over neurons of the estimation covariance of (m, u), given k_u's spread."""
     gram, _ = _joint(data, f, at, sums)
     inverse = _solved(gram, np.broadcast_to(np.eye(gram.shape[-1]), gram.shape))

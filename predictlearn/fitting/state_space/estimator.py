@@ -21,11 +21,11 @@ from predictlearn.fitting.state_space.held_out import (
     mean_activity,
     smoothed_activity,
 )
-from predictlearn.fitting.state_space.inputs import Design
-from predictlearn.fitting.state_space.kalman import Activity
+from predictlearn.fitting.state_space.inputs import InputDesign
+from predictlearn.fitting.state_space.kalman import Observations
 from predictlearn.fitting.state_space.results import (
+    FittedOverlaps,
     Outside,
-    Report,
     reasons,
     replicates,
     report_of,
@@ -37,6 +37,7 @@ from predictlearn.fitting.state_space.validation import (
     Labels,
     check_settings,
     enough_data,
+    in_order,
     neurons_to_predict,
     read_activity,
     read_inputs,
@@ -204,13 +205,13 @@ class StochasticLowRankRNN(BaseEstimator):
 
     def _design(
         self, y: Array, inputs: Any, labels: Labels, n_in: int | None = None
-    ) -> tuple[Activity, Design]:
+    ) -> tuple[Observations, InputDesign]:
         """Return activity and where its regressors come from, checked."""
-        data = Activity.from_array(y)
+        data = Observations.from_array(y)
         known = None if isinstance(inputs, str) else read_inputs(inputs, y, data.lengths, n_in)
         used = np.zeros(labels.count, dtype=np.int64)
         np.maximum.at(used, labels.index, data.lengths)
-        return data, Design(
+        return data, InputDesign(
             known,
             labels.index,
             used,
@@ -224,8 +225,8 @@ class StochasticLowRankRNN(BaseEstimator):
         self,
         activity: npt.ArrayLike,
         inputs: npt.ArrayLike | str | None = None,
-        readout: npt.ArrayLike | None = None,
         outputs: npt.ArrayLike | None = None,
+        readout: npt.ArrayLike | None = None,
         *,
         conditions: npt.ArrayLike | None = None,
         n_in: int = 1,
@@ -235,15 +236,15 @@ class StochasticLowRankRNN(BaseEstimator):
         Parameters
         ----------
         activity : array_like, shape (trials, time, neurons)
-            Activity; NaN where missing, and after the end of a short trial. Or a list of arrays
+            Observations; NaN where missing, and after the end of a short trial. Or a list of arrays
             (time, neurons).
         inputs : array_like, shape (trials, time, n_in), or None or "estimate"
             Inputs, NaN allowed after the end of a trial; None for none; "estimate" for one unknown
             time course a condition.
-        readout : array_like, shape (neurons, n_out), optional
-            The readout Z, y = Z^T activity / N; gives zm, zu and zz.
         outputs : array_like, shape (trials, time, n_out), optional
             Recorded outputs; give zm and zu where there is no readout.
+        readout : array_like, shape (neurons, n_out), optional
+            The readout Z, y = Z^T activity / N; gives zm, zu and zz.
         conditions : array_like, shape (trials,), optional
             A label a trial; None for one condition.
         n_in : int
@@ -259,6 +260,7 @@ class StochasticLowRankRNN(BaseEstimator):
         InputError
             Settings, shapes or data that cannot be used.
         """
+        outputs, readout = in_order(outputs, readout)
         estimate = isinstance(inputs, str)
         if estimate:
             choice("inputs", inputs, ("estimate",))
@@ -283,7 +285,7 @@ class StochasticLowRankRNN(BaseEstimator):
         # Centred, so that sums of squares lose no digits to large means.
         centre = self.activity_mean_[self._kept] if self.offset else np.zeros(y.shape[2])
         y = y - centre
-        data = Activity.from_array(y)
+        data = Observations.from_array(y)
         try:
             found = search(
                 data, design, n_in, self.rank, leaks(self.tau, self.dt, y.shape[1]),
@@ -314,9 +316,9 @@ class StochasticLowRankRNN(BaseEstimator):
 
     def _keep(
         self,
-        best: Report,
-        draws: list[Report],
-        design: Design,
+        best: FittedOverlaps,
+        draws: list[FittedOverlaps],
+        design: InputDesign,
         outside: Outside,
         centre: Array,
         trials: int,
@@ -354,7 +356,7 @@ class StochasticLowRankRNN(BaseEstimator):
 
     def _new(
         self, activity: npt.ArrayLike, inputs: npt.ArrayLike | None, conditions: Any
-    ) -> tuple[Array, Activity, Design]:
+    ) -> tuple[Array, Observations, InputDesign]:
         """Check new data against those of the fit."""
         check_is_fitted(self, "overlaps_")
         bins = lengths(activity)
@@ -376,7 +378,7 @@ class StochasticLowRankRNN(BaseEstimator):
             )
         return y, data, design
 
-    def _point(self, data: Activity, design: Design) -> Point:
+    def _point(self, data: Observations, design: InputDesign) -> Point:
         """Smooth activity with the fitted parameters."""
         return evaluate(self._parameters, data, design, np.ones(len(data.y)))
 
@@ -434,7 +436,7 @@ class StochasticLowRankRNN(BaseEstimator):
         labels = self._labels.again(conditions, trials)
         used = np.full(labels.count, time)
         mean = mean_activity(
-            self._parameters, Design(x, labels.index, used, time, bool(self.offset))
+            self._parameters, InputDesign(x, labels.index, used, time, bool(self.offset))
         )
         return np.moveaxis(spread_out(np.moveaxis(mean + self._centre, 2, 0), self._kept), 0, 2)
 

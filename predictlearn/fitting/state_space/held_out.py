@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from predictlearn.arrays import Array
-from predictlearn.fitting.state_space.inputs import Design
-from predictlearn.fitting.state_space.kalman import Activity, Parameters, Sums
+from predictlearn.fitting.state_space.inputs import InputDesign
+from predictlearn.fitting.state_space.kalman import Observations, Parameters, Sums
 from predictlearn.fitting.state_space.squarem import Point, climb, evaluate
 
 __all__ = ["METRICS", "held_out_scores", "mean_activity", "smoothed_activity"]
@@ -22,7 +22,7 @@ METRICS = ("r2", "co-smoothing", "log-likelihood")
 _PARTS = 4
 
 
-def mean_activity(p: Parameters, design: Design) -> Array:
+def mean_activity(p: Parameters, design: InputDesign) -> Array:
     """Return mean activity, without noise, that inputs and initial means lead to."""
     f = design.regressors(p.inputs, p.leak)
     state = p.start[design.condition]
@@ -34,12 +34,12 @@ def mean_activity(p: Parameters, design: Design) -> Array:
 
 
 def smoothed_activity(
-    p: Parameters, y: Array, design: Design, hidden: npt.NDArray[np.int64]
+    p: Parameters, y: Array, design: InputDesign, hidden: npt.NDArray[np.int64]
 ) -> Array:
     """Return activity as the neurons that are not hidden give it through the smoother."""
     seen = y.copy()
     seen[:, :, hidden] = np.nan
-    point = evaluate(p, Activity.from_array(seen), design, np.ones(len(y)))
+    point = evaluate(p, Observations.from_array(seen), design, np.ones(len(y)))
     return np.asarray(point.f @ p.base.T + point.at.mean @ p.u.T)
 
 
@@ -58,8 +58,8 @@ def _folds(
 
 
 def held_out_scores(
-    point: Point, data: Activity, design: Design, y: Array, cv: int, max_iter: int, tol: float,
-    seed: int,
+    point: Point, data: Observations, design: InputDesign, y: Array, cv: int, max_iter: int,
+    tol: float, seed: int,
 ) -> pd.DataFrame:  # fmt: skip
     """Score trials that were held out, fold by fold.
 
@@ -70,7 +70,7 @@ def held_out_scores(
     ----------
     point : Point
         The fit.
-    data, design : Activity, Design
+    data, design : Observations, InputDesign
         What was fitted.
     y : ndarray, shape (trials, time, neurons)
         The same activity, NaN where missing.
@@ -115,7 +115,7 @@ def held_out_scores(
 
 
 def _scores(
-    p: Parameters, y: Array, trained: Array, design: Design, part: npt.NDArray[np.int64]
+    p: Parameters, y: Array, trained: Array, design: InputDesign, part: npt.NDArray[np.int64]
 ) -> list[float]:
     """Return the scores of held-out trials."""
     seen = ~np.isnan(trained)
@@ -126,7 +126,7 @@ def _scores(
         hidden = np.flatnonzero(part == number)
         if len(hidden):
             guess[:, :, hidden] = smoothed_activity(p, y, design, hidden)[:, :, hidden]
-    likelihood = evaluate(p, Activity.from_array(y), design, np.ones(len(y))).at.log_likelihood
+    likelihood = evaluate(p, Observations.from_array(y), design, np.ones(len(y))).at.log_likelihood
     errors = [float(np.nansum((y - g) ** 2)) for g in (mean_activity(p, design), guess)]
     return [
         *(1 - error / about if about > 0 else np.nan for error in errors),

@@ -11,13 +11,20 @@ from scipy.sparse import linalg as sparse_linalg
 
 from predictlearn.arrays import Array
 from predictlearn.fitting.state_space.kalman import (
-    Activity,
+    Observations,
     Parameters,
-    Posterior,
+    StatePosterior,
     filtered_inputs,
 )
 
-__all__ = ["Design", "improve_inputs", "improve_leak", "in_convention", "roughness", "whitened"]
+__all__ = [
+    "InputDesign",
+    "improve_inputs",
+    "improve_leak",
+    "in_convention",
+    "roughness",
+    "whitened",
+]
 
 Whole = npt.NDArray[np.int64]
 
@@ -27,7 +34,7 @@ _LARGEST_LEAK = 1.98
 
 
 @dataclass(frozen=True, eq=False)
-class Design:
+class InputDesign:
     """Where the regressors f = (1, k_m) come from.
 
     Parameters
@@ -81,7 +88,7 @@ class Design:
         return inputs[np.arange(inputs.shape[1]) < self.used[:, None]]
 
 
-def _differences(design: Design, inputs: Array) -> Array:
+def _differences(design: InputDesign, inputs: Array) -> Array:
     """Return the sum of d d^T over second differences d of inputs, shape (n_in, n_in)."""
     total = np.zeros((inputs.shape[2], inputs.shape[2]))
     for x, bins in zip(inputs, design.used, strict=True):
@@ -90,7 +97,7 @@ def _differences(design: Design, inputs: Array) -> Array:
     return total
 
 
-def roughness(p: Parameters, design: Design) -> float:
+def roughness(p: Parameters, design: InputDesign) -> float:
     """Return what the log likelihood is penalised by: half of smoothness times squared bends.
 
     Second differences are of inputs brought to unit mean square (and decorrelated), so that no
@@ -105,14 +112,14 @@ def roughness(p: Parameters, design: Design) -> float:
     )
 
 
-def _mixed(p: Parameters, design: Design, mix: Array) -> Parameters:
+def _mixed(p: Parameters, design: InputDesign, mix: Array) -> Parameters:
     """Return the parameters after M -> M mix, x -> mix^-1 x."""
     base = p.base.copy()
     base[:, design.lead :] = base[:, design.lead :] @ mix
     return replace(p, base=base, drive=p.drive @ mix, inputs=p.inputs @ np.linalg.inv(mix).T)
 
 
-def whitened(p: Parameters, design: Design) -> Parameters:
+def whitened(p: Parameters, design: InputDesign) -> Parameters:
     """Return the parameters with inputs of unit mean square and uncorrelated over bins in use."""
     if design.inputs is not None:
         return p
@@ -122,7 +129,7 @@ def whitened(p: Parameters, design: Design) -> Parameters:
     return _mixed(p, design, (vectors * root) @ vectors.T)
 
 
-def in_convention(p: Parameters, design: Design, like: Array | None = None) -> Parameters:
+def in_convention(p: Parameters, design: InputDesign, like: Array | None = None) -> Parameters:
     """Return the parameters with estimated inputs by convention.
 
     Unit mean square and uncorrelated; loadings on different inputs orthogonal, the strongest
@@ -139,7 +146,9 @@ def in_convention(p: Parameters, design: Design, like: Array | None = None) -> P
     return _mixed(p, design, np.diag(np.where(along < 0, -1.0, 1.0)))
 
 
-def _quadratic(p: Parameters, data: Activity, design: Design, at: Posterior) -> tuple[Array, Array]:
+def _quadratic(
+    p: Parameters, data: Observations, design: InputDesign, at: StatePosterior
+) -> tuple[Array, Array]:
     """Return H and b of the expected log likelihood in k_m, b . k_m - k_m . H k_m / 2, by bin."""
     m = p.base[:, design.lead :]
     trials, time, neurons = data.y.shape
@@ -171,7 +180,7 @@ def _value(h: Array, b: Array, k_m: Array) -> float:
 
 
 def improve_inputs(
-    p: Parameters, data: Activity, design: Design, at: Posterior, weights: Array
+    p: Parameters, data: Observations, design: InputDesign, at: StatePosterior, weights: Array
 ) -> Parameters:
     """Return the parameters with better inputs of every condition, all else fixed.
 
@@ -214,7 +223,7 @@ def improve_inputs(
 
 
 def improve_leak(
-    p: Parameters, data: Activity, design: Design, at: Posterior, weights: Array
+    p: Parameters, data: Observations, design: InputDesign, at: StatePosterior, weights: Array
 ) -> Parameters:
     """Return the parameters with a better a = dt/tau, all else fixed: a Newton step in log a."""
     x = design.inputs if design.inputs is not None else p.inputs[design.condition]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from predictlearn.arrays import Array
 from predictlearn.fitting.state_space.kernels import covariances, means
 
-__all__ = ["Activity", "Parameters", "Posterior", "Sums", "filtered_inputs", "posterior"]
+__all__ = ["Observations", "Parameters", "StatePosterior", "Sums", "filtered_inputs", "posterior"]
 
 Whole = npt.NDArray[np.int64]
 
@@ -79,13 +79,13 @@ class Parameters:
 
 
 @dataclass(frozen=True, eq=False)
-class Activity:
+class Observations:
     """Activity, with what is missing.
 
     Parameters
     ----------
     y : ndarray, shape (trials, time, neurons)
-        Activity, zero where missing.
+        Observations, zero where missing.
     seen : ndarray or None
         1 where there is a value, 0 elsewhere; None where bins are whole or wholly missing.
     bins : ndarray, shape (trials, time)
@@ -106,7 +106,7 @@ class Activity:
     lengths: Whole
 
     @classmethod
-    def from_array(cls, activity: Array) -> Activity:
+    def from_array(cls, activity: Array) -> Observations:
         """Read activity with NaN where missing."""
         there: npt.NDArray[np.bool_] = np.asarray(~np.isnan(activity), dtype=bool)
         bins: npt.NDArray[np.bool_] = np.asarray(there.any(axis=2), dtype=bool)
@@ -166,7 +166,7 @@ class Sums:
     ff: Array
 
     @classmethod
-    def of(cls, data: Activity, f: Array, weights: Array) -> Sums:
+    def of(cls, data: Observations, f: Array, weights: Array) -> Sums:
         """Sum over trials with these weights."""
         n_neurons, n_lead = data.y.shape[2], f.shape[2]
         y = data.y.reshape(-1, n_neurons)
@@ -183,7 +183,7 @@ class Sums:
 
 
 @dataclass(frozen=True, eq=False)
-class Posterior:
+class StatePosterior:
     """What the activity says of k_u.
 
     Parameters
@@ -226,16 +226,16 @@ def filtered_inputs(inputs: Array, a: float) -> Array:
 
 
 def posterior(
-    parameters: Parameters, data: Activity, f: Array, condition: Whole, sums: Sums
-) -> Posterior:
+    parameters: Parameters, data: Observations, f: Array, condition: Whole, sums: Sums
+) -> StatePosterior:
     """Run the filter and the smoother over all trials.
 
     Parameters
     ----------
     parameters : Parameters
         The model.
-    data : Activity
-        Activity.
+    data : Observations
+        Observations.
     f : ndarray, shape (trials, time, n_lead)
         Known regressors, (1, k_m).
     condition : ndarray of int, shape (trials,)
@@ -245,7 +245,7 @@ def posterior(
 
     Returns
     -------
-    Posterior
+    StatePosterior
         Smoothed means and covariances, and the log likelihood.
     """
     p = parameters
@@ -299,4 +299,4 @@ def posterior(
         )
     )
     noise = sums.counts * np.log(2 * np.pi * p.variance) + squares / p.variance
-    return Posterior(mean, smoothed, cross, float(sums.weights @ value - noise.sum() / 2))
+    return StatePosterior(mean, smoothed, cross, float(sums.weights @ value - noise.sum() / 2))

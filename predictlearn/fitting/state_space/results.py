@@ -20,12 +20,12 @@ from predictlearn.fitting.session.overlap_table import (
     unseen_reasons,
 )
 from predictlearn.fitting.state_space.em import loading_error
-from predictlearn.fitting.state_space.inputs import Design, in_convention
-from predictlearn.fitting.state_space.kalman import Activity, Parameters, Sums
+from predictlearn.fitting.state_space.inputs import InputDesign, in_convention
+from predictlearn.fitting.state_space.kalman import Observations, Parameters, Sums
 from predictlearn.fitting.state_space.squarem import Point, climb
 from predictlearn.theory.gauge import canonical_transform
 
-__all__ = ["Outside", "Report", "reasons", "replicates", "report_of", "tables"]
+__all__ = ["FittedOverlaps", "Outside", "reasons", "replicates", "report_of", "tables"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ class Outside:
 
 
 @dataclass(frozen=True, eq=False)
-class Report:
+class FittedOverlaps:
     """One fit or replicate in the canonical gauge.
 
     Parameters
@@ -72,7 +72,7 @@ class Report:
     error: Array
 
 
-def _output_overlaps(outside: Outside, data: Activity, f: Array, point: Point) -> Array | None:
+def _output_overlaps(outside: Outside, data: Observations, f: Array, point: Point) -> Array | None:
     """Regress outputs on the smoothed k: what k is beyond its mean is unrelated to that mean."""
     if outside.outputs is None:
         return None
@@ -99,22 +99,22 @@ def _without_inputs(raw: Raw, p: Parameters) -> tuple[Raw, Array]:
 
 def report_of(
     point: Point,
-    data: Activity,
-    design: Design,
+    data: Observations,
+    design: InputDesign,
     outside: Outside,
     error: Array | float = 0.0,
     pick: npt.NDArray[np.int64] | None = None,
     like: Array | None = None,
-) -> Report:
+) -> FittedOverlaps:
     """Turn a point into overlaps.
 
     Parameters
     ----------
     point : Point
         Where the climb ended.
-    data : Activity
-        Activity.
-    design : Design
+    data : Observations
+        Observations.
+    design : InputDesign
         Inputs.
     outside : Outside
         Readout, outputs, labels.
@@ -128,7 +128,7 @@ def report_of(
 
     Returns
     -------
-    Report
+    FittedOverlaps
         In the canonical gauge.
     """
     p = in_convention(point.p, design, like)
@@ -160,7 +160,7 @@ def report_of(
     for label, mean in zip(outside.labels, p.start, strict=True):
         for i in range(rank):
             state[f"initial[{label},{i + 1}]"] = float(mean[i])
-    return Report(raw, p, state, own)
+    return FittedOverlaps(raw, p, state, own)
 
 
 def _resampled(condition: npt.NDArray[np.int64], rng: np.random.Generator) -> Array:
@@ -173,22 +173,22 @@ def _resampled(condition: npt.NDArray[np.int64], rng: np.random.Generator) -> Ar
 
 
 def replicates(
-    best: Report,
+    best: FittedOverlaps,
     start: Point,
-    data: Activity,
-    design: Design,
+    data: Observations,
+    design: InputDesign,
     outside: Outside,
     sampled: bool,
     n: int,
     max_iter: int,
     tol: float,
     seed: int,
-) -> list[Report]:
+) -> list[FittedOverlaps]:
     """Refit resampled trials from the fit, and resample neurons for their moments.
 
     Parameters
     ----------
-    best : Report
+    best : FittedOverlaps
         The fit; its estimated inputs give the signs of those of replicates.
     start : Point
         Where replicates start.
@@ -201,7 +201,7 @@ def replicates(
 
     Returns
     -------
-    list of Report
+    list of FittedOverlaps
         A replicate in which a neuron is hardly recorded, or that leaves what is finite, is left
         out.
     """
@@ -223,7 +223,7 @@ def replicates(
 
 
 def tables(
-    best: Report, draws: list[Report], degrees: int
+    best: FittedOverlaps, draws: list[FittedOverlaps], degrees: int
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Return the intervals of overlaps, of invariants, and of noise, initial means and tau."""
 

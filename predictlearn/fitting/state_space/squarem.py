@@ -10,13 +10,19 @@ import numpy as np
 from predictlearn.arrays import Array
 from predictlearn.fitting.state_space.em import floored, maximise
 from predictlearn.fitting.state_space.inputs import (
-    Design,
+    InputDesign,
     improve_inputs,
     improve_leak,
     roughness,
     whitened,
 )
-from predictlearn.fitting.state_space.kalman import Activity, Parameters, Posterior, Sums, posterior
+from predictlearn.fitting.state_space.kalman import (
+    Observations,
+    Parameters,
+    StatePosterior,
+    Sums,
+    posterior,
+)
 
 __all__ = ["Point", "climb", "evaluate", "step"]
 
@@ -27,12 +33,16 @@ class Point(NamedTuple):
     p: Parameters
     f: Array
     sums: Sums
-    at: Posterior
+    at: StatePosterior
     value: float
 
 
 def evaluate(
-    p: Parameters, data: Activity, design: Design, weights: Array, like: Point | None = None
+    p: Parameters,
+    data: Observations,
+    design: InputDesign,
+    weights: Array,
+    like: Point | None = None,
 ) -> Point:
     """Run the smoother; regressors and sums are taken from another point where they are fixed."""
     if like is not None and design.inputs is not None and not design.fit_leak:
@@ -44,7 +54,7 @@ def evaluate(
     return Point(p, f, sums, at, at.log_likelihood - roughness(p, design))
 
 
-def step(point: Point, data: Activity, design: Design, weights: Array) -> Parameters:
+def step(point: Point, data: Observations, design: InputDesign, weights: Array) -> Parameters:
     """Return the parameters after one maximisation: all but inputs and tau, then those."""
     p = maximise(point.p, data, point.f, design.condition, point.at, point.sums)
     if design.inputs is None:
@@ -71,7 +81,7 @@ def _packed(p: Parameters) -> Array:
     return np.concatenate([np.ravel(part) for part in parts])
 
 
-def _unpacked(vector: Array, like: Parameters, design: Design) -> Parameters:
+def _unpacked(vector: Array, like: Parameters, design: InputDesign) -> Parameters:
     """Undo `_packed`."""
     at = 0
     parts: dict[str, Array] = {}
@@ -100,7 +110,7 @@ def _unpacked(vector: Array, like: Parameters, design: Design) -> Parameters:
 
 
 def _tried(
-    vector: Array, like: Parameters, first: Point, data: Activity, design: Design
+    vector: Array, like: Parameters, first: Point, data: Observations, design: InputDesign
 ) -> Point | None:
     """Return the point of an extrapolation, None where it is none of the model's."""
     try:
@@ -110,7 +120,12 @@ def _tried(
 
 
 def climb(
-    p: Parameters, data: Activity, design: Design, weights: Array, max_iter: int, tol: float
+    p: Parameters,
+    data: Observations,
+    design: InputDesign,
+    weights: Array,
+    max_iter: int,
+    tol: float,
 ) -> tuple[Point, list[float], bool]:
     """Maximise the (penalised) log likelihood, until a plain step raises it by less than tol.
 
@@ -121,9 +136,9 @@ def climb(
     ----------
     p : Parameters
         Start.
-    data : Activity
-        Activity.
-    design : Design
+    data : Observations
+        Observations.
+    design : InputDesign
         Inputs.
     weights : ndarray, shape (trials,)
         Weights of the trials.

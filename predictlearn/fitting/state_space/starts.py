@@ -12,8 +12,8 @@ import pandas as pd
 from predictlearn.arrays import Array
 from predictlearn.errors import ConvergenceWarning
 from predictlearn.fitting.state_space.em import start_parameters
-from predictlearn.fitting.state_space.inputs import Design, whitened
-from predictlearn.fitting.state_space.kalman import Activity, Parameters, Sums
+from predictlearn.fitting.state_space.inputs import InputDesign, whitened
+from predictlearn.fitting.state_space.kalman import Observations, Parameters, Sums
 from predictlearn.fitting.state_space.squarem import Point, climb
 
 __all__ = ["Optimum", "Search", "leaks", "search", "tell"]
@@ -26,7 +26,7 @@ _FIRST = 4
 _MET = 1.0
 
 
-def _condition_means(data: Activity, design: Design) -> tuple[Array, Array]:
+def _condition_means(data: Observations, design: InputDesign) -> tuple[Array, Array]:
     """Return the mean activity of every condition and bin, and what single trials add to it."""
     there = data.bins[:, :, None] if data.seen is None else data.seen
     shape = (len(design.used), *data.y.shape[1:])
@@ -38,7 +38,12 @@ def _condition_means(data: Activity, design: Design) -> tuple[Array, Array]:
 
 
 def _guessed_inputs(
-    data: Activity, design: Design, n_in: int, rank: int, a: float, rng: np.random.Generator | None
+    data: Observations,
+    design: InputDesign,
+    n_in: int,
+    rank: int,
+    a: float,
+    rng: np.random.Generator | None,
 ) -> Array:
     """Guess inputs from condition means.
 
@@ -66,8 +71,8 @@ def _guessed_inputs(
 
 
 def _start(
-    data: Activity,
-    design: Design,
+    data: Observations,
+    design: InputDesign,
     n_in: int,
     rank: int,
     a: float,
@@ -120,8 +125,8 @@ class Search(NamedTuple):
 
 
 def search(
-    data: Activity,
-    design: Design,
+    data: Observations,
+    design: InputDesign,
     n_in: int,
     rank: int,
     rates: list[float],
@@ -139,9 +144,9 @@ def search(
 
     Parameters
     ----------
-    data : Activity
-        Activity.
-    design : Design
+    data : Observations
+        Observations.
+    design : InputDesign
         Inputs.
     n_in, rank : int
         Sizes.

@@ -27,12 +27,27 @@ __all__ = [
     "Labels",
     "check_settings",
     "enough_data",
+    "in_order",
     "neurons_to_predict",
     "read_activity",
     "read_inputs",
     "read_outside",
     "usable_units",
 ]
+
+
+def in_order(outputs: Any, readout: Any) -> tuple[Any, Any]:
+    """Return outputs and readout, also where they were given in the order of before."""
+    first = not isinstance(outputs, list | tuple) and np.ndim(outputs) == 2
+    if first and (readout is None or np.ndim(readout) != 2):
+        warnings.warn(
+            "fit takes outputs before readout, as LowRankRNN.fit does; an array (neurons, n_out) "
+            "in the place of outputs is taken as readout in this version only. Say readout=...",
+            DeprecationWarning,
+            stacklevel=3,
+        )
+        return readout, outputs
+    return outputs, readout
 
 
 @dataclass(frozen=True, eq=False)

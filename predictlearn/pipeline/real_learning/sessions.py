@@ -116,7 +116,7 @@ def compare_with_sessions(
     seed : int
         Seed of draws and bootstrap.
     n_jobs : int
-        Processes.
+        Threads.
 
     Returns
     -------
@@ -137,13 +137,13 @@ def compare_with_sessions(
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     starts = _starts(fit, prior, n_draws, rng)
     seeds = rng.integers(2**31, size=n_draws)
-    runs = Parallel(n_jobs=n_jobs)(
+    runs = Parallel(n_jobs=n_jobs, prefer="threads")(
         delayed(_predicted)(start, task, rule, epochs, fit.model.tau_, int(s))
         for start, s in zip(starts, seeds, strict=True)
     )
     losses = np.array([run[0] for run in runs])
     watched = np.array([run[1] for run in runs])
-    fits = Parallel(n_jobs=n_jobs)(
+    fits = Parallel(n_jobs=n_jobs, prefer="threads")(
         delayed(_fitted_invariants)(session, fit, seed) for session in sessions
     )
     loss = _loss_table(sessions, epochs, losses, seed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -22,13 +21,6 @@ _BAND_COLUMNS = ("name", "mean", "low", "high", "share_positive")
 _LABELS = {"low": "95% from", "high": "to", "p_corrected": "p, corrected"}
 _BAND_LABELS = {"low": "95% of draws from", "high": "to", "share_positive": "draws above zero"}
 _ANIMAL_COLUMNS = ("outcome", "design", "effect", "n", "power")
-
-# Where the long statement of a prediction begins a new thought.
-_BREAKS = re.compile(
-    r"(?<=\.) (?=During learning|At the start of|With the spread between simulated networks, "
-    r"without measurement noise \(paired|With the spread between animals|Trace of A after B: "
-    r"|Trace of B after A: |Averaged over|Trace of A after B, rms|Simulated networks carry)"
-)
 
 
 def _closure_note(done: Experiments) -> list[str]:
@@ -53,11 +45,6 @@ def _notes(design: Design) -> list[str]:
     return [text for text in (design.why, design.epoch_means) if text]
 
 
-def _paragraphs(statement: str) -> list[str]:
-    """Return a long statement as paragraphs."""
-    return _BREAKS.split(statement)
-
-
 def exposure_section(run: PredictionRun, p: PerturbationExposure, done: Experiments) -> Section:
     """Return the perturbation-exposure experiment."""
     design = done.design
@@ -79,7 +66,7 @@ def exposure_section(run: PredictionRun, p: PerturbationExposure, done: Experime
             "In the second group every |v|² is doubled, which changes no activity, no output, and "
             "no response to any input before learning.",
             *_notes(design),
-            *_paragraphs(p.statement),
+            *p.paragraphs,
             f"**What to measure.** {p.observable}",
         ),
         (
@@ -187,7 +174,7 @@ def order_section(run: PredictionRun, p: TrainingOrder, done: Experiments) -> Se
             f"Every animal learns A ({design.labels['A']}) and B ({design.labels['B']}) in either "
             "order, from the same start.",
             *_notes(design)[1:],
-            *_paragraphs(p.statement),
+            *p.paragraphs,
             f"**What to measure.** {p.observable}",
         ),
         (

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pandas as pd
 
 from predictlearn.pipeline.real_learning.bci import BCIComparison
@@ -82,7 +80,7 @@ def bci_section(real: BCIComparison) -> tuple[Section, str]:
             "and from the model.",
             f"One number is free: the learning time that passes in a trial. It is fitted on the "
             f"first {train} trials only, as are the baselines; all are scored on the rest.",
-            *re.split(r"(?<=\.) (?=On the|It can be concluded)", score.statement),
+            *score.paragraphs,
             _by_target(real),
         ),
         (

@@ -46,6 +46,7 @@ def exposure_closure(
     seed: int = 0,
     every: int = 1,
     n_jobs: int = 1,
+    in_full: bool = True,
 ) -> ExposureClosure:
     """Predict the difference of one pair of erf networks with and without the closure.
 
@@ -70,7 +71,9 @@ def exposure_closure(
     every : int, default 1
         Compare overlaps every so many epochs.
     n_jobs : int, default 1
-        Processes, at most two of use.
+        Threads, at most two of use.
+    in_full : bool, default True
+        As in `closure_error`; the comparison itself is the same without.
 
     Returns
     -------
@@ -93,9 +96,17 @@ def exposure_closure(
     True
     """
     twin = functionally_equivalent(start, "erf", **dict(changes))
-    original, changed = Parallel(n_jobs=n_jobs)(
+    original, changed = Parallel(n_jobs=n_jobs, prefer="threads")(
         delayed(closure_error)(
-            overlaps, task, rule, epochs, tau=tau, n_particles=n_particles, seed=seed, every=every
+            overlaps,
+            task,
+            rule,
+            epochs,
+            tau=tau,
+            n_particles=n_particles,
+            seed=seed,
+            every=every,
+            in_full=in_full,
         )
         for overlaps in (start, twin)
     )

@@ -56,8 +56,10 @@ class PerturbationExposure:
 
     Parameters
     ----------
-    name, statement, observable : str
-        The prediction, in words and numbers, and what to measure.
+    name, observable : str
+        Its name, and what to measure.
+    paragraphs : tuple of str
+        The prediction in words and numbers; ``statement`` is all of it.
     tests : pandas.DataFrame
         Families ``"equivalence before learning"`` (all must hold) and
         ``"divergence during learning"`` (corrected).
@@ -89,7 +91,7 @@ class PerturbationExposure:
     """
 
     name: str
-    statement: str
+    paragraphs: tuple[str, ...]
     observable: str
     tests: pd.DataFrame
     behaviour: pd.DataFrame
@@ -103,6 +105,11 @@ class PerturbationExposure:
     equivalent: bool | None
     settings: Mapping[str, Any]
     seed: int
+
+    @property
+    def statement(self) -> str:
+        """The prediction in words and numbers."""
+        return " ".join(self.paragraphs)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "settings": dict(self.settings)}
@@ -276,7 +283,7 @@ def perturbation_exposure(
     summary = summarise_account(account)
     return PerturbationExposure(
         name="perturbation exposure",
-        statement=state(
+        paragraphs=state(
             same, behaviour, apart, summary, band, animals, margin, n_neurons, len(excluded)
         ),
         observable=(

@@ -132,14 +132,14 @@ def state(
     margin: float,
     n_neurons: int,
     n_excluded: int,
-) -> str:
-    """Say what is predicted, in words and numbers."""
-    parts = []
+) -> tuple[str, ...]:
+    """Say what is predicted, in words and numbers, a thought a paragraph."""
+    before = []
     if same.empty:
         scale = float(behaviour["loss_first"].mean())
         gap = float((behaviour["loss_second"] - behaviour["loss_first"]).abs().max()) / scale
         other = float(behaviour["output_mismatch"].max()) / scale
-        parts.append(
+        before.append(
             "Before learning the two networks of a pair differ by at most "
             f"{_percent(gap)} of the loss, and their outputs (squared) by {_percent(other)}; with "
             "one network this is not tested."
@@ -147,22 +147,23 @@ def state(
     else:
         held = int((same["verdict"] == "equivalent").sum())
         word = "are equivalent" if held == len(same) else "are not shown to be equivalent"
-        parts.append(
+        before.append(
             f"Before learning the two networks of a pair, of {n_neurons} neurons each, {word}: "
             f"{held} of {len(same)} equivalence tests hold within a margin of {100 * margin:g}% "
             f"(largest one-sided {p_text(float(same['p'].max()))})."
         )
         failed = same[same["verdict"] != "equivalent"]
-        parts.extend(
+        before.extend(
             f"Not shown: {row['name']}, {100 * row['level']:.3g}% interval "
             f"{span(row['low'], row['high'])}; {_remedy(row)}."
             for row in failed.to_dict("records")
         )
     first = apart[apart["name"] == AREA].iloc[0]
     faster = "less" if first["estimate"] < 0 else "more"
+    during, start = [], []
     if first["verdict"] == "not tested":
         spread = band.iloc[0]
-        parts.append(
+        during.append(
             f"During learning the changed network has {faster} loss: on average over learning "
             f"{number(first['estimate'])} of the loss before learning, "
             f"{span(spread['low'], spread['high'])} in 95% of {spread['n_draws']} draws of "
@@ -177,7 +178,7 @@ def state(
         )
     else:
         word = "learn differently" if first["significant"] else "are not shown to learn differently"
-        parts.append(
+        during.append(
             f"During learning they {word}: the changed network has {faster} loss on average over "
             f"learning, {number(first['estimate'])} of the loss before learning "
             f"({100 * first['level']:.3g}% interval {span(first['low'], first['high'])}, "
@@ -187,7 +188,7 @@ def state(
         )
         if int(band.iloc[0]["n_draws"]) > 1:
             spread = band.iloc[0]
-            parts.append(
+            during.append(
                 "What the recording cannot see leaves this difference between "
                 f"{number(spread['low'])} and {number(spread['high'])} (95% of "
                 f"{spread['n_draws']} draws)."
@@ -198,7 +199,7 @@ def state(
             f"{row['overlap']} {100 * row['relative_to_original_speed']:+.1f}%"
             for row in summary.to_dict("records")
         )
-        parts.append(
+        start.append(
             f"At the start of learning the changed network's loss falls {100 * abs(whole):.1f}% "
             f"{'faster' if whole > 0 else 'slower'} than the original's; by overlap: {shares}."
         )
@@ -208,17 +209,18 @@ def state(
             if math.isfinite(row["swap_area"])
         )
         if swaps:
-            parts.append(f"Changed alone, where such a network exists, over all learning: {swaps}.")
+            start.append(f"Changed alone, where such a network exists, over all learning: {swaps}.")
     primary = animals[animals["outcome"] == AREA]
-    parts.extend(
+    paragraphs = [" ".join(part) for part in (before, during, start) if part]
+    paragraphs.extend(
         f"With the spread {row['spread']}{NOTE[row['spread']]} ({row['design']} design), "
         f"{row['statement']}"
         for row in primary.to_dict("records")
         if math.isfinite(row["n"])
     )
     if n_excluded:
-        parts.append(
+        paragraphs.append(
             f"{n_excluded} of {n_excluded + len(behaviour)} networks were left out; see the "
             "reasons."
         )
-    return " ".join(parts)
+    return tuple(paragraphs)

@@ -263,51 +263,55 @@ def _trace_phrase(rows: Sequence[Mapping[str, Any]], family: str) -> str:
     return f"{family[0].upper()}{family[1:]}: shown in {' and '.join(parts)}."
 
 
-def state_order(tests: pd.DataFrame, band: pd.DataFrame, cohort: Cohort, n_excluded: int) -> str:
-    """Say what the order is predicted to do, in words and numbers."""
+def state_order(
+    tests: pd.DataFrame, band: pd.DataFrame, cohort: Cohort, n_excluded: int
+) -> tuple[str, ...]:
+    """Say what the order is predicted to do, in words and numbers, a thought a paragraph."""
     rows: list[dict[str, Any]] = [
         {str(key): value for key, value in row.items()} for row in tests.to_dict("records")
     ]
     performance = [row for row in rows if row["family"] == "performance"]
-    parts = []
+    said: list[str] = []
+    traces: list[str] = []
     if all(row["verdict"] == "not tested" for row in performance):
-        parts.append(
+        said.append(
             f"Predicted for one network, over {cohort.n_draws} draws of what a recording cannot "
             "see (not tested over networks). Losses are shares of the loss before learning."
         )
-        parts.extend(f"{_capital(_phrase(row, band))}." for row in performance)
+        said.extend(f"{_capital(_phrase(row, band))}." for row in performance)
         for family in (TRACE_A, TRACE_B):
             group = [row for row in rows if row["family"] == family]
             largest = max(group, key=lambda row: abs(row["estimate"]))
-            parts.append(f"Largest {family}: {_phrase(largest, band)}.")
+            traces.append(f"Largest {family}: {_phrase(largest, band)}.")
     else:
         shown = [row for row in performance if row["significant"]]
-        parts.append(
+        said.append(
             f"Paired within {performance[0]['n']} networks, {len(shown)} of {len(performance)} "
             "differences in performance are shown (losses are shares of the loss before learning)."
         )
-        parts.extend(f"{_capital(_phrase(row, band))}." for row in shown)
+        said.extend(f"{_capital(_phrase(row, band))}." for row in shown)
         missed = [row["name"] for row in performance if not row["significant"]]
         if missed:
-            parts.append(f"Not shown: {'; '.join(missed)}.")
-        parts.extend(_trace_phrase(rows, family) for family in (TRACE_A, TRACE_B))
+            said.append(f"Not shown: {'; '.join(missed)}.")
+        traces.extend(_trace_phrase(rows, family) for family in (TRACE_A, TRACE_B))
         if cohort.n_draws > 1:
-            parts.append(
+            traces.append(
                 f"Averaged over {cohort.n_draws} draws of what a recording cannot see; the band "
                 "over draws is in the table of bands."
             )
-    parts.extend(
+    sizes = (
         f"{_capital(_phrase(row, band))}."
         for row in rows
         if row["family"] == "trace size" and not row["name"].startswith(ORDER)
     )
+    paragraphs = [" ".join(said), *traces, " ".join(sizes)]
     if cohort.n_networks > 1:
-        parts.append(
+        paragraphs.append(
             "Simulated networks carry no measurement noise, so that very small differences are "
             "significant: judge them by their size."
         )
     if n_excluded:
-        parts.append(
+        paragraphs.append(
             f"{n_excluded} of {len(cohort.starts)} networks were left out; see the reasons."
         )
-    return " ".join(parts)
+    return tuple(text for text in paragraphs if text)

@@ -55,8 +55,10 @@ class TrainingOrder:
 
     Parameters
     ----------
-    name, statement, observable : str
-        The prediction, in words and numbers, and what to measure.
+    name, observable : str
+        Its name, and what to measure.
+    paragraphs : tuple of str
+        The prediction in words and numbers; ``statement`` is all of it.
     tests : pandas.DataFrame
         Families ``"performance"`` (final loss on each task, AB minus BA; transfer to each task,
         mean loss while it is learned second minus first; forgetting of each task, loss after the
@@ -84,7 +86,7 @@ class TrainingOrder:
     """
 
     name: str
-    statement: str
+    paragraphs: tuple[str, ...]
     observable: str
     tests: pd.DataFrame
     band: pd.DataFrame
@@ -93,6 +95,11 @@ class TrainingOrder:
     excluded: pd.DataFrame
     settings: Mapping[str, Any]
     seed: int
+
+    @property
+    def statement(self) -> str:
+        """The prediction in words and numbers."""
+        return " ".join(self.paragraphs)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "settings": dict(self.settings)}
@@ -225,7 +232,7 @@ def training_order(
     band = pd.concat(bands, ignore_index=True)
     return TrainingOrder(
         name="training order",
-        statement=state_order(tests, band, cohort, len(excluded)),
+        paragraphs=state_order(tests, band, cohort, len(excluded)),
         observable=(
             "The loss (error) on A and on B, before learning and after each phase, and while each "
             "is learned, in the same network trained in both orders (or two groups of animals); "

@@ -333,7 +333,7 @@ def _findings(
 def _reproduce(
     *,
     seed: int = 0,
-    jobs: int = 1,
+    n_jobs: int = 1,
     scale: float = 1.0,
     folder: Path | None = None,
     progress: Callable[[str], None] | None = None,
@@ -341,7 +341,7 @@ def _reproduce(
     """Rebuild it; see `predictlearn.published.reproduce`."""
     protocol = load(RESULT.protocols[0], scale)
     announce(progress, f"{protocol.spec.cohort.networks} networks, {len(protocol.arms)} arms")
-    result = run(protocol, seed=seed, jobs=jobs, folder=folder)
+    result = run(protocol, seed=seed, n_jobs=n_jobs, folder=folder)
     error = float(np.abs(stacked(result, "theory") - stacked(result, "network")).max())
     distance = {arm: returns(result, arm, _UNIT.get(arm)) for arm in result.arms}
     neurons = ("network", "adam")

@@ -180,7 +180,7 @@ def _findings(
 def _reproduce(
     *,
     seed: int = 0,
-    jobs: int = 1,
+    n_jobs: int = 1,
     scale: float = 1.0,
     folder: Path | None = None,
     progress: Callable[[str], None] | None = None,
@@ -191,7 +191,7 @@ def _reproduce(
     for protocol in protocols:
         networks = protocol.spec.cohort.networks
         announce(progress, f"{protocol.name}: {networks} network(s) of 600 neurons")
-        results.append(run(protocol, seed=seed, jobs=jobs, folder=folder))
+        results.append(run(protocol, seed=seed, n_jobs=n_jobs, folder=folder))
     runs = Runs(protocols[0], results[0], protocols[1], results[1])
     announce(progress, "descent in overlap space, Gaussianity")
     courses = [direct_course(runs, k) for k in range(runs.result.n_networks)]

@@ -27,7 +27,7 @@ from predictlearn.theory.populations.gaussianity import (
 __all__ = [
     "BEFORE",
     "COURSES",
-    "Course",
+    "FlipFlopCourse",
     "Runs",
     "closeness_table",
     "direct_course",
@@ -39,7 +39,7 @@ _FLAT = 0.125
 
 
 @dataclass(frozen=True)
-class Course:
+class FlipFlopCourse:
     """A course of learning: arms of a protocol, and the phase that it ends with.
 
     Parameters
@@ -59,12 +59,18 @@ class Course:
 
 
 COURSES = {
-    "rate 0.0125": Course("network, small steps", "learning", "theory, small steps", small=True),
-    "rate 0.05": Course("network", "learning", "theory"),
-    "rate 0.5, same time": Course("network, large steps", "same time", "theory, large steps"),
-    "rate 0.5, same epochs": Course("network, large steps", "same epochs", "theory, large steps"),
-    "Adam, once learned": Course("network, Adam, early", "learning", None),
-    "Adam, same epochs": Course("network, Adam", "learning", None),
+    "rate 0.0125": FlipFlopCourse(
+        "network, small steps", "learning", "theory, small steps", small=True
+    ),
+    "rate 0.05": FlipFlopCourse("network", "learning", "theory"),
+    "rate 0.5, same time": FlipFlopCourse(
+        "network, large steps", "same time", "theory, large steps"
+    ),
+    "rate 0.5, same epochs": FlipFlopCourse(
+        "network, large steps", "same epochs", "theory, large steps"
+    ),
+    "Adam, once learned": FlipFlopCourse("network, Adam, early", "learning", None),
+    "Adam, same epochs": FlipFlopCourse("network, Adam", "learning", None),
 }
 """From the smallest steps on; the rate of Adam is 0.005 a synapse."""
 
@@ -86,7 +92,7 @@ class Runs:
     small_protocol: Protocol
     small_result: ProtocolResult
 
-    def of(self, name: str) -> tuple[Protocol, ProtocolResult, Course]:
+    def of(self, name: str) -> tuple[Protocol, ProtocolResult, FlipFlopCourse]:
         """Return the protocol and the run of a course."""
         course = COURSES[name]
         if course.small:

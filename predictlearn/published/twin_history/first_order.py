@@ -26,7 +26,7 @@ def first_order_courses(
     protocol: Protocol,
     starts: Sequence[Overlaps],
     seed: int,
-    jobs: int = 1,
+    n_jobs: int = 1,
     folder: Path | None = None,
 ) -> pd.DataFrame:
     """Return where networks end under S <- S - eta (S A + A S), on the trials of the protocol.
@@ -39,7 +39,7 @@ def first_order_courses(
         The first networks of the cohort.
     seed : int
         Seed of the run that this stands beside.
-    jobs : int, default 1
+    n_jobs : int, default 1
         Processes.
     folder : pathlib.Path, optional
         Where finished courses are kept.
@@ -54,7 +54,7 @@ def first_order_courses(
         was.
     """
     cases = [(arm, pair) for arm in protocol.arms for pair in range(len(starts))]
-    rows = Parallel(n_jobs=jobs)(
+    rows = Parallel(n_jobs=n_jobs)(
         delayed(_kept)(protocol, starts[pair], arm, pair, seed, folder) for arm, pair in cases
     )
     index = pd.MultiIndex.from_tuples(cases, names=["history", "pair"])

@@ -278,7 +278,7 @@ def _first_order_findings(rough: pd.DataFrame) -> list[str]:
 def _reproduce(
     *,
     seed: int = 0,
-    jobs: int = 1,
+    n_jobs: int = 1,
     scale: float = 1.0,
     folder: Path | None = None,
     progress: Callable[[str], None] | None = None,
@@ -286,10 +286,10 @@ def _reproduce(
     """Rebuild it; see `predictlearn.published.reproduce`."""
     protocol = load(RESULT.protocols[0], scale)
     announce(progress, f"{protocol.spec.cohort.networks} pairs of twins, two histories")
-    result = run(protocol, seed=seed, jobs=jobs, folder=folder)
+    result = run(protocol, seed=seed, n_jobs=n_jobs, folder=folder)
     announce(progress, f"the first-order update, {_FIRST_ORDER_PAIRS} pairs")
     starts = result.starts[:_FIRST_ORDER_PAIRS]
-    rough = _rough(result, first_order_courses(protocol, starts, seed, jobs, folder))
+    rough = _rough(result, first_order_courses(protocol, starts, seed, n_jobs, folder))
     return analysed(protocol, result, rough, seed, scale, progress)
 
 

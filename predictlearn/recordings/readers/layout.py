@@ -14,10 +14,10 @@ from predictlearn.checks import as_float_array
 from predictlearn.errors import InputError
 from predictlearn.recordings.readers.conditions import listed
 
-__all__ = ["Counted", "Split", "axes_of", "is_vector", "padded", "trials_of_bins"]
+__all__ = ["Split", "TrialCounter", "axes_of", "is_vector", "padded", "trials_of_bins"]
 
 
-class Counted(NamedTuple):
+class TrialCounter(NamedTuple):
     """Which trial each bin belongs to.
 
     Parameters
@@ -35,7 +35,7 @@ class Counted(NamedTuple):
     block: npt.NDArray[np.int64]
 
 
-def trials_of_bins(name: str, stored: npt.ArrayLike) -> Counted:
+def trials_of_bins(name: str, stored: npt.ArrayLike) -> TrialCounter:
     """Find the trials in a vector with the number (or name) of the trial of every bin.
 
     A counter that begins again counts other trials. Bins without a number (NaN, empty or negative),
@@ -50,7 +50,7 @@ def trials_of_bins(name: str, stored: npt.ArrayLike) -> Counted:
 
     Returns
     -------
-    Counted
+    TrialCounter
         The trials, in the order of the bins.
 
     Warns
@@ -104,7 +104,7 @@ def trials_of_bins(name: str, stored: npt.ArrayLike) -> Counted:
             UserWarning,
             stacklevel=4,
         )
-    return Counted(trial, values[kept], block)
+    return TrialCounter(trial, values[kept], block)
 
 
 def _between(values: Array, inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

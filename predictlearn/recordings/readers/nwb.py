@@ -28,7 +28,7 @@ from predictlearn.recordings.readers.nwb_file import (
     plain_table,
     unread,
 )
-from predictlearn.recordings.readers.nwb_sources import Series, Units, time_series
+from predictlearn.recordings.readers.nwb_sources import Series, SortedUnits, time_series
 from predictlearn.recordings.recording import Recording
 from predictlearn.recordings.units import ask_bin, ask_clocks, seconds_in
 
@@ -116,7 +116,7 @@ def read_nwb(
     Warns
     -----
     SilentNeuronsWarning
-        Units without a spike in these trials were left out.
+        SortedUnits without a spike in these trials were left out.
     UserWarning
         Trials were left out or shortened.
 
@@ -153,8 +153,8 @@ def read_nwb(
     if unit is None:
         ask_bin(bin, 1, series is None, _BINS)
     with reading(path, EXPECTED), opened(Path(path)) as file:
-        source: Units | Series = (
-            Units(file, Path(path), second)
+        source: SortedUnits | Series = (
+            SortedUnits(file, Path(path), second)
             if series is None
             else time_series(file, series, second=second)
         )
@@ -164,7 +164,7 @@ def read_nwb(
         else:
             found = _trial_table(file, Path(path), intervals, trials, trial_unit)
             cut, table = _trials(*found, align, window, bin)
-        if isinstance(source, Units) and not whole and unit is None and trial_unit is None:
+        if isinstance(source, SortedUnits) and not whole and unit is None and trial_unit is None:
             spikes = source.together(rows)
             rate = len(spikes) / len(rows) / max(spikes[-1] - spikes[0], bin)
             ask_clocks(spikes[0], spikes[-1], rate, cut.edges[:, 0], cut.edges[:, -1])
@@ -310,7 +310,7 @@ def _columns(table: pd.DataFrame, cut: Cut | None) -> Columns:
 
 def _whole(
     file: Any,
-    source: Units | Series,
+    source: SortedUnits | Series,
     rows: npt.NDArray[np.int64],
     intervals: str | None,
     length: float | None,

@@ -22,10 +22,10 @@ from predictlearn.recordings.readers.nwb_file import (
     unread,
 )
 
-__all__ = ["Series", "Units", "time_series"]
+__all__ = ["Series", "SortedUnits", "time_series"]
 
 
-class Units:
+class SortedUnits:
     """Spike times of the units of a file.
 
     Parameters

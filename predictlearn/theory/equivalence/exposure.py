@@ -25,7 +25,7 @@ import pandas as pd
 
 from predictlearn.checks import as_float_array, positive_int
 from predictlearn.errors import InputError, choice
-from predictlearn.theory.activity import Prepared, _evaluate, check_fit
+from predictlearn.theory.activity import Batch, _evaluate, check_fit
 from predictlearn.theory.equivalence.speed import (
     BATCHES,
     contributions,
@@ -246,7 +246,7 @@ def exposure(
     check_fit(first, task.n_in, task.n_out, "the task")
     batches = positive_int("batches", batches, minimum=2)
     positive_int("seed", seed, minimum=0)
-    ready = [Prepared(t, nonlinearity, tau) for t in probe_trials(task, seed, batches)]
+    ready = [Batch(t, nonlinearity, tau) for t in probe_trials(task, seed, batches)]
     s = np.array([first.matrix, second.matrix])
     values, derivatives = zip(*(_evaluate(s[0], first.sizes, r) for r in ready), strict=True)
     each = np.array(derivatives)
@@ -474,7 +474,7 @@ def _jackknife_error(without: Sequence[Any], width: int) -> np.ndarray:
 
 
 def _along(
-    s: np.ndarray, direction: np.ndarray, sizes: tuple[int, int, int], ready: Sequence[Prepared]
+    s: np.ndarray, direction: np.ndarray, sizes: tuple[int, int, int], ready: Sequence[Batch]
 ) -> np.ndarray:
     """Return the derivative of the mean A along a direction, by central differences."""
     length = float(np.abs(direction).max())

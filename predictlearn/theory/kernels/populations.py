@@ -350,7 +350,7 @@ def descend_populations(
     losses: np.ndarray,
     kept: np.ndarray,
 ) -> tuple[int, int, bool]:
-    """Run epochs of descent, as `predictlearn.theory.kernels.descent.descend` does one population.
+    """Run epochs of descent, as `kernels.descent.DESCEND` does one population.
 
     `joints` is (populations, 3, D, D), of each the joint overlaps of the loadings and their
     velocity; `kept` is (rows, populations, D, D).

@@ -42,6 +42,7 @@ __all__ = [
     "filter_inputs",
     "loss_and_derivative_kernel",
     "rollout_kernel",
+    "single_loss_and_derivative",
 ]
 
 
@@ -329,7 +330,54 @@ def rollout_kernel(
     return states, gains.reshape((n_steps, n_trials)), outputs
 
 
-@compiled()
+@compiled(nogil=True)
+def single_loss_and_derivative(
+    s: np.ndarray,
+    a: float,
+    gain: np.ndarray,
+    km: np.ndarray,
+    targets: np.ndarray,
+    weights: np.ndarray,
+    noise: np.ndarray,
+    offset: np.ndarray,
+    smoothing: np.ndarray,
+    direct: bool,
+    buffer: np.ndarray,
+    grad: np.ndarray,
+) -> float:
+    """Return the loss and fill `grad` for one input, rank one and one output.
+
+    A function of its own, so that the loops for any size are not compiled where these are enough.
+    """
+    n_steps, _, n_trials = km.shape
+    block = min(BLOCK, n_trials)
+    rows = _aligned(buffer)
+    rows = rows[: (rows.size // block) * block].reshape((-1, block))
+    ku, g, slope = rows[:n_steps], rows[n_steps : 2 * n_steps], rows[2 * n_steps : 3 * n_steps]
+    y, work = rows[3 * n_steps : 4 * n_steps], rows[4 * n_steps :]
+    outputs = y.reshape((n_steps, 1, block))
+    for i in range(4):
+        for j in range(4):
+            grad[i, j] = 0.0
+    total = 0.0
+    if n_trials <= FEW:
+        total = few(
+            s, 1, 1, 1, a, gain, km, targets, weights, noise, offset, smoothing, direct, ku, g,
+            slope, outputs, grad,
+        )  # fmt: skip
+    else:
+        for start in range(0, n_trials, BLOCK):
+            first, here = np.uintp(start), np.uintp(min(BLOCK, n_trials - start))
+            single_forward(s, a, gain, km, first, here, ku, g, slope, y, work)
+            total += judge(outputs, targets, weights, noise, offset, smoothing, direct, first, here)
+            single_adjoint(s, a, gain, km, first, here, ku, g, slope, y, work, grad)
+    for i in range(4):
+        for j in range(i):
+            grad[j, i] = grad[i, j]
+    return total
+
+
+@compiled(nogil=True)
 def loss_and_derivative_kernel(
     s: np.ndarray,
     n_in: int,
@@ -351,6 +399,10 @@ def loss_and_derivative_kernel(
 
     `buffer` has at least `buffer_size` numbers: scratch space, kept between epochs.
     """
+    if n_in == rank == n_out == 1:
+        return single_loss_and_derivative(
+            s, a, gain, km, targets, weights, noise, offset, smoothing, direct, buffer, grad
+        )
     n_steps, _, n_trials = km.shape
     block, size, columns, chunks = _layout(n_steps, n_trials)
     b, n_rows = n_in + rank, rank + n_out
@@ -375,7 +427,6 @@ def loss_and_derivative_kernel(
             ku, g, slope, outputs, grad,
         )  # fmt: skip
     else:
-        single = n_in + rank + n_out == 3
         ahead, behind, form, base = _blocks_of(s, b, rank, n_out, a, gain.size == 0)
         used = b + n_out
         part, back = work[:used], work[used : 2 * used]
@@ -384,21 +435,15 @@ def loss_and_derivative_kernel(
         for start in range(0, n_trials, BLOCK):
             first, here = np.uintp(start), np.uintp(min(BLOCK, n_trials - start))
             width = (here + np.uintp(_LINE - 1)) // np.uintp(_LINE) * np.uintp(_LINE)
-            if single:
-                single_forward(s, a, gain, km, first, here, ku, g, slope, y, work)
-            else:
-                _forward(
-                    ahead, form, n_in, rank, n_out, a, gain, km, first, here, width, size, k, g,
-                    slope, y, part, ones, back,
-                )  # fmt: skip
+            _forward(
+                ahead, form, n_in, rank, n_out, a, gain, km, first, here, width, size, k, g, slope,
+                y, part, ones, back,
+            )  # fmt: skip
             total += judge(outputs, targets, weights, noise, offset, smoothing, direct, first, here)
-            if single:
-                single_adjoint(s, a, gain, km, first, here, ku, g, slope, y, work, grad)
-            else:
-                _adjoint(
-                    behind, base, n_in, rank, n_out, a, gain, n_steps, width, size, k, g, slope, y,
-                    grad, q, scale, part, ones, near, back, dot,
-                )  # fmt: skip
+            _adjoint(
+                behind, base, n_in, rank, n_out, a, gain, n_steps, width, size, k, g, slope, y,
+                grad, q, scale, part, ones, near, back, dot,
+            )  # fmt: skip
     for i in range(grad.shape[0]):
         for j in range(i):
             grad[j, i] = grad[i, j]

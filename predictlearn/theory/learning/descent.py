@@ -9,7 +9,7 @@ import numpy as np
 from predictlearn.checks import positive, positive_int
 from predictlearn.compiled import undisturbed
 from predictlearn.errors import DivergenceError, InputError
-from predictlearn.theory.activity import NO_NOISE, Prepared, _evaluate, check_fit
+from predictlearn.theory.activity import NO_NOISE, Batch, _evaluate, check_fit
 from predictlearn.theory.kernels import descent as steps
 from predictlearn.theory.learning.flow import flow
 from predictlearn.theory.learning.rules import (
@@ -30,6 +30,7 @@ from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Task
 
 __all__ = [
+    "KINDS",
     "TrialStream",
     "check_memory",
     "describe",
@@ -37,7 +38,7 @@ __all__ = [
     "kept_epochs",
     "learn",
     "loss_limit",
-    "projected",
+    "project_onto_cone",
     "stable_rates_said",
 ]
 
@@ -49,7 +50,8 @@ _DIVERGED = 1e6
 _MOST_KEPT = 2**31
 # How far below zero rounding may push an eigenvalue of S, relative to the largest.
 _ROUNDING = 1e-9
-_KINDS: dict[type, int] = {
+# How the overlaps move by each rule of descent.
+KINDS: dict[type, int] = {
     GradientDescent: steps.CONGRUENCE,
     FirstOrderDescent: steps.FIRST_ORDER,
     DirectDescent: steps.DIRECT,
@@ -77,7 +79,7 @@ def kept_epochs(n_epochs: int, every: int) -> np.ndarray:
     return np.append(rows, n_epochs)
 
 
-def loss_limit(first: float, ready: Prepared) -> float:
+def loss_limit(first: float, ready: Batch) -> float:
     """Return the loss beyond which learning counts as diverged, from the first loss."""
     silence = float(np.sum(ready.weights * ready.targets**2))
     return _DIVERGED * max(first, silence, float(ready.weights.sum()))
@@ -100,7 +102,7 @@ def diverged(
     )
 
 
-def stable_rates_said(start: Overlaps, ready: Prepared, rule: GradientDescent) -> str:
+def stable_rates_said(start: Overlaps, ready: Batch, rule: GradientDescent) -> str:
     """Say which rates the curvature allows, at the start and on the way of a descent.
 
     Nothing is said where no curvature can be told: advice is no part of what went wrong.
@@ -118,7 +120,7 @@ def stable_rates_said(start: Overlaps, ready: Prepared, rule: GradientDescent) -
     )
 
 
-def projected(s: np.ndarray, epoch: int) -> int:
+def project_onto_cone(s: np.ndarray, epoch: int) -> int:
     """Project S onto the cone of realisable overlaps in place; return 1 if it had left it.
 
     The congruence keeps S in the cone, so only rounding can take it out.
@@ -194,7 +196,7 @@ def learn(
     -------
     Trajectory
         Overlaps and loss along learning; a `FlowTrajectory` for gradient flow.
-        ``settings["projections"]`` counts how often rounding had to be projected back to
+        ``settings["projections"]`` counts how often rounding had to be project_onto_cone back to
         overlaps that a network has.
 
     Raises
@@ -237,7 +239,7 @@ def learn(
     settings = describe(task, rule, nonlinearity, tau)
     if isinstance(rule, GradientFlow):
         return flow(overlaps, stream, rule, positive("epochs", epochs), goal, seed, settings)
-    if type(rule) not in _KINDS:
+    if type(rule) not in KINDS:
         raise InputError(
             "rule must be a GradientDescent, GradientFlow, FirstOrderDescent or DirectDescent; "
             f"got {type(rule).__name__}."
@@ -245,6 +247,16 @@ def learn(
     n_epochs = positive_int("epochs", epochs)
     every = positive_int("every", every)
     check_memory(n_epochs, every, overlaps.matrix.size)
+    # a network learns by the same loops alone and beside others
+    from predictlearn.theory.learning import many
+
+    if stream.constant and many.runs_together(overlaps.sizes, stream.next(), rule):
+        (outcome,) = many.descend_together(
+            [overlaps], stream.next(), rule, n_epochs, every, goal, [seed], settings
+        )
+        if isinstance(outcome, many.FAILURES):
+            raise outcome
+        return outcome
     return _descend(overlaps, stream, rule, n_epochs, every, goal, seed, settings)
 
 
@@ -260,7 +272,7 @@ def _descend(
 ) -> Trajectory:
     """Run epochs of descent."""
     sizes = overlaps.sizes
-    kind = _KINDS[type(rule)]
+    kind = KINDS[type(rule)]
     full = rule if isinstance(rule, GradientDescent) else GradientDescent(rule.rate)
     target_noise = getattr(rule, "target_noise", 0.0)
     rows = kept_epochs(n_epochs, every)
@@ -284,7 +296,7 @@ def _descend(
             scratch, impulse = ready.fitting_scratch(scratch, overlaps.rank)
         count = min(_CHUNK, n_epochs - done) if stream.constant else 1
         ran, why, dropped = undisturbed(
-            steps.descend,
+            steps.DESCEND[impulse[0].size > 0 and target_noise == 0.0, sizes == (1, 1, 1)],
             joint,
             *sizes,
             count,
@@ -322,7 +334,7 @@ def _descend(
         if why == steps.REACHED:
             break
         if kind == steps.CONGRUENCE and (done % _CHUNK == 0 or done == n_epochs):
-            projections += projected(joint[0], done)
+            projections += project_onto_cone(joint[0], done)
     if why == steps.REACHED:
         rows = np.append(rows[rows < done], done)
         kept, losses = kept[: len(rows)].copy(), losses[: done + 1].copy()

@@ -11,7 +11,7 @@ from scipy import integrate, optimize
 
 from predictlearn.checks import as_float_array, positive
 from predictlearn.errors import DivergenceError, InputError
-from predictlearn.theory.activity import Prepared, _evaluate
+from predictlearn.theory.activity import Batch, _evaluate
 from predictlearn.theory.learning.rules import GradientFlow, column_rates
 from predictlearn.theory.learning.trajectory import Trajectory
 from predictlearn.theory.learning.trial_stream import TrialStream
@@ -35,12 +35,12 @@ class FlowTrajectory(Trajectory):
     ----------
     solution : scipy.integrate.OdeSolution
         The solver's interpolant, for the upper triangle of S.
-    ready : Prepared
+    ready : Batch
         The trials, for losses in between.
     """
 
     solution: integrate.OdeSolution
-    ready: Prepared
+    ready: Batch
 
     def at(self, times: np.ndarray | float) -> np.ndarray:
         """Return the overlap matrices at given learning times.
@@ -178,6 +178,7 @@ def flow(
     place[upper] = np.arange(len(upper[0]))
     place.T[upper] = place[upper]
 
+    scratch = ready.scratch(overlaps.rank)
     count = 0
 
     def speed(time: float, flat: np.ndarray) -> np.ndarray:
@@ -191,13 +192,13 @@ def flow(
                 int(min(time, 1e15)),
             )
         matrix = flat[place]
-        _value, a = _evaluate(matrix, sizes, ready)
+        _value, a = _evaluate(matrix, sizes, ready, scratch)
         with np.errstate(over="ignore", invalid="ignore"):
             step = matrix @ (a * columns)
         return -(step + step.T)[upper]
 
     def above(_: float, flat: np.ndarray) -> float:
-        return _evaluate(_unpack(flat, dim), sizes, ready)[0] - goal
+        return _evaluate(_unpack(flat, dim), sizes, ready, scratch)[0] - goal
 
     above.terminal = True  # type: ignore[attr-defined]
     with warnings.catch_warnings():
@@ -224,6 +225,6 @@ def flow(
     times = np.linspace(0.0, float(solution.t[-1]), _ROWS)
     drift = max(_DRIFT, _DRIFT_OF_RTOL * rule.rtol)
     kept = _within(_unpack(solution.sol(times), dim), drift, float(solution.t[-1]))
-    losses = np.array([_evaluate(matrix, sizes, ready)[0] for matrix in kept])
+    losses = np.array([_evaluate(matrix, sizes, ready, scratch)[0] for matrix in kept])
     settings = {**settings, "gradient_evaluations": int(solution.nfev)}
     return FlowTrajectory(kept, times, losses, times, sizes, seed, settings, solution.sol, ready)

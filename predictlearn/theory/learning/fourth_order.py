@@ -19,7 +19,7 @@ import pandas as pd
 
 from predictlearn.checks import as_float_array, positive_int
 from predictlearn.errors import DivergenceError, InputError, choice
-from predictlearn.theory.activity import NO_NOISE, Prepared, check_fit
+from predictlearn.theory.activity import NO_NOISE, Batch, check_fit
 from predictlearn.theory.kernels.fourth_order import BLOCK, fourth_order_kernel, move_kernel
 from predictlearn.theory.learning.descent import describe, diverged, kept_epochs, loss_limit
 from predictlearn.theory.learning.rules import GradientDescent, column_rates
@@ -263,9 +263,7 @@ class _Evaluation:
         self.gradient, self.force = np.empty((dim, dim)), np.empty((dim, len(indices.triples)))
         self._scratch = [np.empty((0, 0))] * 3
 
-    def __call__(
-        self, s: np.ndarray, kappa: np.ndarray, ready: Prepared, noise: np.ndarray
-    ) -> float:
+    def __call__(self, s: np.ndarray, kappa: np.ndarray, ready: Batch, noise: np.ndarray) -> float:
         """Return the loss; A and T are then in `gradient` and `force`."""
         n_steps, _, n_trials = ready.k_m.shape
         block = min(BLOCK, n_trials)

@@ -18,11 +18,11 @@ import numpy as np
 from predictlearn.checks import positive_int
 from predictlearn.errors import DivergenceError, InputError
 from predictlearn.theory import names as _names
-from predictlearn.theory.activity import NO_NOISE, Prepared, _evaluate, check_fit
+from predictlearn.theory.activity import NO_NOISE, Batch, _evaluate, check_fit
 from predictlearn.theory.kernels.hessian import hessian_kernel, hessian_work
 from predictlearn.theory.kernels.impulse_rank_one import single_hessian
 from predictlearn.theory.kernels.sensitivity import sensitive_epochs
-from predictlearn.theory.learning.descent import learn, loss_limit, projected
+from predictlearn.theory.learning.descent import learn, loss_limit, project_onto_cone
 from predictlearn.theory.learning.rules import GradientDescent, column_rates
 from predictlearn.theory.learning.schedules import drop_of, multipliers
 from predictlearn.theory.learning.trial_stream import TrialStream
@@ -174,7 +174,7 @@ def loss_derivative_hessian(
     """
     check_fit(overlaps, trials.n_in, trials.n_out, "the batch of trials")
     sizes = overlaps.sizes
-    ready = Prepared(trials, nonlinearity, tau)
+    ready = Batch(trials, nonlinearity, tau)
     value, a = _evaluate(overlaps.matrix, sizes, ready)
     names = _names.overlap_names(*sizes)
     seen = _names.visible_names(*sizes, nonlinearity=nonlinearity)
@@ -436,7 +436,7 @@ def _leg(
         if ran < count:
             raise _diverged(done, value, rule)
         if done % _CHUNK == 0 or done == n_epochs:
-            projected(joint[0], done)
+            project_onto_cone(joint[0], done)
     value, a = _evaluate(joint[0], sizes, stream.next())
     if not (value <= limit and np.all(np.isfinite(joint[0]))):
         raise _diverged(n_epochs, value, rule)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from predictlearn.theory.activity import Prepared, _evaluate, check_fit
+from predictlearn.theory.activity import Batch, _evaluate, check_fit
 from predictlearn.theory.learning.rules import GradientDescent, column_rates
 from predictlearn.theory.nonlinearity import Nonlinearity
 from predictlearn.theory.overlaps import Overlaps
@@ -23,7 +23,7 @@ _RUNAWAY = 1e6
 def stable_rate(
     matrix: np.ndarray,
     sizes: tuple[int, int, int],
-    ready: Prepared,
+    ready: Batch,
     columns: np.ndarray,
     momentum: float = 0.0,
 ) -> float:
@@ -39,7 +39,7 @@ def stable_rate(
 
 
 def _steepest(
-    matrix: np.ndarray, sizes: tuple[int, int, int], ready: Prepared, columns: np.ndarray
+    matrix: np.ndarray, sizes: tuple[int, int, int], ready: Batch, columns: np.ndarray
 ) -> float:
     """Return the largest curvature of the loss over the loadings, infinite where it overflows."""
     dim = len(matrix)
@@ -67,7 +67,7 @@ def _steepest(
 def stable_rates_along(
     matrix: np.ndarray,
     sizes: tuple[int, int, int],
-    ready: Prepared,
+    ready: Batch,
     columns: np.ndarray,
     momentum: float = 0.0,
 ) -> tuple[float, float]:
@@ -91,7 +91,7 @@ def stable_rates_along(
 def _stays_stable(
     s: np.ndarray,
     sizes: tuple[int, int, int],
-    ready: Prepared,
+    ready: Batch,
     columns: np.ndarray,
     momentum: float,
     rate: float,
@@ -163,7 +163,7 @@ def largest_stable_rate(
     True
     """
     check_fit(overlaps, trials.n_in, trials.n_out, "the batch of trials")
-    ready = Prepared(trials, nonlinearity, tau)
+    ready = Batch(trials, nonlinearity, tau)
     columns = column_rates(None if rule is None else rule.pathway_rates, overlaps.sizes)
     momentum = 0.0 if rule is None else rule.momentum
     return stable_rate(overlaps.matrix, overlaps.sizes, ready, columns, momentum)

@@ -8,7 +8,7 @@ import numpy as np
 
 from predictlearn.checks import positive_int
 from predictlearn.errors import InputError
-from predictlearn.theory.activity import Prepared
+from predictlearn.theory.activity import Batch
 from predictlearn.theory.nonlinearity import Nonlinearity
 from predictlearn.theory.trials import Task
 
@@ -57,18 +57,18 @@ class TrialStream:
         )
         self.task, self.nonlinearity, self.tau = task, nonlinearity, tau
         self.minibatch = minibatch
-        self._fixed: Prepared | None = None
+        self._fixed: Batch | None = None
 
     @property
     def constant(self) -> bool:
         """Whether every epoch shows the same trials, all of them."""
         return self.task.fixed and self.minibatch is None
 
-    def next(self) -> Prepared:
+    def next(self) -> Batch:
         """Return the next epoch's trials, prepared; InputError if a minibatch has too few."""
         ready = self._fixed
         if ready is None:
-            ready = Prepared(self.task.sample(self.trial_rng), self.nonlinearity, self.tau)
+            ready = Batch(self.task.sample(self.trial_rng), self.nonlinearity, self.tau)
             if self.task.fixed:
                 self._fixed = ready
         if self.minibatch is None:
@@ -84,19 +84,19 @@ class TrialStream:
         return subset(ready, picked)
 
 
-def subset(ready: Prepared, trials: np.ndarray) -> Prepared:
+def subset(ready: Batch, trials: np.ndarray) -> Batch:
     """Return some of the prepared trials, their weights scaled to stand for all of them.
 
     Parameters
     ----------
-    ready : Prepared
+    ready : Batch
         All trials.
     trials : numpy.ndarray of int, (k,)
         Which to take.
 
     Returns
     -------
-    Prepared
+    Batch
         The trials; weights are multiplied by n / k, so the mean loss over random subsets is the
         loss on all trials.
     """

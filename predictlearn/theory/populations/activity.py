@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from predictlearn.errors import InputError
-from predictlearn.theory.activity import NO_NOISE, Prepared, check_fit
+from predictlearn.theory.activity import NO_NOISE, Batch, check_fit
 from predictlearn.theory.kernels import populations as kernels
 from predictlearn.theory.nonlinearity import Nonlinearity
 from predictlearn.theory.populations.populations import Populations
@@ -48,7 +48,7 @@ def check_populations(populations: Populations, n_in: int, n_out: int, what: str
     check_fit(populations.overlaps[0], n_in, n_out, what)
 
 
-def scratch_for(ready: Prepared, n_populations: int, rank: int) -> np.ndarray:
+def scratch_for(ready: Batch, n_populations: int, rank: int) -> np.ndarray:
     """Return scratch space for the kernels of populations, and of one population."""
     n_steps, n_in, n_trials = ready.k_m.shape
     own = kernels.population_buffer_size(
@@ -59,7 +59,7 @@ def scratch_for(ready: Prepared, n_populations: int, rank: int) -> np.ndarray:
 
 
 def evaluate(
-    array: np.ndarray, fractions: np.ndarray, sizes: tuple[int, int, int], ready: Prepared
+    array: np.ndarray, fractions: np.ndarray, sizes: tuple[int, int, int], ready: Batch
 ) -> tuple[float, np.ndarray]:
     """Return the loss and every A_p, (P, D, D), for stacked overlaps on prepared trials."""
     a = np.empty(array.shape)
@@ -119,7 +119,7 @@ def simulate_populations(
     (1, 20, 3)
     """
     check_populations(populations, trials.n_in, trials.n_out, "the batch of trials")
-    ready = Prepared(trials, nonlinearity, tau)
+    ready = Batch(trials, nonlinearity, tau)
     k_u, g, y = kernels.population_rollout_kernel(
         populations.array,
         np.asarray(populations.fractions),
@@ -180,5 +180,5 @@ def population_loss_and_derivative(
     (2, 4, 4)
     """
     check_populations(populations, trials.n_in, trials.n_out, "the batch of trials")
-    ready = Prepared(trials, nonlinearity, tau)
+    ready = Batch(trials, nonlinearity, tau)
     return evaluate(populations.array, np.asarray(populations.fractions), populations.sizes, ready)

@@ -22,7 +22,7 @@ from predictlearn.theory.learning.descent import (
     diverged,
     kept_epochs,
     loss_limit,
-    projected,
+    project_onto_cone,
 )
 from predictlearn.theory.learning.rules import GradientDescent, column_rates
 from predictlearn.theory.learning.schedules import drop_of, multipliers
@@ -268,7 +268,7 @@ def learn_populations(
         if why == steps.REACHED:
             break
         if done % _CHUNK == 0 or done == n_epochs:
-            projections += sum(projected(joint[0], done) for joint in joints)
+            projections += sum(project_onto_cone(joint[0], done) for joint in joints)
     if why == steps.REACHED:
         rows = np.append(rows[rows < done], done)
         kept, losses = kept[: len(rows)].copy(), losses[: done + 1].copy()

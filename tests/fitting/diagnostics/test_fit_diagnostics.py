@@ -130,11 +130,14 @@ def test_autocorrelation_allows_for_what_the_regression_took():
         noise = rng.normal(size=(600, 200))
         values = (noise - q @ (q.T @ noise)).reshape(24, 25, 200)
         t.append(
-            autocorrelation(Residuals(values, seen, values, base, np.ones_like(values)), 1)[
-                0
-            ].statistic
+            autocorrelation(Residuals(values, seen, base, expected(values, values)), 1)[0].statistic
         )
     assert abs(np.mean(t)) < 4 * 1.05 / np.sqrt(12)
+
+
+def expected(mean, variance):
+    """Return what tells the mean and the variance of some neurons."""
+    return lambda some: (mean[:, :, some], variance[:, :, some])
 
 
 def counted(y, mean):
@@ -142,7 +145,7 @@ def counted(y, mean):
     mean = np.broadcast_to(np.maximum(mean, 1e-9), y.shape)
     values = (y - mean) / np.sqrt(mean)
     base = np.ones((*y.shape[:2], 1))
-    return Residuals(values, np.ones(y.shape, dtype=bool), mean, base, mean)
+    return Residuals(values, np.ones(y.shape, dtype=bool), base, expected(mean, mean))
 
 
 @pytest.mark.parametrize("rate", [0.02, 0.05, 0.1, 0.5])
@@ -215,7 +218,7 @@ def test_many_neurons_get_the_leading_eigenvalues_only():
     rng = np.random.default_rng(0)
     values = rng.normal(size=(20, 15, 240)) + 0.3 * rng.normal(size=(20, 15, 1))
     residuals = counted(values, 1.0)
-    residuals = Residuals(values, residuals.seen, values, residuals.base, values)
+    residuals = Residuals(values, residuals.seen, residuals.base, expected(values, values))
     found, table, _ = shared_directions(residuals, 19, np.random.default_rng(1))
     again = shared_directions(residuals, 19, np.random.default_rng(1))[1]
     assert table.equals(again)

@@ -13,8 +13,13 @@ from scipy import special, stats
 
 import predictlearn as pl
 from predictlearn.errors import ConvergenceWarning, UndeterminedWarning
-from predictlearn.fitting.diagnostics.lack_of_fit import Slopes, open_test, products, score_test
+from predictlearn.fitting.diagnostics.lack_of_fit import (
+    open_test,
+    products,
+    score_tests,
+)
 from predictlearn.fitting.diagnostics.residuals import Residuals, tail_p
+from predictlearn.fitting.diagnostics.slopes import Slopes
 from predictlearn.reporting.figures import fit_diagnostics
 
 # the fit itself warns of some of these, before they are diagnosed
@@ -262,19 +267,26 @@ def test_trials_with_leverage_do_not_upset_the_tests_of_the_mean():
     base = np.concatenate([np.ones((trials, time, 1)), k], axis=2).reshape(-1, 3)
     q = np.linalg.qr(base)[0]
     ones = np.ones((trials, time, neurons))
-    inverse = np.broadcast_to(np.linalg.inv(base.T @ base), (neurons, 3, 3))
     signs = np.concatenate([np.ones((1, trials)), rng.choice([-1.0, 1.0], (199, trials))])
     ratio, p, t = [], [], []
     for _ in range(60):
         noise = rng.normal(size=(trials * time, neurons))
         values = (noise - q @ (q.T @ noise)).reshape(ones.shape)
-        residuals = Residuals(values, ones > 0, ones, base.reshape(trials, time, 3), ones)
+        residuals = Residuals(
+            values, ones > 0, base.reshape(trials, time, 3), lambda some: (ones, ones)
+        )
         loadings = rng.normal(size=(neurons, 2))
-        slopes = Slopes(residuals, k, np.zeros((0, *k.shape)), loadings, ones[None], ones, inverse)
+        slopes = Slopes(
+            residuals,
+            k,
+            np.zeros((0, *k.shape)),
+            loadings,
+            lambda some: (ones[None, :, :, some], ones[:, :, some]),
+        )
         table = open_test(slopes, products(k), signs)
         ratio.append(table[0, 0] / table[1:, 0].mean())
         p.append(tail_p(table[0, 0], table[1:, 0]))
-        t.append(score_test(slopes, (k @ loadings.T) ** 3, np.zeros((ones.size, 0))).t)
+        t.append(score_tests(slopes, [lambda part: (part.k @ part.loadings.T) ** 3])[0].t)
     # without the correction the mean of the ratio is 1.10 and the size of p 28%
     assert abs(np.mean(ratio) - 1) < 4 * np.std(ratio) / np.sqrt(60)
     assert np.sum(np.array(p) < 0.05) <= stats.binom.ppf(0.999, 60, 0.05)

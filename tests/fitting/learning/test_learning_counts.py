@@ -12,7 +12,7 @@ from scipy import optimize, stats
 import predictlearn as pl
 from predictlearn.errors import InputError
 from predictlearn.fitting.learning.model import Model
-from predictlearn.fitting.learning.parameters import Layout
+from predictlearn.fitting.learning.parameters import ParameterLayout
 from predictlearn.fitting.learning.recordings.data import checked_recordings, first_look
 from predictlearn.fitting.learning.recordings.likelihood import RawProblem
 from predictlearn.fitting.learning.recordings.marginal import rolled_out
@@ -47,7 +47,7 @@ def problem(sessions, neurons, noise="poisson", link="exp", gain=None, network=1
     recorded, _ = checked_recordings(sessions, neurons, network, 1, 1.0, noise, link)
     blank = pd.DataFrame(np.zeros((len(sessions), 4)), columns=["zm", "zu", "vm", "vu"])
     data = checked_sessions(blank, TASK, 20, 1.0, 1)
-    layout = Layout(data.sizes, RULE, "fit", gain)
+    layout = ParameterLayout(data.sizes, RULE, "fit", gain)
     model = Model(data, layout, "linear", 1.0, 0, False)
     x = layout.pack(START.matrix)
     return RawProblem(model, True, 1.0, recorded=recorded, gain=GAIN).settled(x), x

@@ -11,13 +11,13 @@ import pytest
 from scipy import stats
 
 import predictlearn as pl
-from predictlearn.fitting.learning.parameters import NORM_SD, Layout
+from predictlearn.fitting.learning.parameters import NORM_SD, ParameterLayout
 from predictlearn.fitting.learning.posterior.delta_method import around
 from predictlearn.fitting.learning.posterior.ridge_line import Crest
 from predictlearn.fitting.learning.posterior.unconstrained import Straight
 from predictlearn.simulation import simulate_learning
 
-LAYOUT = Layout((1, 1, 1), pl.GradientDescent(5e-3), "fit")
+LAYOUT = ParameterLayout((1, 1, 1), pl.GradientDescent(5e-3), "fit")
 STRAIGHT = Straight(LAYOUT, 1.0)
 CENTRE = np.linspace(-0.2, 0.2, len(LAYOUT.names))
 # In straight coordinates: the line runs along the first and bends into the second.

@@ -14,7 +14,7 @@ import predictlearn as pl
 from predictlearn.fitting import LearningFit
 from predictlearn.fitting.learning.identifiability import identify
 from predictlearn.fitting.learning.model import Model
-from predictlearn.fitting.learning.parameters import Layout, draw_factor, log_prior
+from predictlearn.fitting.learning.parameters import ParameterLayout, draw_factor, log_prior
 from predictlearn.fitting.learning.sessions import checked_sessions
 from predictlearn.simulation import simulate_sessions
 from predictlearn.theory.gauge import canonical_matrices
@@ -74,7 +74,7 @@ def asymptotic(n_sessions, between, rate, columns=SEEN, rule=RULE, start=TRUE, n
         start, TASK, between, rule, 0.0, n_sessions=n_sessions, columns=columns
     )
     data = checked_sessions(table, TASK, between, noise, 1)
-    layout = Layout(data.sizes, rule, rate)
+    layout = ParameterLayout(data.sizes, rule, rate)
     run = Model(data, layout, "linear", 1.0, 0, False).run(layout.pack(start.matrix))
     return identify(run.slopes / noise, layout.scales(start.matrix)), layout
 
@@ -204,7 +204,9 @@ def test_rates_by_pathway():
 
 
 def test_frozen_pathway_has_no_rate():
-    layout = Layout((1, 1, 1), pl.GradientDescent(0.1, pathway_rates={"z": 0.0}), "pathways")
+    layout = ParameterLayout(
+        (1, 1, 1), pl.GradientDescent(0.1, pathway_rates={"z": 0.0}), "pathways"
+    )
     assert layout.rate_names == ("rate:m", "rate:u", "rate:v")
 
 
@@ -309,7 +311,7 @@ def test_prior_draws_have_the_stated_density():
 
 
 def test_pack_and_slopes():
-    layout = Layout((1, 1, 1), RULE, "fit")
+    layout = ParameterLayout((1, 1, 1), RULE, "fit")
     rng = np.random.default_rng(0)
     x = layout.pack(draw_factor(4, 1.0, rng) @ np.eye(4), np.zeros(1))
     s = layout.matrix(x)

@@ -9,7 +9,7 @@ import pytest
 
 import predictlearn as pl
 from predictlearn.fitting import LearningFit
-from predictlearn.fitting.learning.parameters import NORM_SD, RATE_SD, Layout, draw_factor
+from predictlearn.fitting.learning.parameters import NORM_SD, RATE_SD, ParameterLayout, draw_factor
 from predictlearn.fitting.learning.parameters import log_prior as prior_of_factor
 from predictlearn.fitting.learning.posterior.randomised import OnRidge, Ridge, _stable_starts
 from predictlearn.fitting.learning.posterior.unconstrained import Straight
@@ -54,7 +54,7 @@ def behaviour():
 
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (1, 2, 1)])
 def test_straight_coordinates_and_their_slopes(sizes):
-    layout = Layout(sizes, RULE, "fit")
+    layout = ParameterLayout(sizes, RULE, "fit")
     straight = Straight(layout, 1.7)
     y = 0.8 * np.random.default_rng(0).standard_normal(len(layout.names))
     assert np.allclose(straight.of(straight.x(y)), y)
@@ -66,7 +66,7 @@ def test_straight_coordinates_and_their_slopes(sizes):
 
 
 def test_prior_is_that_of_the_sampler():
-    layout = Layout((1, 1, 1), RULE, "fit")
+    layout = ParameterLayout((1, 1, 1), RULE, "fit")
     straight, rng = Straight(layout, 1.7), np.random.default_rng(1)
     differ = []
     for _ in range(5):

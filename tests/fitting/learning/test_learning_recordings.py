@@ -15,7 +15,7 @@ import predictlearn as pl
 from predictlearn.errors import InputError
 from predictlearn.fitting.learning.likelihood import Fitted
 from predictlearn.fitting.learning.model import Model
-from predictlearn.fitting.learning.parameters import Layout
+from predictlearn.fitting.learning.parameters import ParameterLayout
 from predictlearn.fitting.learning.recordings.data import checked_recordings, with_noise
 from predictlearn.fitting.learning.recordings.likelihood import RawProblem
 from predictlearn.fitting.learning.recordings.marginal import marginal, rolled_out
@@ -48,7 +48,7 @@ def problem(sessions, neurons, network=100, rate="fit", start=START, task=TASK, 
     names = [n for n in start.names if n[0] in "vz" and n[1 + n[1].isdigit()] in "mu"]
     blank = pd.DataFrame(np.zeros((len(sessions), len(names))), columns=names)
     data = checked_sessions(blank, task, 20, 1.0, start.rank)
-    layout = Layout(data.sizes, rule, rate)
+    layout = ParameterLayout(data.sizes, rule, rate)
     model = Model(data, layout, "linear", 1.0, 0, False)
     x = layout.pack(start.matrix)
     return RawProblem(model, True, 1.0, recorded=recorded).settled(x), x

@@ -8,7 +8,7 @@ import pytest
 
 import predictlearn as pl
 from predictlearn.fitting.learning.model import Model
-from predictlearn.fitting.learning.parameters import Layout
+from predictlearn.fitting.learning.parameters import ParameterLayout
 from predictlearn.fitting.learning.point_estimate import turned
 from predictlearn.fitting.learning.recordings.data import checked_recordings
 from predictlearn.fitting.learning.recordings.likelihood import RawProblem
@@ -45,7 +45,7 @@ def problem(sessions, neurons, network=N):
     names = [n for n in START.names if n[0] in "vz" and n[1 + n[1].isdigit()] in "mu"]
     blank = pd.DataFrame(np.zeros((len(sessions), len(names))), columns=names)
     data = checked_sessions(blank, TASK, EVERY, 1.0, 2)
-    layout = Layout(data.sizes, RULE, "fit")
+    layout = ParameterLayout(data.sizes, RULE, "fit")
     x = layout.pack(START.matrix)
     model = Model(data, layout, "linear", 1.0, 0, False)
     return RawProblem(model, True, 1.0, recorded=recorded).settled(x), x

@@ -32,14 +32,14 @@ def _sampled_network(seed, recorded, n_neurons=300):
 
 def test_the_error_of_recorded_neurons_is_carried_along_exactly():
     from predictlearn.fitting.learning.model import Model
-    from predictlearn.fitting.learning.parameters import Layout
+    from predictlearn.fitting.learning.parameters import ParameterLayout
     from predictlearn.fitting.learning.sampling_error import transports
     from predictlearn.fitting.learning.sessions import checked_sessions
 
     true, sessions, task, rule = _sampled_network(0, 60)
     rule = pl.GradientDescent(5e-3, pathway_rates={"m": 0.5}, weight_decay=0.01)
     data = checked_sessions(sessions, task, 100, None, None)
-    model = Model(data, Layout(data.sizes, rule, "known"), "linear", 1.0, 0, False)
+    model = Model(data, ParameterLayout(data.sizes, rule, "known"), "linear", 1.0, 0, False)
     loadings = true.loadings(300, seed=0)
     trained = pl.train_network(loadings, task, rule, 900)
     p = transports(model, model.layout.pack(true.matrix))[-1]
@@ -52,7 +52,7 @@ def test_the_error_of_recorded_neurons_is_carried_along_exactly():
 @pytest.mark.parametrize("network", [np.inf, 400.0])
 def test_the_covariance_is_that_of_sampled_neurons(gauge, network):
     from predictlearn.fitting.learning.model import Model
-    from predictlearn.fitting.learning.parameters import Layout
+    from predictlearn.fitting.learning.parameters import ParameterLayout
     from predictlearn.fitting.learning.sampling_error import shared_root, transports
     from predictlearn.fitting.learning.sessions import checked_sessions
     from predictlearn.theory.gauge import canonical_matrices
@@ -60,7 +60,9 @@ def test_the_covariance_is_that_of_sampled_neurons(gauge, network):
     true, sessions, task, rule = _sampled_network(0, 60)
     sessions = sessions[["mm", "mu", "uu", "vm"]].iloc[[0, 4]]
     data = checked_sessions(sessions, task, [0, 400], 0.01, 1)
-    model = Model(data, Layout(data.sizes, rule, "known"), "linear", 1.0, 0, gauge == "canonical")
+    model = Model(
+        data, ParameterLayout(data.sizes, rule, "known"), "linear", 1.0, 0, gauge == "canonical"
+    )
     x, n, draws = model.layout.pack(true.matrix), 200, 4000
     root = shared_root(model, x, n, network)
     p, rng = transports(model, x), np.random.default_rng(0)

@@ -11,9 +11,9 @@ import predictlearn as pl
 from predictlearn.errors import ConvergenceWarning, SilentNeuronsWarning
 from predictlearn.fitting.diagnostics.copies import copied_units
 from predictlearn.fitting.state_space.em import start_parameters
-from predictlearn.fitting.state_space.inputs import Design
+from predictlearn.fitting.state_space.inputs import InputDesign
 from predictlearn.fitting.state_space.kalman import (
-    Activity,
+    Observations,
     Parameters,
     Sums,
     filtered_inputs,
@@ -97,7 +97,7 @@ def dense(y, f, p, start):
 @pytest.mark.parametrize("missing", [False, True])
 def test_smoother_agrees_with_dense_inversion(missing):
     y, f, p, condition = small(missing=missing)
-    data = Activity.from_array(y)
+    data = Observations.from_array(y)
     at = posterior(p, data, f, condition, Sums.of(data, f, np.ones(4)))
     total = 0.0
     for trial in range(4):
@@ -115,7 +115,7 @@ def test_smoother_agrees_with_dense_inversion(missing):
 def test_likelihood_agrees_with_statsmodels():
     mlemodel = pytest.importorskip("statsmodels.tsa.statespace.mlemodel")
     y, f, p, _ = small(missing=False)
-    data, f = Activity.from_array(y[:1]), f[:1]
+    data, f = Observations.from_array(y[:1]), f[:1]
     model = mlemodel.MLEModel(y[0], k_states=2, k_posdef=2)
     model["design"], model["obs_cov"] = p.u, np.diag(p.variance)
     model["transition"], model["selection"], model["state_cov"] = p.step, np.eye(2), p.noise
@@ -132,11 +132,11 @@ def test_em_never_lowers_the_likelihood(scattered):
     y[3, 20:] = np.nan
     if scattered:
         y[np.random.default_rng(1).random(y.shape) < 0.1] = np.nan
-    data = Activity.from_array(y)
+    data = Observations.from_array(y)
     f = np.concatenate([np.ones((10, 30, 1)), filtered_inputs(x, A)], axis=2)
     condition, sums = np.zeros(10, int), Sums.of(data, f, np.ones(10))
     p = start_parameters(data, f, 1, condition, 2, A, sums)
-    design = Design(x, condition, data.lengths.max(keepdims=True), 30, True)
+    design = InputDesign(x, condition, data.lengths.max(keepdims=True), 30, True)
     course = climb(p, data, design, np.ones(10), 60, 1e-12)[1]
     assert np.diff(course).min() > -1e-8
     assert course[-1] > course[0] + 10
@@ -378,10 +378,10 @@ def test_constant_units_are_set_aside_and_a_readout_follows():
     y, x = simulate(np.array([[0.8]]), np.array([[0.5]]), trials=20, time=50, neurons=12)
     z = np.random.default_rng(0).normal(size=(12, 1))
     settings = {"dt": A, "n_bootstrap": 0, "cv": 0, "n_starts": 1}
-    alone = pl.StochasticLowRankRNN(**settings).fit(y[:, :, 1:], x, z[1:])
+    alone = pl.StochasticLowRankRNN(**settings).fit(y[:, :, 1:], x, readout=z[1:])
     y[:, :, 0] = 7.0
     with pytest.warns(SilentNeuronsWarning, match="1 of 12 neurons never change"):
-        fit = pl.StochasticLowRankRNN(**settings).fit(y, x, z)
+        fit = pl.StochasticLowRankRNN(**settings).fit(y, x, readout=z)
     assert fit.silent_.tolist() == [True] + [False] * 11
     assert fit.overlaps_["zu"] == pytest.approx(alone.overlaps_["zu"])
     assert fit.z_.shape == (12, 1)
@@ -487,3 +487,15 @@ def test_coverage():
             low, high = fit.intervals_.loc[name, ["low", "high"]]
             held[name] += int(low < truth < high)
     assert min(held.values()) >= 88, (held, np.mean(estimates))  # 95 less 3 standard errors
+
+
+def test_the_order_of_before_works_for_one_version():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(12, 15, 1)).cumsum(axis=1)
+    y = x * rng.normal(size=6) + 0.3 * rng.normal(size=(12, 15, 6))
+    z = rng.normal(size=(6, 1))
+    settings = {"rank": 1, "dt": A, "n_bootstrap": 0, "cv": 0, "n_starts": 1}
+    now = pl.StochasticLowRankRNN(**settings).fit(y, x, readout=z)
+    with pytest.warns(DeprecationWarning, match="outputs before readout"):
+        before = pl.StochasticLowRankRNN(**settings).fit(y, x, z)
+    np.testing.assert_array_equal(now.overlaps_, before.overlaps_)

@@ -10,7 +10,7 @@ from scipy import stats
 
 from predictlearn.arrays import Array
 from predictlearn.fitting.learning.identifiability import Identified, draws, reach
-from predictlearn.fitting.learning.parameters import Layout
+from predictlearn.fitting.learning.parameters import ParameterLayout
 
 __all__ = ["around", "drawn_table", "interval_table", "narrower"]
 
@@ -19,7 +19,12 @@ _NARROW = 1 / 3
 
 
 def interval_table(
-    natural: Array, found: Identified, layout: Layout, level: float, degrees: float, seed: int
+    natural: Array,
+    found: Identified,
+    layout: ParameterLayout,
+    level: float,
+    degrees: float,
+    seed: int,
 ) -> pd.DataFrame:
     """Return low, high, estimate and sd of every overlap and rate.
 
@@ -45,7 +50,7 @@ def interval_table(
     )
 
 
-def drawn_table(natural: Array, rows: Array, layout: Layout, level: float) -> pd.DataFrame:
+def drawn_table(natural: Array, rows: Array, layout: ParameterLayout, level: float) -> pd.DataFrame:
     """Return low, high, estimate and sd of every overlap and rate, from draws, (draws, P)."""
     n = layout.n_overlaps
     table = rows.copy()
@@ -58,7 +63,7 @@ def drawn_table(natural: Array, rows: Array, layout: Layout, level: float) -> pd
     )
 
 
-def narrower(rows: Array, found: Identified, layout: Layout) -> list[str]:
+def narrower(rows: Array, found: Identified, layout: ParameterLayout) -> list[str]:
     """Return the names of what draws, (draws, P), hold far tighter than the curvature does."""
     sd = np.sqrt(np.clip(np.diag(found.covariance), 0.0, None))
     return [layout.names[k] for k in np.flatnonzero(rows.std(axis=0, ddof=1) < _NARROW * sd)]
@@ -106,7 +111,9 @@ def around(
     return out, anew
 
 
-def _reached(natural: Array, found: Identified, layout: Layout, seed: int) -> tuple[Array, Array]:
+def _reached(
+    natural: Array, found: Identified, layout: ParameterLayout, seed: int
+) -> tuple[Array, Array]:
     """Return how far every natural parameter goes along the unidentified directions."""
     zero = np.zeros(len(natural))
     if found.free.shape[1] == 0:

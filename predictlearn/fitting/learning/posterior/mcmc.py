@@ -11,7 +11,7 @@ import pandas as pd
 from predictlearn.arrays import Array
 from predictlearn.checks import positive_int
 from predictlearn.errors import InputError
-from predictlearn.fitting.learning.likelihood import Problem
+from predictlearn.fitting.learning.likelihood import SessionsProblem
 from predictlearn.fitting.learning.parameters import RATE_SD, log_prior
 
 __all__ = ["Posterior", "sample_posterior"]
@@ -64,13 +64,18 @@ def _emcee() -> ModuleType:
 
 
 def sample_posterior(
-    problem: Problem, natural: Array, group_sd: Array, n_samples: int, burn_in: int, seed: int
+    problem: SessionsProblem,
+    natural: Array,
+    group_sd: Array,
+    n_samples: int,
+    burn_in: int,
+    seed: int,
 ) -> Posterior:
     """Sample the posterior from starts scattered as the fit says.
 
     Parameters
     ----------
-    problem : Problem
+    problem : SessionsProblem
         Likelihood.
     natural : numpy.ndarray, (walkers, P)
         Where the walkers start.

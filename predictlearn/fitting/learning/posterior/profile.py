@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from predictlearn.fitting.learning.likelihood import Fitted, Problem
+from predictlearn.fitting.learning.likelihood import Fitted, SessionsProblem
+from predictlearn.kept import once
 
 __all__ = ["profile_ends"]
 
 
 def profile_ends(
-    problem: Problem, best: Fitted, k: int, sd: float, drop: float, max_iter: int
+    problem: SessionsProblem, best: Fitted, k: int, sd: float, drop: float, max_iter: int
 ) -> list[float]:
     """Return the two values of natural parameter k where the log likelihood fell by `drop`.
 
@@ -28,7 +29,7 @@ def profile_ends(
         for _ in range(12):
             value = natural[k] + side * step * sd
             held = problem.held(unit, value)
-            found = held.improve(x, best.group_sd, max_iter)
+            found = once(held.improve, x, best.group_sd, max_iter)
             fall = np.inf if found is None else found.cost - best.cost
             if found is not None and abs(layout.natural(found.x)[k] - value) > 0.1 * sd:
                 fall = np.inf  # no network has this value

@@ -17,8 +17,9 @@ from scipy import stats
 
 from predictlearn.arrays import Array
 from predictlearn.fitting.learning.identifiability import identify
-from predictlearn.fitting.learning.likelihood import Fitted, Problem, convention
+from predictlearn.fitting.learning.likelihood import Fitted, SessionsProblem, convention
 from predictlearn.fitting.learning.posterior.unconstrained import Straight
+from predictlearn.kept import once
 from predictlearn.workers import Parallel, delayed
 
 __all__ = ["OnRidge", "Ridge", "search_ridge", "several_open"]
@@ -81,11 +82,11 @@ class Ridge:
 
     Parameters
     ----------
-    problem : Problem
+    problem : SessionsProblem
         The likelihood.
     """
 
-    problem: Problem
+    problem: SessionsProblem
 
     def __post_init__(self) -> None:
         self.straight = Straight(self.problem.model.layout, self.problem.scale)
@@ -282,7 +283,7 @@ def _same(new: Array, old: Array, still: float) -> bool:
     return bool(np.all(np.abs(np.log(new / old)) < still))
 
 
-def several_open(problem: Problem, best: Fitted) -> bool:
+def several_open(problem: SessionsProblem, best: Fitted) -> bool:
     """Return whether a fit leaves more than one direction open, which may then be curved."""
     layout = problem.model.layout
     scales = layout.scales(layout.matrix(best.x))
@@ -291,13 +292,18 @@ def several_open(problem: Problem, best: Fitted) -> bool:
 
 
 def search_ridge(
-    problem: Problem, begin: Sequence[Array], n_starts: int, max_iter: int, seed: int, n_jobs: int
+    problem: SessionsProblem,
+    begin: Sequence[Array],
+    n_starts: int,
+    max_iter: int,
+    seed: int,
+    n_jobs: int,
 ) -> OnRidge | None:
     """Return the maximum with most posterior mass about it; None if every start is unstable.
 
     Parameters
     ----------
-    problem : Problem
+    problem : SessionsProblem
         The likelihood.
     begin : sequence of numpy.ndarray
         Starts x, if any.
@@ -340,10 +346,10 @@ def search_ridge(
     for _ in range(_AGAIN):
         if best is None or best.converged:
             break
-        best = ridge.improve(best.y, best.group_sd, max_iter)
+        best = once(ridge.improve, best.y, best.group_sd, max_iter)
     if best is None or not best.converged:
         return best
-    exact = ridge.improve(best.y, best.group_sd, max_iter, _EXACT, _STILL)
+    exact = once(ridge.improve, best.y, best.group_sd, max_iter, _EXACT, _STILL)
     return best if exact is None else replace(exact, converged=True)
 
 

@@ -23,6 +23,7 @@ from scipy import interpolate, stats
 from predictlearn.arrays import Array
 from predictlearn.fitting.learning.posterior.unconstrained import Straight
 from predictlearn.fitting.learning.recordings.likelihood import RawProblem
+from predictlearn.kept import once
 
 __all__ = ["Crest"]
 
@@ -159,25 +160,31 @@ class Crest:
             If learning diverges at the maximum.
         """
         if not self._nodes:
-            at = self._straight.of(self.x) * self._unit
-            here = self._seen(at)
-            if here is None:
-                raise FloatingPointError("learning diverges at the fit")
-            height, _, known = here
-            vectors = np.asarray(np.linalg.eigh(known)[1])
-            along = vectors[:, 0]
-            first = self._node(at, height, known, along, vectors[:, 1:])
-            back = self._walked(first, -1.0)
-            self._nodes = [*back[::-1], first, *self._walked(first, 1.0)]
+            self._nodes, self.cut = once(self._traced)
         return self._nodes
+
+    def _traced(self) -> tuple[list[_Node], bool]:
+        """Return the points of the crest, and whether it was lost where there is mass still."""
+        at = self._straight.of(self.x) * self._unit
+        here = self._seen(at)
+        if here is None:
+            raise FloatingPointError("learning diverges at the fit")
+        height, _, known = here
+        vectors = np.asarray(np.linalg.eigh(known)[1])
+        along = vectors[:, 0]
+        first = self._node(at, height, known, along, vectors[:, 1:])
+        back, lost_back = self._walked(first, -1.0)
+        onward, lost = self._walked(first, 1.0)
+        return [*back[::-1], first, *onward], lost_back or lost
 
     def highest(self) -> Array:
         """Return the parameters x of the highest point."""
         return self._parameters(max(self.nodes(), key=lambda node: node.height).at)
 
-    def _walked(self, first: _Node, side: float) -> list[_Node]:
-        """Return the points to one side."""
-        out, node, most = [], first, first.held
+    def _walked(self, first: _Node, side: float) -> tuple[list[_Node], bool]:
+        """Return the points to one side, and whether the line was lost there."""
+        out: list[_Node] = []
+        node, most, cut = first, first.held, False
         along = side * first.along
         for _ in range(_MOST):
             step, reached = _STEP * node.weakest, None
@@ -193,7 +200,7 @@ class Crest:
             if reached is None:
                 # where learning diverges the posterior ends; else the line was lost
                 lost = self._seen(node.at + 2 * step * along) is not None
-                self.cut = self.cut or (lost and node.held > most - _TAIL)
+                cut = lost and node.held > most - _TAIL
                 break
             node = reached
             along = node.along
@@ -201,7 +208,7 @@ class Crest:
             most = max(most, node.held)
             if node.held < most - _END:
                 break
-        return out
+        return out, cut
 
     def draws(self, n: int, rng: np.random.Generator) -> Array:
         """Draw from the posterior.

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from predictlearn.arrays import Array
-from predictlearn.fitting.learning.parameters import NORM_SD, RATE_SD, Layout
+from predictlearn.fitting.learning.parameters import NORM_SD, RATE_SD, ParameterLayout
 
 __all__ = ["Straight"]
 
@@ -29,7 +29,7 @@ class Straight:
 
     Parameters
     ----------
-    layout : Layout
+    layout : ParameterLayout
         The parameters x that they stand for.
     scale : float
         Median squared norm in the prior.
@@ -37,13 +37,13 @@ class Straight:
     Examples
     --------
     >>> import predictlearn as pl
-    >>> straight = Straight(Layout((1, 1, 1), pl.GradientDescent(5e-3), "fit"), 1.0)
+    >>> straight = Straight(ParameterLayout((1, 1, 1), pl.GradientDescent(5e-3), "fit"), 1.0)
     >>> y = np.linspace(-1, 1, 11)
     >>> bool(np.allclose(straight.of(straight.x(y)), y))
     True
     """
 
-    layout: Layout
+    layout: ParameterLayout
     scale: float
 
     @property

@@ -18,8 +18,10 @@ from predictlearn.fitting.learning.recordings.marginal import RawSession, Record
 from predictlearn.fitting.learning.recordings.observations import Counts, Currents, left_over
 from predictlearn.fitting.session.dynamics import Dynamics, Layout
 from predictlearn.fitting.session.estimator import LowRankRNN
+from predictlearn.kept import once
 from predictlearn.recordings.recording import Recording
 from predictlearn.theory.trials import Task
+from predictlearn.workers import counted
 
 __all__ = [
     "checked_recordings",
@@ -132,7 +134,7 @@ def warn_of_clocks(tasks: Sequence[Task], recordings: Sequence[Recording], tau: 
             f"{step:g} s at tau = {tau:g} s: intervals_ need not hold. Give tasks in steps of "
             f"{_STEP * tau:g} s or less (dt), with the same inputs and targets in time",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     wide = max(one.dt for one in recordings)
     if wide > tau * (1 + 1e-9):
@@ -140,7 +142,7 @@ def warn_of_clocks(tasks: Sequence[Task], recordings: Sequence[Recording], tau: 
             f"bins of {wide:g} s are longer than tau ({tau:g} s): what happens within one is not "
             "seen, and intervals_ were counted for bins up to tau only. Record in shorter bins",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
@@ -214,19 +216,22 @@ def first_look(
     They serve as a start: no intervals, and the overlaps with m and u are those of the neurons at
     hand.
     """
-    rows = []
-    for r in recordings:
-        fit = LowRankRNN(
-            rank, dt=r.dt, tau=tau, observed="current", noise=noise, link=link, n_bootstrap=0,
-            neurons="all", gain=gain, seed=seed, bin=bin,
-        )  # fmt: skip
-        with warnings.catch_warnings():
-            # all sessions together say more of these than one
-            for category in (MisfitWarning, UndeterminedWarning):
-                warnings.simplefilter("ignore", category)
-            fit.fit(r.activity, r.inputs, outputs=r.outputs)
-        rows.append(fit.overlaps_.dropna())
+    settings: dict[str, Any] = {"tau": tau, "noise": noise, "link": link, "gain": gain}
+    settings |= {"rank": rank, "seed": seed, "bin": bin}
+    rows = [once(_seen_alone, r, settings) for r in counted(recordings)]
     return pd.DataFrame(rows).reset_index(drop=True)
+
+
+def _seen_alone(r: Recording, settings: dict[str, Any]) -> pd.Series:
+    """Return the overlaps of one session."""
+    same: dict[str, Any] = {"observed": "current", "n_bootstrap": 0, "neurons": "all"}
+    fit = LowRankRNN(dt=r.dt, **same, **settings)
+    with warnings.catch_warnings():
+        # all sessions together say more of these than one
+        for category in (MisfitWarning, UndeterminedWarning):
+            warnings.simplefilter("ignore", category)
+        fit.fit(r.activity, r.inputs, outputs=r.outputs)
+    return fit.overlaps_.dropna()
 
 
 def with_noise(recorded: Recorded, matrices: Array) -> Recorded:

@@ -9,7 +9,7 @@ import numpy as np
 
 from predictlearn.arrays import Array
 from predictlearn.errors import DivergenceError
-from predictlearn.fitting.learning.likelihood import PIN, Fitted, Problem
+from predictlearn.fitting.learning.likelihood import PIN, Fitted, SessionsProblem
 from predictlearn.fitting.learning.model import legs_of
 from predictlearn.fitting.learning.point_estimate import turned
 from predictlearn.fitting.learning.recordings.data import expanded, with_noise
@@ -20,6 +20,7 @@ from predictlearn.fitting.learning.recordings.marginal import (
     information,
     marginal,
 )
+from predictlearn.kept import once
 from predictlearn.theory.learning.sensitivity import SensitiveRun, learn_with_sensitivities
 from predictlearn.theory.names import table_pairs
 from predictlearn.theory.overlaps import Overlaps
@@ -41,7 +42,7 @@ _TRIES = 15
 
 
 @dataclass(eq=False)
-class RawProblem(Problem):
+class RawProblem(SessionsProblem):
     """The likelihood of recordings, in place of that of measured overlaps.
 
     Parameters
@@ -235,7 +236,7 @@ class RawProblem(Problem):
         """Return `curvature`; the last one is kept."""
         key = np.asarray(x).tobytes()
         if self._bent[0] != key:
-            self._bent = (key, self.curvature(np.asarray(x)))
+            self._bent = (key, once(self.curvature, np.asarray(x)))
         return self._bent[1]
 
     def improve(self, x: Array, group_sd: Array, most: int) -> Fitted | None:

@@ -36,7 +36,7 @@ from predictlearn.fitting.session.dynamics import Dynamics
 
 __all__ = [
     "Gradient",
-    "Posterior",
+    "LoadingPosterior",
     "RawSession",
     "Recorded",
     "basis",
@@ -102,7 +102,7 @@ class Recorded:
 
 
 @dataclass(frozen=True, eq=False)
-class Posterior:
+class LoadingPosterior:
     """What the recordings say of every neuron's xi.
 
     Parameters
@@ -131,7 +131,7 @@ class Gradient:
         By (vm, vu) of the session, in the order of its dynamics.
     readouts : numpy.ndarray, (sessions, n_out, n_in + rank)
         By (zm, zu).
-    posterior : Posterior
+    posterior : LoadingPosterior
         Of the neurons.
     weight : numpy.ndarray or None
         How firmly N holds their second moments, `learning_finite`; None for very many neurons.
@@ -141,7 +141,7 @@ class Gradient:
     maps: Array
     drives: Array
     readouts: Array
-    posterior: Posterior
+    posterior: LoadingPosterior
     weight: Array | None
 
 
@@ -202,7 +202,7 @@ def marginal(recorded: Recorded, maps: Array, matrices: Array) -> Gradient | Non
         d_drives.append(np.einsum("aaq->q", drives) + part.drives)
         d_readouts[at] = part.readouts
     weight = None if more is None else more.weight
-    posterior = Posterior(mean, covariance)
+    posterior = LoadingPosterior(mean, covariance)
     return Gradient(value, d_maps, np.array(d_drives), d_readouts, posterior, weight)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from predictlearn.compiled import compiled
-from predictlearn.fitting.session.bin_means import roll_means, stretch
+from predictlearn.fitting.session.bin_means import in_steps, roll_linear, stretch
 from predictlearn.fitting.session.dynamics import roll_trials
 
 __all__ = ["climb"]
@@ -105,7 +105,8 @@ def _filters(theta, sizes, clock, fitted, n_bins):  # type: ignore[no-untyped-de
     if mean:
         for c in range(n_in):
             x[c, 0, c] = 1.0
-        roll_means(x, vm, vu, np.zeros((1, 1)), (dt, tau, latency), 1, 1, False, *fitted, k, dk)
+        whole, part, split = in_steps(latency, 1, dt, fitted[1])
+        roll_linear(x, vm, vu, (dt, tau), 1, whole, part, split, *fitted, k, dk)
     else:
         whole = int(np.floor(latency / dt + 1e-12))
         part = max(latency / dt - whole, 0.0)

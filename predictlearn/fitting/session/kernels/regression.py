@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from predictlearn.compiled import FAST, compiled
-from predictlearn.fitting.session.kernels.vector_math import fill_exp
+from predictlearn.theory.kernels.phi import fill_erf
 
 __all__ = ["accumulate_erf"]
 
@@ -53,7 +51,7 @@ def accumulate_erf(  # type: ignore[no-untyped-def]
     res = np.zeros(longest)
     bend = np.zeros(longest)
     scratch = np.zeros(longest)
-    bits = np.zeros(longest, np.int64)
+    slopes = np.zeros(longest)
     for i in range(first, last):
         c_gain = phi[i, 1 if offset else 0] if gain else 1.0
         base = phi[i, 0] if offset else 0.0
@@ -74,13 +72,11 @@ def accumulate_erf(  # type: ignore[no-untyped-def]
                     load = phi[i, lead + c]
                     for t in range(m):
                         bend[t] += load * k[c, at + t]
+                # the rate, erf(sqrt(pi) h / 2), and its slope
+                fill_erf(bend[:m], scratch, slopes)
                 for t in range(m):
-                    scratch[t] = -0.7853981633974483 * bend[t] * bend[t]
-                for t in range(m):
-                    res[t] += share * math.erf(0.886226925452758 * bend[t])
-                fill_exp(scratch, bend, bits, m)
-                for t in range(m):
-                    bend[t] *= share * c_gain
+                    res[t] += share * scratch[t]
+                    bend[t] = slopes[t] * share * c_gain
                 for c in range(n_base):
                     for t in range(m):
                         jac[lead + c, t] += bend[t] * k[c, at + t]

@@ -39,7 +39,8 @@ def _plain(data: Data) -> Data:
     """Return the data of a linear Gaussian fit; of counts the roots, whose noise is even."""
     if data.count is None:
         return replace(data, saturating=False, gain=False)
-    roots = np.sqrt(data.activity + 0.375)
+    roots = data.activity + 0.375
+    np.sqrt(roots, out=roots)
     if data.seen is not None:
         roots *= data.seen
     return replace(data, activity=roots, saturating=False, gain=False, count=None)

@@ -17,6 +17,7 @@ from predictlearn.arrays import Array
 from predictlearn.fitting.session.dynamics import Layout
 from predictlearn.fitting.session.kernels.counts import accumulate_counts
 from predictlearn.fitting.session.kernels.regression import accumulate_erf
+from predictlearn.fitting.session.pieces import pieces
 from predictlearn.fitting.session.search.data import Data
 from predictlearn.fitting.session.search.normal_equations import Blocks
 
@@ -143,10 +144,11 @@ def _exact(data: Data, layout: Layout, k: Array, dk: Array) -> Blocks:
         few = np.flatnonzero(left < _CANCELS * raw)
         if few.size:
             rows = z[:p] if data.lags is None else data.lags.regressors(z[:p])
-            residual = data.activity[neurons[few]] - coefficients[few] @ rows
-            if seen is not None:
-                residual *= seen
-            left[few] = np.einsum("ir,ir->i", residual, residual)
+            for some in pieces(few.size, rows.shape[1]):
+                residual = data.activity[neurons[few[some]]] - coefficients[few[some]] @ rows
+                if seen is not None:
+                    residual *= seen
+                left[few[some]] = np.einsum("ir,ir->i", residual, residual)
         squares[neurons] = left
         if columns:
             first = np.zeros((n_base, p, q))

@@ -24,6 +24,7 @@ from predictlearn.fitting.session.count_noise import (
 from predictlearn.fitting.session.dynamics import Dynamics
 from predictlearn.fitting.session.kernels.lags import climb
 from predictlearn.fitting.session.loading_moments import positive_part
+from predictlearn.fitting.session.pieces import pieces
 from predictlearn.fitting.session.rollout import predicted
 from predictlearn.fitting.session.search.components import components, summed
 from predictlearn.fitting.session.search.levenberg_marquardt import (
@@ -275,8 +276,18 @@ def settle_dispersion(problem: Problem, solution: Solution, max_iter: int, tol: 
         rolled = problem.dynamics.activity(solution.theta)
         if rolled is None:
             break
-        rate = predicted(data, data.flatten(rolled), solution.at.phi)
-        dispersion = fit_dispersion(data.activity, data.seen, rate, dispersion)
+        k, phi, before_this = data.flatten(rolled), solution.at.phi, dispersion
+        dispersion = np.concatenate(
+            [
+                fit_dispersion(
+                    data.activity[some],
+                    None if data.seen is None else data.seen[some],
+                    predicted(data, k, phi[some]),
+                    before_this[some],
+                )
+                for some in pieces(len(phi), k.shape[1])
+            ]
+        )
         again = settle_population(
             _with_dispersion(problem, dispersion), solution.theta, solution.at.phi, max_iter, tol
         )

@@ -16,7 +16,7 @@ import numpy as np
 
 from predictlearn.compiled import compiled
 
-__all__ = ["ERF", "LINEAR", "TABULATED", "TANH", "activate"]
+__all__ = ["ERF", "LINEAR", "TABULATED", "TANH", "activate", "fill_erf"]
 
 # Kinds of phi, as `network_phi` numbers them.
 LINEAR, ERF, TANH, TABULATED = range(4)
@@ -51,7 +51,7 @@ def _exp_minus(y: float) -> float:
 
 
 @compiled(fastmath=_EXACT, error_model="numpy")
-def _erf(h: np.ndarray, rates: np.ndarray, slopes: np.ndarray) -> None:
+def fill_erf(h: np.ndarray, rates: np.ndarray, slopes: np.ndarray) -> None:
     """Fill `rates` with erf(sqrt(pi) h / 2) and `slopes` with exp(-pi h^2 / 4)."""
     for i in range(h.shape[0]):
         x = h[i]
@@ -154,7 +154,7 @@ def activate(
 ) -> None:
     """Fill `rates` with phi(h) and `slopes` with phi'(h); for linear, slopes are left alone."""
     if kind == ERF:
-        _erf(h, rates, slopes)
+        fill_erf(h, rates, slopes)
     elif kind == TANH:
         _tanh(h, rates, slopes)
     elif kind == TABULATED:

@@ -1,0 +1,136 @@
+"""The memory of `fit` and `predict` is bounded by the size of the recording."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from predictlearn.fitting.diagnostics import diagnose
+from predictlearn.fitting.session.estimator import LowRankRNN
+from predictlearn.fitting.session.pieces import pieces
+
+# Stated in docs/your-own-recording.md: so many times the activity in double precision, and beside.
+TIMES, BESIDE = 4.0, 0.6e9
+
+PEAK = """
+import resource
+print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+COMMAND = """
+import sys
+from predictlearn.cli.app import main
+sys.argv[0] = "predictlearn"
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end
+"""
+PARTS = """
+import sys, warnings
+warnings.simplefilter("ignore")
+from predictlearn.fitting.diagnostics import diagnose
+from predictlearn.pipeline.checked import noise_said
+from predictlearn.pipeline.fitted import fit_recording
+from predictlearn.recordings.load import load_recording
+recording = load_recording(sys.argv[1])
+settings = {"offset": True, "tau": 0.3, "n_bootstrap": 10, "n_starts": 1}
+if recording.observed == "counts":
+    settings |= {"noise": "poisson", "observed": "current"}
+fitted = fit_recording(recording, settings, ranks=(1,), cv=2)
+noise_said(fitted)
+diagnose(fitted.model, recording.activity, recording.inputs, draws=19)
+"""
+
+
+def save(path, n_trials, n_bins, n_neurons, counts=False, kind="f4"):
+    """Save a simulated network of rank one; return the bytes of its activity as float64."""
+    rng = np.random.default_rng(0)
+    dt, tau = 0.05, 0.3
+    x = 0.3 * rng.normal(size=(n_trials, n_bins, 1)).cumsum(axis=1)
+    loadings = rng.normal(size=(n_neurons, 2))
+    k, course = np.zeros((n_trials, 2)), np.zeros((n_trials, n_bins, 2))
+    for t in range(n_bins):
+        k = k + dt / tau * (np.stack([x[:, t, 0], 0.5 * k[:, 0] + 0.5 * k[:, 1]], axis=1) - k)
+        course[:, t] = k
+    course /= course.std(axis=(0, 1))
+    activity = np.empty((n_trials, n_bins, n_neurons), "u1" if counts else kind)
+    for trial, now in zip(activity, course, strict=True):
+        h = now @ loadings.T
+        if counts:
+            trial[:] = np.minimum(rng.poisson(np.exp(0.4 * h - 0.5)), 255)
+        else:
+            trial[:] = h + rng.normal(size=h.shape)
+    outputs = course @ np.array([[1.0], [0.3]])
+    said = "counts" if counts else "rate"
+    np.savez(path, activity=activity, inputs=x, outputs=outputs, dt=dt, observed=said)
+    return 8 * activity.size
+
+
+def peak_of(code, *words):
+    """Run code in a process of its own; return the largest memory that it took."""
+    done = subprocess.run(
+        [sys.executable, "-c", code + PEAK, *map(str, words)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return float(done.stdout.split("peak")[-1])
+
+
+@pytest.mark.parametrize("counts", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_fit_and_its_diagnosis_stay_within_the_stated_memory(tmp_path, counts):
+    size = save(tmp_path / "r.npz", 250, 200, 200, counts)
+    peak = peak_of(PARTS, tmp_path / "r.npz")
+    assert peak < TIMES * size + BESIDE, f"{peak / 1e9:.2f} GB for {size / 1e9:.2f} GB"
+
+
+LINEAR = ["--tau", "0.3"]
+POISSON = ["--tau", "0.3", "--noise", "poisson"]
+FULL = [
+    ("fit", LINEAR, (600, 150, 1000), "f4"),
+    ("predict", LINEAR, (600, 150, 1000), "f4"),
+    ("fit", POISSON, (600, 150, 1000), "u1"),
+    ("fit", LINEAR, (500, 150, 1000), "f4"),  # a file of 300 MB
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("command", "options", "shape", "kind"), FULL)
+def test_large_recordings_stay_within_the_stated_memory(tmp_path, command, options, shape, kind):
+    size = save(tmp_path / "r.npz", *shape, kind == "u1", kind)
+    words = [command, tmp_path / "r.npz", "--rank", "1", "--jobs", "1", *options]
+    peak = peak_of(COMMAND, *words, "--output", tmp_path / "out")
+    print(command, options, f"{peak / 1e9:.2f} GB, {peak / size:.2f} times")  # noqa: T201
+    assert peak < TIMES * size + BESIDE
+
+
+def test_pieces_cover_all_once():
+    for n, each, most in ((7, 10, 25), (1, 10, 5), (4, 0, 3), (0, 5, 5), (6, 2, 12)):
+        found = [i for some in pieces(n, each, most) for i in range(n)[some]]
+        assert found == list(range(n))
+
+
+def test_what_is_found_does_not_depend_on_the_pieces(monkeypatch):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(20, 15, 1)).cumsum(axis=1)
+    y = x * rng.normal(size=30) + rng.normal(size=(20, 15, 30))
+    y[3, 10:] = np.nan
+    y[:, :, 7] = 2 * y[:, :, 4]
+    fit = LowRankRNN(dt=0.05, tau=0.06, offset=True, n_bootstrap=0).fit(y, x)
+    whole, expected = diagnose(fit, y, x, draws=19), fit.predict(x)
+    for room in ("copies", "diagnostics", "low_rank_rnn", "residuals", "slopes"):
+        monkeypatch.setattr(
+            f"predictlearn.fitting.{room}.pieces", lambda n, each, most=0: pieces(n, each, 1000)
+        )
+    cut = diagnose(fit, y, x, draws=19)
+    assert np.allclose(fit.predict(x), expected, rtol=1e-12)
+    # these three take off what the dynamics explain; of a gauge direction only rounding is left
+    loose = whole.tests.index.isin(["time constant", "latency", "nonlinearity"])
+    columns = ["statistic", "p", "effect"]
+    for part, rtol in ((~loose, 1e-8), (loose, 0.02)):
+        one, other = (d.tests.loc[part, columns] for d in (whole, cut))
+        assert np.allclose(one, other, rtol=rtol, atol=1e-12), (one, other)
+    for name in ("checks", "neurons", "lags", "means"):
+        one, other = (getattr(d, name).select_dtypes("number") for d in (whole, cut))
+        assert np.allclose(one, other, rtol=1e-8, atol=1e-12, equal_nan=True), name
