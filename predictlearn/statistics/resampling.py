@@ -327,7 +327,7 @@ def suggested_block(values: np.ndarray) -> int:
     """Suggest a block length for the circular-block bootstrap of a mean.
 
     The rule of Politis & White (2004), as corrected by Patton, Politis & White (2009):
-    block = (2 G^2 / D)^(1/3) n^(1/3), with flat-top estimates of G = sum |k| R(k) and
+    block = (2 G^2 / D)^(1/3) n^(1/3), with flat-top estimates of G = sum abs(k) R(k) and
     D = (4/3) (sum R(k))^2 from the autocovariances R.
 
     Parameters

@@ -5,19 +5,30 @@ from __future__ import annotations
 import re
 import sys
 import types
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 import predictlearn as pl
+from predictlearn.cli import app
 from predictlearn.protocol import schema
 from predictlearn.tasks.registry import TASKS, task_settings
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+DOCS, STUDIES = ROOT / "docs", ROOT / "studies"
+GUIDES = [page for page in sorted(DOCS.glob("*.md")) if page.stem not in ("architecture", "index")]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted(DOCS.rglob("*.md")),
+    *sorted(STUDIES.glob("*.md")),
+]
 # Top-level names of the repository that a path in the text may begin with.
-ROOTED = ("predictlearn", "docs", "tests", "benchmarks", "protocols", "datasets")
+PROGRAM = typer.main.get_command(app)
+ROOTED = ("predictlearn", "docs", "studies", "tests", "benchmarks", "protocols", "datasets")
 
 
 def named(page: Path) -> str:
@@ -83,8 +94,52 @@ def test_links_and_files_exist(page):
     assert not missing
 
 
+@pytest.mark.parametrize("page", GUIDES, ids=named)
+def test_a_guide_is_short(page):
+    assert len(page.read_text(encoding="utf-8").split()) <= 1250
+
+
+@pytest.mark.parametrize("page", sorted(STUDIES.glob("*.md")), ids=named)
+def test_a_study_says_when_it_was_measured(page):
+    top = page.read_text(encoding="utf-8")[:2500]
+    assert page.stem == "README" or re.search(r"(?i)put here.*2026-\d\d-\d\d", top, re.DOTALL)
+
+
+def commands(group: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """Yield every command below a group with its full name."""
+    yield name, group
+    for word, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{name} {word}")
+        else:
+            yield f"{name} {word}", command
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [pytest.param(*found, id=found[0]) for found in commands(PROGRAM, "predictlearn")],
+)
+def test_every_option_of_the_command_line_is_documented(name, command):
+    text = (DOCS / "reference" / "command-line.md").read_text(encoding="utf-8")
+    heading = re.search(rf"^#+ `{name}`\n", text, re.MULTILINE)
+    assert heading, name
+    section = text[heading.end() :].partition("\n## ")[0].partition("\n### ")[0]
+    section = " ".join(section.split())
+    options = [each for each in command.params if each.param_type_name == "option"]
+    for option in options:
+        assert f"* `{', '.join(sorted(option.opts, key=len))}" in section
+        assert " ".join((option.help or "").split()) in section
+    # and none that is no longer there
+    written = set(re.findall(r"\* `(?:-\w, )?(--[\w-]+)", section))
+    assert written == {max(option.opts, key=len) for option in options} | {"--help"}
+
+
 def test_every_key_of_a_protocol_is_documented():
-    text = (DOCS / "protocols.md").read_text(encoding="utf-8").partition("## Every key")[2]
+    text = (
+        (DOCS / "reference" / "protocols.md")
+        .read_text(encoding="utf-8")
+        .partition("## Every key")[2]
+    )
     models = (
         schema.ProtocolSpec,
         schema.CohortSpec,
@@ -99,7 +154,7 @@ def test_every_key_of_a_protocol_is_documented():
 
 
 def test_numbers_of_the_bci_page(shared_data):
-    """The numbers of docs/bci.md that need no fit."""
+    """The numbers of studies/bci.md that need no fit."""
     from predictlearn.fitting import condition_mean_ceiling
     from predictlearn.recordings import load_bci_learning, progress
 
@@ -121,7 +176,7 @@ def test_numbers_of_the_bci_page(shared_data):
         "perturbed mapping, first third of block 2 | recorded": after[:third].mean(),
         "perturbed mapping, last third of block 2 | recorded": after[-third:].mean(),
     }
-    text = (DOCS / "bci.md").read_text(encoding="utf-8")
+    text = (STUDIES / "bci.md").read_text(encoding="utf-8")
     for row, value in values.items():
         assert f"| {row} | {value:.1f} |" in text
     assert f"Mean progress of the last two thirds is {after[third:].mean():.1f} mm/s" in text

@@ -1,4 +1,4 @@
-"""The simulator and the counting of docs/wrong_models.py, against values worked out by hand."""
+"""The simulator and the counting of studies/wrong_models.py, against values worked out by hand."""
 
 import re
 import sys
@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy.integrate import quad
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "docs"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "studies"))
 
 import bin_width
 import wrong_models

@@ -40,7 +40,7 @@ from predictlearn.published.registry import _MODULES
 from predictlearn.published.theory_and_network import filter_solution
 
 RUNNER = CliRunner()
-GALLERY = Path(__file__).resolve().parents[2] / "docs"
+GALLERY = Path(__file__).resolve().parents[2] / "studies"
 OURS = ("theory-and-network", "equivalent-networks", "aba", "metric", "damped-oscillation")
 
 

@@ -12,7 +12,8 @@ from predictlearn.fitting.diagnostics.diagnose import diagnose
 from predictlearn.fitting.session.estimator import LowRankRNN
 from predictlearn.fitting.session.pieces import pieces
 
-# Stated in docs/your-own-recording.md: so many times the activity in double precision, and beside.
+# Stated in docs/reference/file-formats.md: so many times the activity in double precision,
+# and beside.
 TIMES, BESIDE = 4.0, 0.6e9
 
 PEAK = """

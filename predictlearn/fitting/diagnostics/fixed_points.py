@@ -51,11 +51,11 @@ class FixedPoint:
     stable : bool
         Whether all real parts are negative.
     stable_euler : bool
-        Whether |1 + dt eigenvalue| < 1 for all: stable in forward Euler steps of dt too.
+        Whether ``|1 + dt eigenvalue| < 1`` for all: stable in forward Euler steps of dt too.
     time_constants : ndarray, shape (rank,)
         -1 / real part, seconds; negative where the direction grows.
     frequencies : ndarray, shape (rank,)
-        |imaginary part| / (2 pi), Hz.
+        ``|imaginary part| / (2 pi)``, Hz.
     """
 
     k: Array

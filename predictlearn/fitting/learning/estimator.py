@@ -83,7 +83,7 @@ class LearningFit(Learned):
     covariance_ : DataFrame
         Covariance along identified directions, of overlaps and log rates.
     rates_ : Series
-        Rate of every fitted pathway (``rate`` alone for ``rate="fit"``); rate_ the common rate.
+        Rate of every fitted pathway (``rate`` alone for ``rate="fit"``); `rate_` the common rate.
     noise_ : Series
         Standard deviation of the noise of ``overlaps`` and of ``loss``: corrected for the fitted
         parameters; NaN where the errors were given.
@@ -287,11 +287,11 @@ class LearningFit(Learned):
         Returns
         -------
         LearningFit
-            Self, with further attributes. bin_ : str, what a bin was taken for, and
-            bin_log_likelihoods_ : Series, how likely either was (empty where it was given).
-            maxima_ : DataFrame of the maxima of the likelihood found (estimates, log_likelihood
-            below the highest). sessions_ : DataFrame of the overlaps of
-            each session fitted by itself, in its canonical gauge. loadings_ and loading_sds_ :
+            Self, with further attributes. `bin_` : str, what a bin was taken for, and
+            `bin_log_likelihoods_` : Series, how likely either was (empty where it was given).
+            `maxima_` : DataFrame of the maxima of the likelihood found (estimates, log_likelihood
+            below the highest). `sessions_` : DataFrame of the overlaps of
+            each session fitted by itself, in its canonical gauge. `loadings_` and `loading_sds_` :
             DataFrames of every neuron's loadings before learning, v and z among them, which no
             session shows, and their standard deviations.
 

@@ -492,8 +492,9 @@ def interval_table(
 def _around_positive(estimate: float, reach: float) -> tuple[float, float]:
     """Return the ends about what is never negative; NaN where there are none.
 
-    The upper end is that of the logarithm, the lower one of the square root (docs/fitting.md says
-    why). Where plain ends would hold zero these do too, the upper one going on as a line.
+    The upper end is that of the logarithm, the lower one of the square root
+    (docs/reference/fitting.md says why). Where plain ends would hold zero these do too, the upper
+    one going on as a line.
     """
     if reach < estimate:
         return estimate * (1 - reach / (2 * estimate)) ** 2, estimate * np.exp(reach / estimate)

@@ -113,7 +113,7 @@ class StochasticLowRankRNN(BaseEstimator):
         and the axes of u are by the Krylov sequence of the mean initial states in place of vm:
         uu = I, the first axis along the mean initial state of the first condition (sorted).
     m_, u_, offset_, noise_variance_, vm_, vu_, bb_, tau_, z_
-        As in `LowRankRNN` (z_ only where the readout was given).
+        As in `LowRankRNN` (`z_` only where the readout was given).
     process_noise_ : ndarray, shape (rank, rank)
         Q, per bin, canonical gauge.
     initial_ : tuple of ndarray

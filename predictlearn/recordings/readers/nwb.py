@@ -96,7 +96,8 @@ def read_nwb(
         DataFrame of such rows (columns column, from, to, value, after): ``{"column": "go_cue"}``
         is a pulse of area 1 (height 1/bin) at each trial's go cue, ``{"from": "stim_on", "to":
         "stim_off", "value": "coherence"}`` a level from one time to another, for bins covered in
-        part that part of it (see docs/recordings.md); or a sequence of these. None: no inputs.
+        part that part of it; or a sequence of these. None: no inputs. The guide to file formats
+        (docs/reference/file-formats.md) has every kind of row.
     outputs : str, mapping, DataFrame, array or sequence, optional
         Likewise; usually the name of a time series of behaviour.
     unit, trial_unit : str or float, optional
