@@ -32,7 +32,6 @@ from predictlearn.cli.reading import (
     read_file,
     read_options,
 )
-from predictlearn.kept import keeping
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,6 +115,8 @@ def fit(
     ranks_of(rank)
     positive_int("folds", folds, minimum=2, maximum=MOST_FOLDS)
     hold_folder(folder, overwrite, command="fit")
+    from predictlearn.kept import keeping
+
     nothing = interruptible("the fit was not finished and nothing was written;")
     with stages() as tell, nothing, keeping("the same command"):
         tell("reading the recording")

@@ -33,7 +33,6 @@ from predictlearn.cli.reading import (
     read_options,
 )
 from predictlearn.errors import InputError
-from predictlearn.kept import keeping
 
 if TYPE_CHECKING:
     from predictlearn.reporting.content import Report
@@ -142,6 +141,8 @@ def predict(
         raise InputError("--file goes with --dataset, the data set in whose format it is.")
     # before minutes of work, rather than after
     hold_folder(folder, overwrite, command="predict")
+    from predictlearn.kept import keeping
+
     nothing = interruptible(f"nothing was written to {folder};")
     with stages() as tell, nothing, keeping("the same command"):
         tell("loading predictlearn")

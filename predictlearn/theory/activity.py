@@ -121,11 +121,14 @@ NO_NOISE = np.empty((0, 0, 0))
 
 
 def _time_major(array: np.ndarray) -> np.ndarray:
-    """Return (time, variables, trials) from (trials, time, variables), an array of its own.
+    """Return (time, variables, trials) from (trials, time, variables).
 
-    Also where it is laid out so: of an array that cannot be written to numba makes other versions.
+    A copy, but of what is laid out so already. An array that cannot be written to is copied, too:
+    numba would compile other versions for it.
     """
-    return np.array(np.moveaxis(array, 0, 2), order="C")
+    moved = np.moveaxis(array, 0, 2)
+    ready = moved.flags.c_contiguous and moved.flags.writeable
+    return moved if ready else np.array(moved, order="C")
 
 
 def check_fit(overlaps: Overlaps, n_in: int, n_out: int, what: str) -> None:

@@ -192,7 +192,7 @@ def test_two_workers_give_the_same_bits(result, tmp_path):
 
 def test_an_interrupted_run_continues(result, tmp_path, monkeypatch):
     folder = tmp_path / "run"
-    real, ran = experiment_module.run_network, []
+    real, ran = experiment_module.run_arms, []
 
     def interrupted(spec, tasks, start, network, seed):
         if network == 2 and len(ran) == 2:
@@ -200,7 +200,7 @@ def test_an_interrupted_run_continues(result, tmp_path, monkeypatch):
         ran.append(network)
         return real(spec, tasks, start, network, seed)
 
-    monkeypatch.setattr(experiment_module, "run_network", interrupted)
+    monkeypatch.setattr(experiment_module, "run_arms", interrupted)
     with pytest.raises(KeyboardInterrupt):
         small().run(seed=4, output=folder)
     files = sorted(path.name for path in folder.rglob("*") if path.is_file())

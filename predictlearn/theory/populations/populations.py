@@ -52,7 +52,7 @@ class PopulationLoadings:
     >>> network = pl.Populations((0.25, 0.75), (one, two)).loadings(100)
     >>> np.bincount(network.labels).tolist()
     [0, 25, 75]
-    >>> round(network.populations()["uu of population 2"], 12)
+    >>> round(network.populations().overlaps[1]["uu"], 12)
     2.0
     """
 
@@ -128,7 +128,7 @@ class Populations:
     >>> import predictlearn as pl
     >>> one = pl.Overlaps(np.eye(4)).replace(zm=0.3)
     >>> both = pl.Populations((0.25, 0.75), (one, pl.Overlaps(2 * np.eye(4))))
-    >>> both["zm of population 1"], both.total["mm"]
+    >>> both.overlaps[0]["zm"], both.total["mm"]
     (0.3, 1.75)
     """
 
