@@ -10,6 +10,8 @@ from predictlearn.cli.app import app
 from predictlearn.cli.reading import fit_settings, read_options
 from predictlearn.errors import InputError
 
+pytestmark = pytest.mark.quick
+
 
 def test_options_of_readers_are_words_and_rows():
     read = read_options(

@@ -13,6 +13,8 @@ from test_cli import SMALL, invoke
 
 import predictlearn as pl
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.fixture
 def protocol(tmp_path) -> Path:

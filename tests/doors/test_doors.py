@@ -19,6 +19,8 @@ from predictlearn.cli import app
 from predictlearn.fitting import LowRankRNN, select_rank
 from predictlearn.recordings import find_dataset, load_bci_learning, load_recording
 
+pytestmark = pytest.mark.quick
+
 RUNNER = CliRunner()
 
 

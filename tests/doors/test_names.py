@@ -17,6 +17,8 @@ from predictlearn.files import csv_bytes, defused, output_folder, printable
 from predictlearn.reporting.folder import write_files
 from predictlearn.reporting.style import new_figure, png, styled
 
+pytestmark = pytest.mark.quick
+
 BRACKETS, COLOUR, FORMULA = "[/bold][red]x", "a\x1b[31mred\x1b]0;title\x07", "=cmd|' /C calc'!A0"
 CONTENT = {
     "name": BRACKETS,

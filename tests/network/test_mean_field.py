@@ -10,6 +10,8 @@ import predictlearn as pl
 from predictlearn.network.mean_field import fitting_points
 from predictlearn.theory.loadings import particles_of
 
+pytestmark = pytest.mark.quick
+
 FLIP = pl.FlipFlop(wait=(1.0, 2.0), input_amplitude=2.0, duration=8.0, dt=0.1, trials=4).freeze(0)
 START = pl.Overlaps(np.eye(4)).replace(zm=0.1, zu=0.1, vm=0.1, vu=0.1)
 RULE = pl.GradientDescent(0.05)

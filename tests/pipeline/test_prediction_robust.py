@@ -269,6 +269,7 @@ def test_without_outputs_the_filter_is_learned_through_a_new_readout():
     assert len(pipeline.make_report(done).sections) >= 5
 
 
+@pytest.mark.quick
 def test_a_protocol_is_run_from_the_recorded_networks():
     content = {
         "name": "own",

@@ -13,6 +13,8 @@ from predictlearn.predictions import compare_arms
 from predictlearn.predictions.arms import comparable_quantities, summarise_arms
 from predictlearn.statistics import paired_comparison, two_sample_comparison
 
+pytestmark = pytest.mark.quick
+
 
 def tidy(shift, n=8, seed=0):
     """Return a table of arms whose losses differ by a shift."""

@@ -9,6 +9,8 @@ from conftest import random_overlaps
 import predictlearn as pl
 from predictlearn.predictions.readout_learning import initial_time_constant, readout_learning
 
+pytestmark = pytest.mark.quick
+
 
 def reaching(stretch=1.0):
     return pl.ReachingReadout(targets=4, duration=0.5 * stretch, dt=0.05 * stretch, go=False)

@@ -34,6 +34,7 @@ def test_rows_are_counted_before_the_run(every):
     assert 0.85 * counted < len(made.run().table) <= counted
 
 
+@pytest.mark.quick
 def test_neurons_count_as_the_rows_that_take_as_much():
     theory = protocol().spec
     neurons = protocol(engine="network", n_neurons=1000).spec
@@ -41,6 +42,7 @@ def test_neurons_count_as_the_rows_that_take_as_much():
     assert more == 2 * 4 * 128  # 1000 neurons, four loadings of 8 bytes, in rows of 250
 
 
+@pytest.mark.quick
 def test_the_default_keeps_as_many_epochs_as_fit(monkeypatch, tmp_path):
     whole = protocol().run().table
     monkeypatch.setattr(bounds, "KEPT_ROWS", 1000)
@@ -59,6 +61,7 @@ def test_the_default_keeps_as_many_epochs_as_fit(monkeypatch, tmp_path):
     assert again.table.equals(result.table)
 
 
+@pytest.mark.quick
 def test_what_was_asked_for_is_kept_or_refused_before_any_work(monkeypatch, tmp_path):
     monkeypatch.setattr(bounds, "KEPT_ROWS", 1000)
     assert protocol(record_every=1).run().settings["record_every"] == 1

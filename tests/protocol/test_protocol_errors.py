@@ -10,6 +10,8 @@ import pytest
 from predictlearn.errors import InputError
 from predictlearn.protocol import Protocol, shipped_protocols
 
+pytestmark = pytest.mark.quick
+
 TEXT = """\
 name: small
 seed: 3

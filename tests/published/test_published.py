@@ -255,6 +255,7 @@ def test_k_is_kept_by_small_steps_and_not_by_adam():
 # -- small runs -------------------------------------------------------------------------------
 
 
+@pytest.mark.quick
 def test_theory_follows_the_network_and_direct_descent_does_not(monkeypatch):
     small(monkeypatch, "theory-and-network", networks=2)
     made = reproduce("theory-and-network", scale=0.75)

@@ -112,6 +112,7 @@ def test_time_scale_interval_covers():
     assert hits / runs > 0.9
 
 
+@pytest.mark.quick
 def test_the_right_model_wins():
     result = score_prediction(session(0.3), 1.0 + SHAPE, time=GRID, n_resamples=499)
     assert set(result.tests["verdict"]) == {"better"}
@@ -124,6 +125,7 @@ def test_the_right_model_wins():
     assert skill[("prediction", "RMSE")] == pytest.approx(0.3, abs=0.03)
 
 
+@pytest.mark.quick
 def test_a_wrong_model_loses():
     # the animal gets better, the prediction says worse
     result = score_prediction(session(0.3), 1.0 - SHAPE, time=GRID, n_resamples=499)

@@ -17,6 +17,8 @@ from predictlearn.recordings.datasets import download, registry
 from predictlearn.recordings.datasets.download import download_dataset
 from predictlearn.recordings.datasets.registry import datasets, find_dataset
 
+pytestmark = pytest.mark.quick
+
 CONTENT = bytes(range(256)) * 2000
 
 

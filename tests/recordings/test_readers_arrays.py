@@ -22,6 +22,8 @@ from predictlearn.recordings import (
 from predictlearn.recordings.datasets.behaviour import arrays_of_pickle
 from predictlearn.recordings.readers.mat_file import MatFile
 
+pytestmark = pytest.mark.quick
+
 # -- arrays and MATLAB files ---------------------------------------------------------------------
 
 

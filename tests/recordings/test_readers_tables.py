@@ -9,6 +9,8 @@ import pytest
 import predictlearn as pl
 from predictlearn.errors import InputError
 
+pytestmark = pytest.mark.quick
+
 
 def long_table(n_trials=6, n_bins=8):
     rng = np.random.default_rng(2)

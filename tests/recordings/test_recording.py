@@ -18,6 +18,8 @@ from predictlearn.recordings import (
     load_recording,
 )
 
+pytestmark = pytest.mark.quick
+
 
 def arrays(n_trials=4, n_bins=10, n_neurons=3, n_in=2):
     rng = np.random.default_rng(0)

@@ -202,6 +202,7 @@ def snapshot(path):
     }
 
 
+@pytest.mark.quick
 def test_write_leaves_page_tables_figures_and_manifest(tmp_path):
     page = write(small_report(), tmp_path / "deep" / "report")
     assert page == (tmp_path / "deep" / "report" / "index.html").resolve()

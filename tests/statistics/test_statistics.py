@@ -16,6 +16,8 @@ from statsmodels.stats.weightstats import ttost_ind, ttost_paired
 from predictlearn import statistics as st
 from predictlearn.errors import InputError
 
+pytestmark = pytest.mark.quick
+
 RNG = np.random.default_rng(20)
 X = RNG.normal(1.0, 1.0, 12)
 Y = X + RNG.normal(-0.5, 0.7, 12)

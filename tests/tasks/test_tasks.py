@@ -26,6 +26,8 @@ from predictlearn.theory.activity import Batch, simulate
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Task, Trials
 
+pytestmark = pytest.mark.quick
+
 
 def rng(seed=0):
     return np.random.default_rng(seed)

@@ -9,6 +9,8 @@ from conftest import random_overlaps
 
 import predictlearn as pl
 
+pytestmark = pytest.mark.quick
+
 PAPER = pl.Overlaps(np.eye(4)).replace(zm=0.05, zu=0.05, vm=0.05, vu=0.05)
 TASK = pl.Filter(decay=0.2, duration=10.0, dt=0.1)
 

@@ -9,6 +9,8 @@ import pytest
 
 import predictlearn as pl
 
+pytestmark = pytest.mark.quick
+
 START = pl.Overlaps(np.eye(4)).replace(zu=0.1, vm=0.1)
 TASK = pl.Filter()
 

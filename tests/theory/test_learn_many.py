@@ -11,6 +11,8 @@ from predictlearn.theory.activity import Batch
 from predictlearn.theory.kernels import many as many_kernels
 from predictlearn.theory.learning.together import runs_together
 
+pytestmark = pytest.mark.quick
+
 RULES = {
     "plain": pl.GradientDescent(5e-3),
     "everything": pl.GradientDescent(

@@ -10,6 +10,8 @@ from conftest import random_overlaps
 
 import predictlearn as pl
 
+pytestmark = pytest.mark.quick
+
 TASK = pl.Filter(decay=0.2, duration=10.0, dt=0.1)
 
 

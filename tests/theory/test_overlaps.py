@@ -9,6 +9,8 @@ from conftest import random_overlaps
 import predictlearn as pl
 from predictlearn.theory.names import hidden_names, recordable_names
 
+pytestmark = pytest.mark.quick
+
 SIZES = [(1, 1, 1), (1, 2, 1), (2, 2, 2), (3, 1, 2)]
 
 

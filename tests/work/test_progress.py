@@ -14,6 +14,8 @@ from predictlearn import progress
 from predictlearn.progress import Bar, bar
 from predictlearn.workers import Parallel, delayed, listened
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.fixture
 def notebook(monkeypatch):

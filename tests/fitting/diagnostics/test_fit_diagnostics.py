@@ -65,6 +65,7 @@ def p_values(seeds, change=None, kinds=4, rank=1, **settings):
     return pd.DataFrame(rows).reset_index(drop=True)
 
 
+@pytest.mark.quick
 def test_nothing_is_found_where_nothing_is_wrong():
     found = p_values(range(8))
     # 99.9% limit of a count of p <= 0.05 among 8

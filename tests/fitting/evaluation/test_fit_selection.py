@@ -25,6 +25,7 @@ RANK2 = pl.Overlaps(np.eye(6), 1, 2, 1).replace(
 )
 
 
+@pytest.mark.quick
 def test_neurons_that_never_change_are_set_aside_from_the_choice_of_a_rank():
     x = random_inputs(20, 20, 1, 0.1, seed=0)
     r = simulate_recording(RANK1, x, dt=0.1, n_neurons=12, r2=0.7, seed=1)
@@ -160,6 +161,7 @@ def test_noise_about_an_input_response_gets_the_smallest_rank():
     assert np.sum(np.array(ranks) == 1) >= 10
 
 
+@pytest.mark.quick
 def test_counts_are_scored_in_bits_per_spike():
     x = random_inputs(24, 25, 1, 0.1, seed=0)
     h = simulate_recording(RANK1, x, dt=0.1, n_neurons=24, r2=1.0, seed=0).activity

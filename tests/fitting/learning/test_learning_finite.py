@@ -8,6 +8,8 @@ from scipy import stats
 
 from predictlearn.fitting.learning.recordings.finite_network import finite
 
+pytestmark = pytest.mark.quick
+
 DIM = 3
 ROWS, COLUMNS = np.triu_indices(DIM)
 

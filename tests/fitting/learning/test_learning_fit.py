@@ -49,6 +49,7 @@ def fit(sessions):
     return LearningFit(n_starts=2).fit(sessions, TASK, 50, RULE)
 
 
+@pytest.mark.quick
 def test_every_overlap_is_found(fit):
     table = fit.intervals_.iloc[:10].assign(truth=TRUE.to_series())
     assert fit.converged_
@@ -62,6 +63,7 @@ def test_every_overlap_is_found(fit):
     assert fit.residuals_.shape == (20, 7)
 
 
+@pytest.mark.quick
 def test_without_noise_the_truth_returns():
     clean = simulated(noise=0.0, n_sessions=12)
     found = LearningFit(n_starts=2).fit(clean, TASK, 50, RULE, errors=1e-4)
@@ -79,6 +81,7 @@ def asymptotic(n_sessions, between, rate, columns=SEEN, rule=RULE, start=TRUE, n
     return identify(run.slopes / noise, layout.scales(start.matrix)), layout
 
 
+@pytest.mark.quick
 def test_standard_errors_of_the_theory_page():
     # 41 sessions over 1000 epochs, noise 0.02, rate known: zv 0.04, vv 0.04, zz 0.05
     found, _ = asymptotic(41, 25, "known")
@@ -90,6 +93,7 @@ def test_standard_errors_of_the_theory_page():
     assert np.allclose(sd[[5, 8, 9, 10]], [0.052, 0.071, 0.091, 0.037], atol=1e-3)
 
 
+@pytest.mark.quick
 def test_visible_overlaps_leave_exactly_one_direction_open():
     start = TRUE.replace(zu=0.2, vm=0.3, zv=0.2, vv=1.3, mu=0.1, uu=1.2)
     found, layout = asymptotic(
@@ -102,6 +106,7 @@ def test_visible_overlaps_leave_exactly_one_direction_open():
     assert found.identifiable.tolist() == [n not in ("mm", "uu", "vv", "zz") for n in layout.names]
 
 
+@pytest.mark.quick
 def test_intervals_of_an_open_direction_span_what_is_realisable():
     start = TRUE.replace(zu=0.2, vm=0.3, zv=0.2, vv=1.3, mu=0.1, uu=1.2, zm=0.1, vu=0.2)
     rule = pl.GradientDescent(5e-4)
@@ -119,6 +124,7 @@ def test_intervals_of_an_open_direction_span_what_is_realisable():
     assert draws["mm"].max() - draws["mm"].min() > 0.8
 
 
+@pytest.mark.quick
 def test_behaviour_alone():
     task = pl.Filter(duration=8.0)
     start = TRUE.replace(zu=0.2, vm=0.3)
@@ -131,6 +137,7 @@ def test_behaviour_alone():
     assert found.noise_["loss"] > 0
 
 
+@pytest.mark.quick
 def test_sessions_in_their_canonical_gauges():
     start = TRUE.replace(vm=0.3, zu=0.2, uu=1.5, vv=0.8, mu=0.4)
     table = simulate_sessions(
@@ -163,12 +170,14 @@ def test_slopes_in_the_canonical_gauge(sizes):
         assert np.allclose(slopes[..., p], expected, rtol=0, atol=1e-6 * scale)
 
 
+@pytest.mark.quick
 def test_canonical_matrices_are_those_of_overlaps():
     o = TRUE.replace(vm=-0.2, zu=0.1)
     moved, _ = canonical_matrices(o.matrix[None], np.zeros((1, 4, 4, 0)), o.sizes)
     assert np.allclose(moved[0], o.canonical().matrix, atol=1e-12)
 
 
+@pytest.mark.quick
 def test_erf():
     start = TRUE.replace(zu=0.2, vm=0.3, uu=1.2, mu=0.2)
     task = pl.Filter(duration=8.0, dt=0.2)
@@ -180,6 +189,7 @@ def test_erf():
     assert (abs(inside["estimate"] - inside["truth"]) < 4 * inside["sd"] + 1e-3).all()
 
 
+@pytest.mark.quick
 def test_rank_two():
     start = pl.Overlaps(np.eye(6), 1, 2, 1).replace(v1m=0.3, zu1=0.2, zu2=0.3, v1u2=-0.3, v2u1=0.3)
     task, rule = pl.DampedOscillation(duration=8.0, dt=0.1), pl.GradientDescent(5e-3)
@@ -193,6 +203,7 @@ def test_rank_two():
     assert (abs(inside["estimate"] - inside["truth"]) < 4.5 * inside["sd"] + 1e-3).all()
 
 
+@pytest.mark.quick
 def test_rates_by_pathway():
     rule = pl.GradientDescent(5e-3, pathway_rates={"v": 0.5})
     table = simulate_sessions(TRUE, TASK, 50, rule, 0.001, n_sessions=20, seed=0)
@@ -203,6 +214,7 @@ def test_rates_by_pathway():
     assert (abs(found.rates_ - truth) < 4 * sd).all()
 
 
+@pytest.mark.quick
 def test_frozen_pathway_has_no_rate():
     layout = ParameterLayout(
         (1, 1, 1), pl.GradientDescent(0.1, pathway_rates={"z": 0.0}), "pathways"
@@ -210,6 +222,7 @@ def test_frozen_pathway_has_no_rate():
     assert layout.rate_names == ("rate:m", "rate:u", "rate:v")
 
 
+@pytest.mark.quick
 def test_tasks_may_change_between_sessions():
     tasks = [TASK] * 6 + [pl.Filter(decay=0.4, amplitude=1.5)] * 6
     table = simulate_sessions(TRUE, tasks, [40] * 12, RULE, 0.005, seed=0)
@@ -218,6 +231,7 @@ def test_tasks_may_change_between_sessions():
     assert (abs(inside["estimate"] - TRUE.to_series()) < 4 * inside["sd"]).all()
 
 
+@pytest.mark.quick
 def test_ways_to_give_errors_agree(sessions):
     data = [
         checked_sessions(sessions, TASK, 50, errors, None).noise.whiten(np.ones(140), np.ones(2))
@@ -232,6 +246,7 @@ def test_ways_to_give_errors_agree(sessions):
         assert np.allclose(data[0], other)
 
 
+@pytest.mark.quick
 def test_correlated_errors_whiten():
     table = simulated(n_sessions=3)
     rng = np.random.default_rng(0)
@@ -245,6 +260,7 @@ def test_correlated_errors_whiten():
     assert np.isclose(noise.log_determinant(np.ones(2)), 3 * np.linalg.slogdet(covariance)[1])
 
 
+@pytest.mark.quick
 def test_right_rule_passes_and_wrong_rule_fails(sessions, fit):
     assert fit.goodness_of_fit().p_value > 0.01
     known = LearningFit(n_starts=1).fit(sessions, TASK, 50, RULE, errors=0.02)
@@ -269,6 +285,7 @@ def test_profile_agrees_with_the_delta_method(fit):
     assert abs(high - row["high"]) < 0.5 * row["sd"]
 
 
+@pytest.mark.quick
 def test_forecast_of_another_task(fit):
     task = pl.Filter(decay=0.4, amplitude=1.5)
     at = [0, 20, 200]
@@ -284,6 +301,7 @@ def test_forecast_of_another_task(fit):
     assert ahead.left_out == 0
 
 
+@pytest.mark.quick
 def test_draws_are_realisable(fit):
     for _, row in fit.draw(30).iterrows():
         pl.Overlaps.from_series(row[list(TRUE.names)])
@@ -296,6 +314,7 @@ def test_one_start_gives_the_same_answer(sessions):
     assert np.abs(one.start_.matrix - other.start_.matrix).max() < 0.02
 
 
+@pytest.mark.quick
 def test_prior_draws_have_the_stated_density():
     # under the density, E[grad-free identity]: correlations of a 2 x 2 are uniform on [-1, 1]
     rng = np.random.default_rng(0)
@@ -310,6 +329,7 @@ def test_prior_draws_have_the_stated_density():
     assert log_prior(np.diag([1.0, -1.0]), 1.0) == -np.inf
 
 
+@pytest.mark.quick
 def test_pack_and_slopes():
     layout = ParameterLayout((1, 1, 1), RULE, "fit")
     rng = np.random.default_rng(0)
@@ -324,6 +344,7 @@ def test_pack_and_slopes():
         assert np.allclose(slopes[:, k], numeric, atol=1e-8)
 
 
+@pytest.mark.quick
 def test_networks_are_the_theory_for_linear_units():
     a = simulated(noise=0.0, n_sessions=4)
     b = simulated(noise=0.0, n_sessions=4, n_neurons=60)
@@ -346,6 +367,7 @@ def test_posterior_agrees_with_the_fit(sessions):
     pl.Overlaps.from_series(posterior.draws.iloc[0][list(TRUE.names)])
 
 
+@pytest.mark.quick
 def test_missing_sampler_is_one_clear_error(fit, monkeypatch):
     monkeypatch.setitem(sys.modules, "emcee", None)
     with pytest.raises(pl.InputError, match=r"predictlearn\[bayes\]"):
@@ -408,6 +430,7 @@ def test_doors_of_settings(setting):
         LearningFit(**setting).fit(GOOD, TASK, 5, RULE)
 
 
+@pytest.mark.quick
 def test_doors_after_fit(fit):
     with pytest.raises(pl.InputError, match="name must be one of"):
         fit.profile("zq")

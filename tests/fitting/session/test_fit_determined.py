@@ -8,6 +8,8 @@ import pytest
 import predictlearn as pl
 from predictlearn.errors import MisfitWarning, UndeterminedWarning
 
+pytestmark = pytest.mark.quick
+
 
 def euler(x, vm, vu, n_neurons, seed, noise=0.3, a=0.1):
     """Activity of a linear network of rank one, one Euler step a bin; returns its loadings too."""

@@ -18,6 +18,8 @@ from predictlearn.fitting.session.search.levenberg_marquardt import (
 from predictlearn.fitting.session.search.regression import blocks
 from predictlearn.fitting.session.search.starts import find_best
 
+pytestmark = pytest.mark.quick
+
 
 def recording(offset, unequal, noise=0.3, n_in=2, rank=2, timed=True):
     rng = np.random.default_rng(0)

@@ -142,6 +142,7 @@ def test_em_never_lowers_the_likelihood(scattered):
     assert course[-1] > course[0] + 10
 
 
+@pytest.mark.quick
 def test_agrees_with_low_rank_rnn_without_process_noise():
     y, x = simulate(np.array([[0.8]]), np.array([[0.4]]), noise=0.0, variance=0.05)
     ours = pl.StochasticLowRankRNN(1, dt=A, n_bootstrap=0, max_iter=3000).fit(y, x)
