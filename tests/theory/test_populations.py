@@ -131,9 +131,10 @@ def test_one_population_is_learn(rule, nonlinearity):
     same = pl.learn_populations(
         pl.Populations((1.0,), (start,)), FLIP_FLOP, rule, 40, nonlinearity, seed=3
     )
-    np.testing.assert_array_equal(same.array[:, 0], one.array)
-    np.testing.assert_array_equal(same.losses, one.losses)
-    assert same.of(1).overlaps.equals(one.overlaps)
+    # loops of their own, whose last bits may differ on some processors
+    np.testing.assert_allclose(same.array[:, 0], one.array, rtol=1e-12)
+    np.testing.assert_allclose(same.losses, one.losses, rtol=1e-12)
+    np.testing.assert_allclose(same.of(1).overlaps, one.overlaps, rtol=1e-12)
 
 
 @pytest.mark.parametrize("nonlinearity", ["linear", "erf", "tanh"])

@@ -138,7 +138,7 @@ def test_another_processor_or_option_is_another_file(tmp_path, folder, monkeypat
     class Other:
         def magic_tuple(self):
             triple, _, _ = codegen.magic_tuple()
-            return triple, "generic", ""
+            return triple, "another", ""
 
     assert function._cache._path("(float64,)", Other()) != here
     assert function._cache._path("(type(f at 0x7f00),)", codegen) is None

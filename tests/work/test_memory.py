@@ -81,11 +81,11 @@ def peak_of(code, *words):
 
 @pytest.mark.parametrize("counts", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_fit_and_its_diagnosis_stay_within_the_stated_memory(tmp_path, counts):
-    # the compiler takes memory of its own, the first time
-    save(tmp_path / "first.npz", 20, 200, 30, counts)
-    peak_of(PARTS, tmp_path / "first.npz")
     size = save(tmp_path / "r.npz", 250, 200, 200, counts)
     peak = peak_of(PARTS, tmp_path / "r.npz")
+    if peak >= TIMES * size + BESIDE:
+        # the compiler takes memory of its own, the first time
+        peak = peak_of(PARTS, tmp_path / "r.npz")
     assert peak < TIMES * size + BESIDE, f"{peak / 1e9:.2f} GB for {size / 1e9:.2f} GB"
 
 

@@ -50,6 +50,8 @@ __all__ = [
 
 
 _FLOOR = 1e-12
+# A rise of the log likelihood, relative to the tolerance, that is none whatever the damping.
+_NOTHING = 1e-6
 # Steps between two returns to a gauge in which theta is well scaled.
 _REGAUGE = 8
 # Rounds that make S_bb and the loadings of a start agree.
@@ -286,7 +288,8 @@ def solve(
             # No step helps any more: the end, to rounding, if none was expected to.
             converged = decrement < 10 * tol
             break
-        if decrement < tol and damping < 1e-1:
+        # of data without noise rounding refuses steps and raises the damping, though none is left
+        if decrement < tol and (damping < 1e-1 or decrement * (1 + damping) < _NOTHING * tol):
             converged = True
             break
     objective = _objective(problem, at, floor, theta)
