@@ -323,5 +323,5 @@ def _reasons(runs: pd.DataFrame) -> str:
         found |= {"refused"} if row["status"] == "refused" else set()
         for each in found:
             told[each] = told.get(each, 0) + 1
-    first = sorted(told.items(), key=lambda item: -item[1])[:2]
+    first = sorted(told.items(), key=lambda item: (-item[1], item[0]))[:2]
     return ", ".join(f"{name} {100 * count / len(runs):.0f}%" for name, count in first)
