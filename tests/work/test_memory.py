@@ -14,7 +14,7 @@ from predictlearn.fitting.session.pieces import pieces
 
 # Stated in docs/reference/file-formats.md: so many times the activity in double precision,
 # and beside.
-TIMES, BESIDE = 4.0, 0.6e9
+TIMES, BESIDE = 4.0, 0.8e9
 
 PEAK = """
 import resource
