@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -215,17 +214,10 @@ def _load(name: str, networks: int | None, epochs_scale: float) -> Protocol:
 
     positive("--epochs-scale", epochs_scale)
     protocol = Protocol.load(name)
-    changes: dict[str, Any] = {}
-    content = copy.deepcopy(protocol.to_dict())
     if networks is not None:
-        changes["cohort"] = {**content["cohort"], "networks": networks}
-    if epochs_scale != 1.0:
-        changes["arms"] = content["arms"]
-        for arm in changes["arms"].values():
-            for phase in arm["phases"]:
-                if phase.get("epochs") is not None:
-                    phase["epochs"] = max(1, round(phase["epochs"] * epochs_scale))
-    return protocol.replace(**changes) if changes else protocol
+        cohort = {**protocol.to_dict()["cohort"], "networks": networks}
+        protocol = protocol.replace(cohort=cohort)
+    return protocol.with_epochs(epochs_scale)
 
 
 def _run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from predictlearn.checks import positive_int
+from predictlearn.checks import positive, positive_int
 from predictlearn.errors import InputError
 from predictlearn.progress import Bar
 from predictlearn.protocol.bounds import record_every, rows_of
@@ -196,6 +197,33 @@ class Protocol:
         """
         content: dict[str, Any] = self.spec.model_dump(exclude_unset=True)
         return content
+
+    def with_epochs(self, scale: float) -> Protocol:
+        """Return the protocol with the epochs of every phase multiplied, one at least.
+
+        Parameters
+        ----------
+        scale : float
+            The factor.
+
+        Returns
+        -------
+        Protocol
+            The new protocol.
+
+        Examples
+        --------
+        >>> Protocol.load("aba").with_epochs(0.01).spec.arms["aba"].phases[0].epochs
+        30
+        """
+        if positive("scale", scale) == 1.0:
+            return self
+        arms = copy.deepcopy(self.to_dict()["arms"])
+        for arm in arms.values():
+            for phase in arm["phases"]:
+                if phase.get("epochs") is not None:
+                    phase["epochs"] = max(1, round(phase["epochs"] * scale))
+        return self.replace(arms=arms)
 
     def replace(self, **changes: Any) -> Protocol:
         """Return the protocol with some of its top-level keys replaced, checked anew.

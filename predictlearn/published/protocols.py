@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -62,14 +61,10 @@ def load(name: str, scale: float = 1.0, arms: Sequence[str] | None = None, **new
     >>> load("aba", 0.01).spec.arms["aba"].phases[0].epochs
     30
     """
-    protocol = Protocol.load(name)
-    kept = copy.deepcopy(protocol.to_dict()["arms"])
+    protocol = Protocol.load(name).with_epochs(scale)
+    kept = protocol.to_dict()["arms"]
     if arms is not None:
         kept = {arm: kept[arm] for arm in arms}
-    for arm in kept.values():
-        for phase in arm["phases"]:
-            if "epochs" in phase:
-                phase["epochs"] = max(1, round(phase["epochs"] * scale))
     return protocol.replace(**{"arms": kept, **new})
 
 

@@ -14,15 +14,19 @@ from predictlearn.theory.names import pathway_slices
 
 __all__ = [
     "EXCITED",
+    "SYMMETRIC",
     "canonical_matrices",
     "canonical_transform",
     "column_transform",
+    "invariant_entries",
     "invariant_products",
 ]
 
 # Directions that the inputs excite less than this, relative to the strongest, have no canonical
 # axis of their own: they are ordered by the recurrence alone.
 EXCITED = 1e-10
+# Invariant products that are symmetric matrices.
+SYMMETRIC = frozenset({"mm", "zz", "vm*uu*vm", "zu*vv*zu"})
 
 
 def column_transform(q: np.ndarray, n_in: int, n_out: int) -> np.ndarray:
@@ -121,6 +125,26 @@ def invariant_products(blocks: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         "zu*vv*zu": zu @ vv @ zu.T,
         "uu*vv": np.array([[np.trace(uu @ vv)]]),
     }
+
+
+def invariant_entries(blocks: dict[str, np.ndarray]) -> dict[str, float]:
+    """Return every entry of `invariant_products` by name, those of matrices with their indices.
+
+    Of symmetric matrices those above the diagonal only.
+
+    Examples
+    --------
+    >>> one = {name: np.ones((1, 1)) for name in "zm zu vm vu mu zv mm uu vv zz".split()}
+    >>> list(invariant_entries(one))[:3]
+    ['zm', 'zu*vm', 'vu']
+    """
+    values: dict[str, float] = {}
+    for name, product in invariant_products(blocks).items():
+        for i in range(product.shape[0]):
+            for j in range(i if name in SYMMETRIC else 0, product.shape[1]):
+                label = name if product.size == 1 else f"{name}[{i + 1},{j + 1}]"
+                values[label] = float(product[i, j])
+    return values
 
 
 def canonical_matrices(

@@ -448,14 +448,7 @@ class Overlaps:
         """
         blocks = {name: self.block(*name) for name in ("zm", "zu", "vm", "vu", "mu", "zv")}
         blocks |= {name: self.block(*name) for name in ("mm", "uu", "vv", "zz")}
-        values: dict[str, float] = {}
-        for name, product in _gauge.invariant_products(blocks).items():
-            symmetric = name in ("mm", "zz", "vm*uu*vm", "zu*vv*zu")
-            for i in range(product.shape[0]):
-                for j in range(i if symmetric else 0, product.shape[1]):
-                    label = name if product.size == 1 else f"{name}[{i + 1},{j + 1}]"
-                    values[label] = float(product[i, j])
-        return pd.Series(values, name="invariant")
+        return pd.Series(_gauge.invariant_entries(blocks), name="invariant")
 
     # -- networks -----------------------------------------------------------------------------
 

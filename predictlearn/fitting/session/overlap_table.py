@@ -8,13 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from predictlearn.arrays import Array
-from predictlearn.theory.gauge import canonical_transform, invariant_products
+from predictlearn.theory.gauge import SYMMETRIC, canonical_transform, invariant_entries
 from predictlearn.theory.names import overlap_names, table_pairs
 
 __all__ = ["Raw", "canonical", "invariants", "named", "never_negative", "unseen_reasons"]
-
-
-_SYMMETRIC = ("mm", "zz", "vm*uu*vm", "zu*vv*zu")
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,14 +108,7 @@ def invariants(raw: Raw) -> dict[str, float]:
         "zv": np.full((n_out, rank), np.nan),
         "vv": np.full((rank, rank), np.nan),
     }
-    values: dict[str, float] = {}
-    for name, product in invariant_products(blocks).items():
-        for i in range(product.shape[0]):
-            for j in range(i if name in _SYMMETRIC else 0, product.shape[1]):
-                if np.isfinite(product[i, j]):
-                    label = name if product.size == 1 else f"{name}[{i + 1},{j + 1}]"
-                    values[label] = float(product[i, j])
-    return values
+    return {name: value for name, value in invariant_entries(blocks).items() if np.isfinite(value)}
 
 
 def never_negative(names: Collection[str]) -> set[str]:
@@ -134,7 +124,7 @@ def never_negative(names: Collection[str]) -> set[str]:
     out = {name for name in names if name in ("vm", "vm1", "v1m", "v1m1")}
     for name in names:
         product, _, indices = name.partition("[")
-        if product in _SYMMETRIC:
+        if product in SYMMETRIC:
             row, _, column = indices.rstrip("]").partition(",")
             out |= {name} if row == column or not indices else set()
         elif "*" not in name and name[: len(name) // 2] == name[len(name) // 2 :]:
