@@ -11,10 +11,13 @@ from typing import Any
 
 import lazy_loader
 
+from predictlearn import moved
+
 __version__ = "0.4.0.dev0"
 
 _load, _names, __all__ = lazy_loader.attach_stub(__name__, __file__)
 __all__ += ["__version__"]
+moved.install()
 
 
 def __getattr__(name: str) -> Any:

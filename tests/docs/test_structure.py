@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import runpy
+import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 import predictlearn as pl
+from predictlearn import moved
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "predictlearn"
@@ -150,3 +153,19 @@ def test_no_class_name_twice():
         if isinstance(node, ast.ClassDef)
     )
     assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_modules_of_before_are_found_for_one_version():
+    assert set(moved.MODULES.values()) <= MODULES.keys()
+    assert not moved.MODULES.keys() & MODULES.keys()
+    sys.modules.pop("predictlearn.recordings.assembly", None)
+    with pytest.warns(DeprecationWarning, match=r"use predictlearn\.recordings\.readers\.assembly"):
+        old = importlib.import_module("predictlearn.recordings.assembly")
+    assert (
+        old.select_rows
+        is importlib.import_module("predictlearn.recordings.readers.assembly").select_rows
+    )
+    with pytest.warns(DeprecationWarning, match="descent"):
+        exec("from predictlearn.theory.learning import learn", {})
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("predictlearn.recordings.assemblies")
