@@ -20,6 +20,7 @@ from predictlearn.fitting.session.optima import Timing
 from predictlearn.fitting.session.overlap_table import (
     Raw,
     canonical,
+    interval_table,
     invariants,
     named,
     never_negative,
@@ -157,7 +158,7 @@ def _set_tables(model: Any, problem: Problem, best: Raw, draws: list[Raw]) -> No
 
 def _table(estimate: dict[str, float], draws: list[dict[str, float]], degrees: int) -> pd.DataFrame:
     """Return intervals, those of squares never negative."""
-    return bootstrap.interval_table(estimate, draws, 0.95, degrees, never_negative(estimate))
+    return interval_table(estimate, draws, 0.95, degrees, never_negative(estimate))
 
 
 def _set_optima(model: Any, problem: Problem, timing: Timing, shown: _Shown) -> None:

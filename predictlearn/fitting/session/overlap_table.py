@@ -6,12 +6,22 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
+from scipy.special import stdtrit
 
 from predictlearn.arrays import Array
 from predictlearn.theory.gauge import SYMMETRIC, canonical_transform, invariant_entries
 from predictlearn.theory.names import overlap_names, table_pairs
 
-__all__ = ["Raw", "canonical", "invariants", "named", "never_negative", "unseen_reasons"]
+__all__ = [
+    "Raw",
+    "canonical",
+    "interval_table",
+    "invariants",
+    "named",
+    "never_negative",
+    "unseen_reasons",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +140,57 @@ def never_negative(names: Collection[str]) -> set[str]:
         elif "*" not in name and name[: len(name) // 2] == name[len(name) // 2 :]:
             out.add(name)
     return out
+
+
+def interval_table(
+    estimate: dict[str, float],
+    draws: list[dict[str, float]],
+    level: float,
+    degrees: int,
+    positive: Collection[str] = (),
+) -> pd.DataFrame:
+    """Turn replicates into intervals.
+
+    Parameters
+    ----------
+    estimate : dict of str to float
+        Estimates; NaN where unseen.
+    draws : list of dict
+        The same from every replicate.
+    level : float
+        Coverage, such as 0.95.
+    degrees : int
+        Degrees of freedom of the t quantile.
+    positive : collection of str
+        Names of what is never negative, such as squares; nor are the ends of their intervals.
+
+    Returns
+    -------
+    DataFrame
+        Index the names; columns low, high, estimate, sd.
+    """
+    quantile = float(stdtrit(max(degrees, 1), 0.5 + level / 2))
+    centre = np.array(list(estimate.values()), dtype=float)
+    sd = np.full(len(centre), np.nan)
+    if len(draws) > 1:
+        sd = np.array([[draw[name] for name in estimate] for draw in draws]).std(axis=0, ddof=1)
+    low, high = centre - quantile * sd, centre + quantile * sd
+    for i, name in enumerate(estimate):
+        if name in positive:
+            low[i], high[i] = _around_positive(centre[i], quantile * sd[i])
+    return pd.DataFrame({"low": low, "high": high, "estimate": centre, "sd": sd}, list(estimate))
+
+
+def _around_positive(estimate: float, reach: float) -> tuple[float, float]:
+    """Return the ends about what is never negative; NaN where there are none.
+
+    The upper end is that of the logarithm, the lower one of the square root
+    (docs/reference/fitting.md says why). Where plain ends would hold zero these do too, the upper
+    one going on as a line.
+    """
+    if reach < estimate:
+        return estimate * (1 - reach / (2 * estimate)) ** 2, estimate * np.exp(reach / estimate)
+    return 0.0 * reach, estimate + (np.e - 1) * reach
 
 
 def unseen_reasons(

@@ -9,11 +9,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from predictlearn.arrays import Array
-from predictlearn.fitting.session.bootstrap import interval_table
 from predictlearn.fitting.session.loading_moments import positive_part
 from predictlearn.fitting.session.overlap_table import (
     Raw,
     canonical,
+    interval_table,
     invariants,
     named,
     never_negative,

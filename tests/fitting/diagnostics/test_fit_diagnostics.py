@@ -8,12 +8,9 @@ from scipy import stats
 import predictlearn as pl
 from predictlearn.fitting import (
     LowRankRNN,
-    diagnose,
-    fallen_silent,
     fitted_fixed_points,
     fixed_points,
     loading_shape,
-    mask_silent,
 )
 from predictlearn.fitting.diagnostics.diagnose import _residuals
 from predictlearn.fitting.diagnostics.residuals import (
@@ -61,7 +58,7 @@ def p_values(seeds, change=None, kinds=4, rank=1, **settings):
             y = change(y, r, np.random.default_rng(seed + 1000))
         how = {k: v for k, v in settings.items() if k == "nonlinearity"}
         fit = fitted(y, r.inputs, rank, **how)
-        rows.append(diagnose(fit, y, r.inputs, draws=99, seed=seed).tests["p"])
+        rows.append(pl.diagnose(fit, y, r.inputs, draws=99, seed=seed).tests["p"])
     return pd.DataFrame(rows).reset_index(drop=True)
 
 
@@ -208,7 +205,7 @@ def test_rare_spikes_are_said_to_show_bursts_only():
     x = np.repeat(random_inputs(6, 20, 1, 0.1, seed=0), 5, axis=0)
     y = rng.poisson(np.where(np.arange(20) < 8, 0.03, 1.0), size=(30, 20, 20)).astype(float)
     fit = fitted(y, x, noise="poisson", observed="current", n_starts=1)
-    found = diagnose(fit, y, x, draws=19)
+    found = pl.diagnose(fit, y, x, draws=19)
     row = found.tests.loc["single neurons"]
     assert "(8 of 20 spike too rarely to show anything but bursts)" in row["measure"]
     assert row["p"] > 0.05
@@ -281,7 +278,7 @@ def test_noise_that_follows_the_level_is_found():
     # rates that the linear model can follow, so that only the noise is wrong
     y = np.random.default_rng(0).poisson(np.maximum(2 + r.activity, 0.1)).astype(float)
     fit = fitted(y, r.inputs, offset=True)
-    found = diagnose(fit, y, r.inputs, draws=99)
+    found = pl.diagnose(fit, y, r.inputs, draws=99)
     row = found.tests.loc["noise with level"]
     assert row["p"] < 1e-4
     assert row["effect"] > 0.05
@@ -296,7 +293,7 @@ def test_residuals_of_counts_are_pearson_residuals():
     rng = np.random.default_rng(0)
     y = rng.poisson(np.exp(0.3 + 0.8 * signal)).astype(float)
     fit = fitted(y, r.inputs, noise="poisson", link="exp")
-    found = diagnose(fit, y, r.inputs, draws=99)
+    found = pl.diagnose(fit, y, r.inputs, draws=99)
     assert found.tests["p"].drop("Gaussian loadings").min() > 0.003
     assert found.explained["u1"] > 0.5
 
@@ -307,11 +304,11 @@ def test_missing_bins_and_outputs_and_unequal_trials():
     y[np.random.default_rng(0).random(y.shape) < 0.1] = np.nan
     y[5, 15:] = np.nan
     fit = LowRankRNN(dt=0.1, n_bootstrap=0, n_starts=2).fit(y, r.inputs, outputs=r.outputs)
-    found = diagnose(fit, y, r.inputs, r.outputs, draws=99)
+    found = pl.diagnose(fit, y, r.inputs, r.outputs, draws=99)
     assert found.outputs["y1"] > 0.99
     assert found.tests["p"].min() > 0.003
     x = [trial[: 15 if i == 5 else 25] for i, trial in enumerate(r.inputs)]
-    lists = diagnose(fit, [trial[: len(d)] for trial, d in zip(y, x, strict=True)], x, draws=99)
+    lists = pl.diagnose(fit, [trial[: len(d)] for trial, d in zip(y, x, strict=True)], x, draws=99)
     assert (
         lists.tests["p"]
         .drop("Gaussian loadings")
@@ -327,7 +324,7 @@ def test_projection_of_a_noise_free_recording_is_the_prediction():
             RANK1, x, dt=0.1, n_neurons=60, r2=0.999, seed=1, nonlinearity=nonlinearity
         )
         fit = fitted(r.activity, x, nonlinearity=nonlinearity)
-        found = diagnose(fit, r.activity, x, draws=19)
+        found = pl.diagnose(fit, r.activity, x, draws=19)
         assert found.explained["u1"] > 0.98
         # bands that hold 95% where the prediction is the truth
         part = found.trajectories
@@ -459,42 +456,42 @@ def test_lost_units_are_found_and_others_left():
     rate = rng.gamma(1.0, 2.0, size=(1, 1, 400))
     # bursty: the rate of every trial is drawn anew
     counts = rng.poisson(rate / 20 * rng.gamma(0.5, 2.0, size=(80, 1, 400)) * np.ones((1, 20, 1)))
-    assert not fallen_silent(counts, p=1e-6).any()
-    false = fallen_silent(counts, p=0.05).any(axis=(0, 1)).mean()
+    assert not pl.fallen_silent(counts, p=1e-6).any()
+    false = pl.fallen_silent(counts, p=0.05).any(axis=(0, 1)).mean()
     assert false <= stats.binom.ppf(0.999, 400, 0.05) / 400
     lost = counts.astype(float)
     lost[50:, :, :100] = 0
-    found = fallen_silent(lost)
+    found = pl.fallen_silent(lost)
     busy = (counts[:50].sum(axis=1) > 0).mean(axis=0)[:100] > 0.5
     assert busy.sum() > 20
     assert found[55:, :, :100][:, :, busy].all(axis=(0, 1)).mean() > 0.9
     assert not found[:, :, 100:].any()
     assert not (found & (lost > 0)).any()
-    masked = mask_silent(lost)
+    masked = pl.mask_silent(lost)
     assert np.array_equal(np.isnan(masked), found)
     with pytest.raises(pl.InputError, match="not negative"):
-        fallen_silent(-np.ones((4, 3, 2)))
+        pl.fallen_silent(-np.ones((4, 3, 2)))
     with pytest.raises(pl.InputError, match="p must lie"):
-        fallen_silent(np.ones((4, 3, 2)), p=2)
+        pl.fallen_silent(np.ones((4, 3, 2)), p=2)
 
 
 def test_diagnose_refuses_what_does_not_fit():
     r = recorded(0)
     fit = fitted(r.activity, r.inputs)
     with pytest.raises(pl.InputError, match="activity must have shape"):
-        diagnose(fit, r.activity[:, :, :-1], r.inputs)
+        pl.diagnose(fit, r.activity[:, :, :-1], r.inputs)
     with pytest.raises(pl.InputError, match="at least 4 trials"):
-        diagnose(fit, r.activity[:3], r.inputs[:3])
+        pl.diagnose(fit, r.activity[:3], r.inputs[:3])
     with pytest.raises(pl.InputError, match="one label a trial"):
-        diagnose(fit, r.activity, r.inputs, conditions=[1, 2])
+        pl.diagnose(fit, r.activity, r.inputs, conditions=[1, 2])
     with pytest.raises(pl.InputError, match="lags must be below"):
-        diagnose(fit, r.activity, r.inputs, lags=25)
+        pl.diagnose(fit, r.activity, r.inputs, lags=25)
 
 
 def test_figure_of_diagnostics():
     r = recorded(0, overlaps=TURNING, kinds=4)
     fit = fitted(r.activity, r.inputs, 2)
-    found = diagnose(fit, r.activity, r.inputs, draws=19)
+    found = pl.diagnose(fit, r.activity, r.inputs, draws=19)
     figure = fit_diagnostics(found)
     assert all(axes.get_xlabel() and axes.get_ylabel() for axes in figure.axes[:5])
     assert png(figure)[1:4] == b"PNG"

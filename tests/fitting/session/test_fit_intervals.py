@@ -7,8 +7,7 @@ import pytest
 from test_fit_low_counts import simulate
 
 import predictlearn as pl
-from predictlearn.fitting.session.bootstrap import interval_table
-from predictlearn.fitting.session.overlap_table import never_negative
+from predictlearn.fitting.session.overlap_table import interval_table, never_negative
 from predictlearn.fitting.session.search.loading_prior import Evidence
 from predictlearn.fitting.session.search.marginal import _population
 

@@ -491,10 +491,8 @@ def test_coverage():
 
 
 def test_the_order_of_before_works_for_one_version():
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(12, 15, 1)).cumsum(axis=1)
-    y = x * rng.normal(size=6) + 0.3 * rng.normal(size=(12, 15, 6))
-    z = rng.normal(size=(6, 1))
+    y, x = simulate(np.array([[0.8]]), np.array([[0.4]]), 12, 15, 6, seed=0)
+    z = np.random.default_rng(0).normal(size=(6, 1))
     settings = {"rank": 1, "dt": A, "n_bootstrap": 0, "cv": 0, "n_starts": 1}
     now = pl.StochasticLowRankRNN(**settings).fit(y, x, readout=z)
     with pytest.warns(DeprecationWarning, match="outputs before readout"):
