@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -34,9 +34,6 @@ from predictlearn.recordings.datasets.bci_learning import BCISession
 from predictlearn.recordings.recording import Recording
 from predictlearn.theory.hidden_prior import HiddenPrior
 from predictlearn.theory.overlaps import Overlaps
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["predict"]
 

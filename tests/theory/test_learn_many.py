@@ -200,3 +200,8 @@ def test_wrong_arguments():
     with pytest.raises(InputError, match="n_jobs"):
         pl.learn_many([start], pl.Filter(), rule, 5, "erf", n_jobs=0)
     assert pl.learn_many([], pl.Filter(), rule, 5) == []
+
+
+def test_overlaps_of_all_networks_are_counted_before_they_are_kept():
+    with pytest.raises(pl.InputError, match="every must be at least 4 for 5000 epochs"):
+        pl.learn_many(networks(1) * 7000, pl.Filter(), pl.GradientDescent(5e-3), 5000, "erf")

@@ -93,7 +93,7 @@ def learn_many(
         return found
     goal = -np.inf if stop_at is None else positive("stop_at", stop_at)
     n_epochs, every = positive_int("epochs", epochs), positive_int("every", every)
-    check_memory(n_epochs, every, starts[0].matrix.size)
+    check_memory(n_epochs, every, sum(start.matrix.size for start in starts))
     settings = describe(task, rule, nonlinearity, tau)
     return descend_together(starts, ready, rule, n_epochs, every, goal, all_seeds, settings, n_jobs)
 
