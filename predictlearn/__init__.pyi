@@ -128,6 +128,12 @@ from .theory.learning.descent import learn as learn
 from .theory.learning.fourth_order import learn_fourth_order as learn_fourth_order
 from .theory.learning.invariants import conserved as conserved
 from .theory.learning.invariants import drift as drift
+from .theory.learning.local_rules import (
+    RFLO as RFLO,
+)
+from .theory.learning.local_rules import (
+    FeedbackAlignment as FeedbackAlignment,
+)
 from .theory.learning.many import learn_many as learn_many
 from .theory.learning.rules import (
     DirectDescent as DirectDescent,
@@ -151,6 +157,12 @@ from .theory.learning.sensitivity import (
 )
 from .theory.learning.sensitivity import (
     loss_derivative_hessian as loss_derivative_hessian,
+)
+from .theory.learning.span import (
+    FactorTrajectory as FactorTrajectory,
+)
+from .theory.learning.span import (
+    SynapticTrajectory as SynapticTrajectory,
 )
 from .theory.learning.stability import largest_stable_rate as largest_stable_rate
 from .theory.learning.synaptic_rules import (
@@ -181,6 +193,19 @@ from .theory.populations.populations import (
 from .theory.populations.populations import (
     Populations as Populations,
 )
+from .theory.synapses.network import (
+    Factors as Factors,
+)
+from .theory.synapses.network import (
+    Feedback as Feedback,
+)
+from .theory.synapses.network import (
+    Synapses as Synapses,
+)
+from .theory.synapses.network import (
+    SynapticNetwork as SynapticNetwork,
+)
 from .theory.trials import Trials as Trials
+from .theory.world import LinearWorld as LinearWorld
 
 __version__: str

@@ -13,6 +13,7 @@ from predictlearn.doors import reading
 from predictlearn.errors import InputError
 from predictlearn.npz import EXPECTED, plain_array, read_npz
 from predictlearn.theory.trials import Trials
+from predictlearn.theory.world import LinearWorld
 
 __all__ = ["ArrayTask"]
 
@@ -42,6 +43,9 @@ class ArrayTask:
         Added to the output in every bin.
     smoothing : array_like, (n_out, n_out), optional
         How much of the previous bin's c persists.
+    world : LinearWorld, optional
+        What the output moves and the input reports, in place of the observer; targets and weights
+        are then of what the loss reads of it.
 
     Raises
     ------
@@ -62,11 +66,13 @@ class ArrayTask:
     dt: float
     offset: np.ndarray | None = None
     smoothing: np.ndarray | None = None
+    world: LinearWorld | None = None
 
     fixed: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        trials = Trials(*(_copied(getattr(self, name)) for name in (*_REQUIRED, *_OPTIONAL)))
+        arrays = {name: _copied(getattr(self, name)) for name in (*_REQUIRED, *_OPTIONAL)}
+        trials = Trials(**arrays, world=self.world)
         if not np.any(trials.weights):
             raise InputError("weights must not all be zero, or the loss is zero whatever happens.")
         for name in (*_REQUIRED, *_OPTIONAL):
@@ -101,6 +107,7 @@ class ArrayTask:
             trials.dt,
             trials.offset,
             trials.smoothing,
+            trials.world,
         )
 
     @classmethod
@@ -138,7 +145,7 @@ class ArrayTask:
     @property
     def n_out(self) -> int:
         """Number of outputs."""
-        return int(self.targets.shape[2])
+        return int(self.targets.shape[2]) if self.world is None else self.world.n_out
 
     def sample(self, rng: np.random.Generator | None = None) -> Trials:
         """Return the trials; `rng` is not used, since nothing is random.

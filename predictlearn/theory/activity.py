@@ -8,6 +8,7 @@ N for linear networks).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -78,6 +79,7 @@ class Batch:
         self.offset = np.array(trials.offset)
         self.smoothing = np.array(trials.smoothing, order="C")
         self.direct = trials.is_observed_directly
+        self.world = trials.world
         self.n_in, self.n_out = trials.n_in, trials.n_out
         # the law of the targets, where the closed form holds: linear, read directly
         self._impulses: dict[int, tuple] = {}
@@ -90,7 +92,18 @@ class Batch:
         return n_steps, n_out, n_trials
 
     def judging(self, noise: np.ndarray) -> tuple:
-        """Return the arguments that tell a kernel how outputs are judged."""
+        """Return the arguments that tell a kernel how outputs are judged.
+
+        Raises
+        ------
+        InputError
+            If the trials have a world: only loops that run it can judge them.
+        """
+        if self.world is not None:
+            raise InputError(
+                "this needs a task whose output moves no world; learn and train_network take tasks "
+                "with one."
+            )
         return (self.targets, self.weights, noise, self.offset, self.smoothing, self.direct)
 
     def impulse(self, rank: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
@@ -131,14 +144,18 @@ def _time_major(array: np.ndarray) -> np.ndarray:
     return moved if ready else np.array(moved, order="C")
 
 
-def check_fit(overlaps: Overlaps, n_in: int, n_out: int, what: str) -> None:
-    """Raise unless a task and overlaps have the same inputs and outputs."""
+def check_fit(overlaps: Any, n_in: int, n_out: int, what: str) -> None:
+    """Raise unless a task and overlaps, or a network in its span, have the same ends."""
     if not isinstance(overlaps, Overlaps):
-        raise InputError(f"overlaps must be an Overlaps; got {type(overlaps).__name__}.")
-    if (overlaps.n_in, overlaps.n_out) != (n_in, n_out):
+        if not (hasattr(overlaps, "m") and hasattr(overlaps, "z")):
+            raise InputError(f"overlaps must be an Overlaps; got {type(overlaps).__name__}.")
+        ends = (overlaps.m.shape[1], overlaps.z.shape[1])
+    else:
+        ends = (overlaps.n_in, overlaps.n_out)
+    if ends != (n_in, n_out):
         raise InputError(
             f"{what} has {n_in} input(s) and {n_out} output(s), but the overlaps are of a network "
-            f"with {overlaps.n_in} and {overlaps.n_out}."
+            f"with {ends[0]} and {ends[1]}."
         )
 
 

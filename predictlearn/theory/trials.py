@@ -10,6 +10,7 @@ import numpy as np
 from predictlearn.checks import as_float_array, positive
 from predictlearn.errors import InputError
 from predictlearn.theory.kernels.impulse import TargetLaw, is_impulse
+from predictlearn.theory.world import LinearWorld
 
 __all__ = ["Task", "Trials"]
 
@@ -45,11 +46,15 @@ class Trials:
         that are the same in all bins and trials, the loss of a linear network then costs next to
         nothing, however many bins there are. It changes no result: where these trials do not
         follow it, it is left out.
+    world : LinearWorld, optional
+        What the output moves and the input reports, in place of the observer: the loss then reads
+        the world, and targets and weights are (trials, time, n_read).
 
     Raises
     ------
     InputError
-        If shapes disagree, values are not finite, or a weight is negative.
+        If shapes disagree, values are not finite, a weight is negative, or both an observer and a
+        world are given.
 
     Examples
     --------
@@ -66,6 +71,7 @@ class Trials:
     offset: np.ndarray = field(default=None)  # type: ignore[arg-type]
     smoothing: np.ndarray = field(default=None)  # type: ignore[arg-type]
     law: TargetLaw | None = None
+    world: LinearWorld | None = None
 
     def __post_init__(self) -> None:
         inputs = as_float_array("inputs", self.inputs, 3, axes="(trials, time, n_in)")
@@ -85,6 +91,7 @@ class Trials:
                 f"trials need at least one trial, bin, input and output; got inputs {inputs.shape} "
                 f"and targets {targets.shape}."
             )
+        self._check_world(inputs.shape[2], targets.shape[2])
         n_out = targets.shape[2]
         offset = np.zeros(n_out) if self.offset is None else self.offset
         smoothing = np.zeros((n_out, n_out)) if self.smoothing is None else self.smoothing
@@ -101,13 +108,35 @@ class Trials:
         if self.law is not None and not self._follows(self.law):
             object.__setattr__(self, "law", None)
 
+    def _check_world(self, n_in: int, n_read: int) -> None:
+        """Raise unless the world fits the inputs and what is judged."""
+        if self.world is None:
+            return
+        if not isinstance(self.world, LinearWorld):
+            raise InputError(f"world must be a LinearWorld; got {type(self.world).__name__}.")
+        if any(x is not None and np.any(x) for x in (self.offset, self.smoothing)):
+            raise InputError(
+                "offset and smoothing are an observer's; with a world they belong into it: give "
+                "one or the other."
+            )
+        if self.world.is_closed and self.world.seen.shape[0] != n_in:
+            raise InputError(
+                f"the world's seen must have one row an input, {n_in}; got "
+                f"{self.world.seen.shape[0]}."
+            )
+        if self.world.n_read != n_read:
+            raise InputError(
+                f"targets must have what the world's loss reads, {self.world.n_read} on the last "
+                f"axis; got {n_read}."
+            )
+
     def _follows(self, law: TargetLaw) -> bool:
         """Return whether the inputs are impulses and the targets those of the law."""
         if not isinstance(law, TargetLaw):
             raise InputError(f"law must be a TargetLaw; got {type(law).__name__}.")
         if (len(law.start), len(law.read)) != (self.n_trials, self.n_out):
             return False
-        if not is_impulse(self.inputs, self.weights):
+        if self.world is not None or not is_impulse(self.inputs, self.weights):
             return False
         wrong = float(np.abs(law.targets(self.n_steps) - self.targets).max())
         return wrong <= 1e-12 * max(float(np.abs(self.targets).max()), 1e-300)
@@ -131,6 +160,7 @@ class Trials:
             offset=np.zeros(n_out),
             smoothing=np.zeros((n_out, n_out)),
             law=None,
+            world=None,
         )
         return trials
 
@@ -152,11 +182,13 @@ class Trials:
     @property
     def n_out(self) -> int:
         """Number of outputs."""
-        return int(self.targets.shape[2])
+        return int(self.targets.shape[2]) if self.world is None else self.world.n_out
 
     @property
     def is_observed_directly(self) -> bool:
-        """Whether the loss reads the output itself: no offset and no smoothing."""
+        """Whether the loss reads the output itself: no world, no offset and no smoothing."""
+        if self.world is not None:
+            return False
         return not (np.any(self.offset) or np.any(self.smoothing))
 
     def with_targets(self, targets: np.ndarray) -> Trials:
@@ -174,7 +206,7 @@ class Trials:
         Returns
         -------
         numpy.ndarray, (trials, time, n_out)
-            ``c_t = smoothing c_{t-1} + y_t + offset``.
+            ``c_t = smoothing c_{t-1} + y_t + offset``, or what is read of the world.
 
         Raises
         ------
@@ -182,6 +214,8 @@ class Trials:
             If the last axis is not n_out.
         """
         outputs = as_float_array("outputs", outputs, shape=(None, None, self.n_out))
+        if self.world is not None:
+            return self.world.response(outputs) @ self.world.read.T
         if self.is_observed_directly:
             return outputs
         seen = outputs + self.offset

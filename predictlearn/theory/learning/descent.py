@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
 from predictlearn.checks import positive, positive_int
 from predictlearn.compiled import undisturbed
-from predictlearn.errors import InputError
+from predictlearn.errors import InputError, choice
 from predictlearn.theory.activity import NO_NOISE, _evaluate, check_fit
 from predictlearn.theory.kernels import descent as steps
 from predictlearn.theory.learning.epochs import (
@@ -22,6 +22,7 @@ from predictlearn.theory.learning.epochs import (
     stable_rates_said,
 )
 from predictlearn.theory.learning.flow import flow
+from predictlearn.theory.learning.local_rules import LocalRule
 from predictlearn.theory.learning.rules import (
     DirectDescent,
     FirstOrderDescent,
@@ -31,12 +32,21 @@ from predictlearn.theory.learning.rules import (
     column_rates,
 )
 from predictlearn.theory.learning.schedules import drop_of, multipliers
+from predictlearn.theory.learning.span import (
+    LEARNERS,
+    FactorTrajectory,
+    SynapticTrajectory,
+    learn_in_span,
+    start_in_span,
+)
+from predictlearn.theory.learning.span_flow import flow_of_synapses
 from predictlearn.theory.learning.synaptic_rules import Adam, RMSProp, SignDescent
 from predictlearn.theory.learning.together import FAILURES, descend_together, runs_together
 from predictlearn.theory.learning.trajectory import Trajectory
 from predictlearn.theory.learning.trial_stream import TrialStream
 from predictlearn.theory.nonlinearity import Nonlinearity
 from predictlearn.theory.overlaps import Overlaps
+from predictlearn.theory.synapses.network import Factors, Synapses
 from predictlearn.theory.trials import Task
 
 __all__ = ["learn"]
@@ -45,6 +55,7 @@ __all__ = ["learn"]
 _CHUNK = 512
 
 
+@overload
 def learn(
     overlaps: Overlaps,
     task: Task,
@@ -55,17 +66,47 @@ def learn(
     seed: int = 0,
     every: int = 1,
     stop_at: float | None = None,
-) -> Trajectory:
-    """Integrate the learning of a task in overlap space.
+    learns: Literal["factors"] | None = None,
+) -> Trajectory: ...
+
+
+@overload
+def learn(
+    overlaps: Overlaps | Synapses | Factors,
+    task: Task,
+    rule: Rule | LocalRule,
+    epochs: float,
+    nonlinearity: str | Nonlinearity = "linear",
+    tau: float = 1.0,
+    seed: int = 0,
+    every: int = 1,
+    stop_at: float | None = None,
+    learns: str | None = None,
+) -> Trajectory | FactorTrajectory | SynapticTrajectory: ...
+
+
+def learn(
+    overlaps: Overlaps | Synapses | Factors,
+    task: Task,
+    rule: Rule | LocalRule,
+    epochs: float,
+    nonlinearity: str | Nonlinearity = "linear",
+    tau: float = 1.0,
+    seed: int = 0,
+    every: int = 1,
+    stop_at: float | None = None,
+    learns: str | None = None,
+) -> Any:
+    """Integrate the learning of a task in overlap space, or in the span of the start.
 
     Parameters
     ----------
-    overlaps : Overlaps
+    overlaps : Overlaps, Synapses or Factors
         The network before learning.
     task : Task
         What is learned.
-    rule : GradientDescent, GradientFlow, FirstOrderDescent or DirectDescent
-        How the loadings move.
+    rule : GradientDescent, GradientFlow, FirstOrderDescent, DirectDescent, FeedbackAlignment, RFLO
+        How the loadings, or the synapses, move.
     epochs : int
         Number of updates; for gradient flow the learning time in units of 1 / rate, any positive
         number (rate * epochs of the descent it stands for).
@@ -81,11 +122,16 @@ def learn(
         The overlaps kept may take 2 GiB.
     stop_at : float, optional
         Stop before the update of the first epoch whose loss is at or below this.
+    learns : {"factors", "synapses"}, optional
+        What learns: the factors U and V of the connectivity, as published, or its entries, the
+        synapses W. What the start says if not given, factors for overlaps.
 
     Returns
     -------
     Trajectory
-        Overlaps and loss along learning; a `FlowTrajectory` for gradient flow.
+        Overlaps and loss along learning; a `FlowTrajectory` for gradient flow, a
+        `SynapticTrajectory` where synapses learn, and a `FactorTrajectory` where factors do with
+        feedback of their own or in a closed loop.
         ``settings["projections"]`` counts how often rounding had to be project_onto_cone back to
         overlaps that a network has.
 
@@ -124,9 +170,30 @@ def learn(
             "equations of their own; train N neurons with it: pl.train_network(...)."
         )
     stream = TrialStream(task, nonlinearity, tau, seed, getattr(rule, "minibatch", None))
-    check_fit(overlaps, task.n_in, task.n_out, "the task")
     goal = -np.inf if stop_at is None else positive("stop_at", stop_at)
     settings = describe(task, rule, nonlinearity, tau)
+    if (
+        not isinstance(overlaps, Overlaps)
+        or isinstance(rule, LocalRule)
+        or learns == "synapses"
+        or getattr(task, "world", None) is not None
+    ):
+        # followed in the span of the start, not by overlaps alone
+        start = start_in_span(overlaps, rule, learns)
+        check_fit(overlaps, task.n_in, task.n_out, "the task")
+        if isinstance(rule, GradientFlow):
+            duration = positive("epochs", epochs)
+            return flow_of_synapses(start, stream, rule, duration, goal, seed, settings)
+        if not isinstance(rule, GradientDescent | LocalRule):
+            raise InputError(
+                "rule must be a GradientDescent, GradientFlow, FeedbackAlignment or RFLO where "
+                f"synapses learn or the task closes a loop; got {type(rule).__name__}."
+            )
+        n_epochs = positive_int("epochs", epochs)
+        return learn_in_span(start, stream, rule, n_epochs, every, goal, seed, settings)
+    if learns is not None:
+        choice("learns", learns, LEARNERS)
+    check_fit(overlaps, task.n_in, task.n_out, "the task")
     if isinstance(rule, GradientFlow):
         return flow(overlaps, stream, rule, positive("epochs", epochs), goal, seed, settings)
     if type(rule) not in KINDS:

@@ -41,6 +41,10 @@ __all__ = [
 ]
 
 
+# m, u, v, z of factors; where synapses learn, w takes the place of u and v.
+ALL_PATHWAYS = (*PATHWAYS, "w")
+
+
 def checked_rates(rates: Mapping[str, float] | None) -> dict[str, float] | None:
     """Return pathway rates with known names and values of zero or more."""
     if rates is None:
@@ -51,7 +55,9 @@ def checked_rates(rates: Mapping[str, float] | None) -> dict[str, float] | None:
             f"got {type(rates).__name__}."
         )
     return {
-        choice("a pathway of pathway_rates", p, PATHWAYS): non_negative(f"pathway_rates[{p!r}]", r)
+        choice("a pathway of pathway_rates", p, ALL_PATHWAYS): non_negative(
+            f"pathway_rates[{p!r}]", r
+        )
         for p, r in rates.items()
     }
 
@@ -66,6 +72,11 @@ def column_rates(rates: Mapping[str, float] | None, sizes: tuple[int, int, int])
     where = pathway_slices(*sizes)
     columns = np.ones(where["z"].stop)
     for pathway, rate in (rates or {}).items():
+        if pathway not in where:
+            raise InputError(
+                f"pathway_rates: {pathway!r} is a pathway where synapses learn; where factors do, "
+                f"these are {', '.join(PATHWAYS)}."
+            )
         columns[where[pathway]] = rate
     return columns
 
@@ -96,6 +107,9 @@ class GradientDescent:
         Trials an epoch: so many of the n that the task shows are picked at random each epoch, and
         their weights are multiplied by n / minibatch, so that loss and gradient are right on
         average. All trials if not given.
+    loop : {"through", "given"}, default "through"
+        For a task whose output moves what the input reports: descend through that loop, or take
+        the input as given. Without a loop there is no difference.
     schedule : RateDrop, RateDecay or sequence of float, optional
         How the rate changes; a sequence holds its multiplier at each epoch, the last one holds on.
         It starts anew with every call of `learn`, and in a protocol with every phase.
@@ -123,6 +137,7 @@ class GradientDescent:
     target_noise: float = 0.0
     minibatch: int | None = None
     schedule: Schedule | None = None
+    loop: str = "through"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", positive("rate", self.rate))
@@ -131,6 +146,7 @@ class GradientDescent:
         object.__setattr__(self, "schedule", checked_schedule(self.schedule))
         for name in ("momentum", "weight_decay", "synaptic_noise", "target_noise"):
             object.__setattr__(self, name, non_negative(name, getattr(self, name)))
+        choice("loop", self.loop, ("through", "given"))
         if self.momentum >= 1:
             raise InputError(f"momentum must be below 1; got {self.momentum:g}.")
 

@@ -1,0 +1,136 @@
+"""Learning rules with feedback of their own: what a circuit could compute in place of a gradient.
+
+Each keeps its step in the span of the starting vectors and of the feedback B, so that it closes as
+descent does; see `predictlearn.theory.synapses`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from predictlearn.checks import non_negative, positive
+from predictlearn.errors import InputError
+from predictlearn.theory.learning.rules import checked_minibatch, checked_rates
+from predictlearn.theory.learning.schedules import Schedule, checked_schedule
+from predictlearn.theory.synapses.network import Feedback
+
+__all__ = ["RFLO", "FeedbackAlignment", "LocalRule"]
+
+
+def _check_common(rule: FeedbackAlignment | RFLO) -> None:
+    """Check the settings that these rules share, and put them in their final form."""
+    object.__setattr__(rule, "rate", positive("rate", rule.rate))
+    object.__setattr__(rule, "pathway_rates", checked_rates(rule.pathway_rates))
+    object.__setattr__(rule, "minibatch", checked_minibatch(rule.minibatch))
+    object.__setattr__(rule, "schedule", checked_schedule(rule.schedule))
+    for name in ("momentum", "weight_decay", "synaptic_noise", "target_noise"):
+        object.__setattr__(rule, name, non_negative(name, getattr(rule, name)))
+    if rule.momentum >= 1:
+        raise InputError(f"momentum must be below 1; got {rule.momentum:g}.")
+    if not isinstance(rule.feedback, Feedback):
+        raise InputError(
+            f"feedback must be a pl.Feedback(decoder=..., private=...); got {rule.feedback!r}."
+        )
+
+
+@dataclass(frozen=True)
+class FeedbackAlignment:
+    """Feedback alignment: errors come back by fixed vectors B in place of the readout Z.
+
+    The adjoint still runs back in time through the recurrent synapses::
+
+        p_t = (1 - a) p_{t+1} + phi'(h_t) (a W' p_{t+1} + B e_t)
+        dW = - rate a sum p_{t+1} phi(h_t)',   dM = - rate a sum p_t x_t',   dZ by descent
+
+    Parameters
+    ----------
+    rate : float
+        eta, as in `GradientDescent`.
+    feedback : Feedback, default Feedback()
+        B, where the network that learns has none yet; random and of unit size if not given.
+    pathway_rates, momentum, weight_decay, synaptic_noise, target_noise, minibatch, schedule
+        As in `GradientDescent`.
+
+    Raises
+    ------
+    InputError
+        If a value is out of range or a pathway unknown.
+
+    References
+    ----------
+    Lillicrap, Cownden, Tweed & Akerman (2016), Nature Communications 7:13276.
+
+    Examples
+    --------
+    >>> import predictlearn as pl
+    >>> pl.FeedbackAlignment(0.01, pl.Feedback(decoder=-1.0)).feedback.decoder
+    -1.0
+    """
+
+    rate: float
+    feedback: Feedback = field(default_factory=Feedback)
+    pathway_rates: Mapping[str, float] | None = None
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    synaptic_noise: float = 0.0
+    target_noise: float = 0.0
+    minibatch: int | None = None
+    schedule: Schedule | None = None
+
+    def __post_init__(self) -> None:
+        _check_common(self)
+
+
+@dataclass(frozen=True)
+class RFLO:
+    """Random-feedback local online learning: no error runs back in time.
+
+    Each synapse keeps a trace of its own past, filtered by the time constant, and changes
+    by trace times the error that reaches the neuron now::
+
+        q_ij(t) = (1 - a) q_ij(t-1) + a phi(h_j(t-1))
+        dW_ij = - rate sum over t of phi'(h_i) (B e_t)_i q_ij(t)
+
+    and so for M with the inputs; Z follows descent, whose slope is local.
+
+    Parameters
+    ----------
+    rate : float
+        eta, as in `GradientDescent`.
+    feedback : Feedback, default Feedback()
+        B, where the network that learns has none yet; random and of unit size if not given.
+    pathway_rates, momentum, weight_decay, synaptic_noise, target_noise, minibatch, schedule
+        As in `GradientDescent`.
+
+    Raises
+    ------
+    InputError
+        If a value is out of range or a pathway unknown.
+
+    References
+    ----------
+    Murray (2019), eLife 8:e43299.
+
+    Examples
+    --------
+    >>> import predictlearn as pl
+    >>> pl.RFLO(0.01).feedback
+    Feedback(decoder=0.0, private=1.0)
+    """
+
+    rate: float
+    feedback: Feedback = field(default_factory=Feedback)
+    pathway_rates: Mapping[str, float] | None = None
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    synaptic_noise: float = 0.0
+    target_noise: float = 0.0
+    minibatch: int | None = None
+    schedule: Schedule | None = None
+
+    def __post_init__(self) -> None:
+        _check_common(self)
+
+
+LocalRule = FeedbackAlignment | RFLO

@@ -1,0 +1,1 @@
+"""Networks in the span of their starting vectors: synapses that learn, feedback, closed loops."""
