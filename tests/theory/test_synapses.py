@@ -44,7 +44,7 @@ def a_world(sizes, delay=0, shift=0.0, seed=2):
     n_in, _, n_out = sizes
     rng = np.random.default_rng(seed)
     return pl.LinearWorld(
-        0.9 * np.eye(3) + 0.05 * rng.normal(size=(3, 3)),
+        0.8 * np.eye(3) + 0.05 * rng.normal(size=(3, 3)),
         0.3 * rng.normal(size=(3, n_out)),
         0.02 * rng.normal(size=(n_in, 3)),
         rng.normal(size=(2, 3)),
