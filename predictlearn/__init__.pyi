@@ -205,6 +205,7 @@ from .theory.synapses.network import (
 from .theory.synapses.network import (
     SynapticNetwork as SynapticNetwork,
 )
+from .theory.synapses.seen import what_is_seen as what_is_seen
 from .theory.trials import Trials as Trials
 from .theory.world import LinearWorld as LinearWorld
 

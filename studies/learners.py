@@ -216,7 +216,7 @@ def _teacher() -> pl.Teacher:
 
 
 def oscillation(networks: int) -> list[dict[str, Any]]:
-    """Return the loss of a damped oscillation learned from rank two, and the directions that W then has."""
+    """Return the loss of a damped oscillation learned from rank two, and what W is then."""
     task, rows = pl.DampedOscillation(decay=0.3, frequency=2.0), []
     for learner in LEARNERS:
         for seed in range(networks):

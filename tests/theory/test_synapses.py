@@ -268,3 +268,55 @@ def test_an_unstable_loop_is_named():
     stable = pl.LinearWorld([[1.0]], [[0.5]], [[-0.1]])
     t = pl.learn(start, a_task(sizes, world=stable), pl.GradientDescent(0.01), 5)
     assert np.isfinite(t.losses).all()
+
+
+def _along(s, sizes, learns, rule):
+    """Return the Markov parameters along four courses of learning, each a task of its own."""
+    kind = pl.Synapses if learns == "synapses" else pl.Factors
+    network = kind.from_overlaps(pl.Overlaps(s, *sizes), pl.Feedback())
+    found = []
+    for decay, amplitude in ((0.2, 1.0), (0.6, -1.0), (0.4, 0.7), (1.5, 0.5)):
+        task = pl.Filter(decay=decay, amplitude=amplitude, duration=8.0, dt=0.1)
+        t = pl.learn(network, task, rule, 600, every=60)
+        for k in range(len(t.epochs)):
+            if learns == "synapses":
+                found.append(t.at(k).function(6))
+            else:
+                o = pl.Overlaps(t.array[k], *sizes)
+                now, read = o.block("v", "m"), [o.block("z", "m")]
+                for _ in range(5):
+                    read.append(o.block("z", "u") @ now)
+                    now = o.block("v", "u") @ now
+                found.append(np.array(read))
+    return np.concatenate([f.ravel() for f in found])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("learns", ["factors", "synapses"])
+@pytest.mark.parametrize("name", ["descent", "feedback-alignment", "rflo"])
+@pytest.mark.parametrize("rank", [1, 2])
+def test_learning_shows_as_many_dimensions_as_said(rank, name, learns):
+    """The rank of the slopes of all that learning does, by the overlaps of the start."""
+    rule = {
+        "descent": pl.GradientDescent,
+        "feedback-alignment": pl.FeedbackAlignment,
+        "rflo": pl.RFLO,
+    }[name](0.01)
+    sizes, dim = (1, rank, 1), 2 + 2 * rank
+    g = 0.18 * np.random.default_rng(1).normal(size=(dim, dim))
+    s, slopes = 0.6 * np.eye(dim) + g @ g.T, []
+    for i, j in zip(*np.triu_indices(dim), strict=True):
+        moved = []
+        for sign in (1, -1):
+            other = s.copy()
+            other[i, j] += sign * 1e-4
+            other[j, i] = other[i, j]
+            moved.append(_along(other, sizes, learns, rule))
+        slopes.append((moved[0] - moved[1]) / 2e-4)
+    values = np.linalg.svd(np.array(slopes).T, compute_uv=False)
+    table = pl.what_is_seen(1, rank, 1, rule=name, learns=learns)
+    n = table.attrs["dimensions"]
+    # the last one seen stands out from rounding, and there is nothing after it
+    assert values[n - 1] > 5e-10 * values[0]
+    assert len(values) == n or values[n] < 0.1 * values[n - 1]
+    assert len(values) == n or values[n] < 1e-8 * values[0]
