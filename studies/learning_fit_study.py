@@ -212,7 +212,7 @@ def from_loss(label, seed, start, **simulation):
     # combinations in straight coordinates that the draws hold tightest, in units of the prior
     straight = ridge.straight
     unit = straight.prior(np.zeros(len(true)))[1]
-    rows = fit._draws(len(fit._drawn[1]), None)
+    rows = fit._draws(100, None)
     y = unit * [straight.of(layout.pack(layout.full(r), r[10:])) for r in rows]
     values, vectors = np.linalg.eigh(np.cov(y.T))
     low, high = np.quantile(y @ vectors, [0.025, 0.975], axis=0)

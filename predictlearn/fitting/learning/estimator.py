@@ -232,7 +232,7 @@ class LearningFit(Learned):
                 "no start gave finite learning; check that rule has a rate that the task allows "
                 f"(got {rule.rate:g}) and that epochs counts updates."
             )
-        best = centred(problem, signed(problem, best), self.max_iter)
+        best = centred(signed(best, problem), problem, self.max_iter)
         self._warn(best)
         self._keep(problem, best)
         return self
@@ -349,9 +349,9 @@ class LearningFit(Learned):
             self, recordings, tasks, epochs, rule, neurons, network, noise, link, gain, bin
         )
         problem = found.problem
-        maxima = [signed(problem, f) for f in found.maxima]
+        maxima = [signed(f, problem) for f in found.maxima]
         try:
-            best = centred(problem, maxima[0], self.max_iter)
+            best = centred(maxima[0], problem, self.max_iter)
             self._keep(problem, best, found.crest)
             self._keep_maxima(maxima[1:])
             loadings = once(problem.loadings, best.x)

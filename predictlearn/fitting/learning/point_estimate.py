@@ -1,15 +1,18 @@
-"""From a maximum of the likelihood to the one reported: its sign, its noise, its middle."""
+"""From a maximum of the likelihood to the one reported: its sign, its noise, its middle.
+
+A maximum of another kind, such as one on a ridge, registers its own way to each.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import singledispatch
 
 import numpy as np
 
 from predictlearn.arrays import Array
 from predictlearn.fitting.learning.identifiability import Identified, centre, identify
 from predictlearn.fitting.learning.likelihood import Fitted, SessionsProblem
-from predictlearn.fitting.learning.posterior.randomised import OnRidge, Ridge
 from predictlearn.kept import once
 from predictlearn.theory.gauge import canonical_transform, column_transform
 from predictlearn.theory.names import pathway_slices
@@ -37,25 +40,18 @@ def turned(problem: SessionsProblem, x: Array) -> Array:
     return layout.pack(turn.T @ matrix @ turn, x[layout.n_overlaps :])
 
 
-def signed(problem: SessionsProblem, best: Fitted) -> Fitted:
-    """Return the fit in the gauge of the convention; see `turned`.
-
-    On a ridge, whose coordinates are no plain ones, the signs alone are turned.
-    """
-    if isinstance(best, OnRidge):
-        ridge = Ridge(problem)
-        y = ridge.signed(best.y)
-        return replace(best, x=ridge.straight.x(y), y=y)
+@singledispatch
+def signed(best: Fitted, problem: SessionsProblem) -> Fitted:
+    """Return the fit in the gauge of the convention; see `turned`."""
     return replace(best, x=turned(problem, best.x))
 
 
-def corrected(problem: SessionsProblem, best: Fitted) -> tuple[Array, Identified]:
+@singledispatch
+def corrected(best: Fitted, problem: SessionsProblem) -> tuple[Array, Identified]:
     """Return the noise corrected for the parameters, and what it lets one identify."""
     data, layout = problem.model.data, problem.model.layout
     scales = layout.scales(layout.matrix(best.x))
     group_sd = best.group_sd
-    if isinstance(best, OnRidge):
-        return group_sd, identify(problem.natural_slopes(best.x, group_sd), scales)
     for _ in range(1 if data.noise.known else 3):
         found = identify(problem.natural_slopes(best.x, group_sd), scales)
         if data.noise.known:
@@ -69,14 +65,13 @@ def corrected(problem: SessionsProblem, best: Fitted) -> tuple[Array, Identified
     return group_sd, found
 
 
-def centred(problem: SessionsProblem, best: Fitted, max_iter: int) -> Fitted:
+@singledispatch
+def centred(best: Fitted, problem: SessionsProblem, max_iter: int) -> Fitted:
     """Move along unidentified directions to the middle of what is realisable."""
     layout = problem.model.layout
-    if isinstance(best, OnRidge):
-        return best
     for _ in range(3):
         # several open directions are curved: one move, and no more
-        _, found = corrected(problem, best)
+        _, found = corrected(best, problem)
         natural = layout.natural(best.x)
         move = centre(natural, found.free, layout) - natural
         size = np.linalg.norm(move / layout.scales(layout.matrix(best.x)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, ParamSpec, TypeVar
@@ -19,19 +18,15 @@ from predictlearn.checks import positive_int
 from predictlearn.errors import InputError, choice
 from predictlearn.fitting.learning.forecast import Forecast, forecast
 from predictlearn.fitting.learning.goodness import GoodnessOfFit, tested
-from predictlearn.fitting.learning.identifiability import Identified, draws
+from predictlearn.fitting.learning.identifiability import Identified
 from predictlearn.fitting.learning.likelihood import Fitted, SessionsProblem
 from predictlearn.fitting.learning.point_estimate import corrected
-from predictlearn.fitting.learning.posterior.delta_method import (
-    around,
-    drawn_table,
-    interval_table,
-    narrower,
-)
+from predictlearn.fitting.learning.posterior.delta_method import ByCurvature
+from predictlearn.fitting.learning.posterior.interface import Density
 from predictlearn.fitting.learning.posterior.mcmc import Posterior, checked_counts, sample_posterior
 from predictlearn.fitting.learning.posterior.profile import profile_ends
-from predictlearn.fitting.learning.posterior.randomised import OnRidge, Ridge
-from predictlearn.fitting.learning.posterior.ridge_line import Crest
+from predictlearn.fitting.learning.posterior.randomised import OnRidge, Randomised
+from predictlearn.fitting.learning.posterior.ridge_line import AlongCrest, Crest
 from predictlearn.fitting.learning.recordings.likelihood import RawProblem
 from predictlearn.kept import keeping
 from predictlearn.progress import bar
@@ -47,10 +42,6 @@ R = TypeVar("R")
 _NEARLY = 3.0
 # Parameters that differ by less have the same crest: they were turned to a convention by as little.
 _TURNED = 1e-5
-# Draws behind the intervals of a fit that leaves several directions open.
-_DRAWS = 100
-# Draws behind those of a fit to recordings, which cost next to nothing once the crest is known.
-_CREST_DRAWS = 4000
 
 
 def lasting(method: Callable[P, R]) -> Callable[P, R]:
@@ -94,9 +85,8 @@ class Learned(BaseEstimator):
             crest is None or not np.allclose(crest.x, best.x, rtol=0, atol=_TURNED)
         ):
             crest = Crest(problem, best.x)
-        self._crest = crest
         data, layout = problem.model.data, problem.model.layout
-        group_sd, found = corrected(problem, best)
+        group_sd, found = corrected(best, problem)
         natural = layout.natural(best.x)
         run = problem.run(best.x)
         if run is None:
@@ -117,7 +107,7 @@ class Learned(BaseEstimator):
         self.identifiable_ = pd.Series(
             found.identifiable[: layout.n_overlaps], index=list(layout.overlap_names)
         )
-        self._drawn = (self.seed, np.empty((0, len(names))))
+        self._density = self._density_about(best, found, crest)
         self.__dict__.pop("intervals_", None)
         log_rates = natural[layout.n_overlaps :]
         self.rates_ = pd.Series(layout.rates(log_rates), index=list(layout.rate_names), dtype=float)
@@ -141,52 +131,20 @@ class Learned(BaseEstimator):
     def intervals_(self) -> pd.DataFrame:
         """Low, high, estimate and sd of every overlap and rate."""
         check_is_fitted(self, "start_")
-        layout = self._problem.model.layout
         # only when asked for: draws along a ridge take longer than the search for it
-        if isinstance(self._best, OnRidge):
-            table = drawn_table(self._natural, self._draws(_DRAWS, None), layout, self.level)
-            return around(table)[0]
-        if self._crest is not None:
-            return self._along(self._crest, self._best, self._found)
-        return around(self._by_curvature(self._best, self._found))[0]
+        return self._density.intervals(self.level)
 
-    def _by_curvature(self, best: Fitted, found: Identified) -> pd.DataFrame:
-        """Return intervals by the delta method."""
+    def _density_about(self, best: Fitted, found: Identified, crest: Crest | None) -> Density:
+        """Return the posterior about a maximum, by the method that its kind allows."""
+        if isinstance(best, OnRidge):
+            return Randomised(self._problem, best, self.seed, self.n_jobs)
         layout, data = self._problem.model.layout, self._problem.model.data
         degrees = np.inf if data.noise.known else max(self.n_residual_, 1)
-        natural = layout.natural(best.x)
-        return interval_table(natural, found, layout, self.level, degrees, self.seed)
-
-    def _along(self, crest: Crest, best: Fitted, found: Identified) -> pd.DataFrame:
-        """Return intervals from draws along a crest; from the profile where they cannot be right.
-
-        Draws that lie off the posterior, or that the curvature at the maximum contradicts, say
-        nothing of it.
-        """
-        layout = self._problem.model.layout
-        xs = crest.draws(_CREST_DRAWS, np.random.default_rng(self.seed))
-        rows = np.array([layout.natural(x) for x in xs])
-        table = drawn_table(layout.natural(crest.x), rows, layout, self.level)
-        doubted = narrower(rows, found, layout) if crest.followed else list(layout.names)
-        normal = self._by_curvature(best, found)
-
-        def again(name: str) -> tuple[float, float, float]:
-            k = layout.names.index(name)
-            low, high, _, sd = normal.loc[name]
-            if found.identifiable[k]:
-                low, high = self._profiled(best, found, k, self.level)
-            return low, high, sd
-
-        table, anew = around(table, doubted, again)
-        if anew:
-            warnings.warn(
-                "the posterior could not be followed from the estimate to where it ends: "
-                f"intervals_ of {', '.join(anew)} are profiles of the likelihood, and forecasts "
-                "draw from the curvature at the estimate where it was lost",
-                UserWarning,
-                stacklevel=3,
-            )
-        return table
+        curvature = ByCurvature(layout.natural(best.x), found, layout, degrees, self.seed)
+        if crest is None:
+            return curvature
+        profiled = functools.partial(self._profiled, best, found)
+        return AlongCrest(crest, curvature, profiled)
 
     def _keep_maxima(self, others: list[Fitted]) -> None:
         """Store the other maxima of the likelihood, and widen intervals over those nearly as high.
@@ -204,7 +162,8 @@ class Learned(BaseEstimator):
         for f in others:
             if f.cost - best.cost > _NEARLY:
                 continue
-            table = self._along(Crest(problem, f.x), f, corrected(problem, f)[1])
+            about = self._density_about(f, corrected(f, problem)[1], Crest(problem, f.x))
+            table = about.intervals(self.level)
             for side, wider in (("low", np.minimum), ("high", np.maximum)):
                 self.intervals_[side] = wider(self.intervals_[side], table[side])
 
@@ -235,7 +194,7 @@ class Learned(BaseEstimator):
         check_is_fitted(self, "start_")
         layout, best = self._problem.model.layout, self._best
         choice("name", name, layout.names)
-        if isinstance(best, OnRidge):
+        if not self._density.has_maximum:
             raise InputError(
                 "profile needs a likelihood with a maximum, and the sessions leave "
                 f"{self._found.free.shape[1]} directions open; use intervals_."
@@ -311,17 +270,7 @@ class Learned(BaseEstimator):
     @lasting
     def _draws(self, n: int, seed: int | None) -> Array:
         """Return draws of the natural parameters."""
-        if isinstance(self._best, OnRidge):
-            seed = self.seed if seed is None else seed
-            if self._drawn[0] != seed or len(self._drawn[1]) < n:
-                xs = Ridge(self._problem).draws(self._best, n, seed, self.n_jobs)
-                self._drawn = (seed, np.array([self._problem.model.layout.natural(x) for x in xs]))
-            return self._drawn[1][:n]
-        rng = np.random.default_rng(self.seed if seed is None else seed)
-        if self._crest is not None and self._crest.followed:
-            layout = self._problem.model.layout
-            return np.array([layout.natural(x) for x in self._crest.draws(n, rng)])
-        return draws(self._natural, self._found, self._problem.model.layout, n, rng)
+        return self._density.draws(n, self.seed if seed is None else seed)
 
     def sample(
         self, n_samples: int = 2000, burn_in: int = 200, seed: int | None = None

@@ -16,14 +16,14 @@ import numpy as np
 
 from predictlearn.arrays import Array
 from predictlearn.checks import positive_int
-from predictlearn.errors import InputError
+from predictlearn.errors import DivergenceError, InputError
 from predictlearn.fitting.learning.likelihood import Fitted, SessionsProblem
 from predictlearn.fitting.learning.model import Model, legs_of
 from predictlearn.kept import once
-from predictlearn.theory.activity import Batch, _evaluate
 from predictlearn.theory.gauge import canonical_matrices
-from predictlearn.theory.learning.rules import column_rates
+from predictlearn.theory.learning.sensitivity import learn_with_sensitivities
 from predictlearn.theory.names import pathway_slices
+from predictlearn.theory.overlaps import Overlaps
 
 __all__ = ["checked_sample", "sampled", "shared_root"]
 
@@ -89,30 +89,6 @@ def sampled(
     return problem, best
 
 
-def transports(model: Model, x: Array) -> Array:
-    """Return P at every session, (sessions, D, D): Theta(session) = Theta(start) P."""
-    layout, data = model.layout, model.data
-    rule = layout.rule_at(x[layout.n_overlaps :])
-    columns = rule.rate * column_rates(rule.pathway_rates, layout.sizes)
-    eye = np.eye(layout.dim)
-    s, p = layout.matrix(x), eye
-    extra = rule.synaptic_noise**2 * eye
-    found = np.empty((len(data.epochs), layout.dim, layout.dim))
-    at = 0
-    for leg in legs_of(data.tasks, data.epochs, rule):
-        rng = np.random.default_rng(model.seed)
-        ready = Batch(leg.task.sample(rng), model.nonlinearity, model.tau)
-        for _ in range(leg.epochs):
-            found[data.epochs == at] = p
-            a = _evaluate(s, layout.sizes, ready)[1]
-            b = eye - (a + rule.weight_decay * eye) * columns
-            s, p, at = b.T @ s @ b + extra, p @ b, at + 1
-            if not leg.task.fixed:
-                ready = Batch(leg.task.sample(rng), model.nonlinearity, model.tau)
-    found[data.epochs == at] = p
-    return found
-
-
 def shared_root(model: Model, x: Array, recorded: int, network: float) -> Array:
     """Return a root of the covariance that the sampling of neurons gives all measurements.
 
@@ -133,10 +109,21 @@ def shared_root(model: Model, x: Array, recorded: int, network: float) -> Array:
         G, with G G' the covariance.
     """
     layout, data = model.layout, model.data
-    run = model.run(x, slopes=False)
-    if run is None:
-        raise FloatingPointError("the fit diverges")
     start = layout.matrix(x)
+    try:
+        run = learn_with_sensitivities(
+            Overlaps(start, *layout.sizes),
+            legs_of(data.tasks, data.epochs, layout.rule_at(x[layout.n_overlaps :])),
+            data.epochs.tolist(),
+            nonlinearity=model.nonlinearity,
+            tau=model.tau,
+            seed=model.seed,
+            slopes=False,
+            carry=True,
+        )
+    except DivergenceError as error:
+        raise FloatingPointError("the fit diverges") from error
+    p = run.carried[..., 0]
     rows, columns = layout.pairs
     size = (1.0 - recorded / network) / recorded
     covariance = size * (
@@ -145,7 +132,6 @@ def shared_root(model: Model, x: Array, recorded: int, network: float) -> Array:
     )
     values, vectors = np.linalg.eigh(covariance)
     modes = vectors * np.sqrt(np.clip(values, 0.0, None))
-    p = transports(model, x)
     plain = _matrices(model, start, p)
     span = slice(0, pathway_slices(*layout.sizes)["u"].stop)
     root = np.empty((data.n, modes.shape[1]))

@@ -233,8 +233,8 @@ def learn_with_sensitivities(
     slopes : bool, default True
         Whether to carry derivatives along; overlaps and losses are the same without.
     carry : bool, default False
-        Whether to carry along what learning does to the loadings of a neuron; for rules without
-        momentum and synaptic noise.
+        Whether to carry along what learning does to the loadings of a neuron, apart from synaptic
+        noise; for rules without momentum.
     sizes : tuple of int, optional
         n_in, rank and n_out of a start that is an array; (1, 1, 1) if not given.
 
@@ -287,10 +287,10 @@ def learn_with_sensitivities(
         )
     unique, back = np.unique(np.array(asked), return_inverse=True)
     for leg in legs:
-        if carry and (leg.rule.momentum > 0 or leg.rule.synaptic_noise > 0):
+        if carry and leg.rule.momentum > 0:
             raise InputError(
-                "carry needs rules without momentum and synaptic_noise: only then are the loadings "
-                f"of all neurons multiplied by one matrix; got {leg.rule!r}."
+                "carry needs rules without momentum: only then are the loadings of all neurons "
+                f"multiplied by one matrix; got {leg.rule!r}."
             )
     names = _names.overlap_names(*start.sizes)
     parameters = names + tuple(f"rate:{p}" for p in _names.PATHWAYS) if slopes else ()

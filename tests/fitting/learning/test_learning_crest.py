@@ -225,17 +225,19 @@ def test_where_the_crest_is_lost_intervals_are_profiles(learned, monkeypatch):
     # a crest of which nothing is known but the maximum, and that in the wrong place
     lost = Crest(fit._problem, fit._best.x)
     lost._nodes = [replace(node, at=node.at + 0.3) for node in lost.nodes()[:1]]
-    monkeypatch.setattr(fit, "_crest", lost)
+    monkeypatch.setattr(fit, "_density", replace(fit._density, crest=lost))
     fit.__dict__.pop("intervals_")
     some = ["zv", "vv"]
     profiled = {name: fit.profile(name) for name in some}
     with monkeypatch.context() as patch:
         # of the others the profile takes long, and is not looked at
-        whole = fit._profiled
+        whole = fit._density.profiled
         indices = [fit._problem.model.layout.names.index(name) for name in some]
         patch.setattr(
-            fit, "_profiled", lambda best, found, k, level: whole(best, found, k, level)
-            if k in indices else (-np.inf, np.inf),
+            fit, "_density", replace(
+                fit._density, profiled=lambda k, level: whole(k, level)
+                if k in indices else (-np.inf, np.inf)
+            ),
         )  # fmt: skip
         with pytest.warns(UserWarning, match="could not be followed.*zv.*are profiles"):
             table = fit.intervals_

@@ -30,19 +30,19 @@ def _sampled_network(seed, recorded, n_neurons=300):
     return true, sessions, task, rule
 
 
-def test_the_error_of_recorded_neurons_is_carried_along_exactly():
-    from predictlearn.fitting.learning.model import Model
-    from predictlearn.fitting.learning.parameters import ParameterLayout
-    from predictlearn.fitting.learning.sampling_error import transports
-    from predictlearn.fitting.learning.sessions import checked_sessions
+def transports(start, task, rule, epochs):
+    """Return P of Theta(epoch) = Theta(start) P, (epochs, D, D)."""
+    leg = pl.Leg(task, epochs[-1], rule)
+    run = pl.learn_with_sensitivities(start, [leg], epochs, slopes=False, carry=True)
+    return run.carried[..., 0]
 
-    true, sessions, task, rule = _sampled_network(0, 60)
+
+def test_the_error_of_recorded_neurons_is_carried_along_exactly():
+    true, _, task, _ = _sampled_network(0, 60)
     rule = pl.GradientDescent(5e-3, pathway_rates={"m": 0.5}, weight_decay=0.01)
-    data = checked_sessions(sessions, task, 100, None, None)
-    model = Model(data, ParameterLayout(data.sizes, rule, "known"), "linear", 1.0, 0, False)
     loadings = true.loadings(300, seed=0)
     trained = pl.train_network(loadings, task, rule, 900)
-    p = transports(model, model.layout.pack(true.matrix))[-1]
+    p = transports(true, task, rule, [0, 900])[-1]
     start = np.concatenate([getattr(loadings, w) for w in "muvz"], axis=1)
     end = np.concatenate([getattr(trained.loadings, w) for w in "muvz"], axis=1)
     np.testing.assert_allclose(start[:60] @ p, end[:60], atol=1e-9)
@@ -53,7 +53,7 @@ def test_the_error_of_recorded_neurons_is_carried_along_exactly():
 def test_the_covariance_is_that_of_sampled_neurons(gauge, network):
     from predictlearn.fitting.learning.model import Model
     from predictlearn.fitting.learning.parameters import ParameterLayout
-    from predictlearn.fitting.learning.sampling_error import shared_root, transports
+    from predictlearn.fitting.learning.sampling_error import shared_root
     from predictlearn.fitting.learning.sessions import checked_sessions
     from predictlearn.theory.gauge import canonical_matrices
 
@@ -65,7 +65,7 @@ def test_the_covariance_is_that_of_sampled_neurons(gauge, network):
     )
     x, n, draws = model.layout.pack(true.matrix), 200, 4000
     root = shared_root(model, x, n, network)
-    p, rng = transports(model, x), np.random.default_rng(0)
+    p, rng = transports(true, task, rule, [0, 400]), np.random.default_rng(0)
     seen = np.empty((draws, data.n))
     factor = np.linalg.cholesky(true.matrix)
     for k in range(draws):

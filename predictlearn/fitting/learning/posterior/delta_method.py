@@ -1,8 +1,10 @@
-"""Intervals of overlaps and rates, identified or not."""
+"""The posterior by the curvature at a maximum: intervals, identified or not."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -12,10 +14,45 @@ from predictlearn.arrays import Array
 from predictlearn.fitting.learning.identifiability import Identified, draws, reach
 from predictlearn.fitting.learning.parameters import ParameterLayout
 
-__all__ = ["around", "drawn_table", "interval_table", "narrower"]
+__all__ = ["ByCurvature", "around", "drawn_table", "interval_table", "narrower"]
 
 # Draws that spread less than this share of what the curvature says contradict it.
 _NARROW = 1 / 3
+
+
+@dataclass(frozen=True, eq=False)
+class ByCurvature:
+    """Normal where identified, uniform over what is realisable elsewhere; see `Density`.
+
+    Parameters
+    ----------
+    point : numpy.ndarray, (P,)
+        The estimate.
+    found : Identified
+        What the slopes at it let one identify.
+    layout : ParameterLayout
+        What the parameters are.
+    degrees : float
+        Degrees of freedom of the noise; infinite where it was given.
+    seed : int
+        Of the draws behind intervals along open directions.
+    """
+
+    point: Array
+    found: Identified
+    layout: ParameterLayout
+    degrees: float
+    seed: int
+    has_maximum: ClassVar[bool] = True
+
+    def draws(self, n: int, seed: int) -> Array:
+        """Return n draws of the natural parameters, (n, P)."""
+        return draws(self.point, self.found, self.layout, n, np.random.default_rng(seed))
+
+    def intervals(self, level: float) -> pd.DataFrame:
+        """Return low, high, estimate and sd of every overlap and rate."""
+        table = interval_table(self.point, self.found, self.layout, level, self.degrees, self.seed)
+        return around(table)[0]
 
 
 def interval_table(

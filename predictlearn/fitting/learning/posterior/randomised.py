@@ -10,20 +10,26 @@ ends, and says so where a whole undamped step could gain nothing that matters.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from predictlearn.arrays import Array
-from predictlearn.fitting.learning.identifiability import identify
+from predictlearn.fitting.learning.identifiability import Identified, identify
 from predictlearn.fitting.learning.likelihood import Fitted, SessionsProblem, convention
+from predictlearn.fitting.learning.point_estimate import centred, corrected, signed
+from predictlearn.fitting.learning.posterior.delta_method import around, drawn_table
 from predictlearn.fitting.learning.posterior.unconstrained import Straight
 from predictlearn.kept import once
 from predictlearn.workers import Parallel, delayed
 
-__all__ = ["OnRidge", "Ridge", "search_ridge", "several_open"]
+__all__ = ["OnRidge", "Randomised", "Ridge", "search_ridge", "several_open"]
 
+# Draws behind the intervals.
+_DRAWS = 100
 # Log density that the next undamped step would gain, below which a search has ended.
 _NOTHING = 1e-4
 # Evaluations of a start before it is judged, how many starts go on at a time, and how many times
@@ -276,6 +282,69 @@ class Ridge:
         layout = self.problem.model.layout
         signs = convention(layout, layout.matrix(self.straight.x(y)))
         return self.straight.mirrored(y, signs)
+
+
+@dataclass(eq=False)
+class Randomised:
+    """Randomised maximum a posteriori about a maximum on a ridge; see `Density`.
+
+    Parameters
+    ----------
+    problem : SessionsProblem
+        The likelihood.
+    best : OnRidge
+        The maximum.
+    seed : int
+        Of the draws behind the intervals.
+    n_jobs : int
+        Processes.
+    """
+
+    problem: SessionsProblem
+    best: OnRidge
+    seed: int
+    n_jobs: int
+    _kept: tuple[int, Array] = field(default=(0, np.empty((0, 0))), repr=False)
+    has_maximum: ClassVar[bool] = False
+
+    @property
+    def point(self) -> Array:
+        """The estimate."""
+        return self.problem.model.layout.natural(self.best.x)
+
+    def draws(self, n: int, seed: int) -> Array:
+        """Return n draws of the natural parameters, (n, P); the first ones are kept."""
+        if self._kept[0] != seed or len(self._kept[1]) < n:
+            xs = Ridge(self.problem).draws(self.best, n, seed, self.n_jobs)
+            self._kept = (seed, np.array([self.problem.model.layout.natural(x) for x in xs]))
+        return self._kept[1][:n]
+
+    def intervals(self, level: float) -> pd.DataFrame:
+        """Return low, high, estimate and sd of every overlap and rate."""
+        rows = self.draws(_DRAWS, self.seed)
+        return around(drawn_table(self.point, rows, self.problem.model.layout, level))[0]
+
+
+@signed.register
+def _(best: OnRidge, problem: SessionsProblem) -> OnRidge:
+    """Turn the signs alone: the coordinates of a ridge are no plain ones."""
+    ridge = Ridge(problem)
+    y = ridge.signed(best.y)
+    return replace(best, x=ridge.straight.x(y), y=y)
+
+
+@corrected.register
+def _(best: OnRidge, problem: SessionsProblem) -> tuple[Array, Identified]:
+    """Return the noise as it is, for which parameters were counted in the search."""
+    layout = problem.model.layout
+    scales = layout.scales(layout.matrix(best.x))
+    return best.group_sd, identify(problem.natural_slopes(best.x, best.group_sd), scales)
+
+
+@centred.register
+def _(best: OnRidge, problem: SessionsProblem, max_iter: int) -> OnRidge:
+    """Return the maximum: the prior has held every direction."""
+    return best
 
 
 def _same(new: Array, old: Array, still: float) -> bool:
