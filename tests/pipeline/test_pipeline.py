@@ -68,6 +68,7 @@ def assert_self_contained(page: str) -> None:
 @pytest.mark.filterwarnings("ignore::predictlearn.ConvergenceWarning")
 def test_the_shipped_recording_gives_a_report(tmp_path, monkeypatch):
     monkeypatch.setattr("predictlearn.pipeline.experiments._PARTICLES", 128)
+    monkeypatch.setattr("predictlearn.pipeline.experiments._STEPS", 250)
     stages = []
     settings = {**QUICK, "n_starts": 1, "cv": 2, "max_iter": 10}
     run = pipeline.predict(seed=0, progress=stages.append, **settings)

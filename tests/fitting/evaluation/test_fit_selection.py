@@ -206,7 +206,7 @@ def test_rank_selection_refuses():
 @pytest.mark.parametrize("nonlinearity", ["linear", "erf"])
 def test_intervals_hold_about_as_often_as_they_say(nonlinearity):
     coverage = interval_coverage(
-        RANK1, nonlinearity, 15, n_neurons=100, n_trials=20, n_bins=40, n_bootstrap=100, seed=1
+        RANK1, nonlinearity, 15, n_neurons=100, n_trials=20, n_bins=40, n_bootstrap=40, seed=1
     )
     assert coverage.not_converged == 0
     # 15 simulations of some six independent quantities: 95% give or take 3 standard errors
