@@ -119,7 +119,7 @@ def test_the_same_from_the_seed_whatever_the_number_of_processes(own):
         assert first.table.equals(second.table)
         assert first.curves.equals(second.curves)
         assert first.statement == second.statement
-    other = pipeline.predict(file, seed=4, tau=1.0, latency=0.0, **QUICK)
+    other = pipeline.predict(file, seed=4, rank=1, tau=1.0, latency=0.0, **QUICK)
     assert not other.experiments.order.curves.equals(run.experiments.order.curves)
 
 
