@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,54 @@ import predictlearn as pl
 os.environ.setdefault(
     "PREDICTLEARN_DATA", str(Path(__file__).resolve().parents[2] / "shared" / "data")
 )
+
+# A program begun in the background ignores Ctrl-C, and so would the programs that tests send it to.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# With --doctest-modules every module here is imported; a test runs this one.
+collect_ignore = ["docs/user_script.py"]
+
+# The order in which workers take the files, the rest after these: what compiles most beside what
+# compiles nothing, so that no two workers compile the same; then what takes longest.
+FIRST = (
+    "docs/test_docs.py",
+    "doors/test_fuzz_doors.py",
+    "recordings/test_readers_events.py",
+    "recordings/test_readers.py",
+    "theory/test_impulse.py",
+    "pipeline/test_pipeline.py",
+    "theory/test_hermite.py",
+    "theory/test_reduced.py",
+    "theory/test_populations.py",
+    "work/test_killed.py",
+    "work/test_memory.py",
+    "work/test_kept.py",
+    "published/test_published.py",
+    "fitting/state_space/test_fit_state_space.py",
+    "pipeline/test_prediction_robust.py",
+    "fitting/learning/test_learning_open.py",
+    "fitting/diagnostics/test_fit_diagnostics.py",
+    "statistics/test_statistics_size.py",
+    "fitting/learning/test_learning_recordings.py",
+    "published/test_published_twins.py",
+    "fitting/learning/test_learning_counts.py",
+    "fitting/session/test_bin_means.py",
+    "fitting/evaluation/test_fit_selection.py",
+    "cli/test_cli.py",
+)
+
+
+def pytest_configure(config):
+    """Let xdist keep that order; it would take files with many tests first, however short."""
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    """Put the files into that order."""
+    here = Path(__file__).parent
+    place = {here / name: number for number, name in enumerate(FIRST)}
+    items.sort(key=lambda item: place.get(item.path, len(FIRST)))
 
 
 @pytest.fixture(scope="session")

@@ -356,7 +356,7 @@ BROKEN = {
         ("fit made.npz --latency -1", "latency must be"),
         ("fit made.npz --nonlinearity erff", "Did you mean 'erf'"),
         ("fit made.npz --observed rates", "Did you mean 'rate'"),
-        ("fit made.npz --bootstrap -1", "n_bootstrap must be"),
+        ("fit made.npz --rank 1 --bootstrap -1", "n_bootstrap must be"),
         ("fit made.npz --seed -1", "--seed must be"),
         ("fit made.npz --rule two-se", "rule must be one of"),
         ("fit table.csv --read values=rate", "Did you mean 'value'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import re
 import runpy
@@ -54,11 +55,14 @@ def imports(path: Path) -> set[str]:
     return found & MODULES.keys()
 
 
-GRAPH = {module: imports(path) - {module} for module, path in MODULES.items()}
+@functools.cache
+def graph() -> dict[str, set[str]]:
+    """Which modules each module imports."""
+    return {module: imports(path) - {module} for module, path in MODULES.items()}
 
 
 def test_no_circle_between_files():
-    left = dict(GRAPH)
+    left = dict(graph())
     while left:
         free = [module for module, uses in left.items() if not uses & left.keys()]
         assert free, f"a circle among {sorted(left)}"
@@ -69,7 +73,7 @@ def test_no_circle_between_files():
 def used_rooms() -> dict[str, set[str]]:
     """Which rooms each room imports, the ground floor apart."""
     rooms: dict[str, set[str]] = {room_of(module): set() for module in MODULES}
-    for module, uses in GRAPH.items():
+    for module, uses in graph().items():
         rooms[room_of(module)] |= {room_of(use) for use in uses} - {room_of(module), ""}
     del rooms[""]
     return rooms
@@ -103,7 +107,7 @@ def test_rooms_are_in_order():
 
 def test_the_ground_floor_imports_no_room():
     ground = {module for module in MODULES if room_of(module) == ""}
-    assert all(room_of(use) == "" for module in ground for use in GRAPH[module])
+    assert all(room_of(use) == "" for module in ground for use in graph()[module])
 
 
 @pytest.mark.parametrize("top", [PACKAGE, ROOT / "tests"], ids=["package", "tests"])

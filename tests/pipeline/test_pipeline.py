@@ -19,7 +19,7 @@ from predictlearn.recordings import find_dataset, progress
 from predictlearn.theory.hidden_prior import HiddenPrior
 from predictlearn.theory.names import pathway_slices
 
-QUICK = {"n_draws": 2, "n_animals": 3, "n_starts": 2, "n_bootstrap": 10}
+QUICK = {"n_draws": 2, "n_animals": 3, "n_starts": 2, "n_bootstrap": 10, "cv": 3}
 
 
 def made() -> pl.Recording:
@@ -66,9 +66,12 @@ def assert_self_contained(page: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::predictlearn.ConvergenceWarning")
-def test_the_shipped_recording_gives_a_report(tmp_path):
+def test_the_shipped_recording_gives_a_report(tmp_path, monkeypatch):
+    monkeypatch.setattr("predictlearn.pipeline.experiments._PARTICLES", 128)
+    monkeypatch.setattr("predictlearn.pipeline.experiments._STEPS", 250)
     stages = []
-    run = pipeline.predict(seed=0, max_iter=10, progress=stages.append, **{**QUICK, "n_starts": 1})
+    settings = {**QUICK, "n_starts": 1, "cv": 2, "max_iter": 10}
+    run = pipeline.predict(seed=0, progress=stages.append, **settings)
     assert len(stages) == 7
     assert run.case.simulated
     assert (run.fitted.sizes, run.fitted.model.nonlinearity) == ((1, 1, 1), "erf")
@@ -116,7 +119,7 @@ def test_the_same_from_the_seed_whatever_the_number_of_processes(own):
         assert first.table.equals(second.table)
         assert first.curves.equals(second.curves)
         assert first.statement == second.statement
-    other = pipeline.predict(file, seed=4, tau=1.0, latency=0.0, **QUICK)
+    other = pipeline.predict(file, seed=4, rank=1, tau=1.0, latency=0.0, **QUICK)
     assert not other.experiments.order.curves.equals(run.experiments.order.curves)
 
 
@@ -131,7 +134,7 @@ def test_the_same_from_the_seed_whatever_the_number_of_processes(own):
         ({"prior": "flat"}, "prior must be a HiddenPrior; got str"),
         ({"dataset": "bci-learning"}, "not both"),
         ({"nonlinearity": "erff"}, "Did you mean 'erf'"),
-        ({"n_bootstrap": -1}, "n_bootstrap"),
+        ({"n_bootstrap": -1, "rank": 1}, "n_bootstrap"),
     ],
 )
 def test_wrong_settings_are_refused(settings, message):

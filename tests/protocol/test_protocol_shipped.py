@@ -101,7 +101,7 @@ def test_a_readout_step_is_a_row_of_its_own():
 # -- shipped protocols ------------------------------------------------------------------------
 
 
-def shortened(name, epochs=20, networks=2):
+def shortened(name, epochs, networks=2):
     data = Protocol.load(name).to_dict()
     data["cohort"]["networks"] = networks
     for arm in data["arms"].values():
@@ -113,7 +113,7 @@ def shortened(name, epochs=20, networks=2):
 
 @pytest.mark.parametrize("name", shipped_protocols())
 def test_every_shipped_protocol_runs(name):
-    run = shortened(name).run(seed=0)
+    run = shortened(name, epochs=5).run(seed=0)
     assert run.failed.empty
     for arm in run.arms:
         assert len(run.final(arm)) == 2

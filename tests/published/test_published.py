@@ -295,7 +295,7 @@ def test_equivalent_networks_do_the_same_and_learn_apart(monkeypatch):
 
 def test_aba_returns_and_remembers_as_reported(monkeypatch):
     small(monkeypatch, "aba", networks=1, n_neurons=60, _POINTS=2)
-    made = reproduce("aba", scale=0.75)
+    made = reproduce("aba", scale=0.5)
     assert verdicts(made, "^theory and network") == {"agrees"}
     assert verdicts(made, "^descent, A again") == {"agrees"}
     assert verdicts(made, "^descent, A noisy, invisible") == {"agrees"}
@@ -314,11 +314,11 @@ def test_aba_returns_and_remembers_as_reported(monkeypatch):
 
 
 def test_the_metric_is_that_of_the_network(monkeypatch):
-    small(monkeypatch, "metric", networks=1, _SIZES=(200, 3200), _DRAWS=2)
+    small(monkeypatch, "metric", networks=1, _SIZES=(200, 1600), _DRAWS=2)
     made = reproduce("metric", scale=0.25)
     assert set(made.numbers["verdict"]) == {"agrees", "ours only"}
     speeds = made.tables["erf-speeds"].groupby("neurons")["error"].median()
-    assert speeds[3200] < 0.6 * speeds[200] < 0.1
+    assert speeds[1600] < 0.6 * speeds[200] < 0.1
     assert made.tables["structure-linear"].loc["zm", "zm"] == "mm+zz"
     assert made.tables["structure-erf"].loc["zz", "mm"] == "0"
 

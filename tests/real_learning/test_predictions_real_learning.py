@@ -135,8 +135,9 @@ def test_a_wrong_model_loses():
     assert bool(result.fit["open_low"])
 
 
-def test_noise_alone_has_no_winner():
-    runs, better = 60, 0
+@pytest.mark.parametrize("runs", [20, pytest.param(60, marks=pytest.mark.slow)])
+def test_noise_alone_has_no_winner(runs):
+    better = 0
     for seed in range(runs):
         y = session(1.0, gain=0.0, seed=seed)
         result = score_prediction(y, 1.0 + SHAPE, time=GRID, n_resamples=99, smooth=5)

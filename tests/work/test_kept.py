@@ -470,13 +470,16 @@ def test_ctrl_c_is_one_line_that_says_how_to_go_on(tmp_path):
     arrays = {name: getattr(recording, name) for name in ("activity", "inputs", "outputs", "dt")}
     np.savez(path, **arrays)
     process = command(tmp_path, "fit", str(path), "--jobs", "1", "-o", str(tmp_path / "out"))
-    for _ in range(3000):
-        if list((tmp_path / "cache" / "steps").glob("*.step")):
-            break
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)
-    said = process.communicate(timeout=60)[1].splitlines()
+    try:
+        for _ in range(3000):
+            if list((tmp_path / "cache" / "steps").glob("*.step")):
+                break
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=60)[1].splitlines()
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert said[-1] == (
         "Interrupted: the fit was not finished and nothing was written; finished steps are kept; "

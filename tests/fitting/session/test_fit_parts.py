@@ -243,7 +243,10 @@ def spikes():
     return load_simulated_learning()[0]
 
 
-@pytest.mark.parametrize(("offset", "neurons"), [(False, "sample"), (False, "all"), (True, "all")])
+@pytest.mark.parametrize(
+    ("offset", "neurons"),
+    [(False, "sample"), pytest.param(False, "all", marks=pytest.mark.slow), (True, "all")],
+)
 def test_badly_wrong_settings_give_a_bad_fit_and_no_error(spikes, offset, neurons):
     # half the bin, half the spikes per bin: neurons seem to saturate, and say nothing of loadings
     folds = trial_folds(spikes.n_trials, 5, seed=0)
