@@ -182,7 +182,7 @@ def test_draws_run_along_the_ridge(behaviour):
 
 
 def test_intervals_hold_the_truth_and_are_made_anew_by_a_new_fit(monkeypatch):
-    monkeypatch.setattr("predictlearn.fitting.learning.results._DRAWS", 20)
+    monkeypatch.setattr("predictlearn.fitting.learning.posterior.randomised._DRAWS", 20)
     found = LearningFit(rank=1, n_starts=2).fit(losses(TRUE), TASK, 50, RULE)
     table = found.intervals_
     truth = [*TRUE.to_series(), 5e-3]
