@@ -10,7 +10,6 @@ from predictlearn.reporting import Figure, Section, Table, figures
 
 if TYPE_CHECKING:
     from predictlearn.pipeline.experiments import Design, Experiments
-    from predictlearn.pipeline.result import PredictionRun
     from predictlearn.predictions.exposure.prediction import PerturbationExposure
     from predictlearn.predictions.order.prediction import TrainingOrder
 
@@ -45,7 +44,7 @@ def _notes(design: Design) -> list[str]:
     return [text for text in (design.why, design.epoch_means) if text]
 
 
-def exposure_section(run: PredictionRun, p: PerturbationExposure, done: Experiments) -> Section:
+def exposure_section(p: PerturbationExposure, done: Experiments, spread: float) -> Section:
     """Return the perturbation-exposure experiment."""
     design = done.design
     tests = p.tests.assign(label=p.tests["name"], group=p.tests["family"])
@@ -128,14 +127,14 @@ def exposure_section(run: PredictionRun, p: PerturbationExposure, done: Experime
         ),
         caveats=(
             "The spread between animals is an assumption (each vector changed at random by "
-            f"{run.settings['spread between animals']:.0%}), and simulated animals carry no "
+            f"{spread:.0%}), and simulated animals carry no "
             "measurement noise; real ones need more animals than the table says.",
             *_closure_note(done),
         ),
     )
 
 
-def order_section(run: PredictionRun, p: TrainingOrder, done: Experiments) -> Section:
+def order_section(p: TrainingOrder, done: Experiments) -> Section:
     """Return the training-order experiment."""
     design = done.design
     performance = p.tests["family"] == "performance"

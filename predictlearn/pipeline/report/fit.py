@@ -12,19 +12,22 @@ from predictlearn.reporting import Figure, Section, Table, figures
 from predictlearn.theory.names import hidden_names
 
 if TYPE_CHECKING:
+    from predictlearn.fitting.diagnostics.diagnose import Diagnostics
+    from predictlearn.pipeline.cases import Case
     from predictlearn.pipeline.checked import Checks
-    from predictlearn.pipeline.result import PredictionRun
+    from predictlearn.pipeline.fitted import FittedNetwork
+    from predictlearn.theory.hidden_prior import HiddenPrior
 
 __all__ = ["checks_section", "fit_section", "overlap_section"]
 
 _SMOOTH = 0.5
 
 
-def fit_section(run: PredictionRun) -> Section:
+def fit_section(case: Case, fit: FittedNetwork) -> Section:
     """Return how well the network describes the recording."""
-    fit, model = run.fitted, run.fitted.model
+    model = fit.model
     ceiling = None if fit.ceiling is None else fit.ceiling.mean
-    recorded, fitted, time, what = _example(run)
+    recorded, fitted, time, what = _example(case, fit)
     timing = [f"the time constant is {1000 * model.tau_:.0f} ms"]
     timing.append("fitted" if model.tau == "fit" else "given")
     if model.latency == "fit":
@@ -75,7 +78,7 @@ def fit_section(run: PredictionRun) -> Section:
             Figure(
                 "activity",
                 f"Recorded and fitted activity, {what}; neurons from the best fitted to the worst.",
-                figures.fitted_activity(recorded, fitted, time, ylabel=_activity_label(run)),
+                figures.fitted_activity(recorded, fitted, time, ylabel=_activity_label(case, fit)),
                 "Traces of example neurons, recorded and fitted, and a histogram of R squared.",
             ),
         ),
@@ -97,11 +100,11 @@ def fit_section(run: PredictionRun) -> Section:
     )
 
 
-def checks_section(run: PredictionRun, checks: Checks) -> Section:
+def checks_section(diagnostics: Diagnostics | None, checks: Checks) -> Section:
     """Return what the residuals and loadings say about the fit, in words, with the tests."""
     pictures: tuple[Figure, ...] = ()
     tables: tuple[Table, ...] = ()
-    if run.diagnostics is not None:
+    if diagnostics is not None:
         pictures = (
             Figure(
                 "diagnostics",
@@ -109,7 +112,7 @@ def checks_section(run: PredictionRun, checks: Checks) -> Section:
                 "correlation between neurons beside shuffled trials; means by bin; loadings "
                 "against a normal distribution; recorded and predicted trajectories; time "
                 "constants around the fixed points.",
-                figures.fit_diagnostics(run.diagnostics),
+                figures.fit_diagnostics(diagnostics),
                 "Six panels of diagnostics of the fit.",
             ),
         )
@@ -125,21 +128,21 @@ def checks_section(run: PredictionRun, checks: Checks) -> Section:
     return Section("Does the model hold?", checks.sentences, pictures, tables)
 
 
-def _activity_label(run: PredictionRun) -> str:
+def _activity_label(case: Case, fit: FittedNetwork) -> str:
     """Return the label of an activity axis."""
-    if run.case.recording.observed == "counts" or is_counts(run.fitted):
+    if case.recording.observed == "counts" or is_counts(fit):
         return "Spikes per bin"
-    return "Latent factor" if run.case.columns == "latent factors" else "Activity"
+    return "Latent factor" if case.columns == "latent factors" else "Activity"
 
 
-def _example(run: PredictionRun) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
+def _example(case: Case, fit: FittedNetwork) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
     """Return recorded and fitted activity of an example, its times, and what it is."""
-    r, model = run.case.recording, run.fitted.model
+    r, model = case.recording, fit.model
     predicted = model.predict(r.inputs)
     time = r.dt * np.arange(1, r.n_bins + 1)
-    if run.case.conditions is not None:
-        first = np.unique(run.case.conditions)[0]
-        chosen = run.case.conditions == first
+    if case.conditions is not None:
+        first = np.unique(case.conditions)[0]
+        chosen = case.conditions == first
         return (
             r.activity[chosen].mean(axis=0),
             predicted[chosen].mean(axis=0),
@@ -163,15 +166,15 @@ def _example(run: PredictionRun) -> tuple[np.ndarray, np.ndarray, np.ndarray, st
     )
 
 
-def overlap_section(run: PredictionRun) -> Section:
+def overlap_section(case: Case, fit: FittedNetwork, prior: HiddenPrior, seed: int) -> Section:
     """Return the overlaps by what can be seen."""
-    fit, model = run.fitted, run.fitted.model
+    model = fit.model
     frame = fit.overlaps
-    drawn = _drawn_hidden(run)
+    drawn = _drawn_hidden(fit, prior, seed)
     shown = frame.copy()
     for name in drawn.index:
         shown.loc[name, ["estimate", "low", "high"]] = drawn.loc[name, ["estimate", "low", "high"]]
-    truth = run.case.recording.metadata.get("truth")
+    truth = case.recording.metadata.get("truth")
     caption = "Overlaps with 95% intervals, in the canonical gauge (uu = 1). "
     if truth is not None:
         # the truth of a simulation, brought to the gauge of the fit
@@ -181,7 +184,7 @@ def overlap_section(run: PredictionRun) -> Section:
     paragraphs = [
         "**Loss-visible** overlaps decide what the network does now. A **recording** also shows "
         "the other overlaps of m and u. The **hidden** ones act only on learning, so no single "
-        f"session shows them; they are drawn from a stated prior ({run.prior.statement()}) among "
+        f"session shows them; they are drawn from a stated prior ({prior.statement()}) among "
         "those that some network can have, and every prediction below carries the spread of "
         "these draws.",
         "U → U Q, V → V Q⁻ᵀ changes no activity, so u and v are reported in the gauge U'U / N = 1. "
@@ -218,13 +221,12 @@ def overlap_section(run: PredictionRun) -> Section:
     )
 
 
-def _drawn_hidden(run: PredictionRun) -> pd.DataFrame:
+def _drawn_hidden(fit: FittedNetwork, prior: HiddenPrior, seed: int) -> pd.DataFrame:
     """Return mean and band of the prior draws of the hidden overlaps, canonical gauge."""
-    fit = run.fitted
     if fit.sizes[2] == 0:
         # without a readout no whole network can be drawn
         return pd.DataFrame(columns=["estimate", "low", "high"])
-    draws = run.prior.draw(fit.model.overlaps_, *fit.sizes, n=200, seed=run.settings["seed"])
+    draws = prior.draw(fit.model.overlaps_, *fit.sizes, n=200, seed=seed)
     table = pd.DataFrame([draw.canonical().to_series() for draw in draws])
     unseen = [n for n in hidden_names(*fit.sizes) if not np.isfinite(fit.model.overlaps_[n])]
     return pd.DataFrame(

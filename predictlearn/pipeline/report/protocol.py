@@ -9,7 +9,7 @@ from predictlearn.pipeline.protocol_run import ProtocolPrediction
 from predictlearn.reporting import Figure, Section, Table, figures
 
 if TYPE_CHECKING:
-    from predictlearn.pipeline.result import PredictionRun
+    import pandas as pd
 
 __all__ = ["left_out_section", "protocol_section"]
 
@@ -66,13 +66,15 @@ def protocol_section(found: ProtocolPrediction) -> Section:
     )
 
 
-def left_out_section(run: PredictionRun, problems: Sequence[str]) -> Section:
+def left_out_section(lost: pd.DataFrame, n_networks: int, problems: Sequence[str]) -> Section:
     """Return what was left out or could not be made, and why.
 
     Parameters
     ----------
-    run : PredictionRun
-        The run.
+    lost : pandas.DataFrame
+        Networks that were left out, as in `PredictionRun.excluded`.
+    n_networks : int
+        Networks of an arm.
     problems : sequence of str
         What could not be made, a line each.
 
@@ -81,16 +83,14 @@ def left_out_section(run: PredictionRun, problems: Sequence[str]) -> Section:
     Section
         A line each, and the tables of networks.
     """
-    lost = run.excluded
     paragraphs = [f"{text[0].upper()}{text[1:]}" for text in problems]
     tables = []
     if len(lost):
-        n = run.settings["draws of the hidden overlaps"] * run.settings["animals"]
         by_arm = (
             lost.groupby("experiment", sort=False)
             .agg(left_out=("reason", "size"), example=("reason", "first"))
             .reset_index()
-            .assign(of=n)[["experiment", "left_out", "of", "example"]]
+            .assign(of=n_networks)[["experiment", "left_out", "of", "example"]]
         )
         paragraphs.append(
             "Networks that diverged, or of which no equivalent exists, are in no mean, band or "

@@ -44,24 +44,28 @@ def make_report(run: PredictionRun) -> Report:
     problems = list(run.problems)
     lead = [_fit_lead(run), *_checks_lead(checks), *_experiment_lead(run)]
     makers: list[tuple[str, Callable[[], Section]]] = [
-        ("fit", lambda: fit_section(run)),
-        ("checks", lambda: checks_section(run, checks)),
-        ("overlaps", lambda: overlap_section(run)),
+        ("fit", lambda: fit_section(run.case, run.fitted)),
+        ("checks", lambda: checks_section(run.diagnostics, checks)),
+        (
+            "overlaps",
+            lambda: overlap_section(run.case, run.fitted, run.prior, run.settings["seed"]),
+        ),
     ]
     done, plan = run.experiments, run.protocol
     if done is not None and done.exposure is not None:
-        exposure = done.exposure
-        makers.append(("perturbation exposure", lambda: exposure_section(run, exposure, done)))
+        exposure, spread = done.exposure, run.settings["spread between animals"]
+        makers.append(("perturbation exposure", lambda: exposure_section(exposure, done, spread)))
     if done is not None and done.order is not None:
         order = done.order
-        makers.append(("training order", lambda: order_section(run, order, done)))
+        makers.append(("training order", lambda: order_section(order, done)))
     if plan is not None:
         makers.append(("protocol", lambda: protocol_section(plan)))
     made = [attempt(f"the section on {name}", make, problems) for name, make in makers]
     sections = [section for section in made if section is not None]
     lead += _lost_lead(run, problems)
     if len(run.excluded) or problems:
-        sections.append(left_out_section(run, problems))
+        n = run.settings["draws of the hidden overlaps"] * run.settings["animals"]
+        sections.append(left_out_section(run.excluded, n, problems))
     if run.real is not None:
         if isinstance(run.real, SessionsComparison):
             section, sentence = sessions_section(run.real)
