@@ -82,6 +82,7 @@ class Batch:
         self.n_in, self.n_out = trials.n_in, trials.n_out
         # the law of the targets, where the closed form holds: linear, read directly
         self._impulses: dict[int, Impulse] = {}
+        self._shown: Shown | None = None
         self.law = trials.law if self.gain.size == 0 and self.direct else None
 
     @property
@@ -92,11 +93,14 @@ class Batch:
 
     def shown(self, noise: np.ndarray | None = None) -> Shown:
         """Return what the compiled loops take of the trials, with noise on the targets or none."""
-        noise = NO_NOISE if noise is None else noise
-        judging = Judging(
-            self.targets, self.weights, noise, self.offset, self.smoothing, self.direct
-        )
-        return Shown(self.a, self.gain, self.k_m, judging)
+        if self._shown is None:
+            judging = Judging(
+                self.targets, self.weights, NO_NOISE, self.offset, self.smoothing, self.direct
+            )
+            self._shown = Shown(self.a, self.gain, self.k_m, judging)
+        if noise is None:
+            return self._shown
+        return self._shown._replace(judging=self._shown.judging._replace(noise=noise))
 
     def impulse(self, rank: int) -> Impulse:
         """Return what the closed form takes; empty where none holds."""
@@ -258,7 +262,8 @@ def _evaluate(
     # a plain tuple, for which alone numba has compiled
     sizes = (n_in, rank, n_out)
     # of what cannot be written to numba makes another version of the whole loop
-    matrix = np.require(matrix, requirements=["C", "W"])
+    if not (matrix.flags.c_contiguous and matrix.flags.writeable):
+        matrix = np.array(matrix, order="C")
     if ready.law is not None:
         impulse = ready.impulse(sizes[1])
         return impulse_loss_and_derivative(matrix, sizes, impulse, impulse_work(impulse), a), a

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from predictlearn.theory.kernels.descent import (
     settled,
 )
 from predictlearn.theory.kernels.hessian import hessian_kernel, hessian_work
-from predictlearn.theory.kernels.impulse import impulse_loss_and_derivative, impulse_work
+from predictlearn.theory.kernels.impulse import compiled_work, impulse_loss_and_derivative
 from predictlearn.theory.kernels.impulse_rank_one import single_hessian
 from predictlearn.theory.kernels.populations import population_loss_and_derivative_kernel
 from predictlearn.theory.kernels.rollout import (
@@ -32,14 +33,13 @@ __all__ = ["ANY", "CLOSED", "EPOCHS", "POPULATIONS", "SINGLE"]
 CLOSED, SINGLE, ANY, POPULATIONS = range(4)
 
 
-def _made(way: int, sensitive: bool) -> Any:
+def _made(way: int, noisy: bool, sensitive: bool) -> Any:
     """Return the loop over epochs, with one of the ways to the loss compiled into it.
 
     numba leaves out branches that a constant of the function closes, so that each loop takes the
     time to compile, and to run, of what it does itself.
     """
     closed, single, several = way == CLOSED, way == SINGLE, way == POPULATIONS
-    noisy = not (closed or sensitive)
 
     @compiled(nogil=True)
     def run_epochs(
@@ -59,7 +59,7 @@ def _made(way: int, sensitive: bool) -> Any:
 
         `joints`, (populations, 3, D, D), holds of each the joint overlaps of the loadings and their
         velocity; `fractions` their shares. The loss of every epoch is kept. `slopes`, `Tangents` or
-        None, are kept of the epochs whose overlaps are. `rng` draws target noise.
+        None, are kept of the epochs whose overlaps are. `rng` draws target noise, or is None.
         """
         n_groups, _, n, _ = joints.shape
         joint = joints[0]
@@ -68,7 +68,7 @@ def _made(way: int, sensitive: bool) -> Any:
         overlaps, grad = joint[0], grads[0]
         dropped = span.dropped
         if closed:
-            closed_work = impulse_work(impulse)
+            closed_work = compiled_work(impulse)
         if sensitive:
             n_seen = slopes.rows.size
             hess, work = np.empty((n_seen, n_seen)), hessian_work(shown.km, sizes, n_seen)
@@ -86,10 +86,8 @@ def _made(way: int, sensitive: bool) -> Any:
                             s[group, i, j] = joints[group, 0, i, j]
                             if row >= 0:
                                 record.kept[row, group, i, j] = joints[group, 0, i, j]
-            # a branch of its own, which numba can leave out
-            if noisy:  # noqa: SIM102
-                if step.target_noise > 0.0:
-                    draw_noise(shown.judging.noise, step.target_noise, rng)
+            if noisy:
+                draw_noise(shown.judging.noise, step.target_noise, rng)
             if closed:
                 value = impulse_loss_and_derivative(overlaps, sizes, impulse, closed_work, grad)
             elif single:
@@ -118,8 +116,8 @@ def _made(way: int, sensitive: bool) -> Any:
     return run_epochs
 
 
+# By way, target noise, and slopes; those that are called are compiled.
 EPOCHS = {
-    (way, sensitive): _made(way, sensitive)
-    for way in (CLOSED, SINGLE, ANY, POPULATIONS)
-    for sensitive in ((False, True) if way != POPULATIONS else (False,))
+    key: _made(*key)
+    for key in itertools.product((CLOSED, SINGLE, ANY, POPULATIONS), (False, True), (False, True))
 }

@@ -28,6 +28,7 @@ from predictlearn.theory.kernels.impulse_rank_one import single_impulse
 
 __all__ = [
     "TargetLaw",
+    "compiled_work",
     "impulse_by_doubling",
     "impulse_loss_and_derivative",
     "impulse_state",
@@ -156,11 +157,13 @@ def _levels(n_steps: int) -> int:
     return levels
 
 
-@compiled()
 def impulse_work(impulse: Impulse) -> np.ndarray:
     """Return scratch space for `impulse_loss_and_derivative`; none if there is no impulse."""
     n = impulse.first.shape[0]
     return np.empty((4 * _levels(impulse.n_steps) + 9 if n > 0 else 0, n, n))
+
+
+compiled_work = compiled()(impulse_work)
 
 
 @compiled(fastmath=FAST)

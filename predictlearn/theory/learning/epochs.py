@@ -272,12 +272,12 @@ def run_epochs(
     ready = stream.next()
     limit = loss_limit(evaluate(ready)[0], ready)
     record = Record(limit, goal, rows_of(rows, n_epochs), losses, kept)
-    noise, scratch = NO_NOISE, np.empty(0)
+    noise, scratch, noisy = NO_NOISE, np.empty(0), step.target_noise > 0.0
     done, projections, why, dropped = 0, 0, steps.RUNNING, False
     while done < n_epochs:
         if done == 0 or not stream.constant:
             ready = stream.next() if done > 0 else ready
-            if step.target_noise > 0 and noise.shape != ready.noise_shape:
+            if noisy and noise.shape != ready.noise_shape:
                 noise = np.empty(ready.noise_shape)
             if scratch.size < (needed := room(ready)):
                 scratch = np.empty(needed)
@@ -285,10 +285,10 @@ def run_epochs(
             way = SINGLE if sizes == (1, 1, 1) else ANY
             if several:
                 way = POPULATIONS
-            elif impulse.first.size > 0 and step.target_noise == 0.0:
+            elif impulse.first.size > 0 and not noisy:
                 way = CLOSED
         ran, why, dropped = undisturbed(
-            EPOCHS[way, slopes is not None],
+            EPOCHS[way, noisy, slopes is not None],
             joints,
             fractions if several else _ALONE,
             sizes,
@@ -299,7 +299,7 @@ def run_epochs(
             impulse,
             slopes,
             scratch,
-            stream.target_rng if slopes is None else None,
+            stream.target_rng if noisy else None,
         )
         done += ran
         if why == steps.DIVERGED:
