@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit
 
 import predictlearn as pl
-from predictlearn.theory.activity import NO_NOISE, Batch
+from predictlearn.theory.activity import Batch
 from predictlearn.theory.kernels import rollout as kernels
 
 # Per trial and bin: multiplications and additions (a fused pair is one instruction), square roots
@@ -95,11 +95,10 @@ def main() -> None:
     scratch, a = ready.scratch(1), np.empty((4, 4))
     taken = best(
         lambda: kernels.loss_and_derivative_kernel(
-            overlaps.matrix, *overlaps.sizes, ready.a, ready.gain, ready.k_m,
-            *ready.judging(NO_NOISE), scratch, a,
+            overlaps.matrix, overlaps.sizes, ready.shown(), scratch, a
         ),
         300,
-    )  # fmt: skip
+    )
 
     elements = TRIALS * BINS
     bounds = {

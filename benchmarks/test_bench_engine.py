@@ -11,7 +11,7 @@ import pytest
 
 import predictlearn as pl
 from predictlearn.network.kernels import network_loss_and_gradient
-from predictlearn.theory.activity import NO_NOISE, Batch
+from predictlearn.theory.activity import Batch
 from predictlearn.theory.kernels import rollout as kernels
 from predictlearn.theory.kernels.impulse import impulse_loss_and_derivative, impulse_work
 from predictlearn.theory.nonlinearity import network_phi
@@ -53,11 +53,11 @@ def _fused(overlaps, trials, nonlinearity):
     """Return a call of the compiled loop on prepared trials, as `learn` makes it each epoch."""
     ready = Batch(trials, nonlinearity, 1.0)
     a, scratch = np.empty((overlaps.dim, overlaps.dim)), ready.scratch(overlaps.rank)
-    judging = ready.judging(NO_NOISE)
+    shown = ready.shown()
 
     def call():
         value = kernels.loss_and_derivative_kernel(
-            overlaps.matrix, *overlaps.sizes, ready.a, ready.gain, ready.k_m, *judging, scratch, a
+            overlaps.matrix, overlaps.sizes, shown, scratch, a
         )
         return value, a
 
@@ -103,10 +103,8 @@ def test_filter_gradient(benchmark, start, bins, closed):
     if closed:
         ready = Batch(trials, "linear", 1.0)
         impulse = ready.impulse(1)
-        work, a = impulse_work(impulse[0], bins), np.empty((4, 4))
-        value = benchmark(
-            impulse_loss_and_derivative, start.matrix, *start.sizes, ready.a, *impulse, work, a
-        )
+        work, a = impulse_work(impulse), np.empty((4, 4))
+        value = benchmark(impulse_loss_and_derivative, start.matrix, start.sizes, impulse, work, a)
     else:
         value, a = benchmark(_fused(start, trials, "linear"))
     loss, expected = pl.loss_and_derivative(start, trials)
@@ -157,11 +155,9 @@ def test_network_epoch(benchmark, start):
     benchmark(
         network_loss_and_gradient,
         theta,
-        *start.sizes,
-        ready.a,
-        *network_phi("erf"),
-        ready.k_m,
-        *ready.judging(NO_NOISE),
+        start.sizes,
+        network_phi("erf"),
+        ready.shown(),
         rates,
         gradient,
     )

@@ -28,7 +28,7 @@ from scipy import special
 
 import predictlearn as pl
 from predictlearn.network.kernels import network_loss_and_gradient
-from predictlearn.theory.activity import NO_NOISE, Batch
+from predictlearn.theory.activity import Batch
 from predictlearn.theory.nonlinearity import network_phi
 from predictlearn.theory.overlaps import Loadings
 
@@ -310,9 +310,8 @@ def projected(case: str, degree: int, points: int = 8) -> pl.Trajectory:
     for epoch in range(epochs + 1):
         kept[epoch] = (theta * w) @ theta.T
         losses[epoch] = network_loss_and_gradient(
-            theta * scales, 1, 1, 1, ready.a, *network_phi("erf"), ready.k_m,
-            *ready.judging(NO_NOISE), scratch, gradient,
-        )  # fmt: skip
+            theta * scales, (1, 1, 1), network_phi("erf"), ready.shown(), scratch, gradient
+        )
         gradient[:2] /= len(w) * w
         theta -= rate * (((gradient * np.sqrt(w)) @ q) @ q.T) / np.sqrt(w)
     rows = np.arange(epochs + 1)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from predictlearn.compiled import FAST, compiled
+from predictlearn.theory.kernels.arguments import Shown
 from predictlearn.theory.kernels.gain import judge
 from predictlearn.theory.kernels.phi import LINEAR, activate
 
@@ -169,27 +170,20 @@ def _adjoint(
 @compiled(nogil=True)
 def network_loss_and_gradient(
     theta: np.ndarray,
-    n_in: int,
-    rank: int,
-    n_out: int,
-    a: float,
-    kind: int,
-    table: np.ndarray,
-    km: np.ndarray,
-    targets: np.ndarray,
-    weights: np.ndarray,
-    noise: np.ndarray,
-    offset: np.ndarray,
-    smoothing: np.ndarray,
-    direct: bool,
+    sizes: tuple[int, int, int],
+    phi: tuple[int, np.ndarray],
+    shown: Shown,
     scratch: np.ndarray,
     grad: np.ndarray,
 ) -> float:
     """Return the loss and fill `grad`, (D, N), with N times its gradient.
 
-    theta is (D, N); kind and table say what phi is, see `network_phi`; `scratch`, (2, time, N), is
+    theta is (D, N); phi is that of `network_phi`; `scratch`, (2, time, N), is
     room for rates and slopes, kept between epochs.
     """
+    n_in, rank, n_out = sizes
+    kind, table = phi
+    a, _, km, judging = shown
     n_steps, _, n_trials = km.shape
     n = theta.shape[1]
     h = np.empty(n)
@@ -200,7 +194,7 @@ def network_loss_and_gradient(
     total = 0.0
     for p in range(n_trials):
         _forward(theta, n_in, rank, a, kind, table, km, p, h, k, y, rates, slopes)
-        total += judge(y, targets, weights, noise, offset, smoothing, direct, p, 1)
+        total += judge(y, judging, p, 1)
         _adjoint(theta, n_in, rank, a, kind, k, y, rates, slopes, grad)
     return total
 

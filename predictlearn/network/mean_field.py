@@ -306,11 +306,9 @@ def learn_mean_field(
             noise = rule.target_noise * stream.target_rng.standard_normal(ready.noise_shape)
         losses[epoch] = network_loss_and_gradient(
             theta * scales,
-            *sizes,
-            ready.a,
-            *phi,
-            ready.k_m,
-            *ready.judging(noise),
+            tuple(sizes),
+            phi,
+            ready.shown(noise),
             scratch,
             gradient,
         )

@@ -195,11 +195,9 @@ def follow(
             noise = rule.target_noise * stream.target_rng.standard_normal(ready.noise_shape)
         losses[epoch] = network_loss_and_gradient(
             theta,
-            *sizes,
-            ready.a,
-            *phi,
-            ready.k_m,
-            *ready.judging(noise),
+            tuple(sizes),
+            phi,
+            ready.shown(noise),
             scratch,
             gradient,
         )

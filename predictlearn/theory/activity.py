@@ -15,6 +15,7 @@ import numpy as np
 from predictlearn.checks import positive
 from predictlearn.errors import InputError
 from predictlearn.theory.kernels import rollout as kernels
+from predictlearn.theory.kernels.arguments import Impulse, Judging, Shown
 from predictlearn.theory.kernels.impulse import (
     impulse_loss_and_derivative,
     impulse_state,
@@ -82,7 +83,8 @@ class Batch:
         self.world = trials.world
         self.n_in, self.n_out = trials.n_in, trials.n_out
         # the law of the targets, where the closed form holds: linear, read directly
-        self._impulses: dict[int, tuple] = {}
+        self._impulses: dict[int, Impulse] = {}
+        self._shown: Shown | None = None
         self.law = trials.law if self.gain.size == 0 and self.direct else None
 
     @property
@@ -91,8 +93,8 @@ class Batch:
         n_steps, n_out, n_trials = self.targets.shape
         return n_steps, n_out, n_trials
 
-    def judging(self, noise: np.ndarray) -> tuple:
-        """Return the arguments that tell a kernel how outputs are judged.
+    def shown(self, noise: np.ndarray | None = None) -> Shown:
+        """Return what the compiled loops take of the trials, with noise on the targets or none.
 
         Raises
         ------
@@ -104,10 +106,17 @@ class Batch:
                 "this needs a task whose output moves no world; learn and train_network take tasks "
                 "with one."
             )
-        return (self.targets, self.weights, noise, self.offset, self.smoothing, self.direct)
+        if self._shown is None:
+            judging = Judging(
+                self.targets, self.weights, NO_NOISE, self.offset, self.smoothing, self.direct
+            )
+            self._shown = Shown(self.a, self.gain, self.k_m, judging)
+        if noise is None:
+            return self._shown
+        return self._shown._replace(judging=self._shown.judging._replace(noise=noise))
 
-    def impulse(self, rank: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
-        """Return X_1, step, read, weights and bins for the closed form; empty where none holds."""
+    def impulse(self, rank: int) -> Impulse:
+        """Return what the closed form takes; empty where none holds."""
         if rank not in self._impulses:
             first = step = read = np.empty((0, 0))
             weights = np.empty(0)
@@ -115,19 +124,17 @@ class Batch:
                 inputs = np.moveaxis(self.inputs, 2, 0)
                 first = impulse_state(inputs, self.law, self.a, rank)
                 step, read, weights = self.law.step, self.law.read, self.weights[0, :, 0].copy()
-            self._impulses[rank] = (first, step, read, weights, self.k_m.shape[0])
+            self._impulses[rank] = Impulse(self.a, first, step, read, weights, self.k_m.shape[0])
         return self._impulses[rank]
 
-    def fitting_scratch(self, scratch: np.ndarray, rank: int) -> tuple[np.ndarray, tuple]:
-        """Return scratch space, the given one if it is large enough, and `impulse`."""
+    def room(self, rank: int) -> int:
+        """Return how many numbers of scratch space `loss_and_derivative_kernel` needs."""
         n_steps, _, n_trials = self.k_m.shape
-        needed = kernels.buffer_size(n_steps, n_trials, self.n_in, rank, self.n_out)
-        return (scratch if scratch.size >= needed else np.empty(needed)), self.impulse(rank)
+        return kernels.buffer_size(n_steps, n_trials, self.n_in, rank, self.n_out)
 
     def scratch(self, rank: int) -> np.ndarray:
         """Return scratch space for `loss_and_derivative_kernel`."""
-        n_steps, _, n_trials = self.k_m.shape
-        return np.empty(kernels.buffer_size(n_steps, n_trials, self.n_in, rank, self.n_out))
+        return np.empty(self.room(rank))
 
 
 NO_NOISE = np.empty((0, 0, 0))
@@ -268,21 +275,21 @@ def _evaluate(
     `scratch` is `ready.scratch`, given where there are many calls: it is large, and memory new to
     the process costs as much time as the loops.
     """
-    a = np.empty(matrix.shape)
+    a, (n_in, rank, n_out) = np.empty(matrix.shape), sizes
+    # a plain tuple, for which alone numba has compiled
+    sizes = (n_in, rank, n_out)
     # of what cannot be written to numba makes another version of the whole loop
-    matrix = np.require(matrix, requirements=["C", "W"])
+    if not (matrix.flags.c_contiguous and matrix.flags.writeable):
+        matrix = np.array(matrix, order="C")
     if ready.law is not None:
         impulse = ready.impulse(sizes[1])
-        value = impulse_loss_and_derivative(
-            matrix, *sizes, ready.a, *impulse, impulse_work(impulse[0], impulse[-1]), a
-        )
-        return value, a
-    trials = (ready.a, ready.gain, ready.k_m, *ready.judging(NO_NOISE))
+        return impulse_loss_and_derivative(matrix, sizes, impulse, impulse_work(impulse), a), a
+    shown = ready.shown()
     scratch = ready.scratch(sizes[1]) if scratch is None else scratch
     if sizes == (1, 1, 1):
-        value = kernels.single_loss_and_derivative(matrix, *trials, scratch, a)
+        value = kernels.single_loss_and_derivative(matrix, shown, scratch, a)
     else:
-        value = kernels.loss_and_derivative_kernel(matrix, *sizes, *trials, scratch, a)
+        value = kernels.loss_and_derivative_kernel(matrix, sizes, shown, scratch, a)
     return value, a
 
 

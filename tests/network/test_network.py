@@ -10,7 +10,7 @@ from scipy import special
 
 import predictlearn as pl
 from predictlearn.network.kernels import network_loss_and_gradient
-from predictlearn.theory.activity import NO_NOISE, Batch
+from predictlearn.theory.activity import Batch
 from predictlearn.theory.kernels import phi as phi_kernels
 from predictlearn.theory.nonlinearity import Nonlinearity, network_phi
 
@@ -33,11 +33,9 @@ def loss_and_gradient(theta, sizes, trials, nonlinearity):
     gradient = np.empty_like(theta)
     loss = network_loss_and_gradient(
         theta,
-        *sizes,
-        ready.a,
-        *network_phi(nonlinearity),
-        ready.k_m,
-        *ready.judging(NO_NOISE),
+        tuple(sizes),
+        network_phi(nonlinearity),
+        ready.shown(),
         np.empty((2, trials.n_steps, theta.shape[1])),
         gradient,
     )

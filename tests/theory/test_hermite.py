@@ -125,11 +125,9 @@ def test_one_step_makes_the_fourth_cumulants_that_neurons_get(shape):
     scratch = np.empty((2, ready.k_m.shape[0], len(w)))
     network_loss_and_gradient(
         scaled,
-        *shape,
-        ready.a,
-        *network_phi("erf"),
-        ready.k_m,
-        *ready.judging(NO_NOISE),
+        tuple(shape),
+        network_phi("erf"),
+        ready.shown(),
         scratch,
         gradient,
     )

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import predictlearn as pl
+from predictlearn.theory.kernels.arguments import Impulse, Judging, Shown
 from predictlearn.theory.kernels.hessian import hessian_kernel, hessian_work
 from predictlearn.theory.kernels.impulse import (
     TargetLaw,
@@ -45,19 +46,21 @@ def single_case(a, vu, d, n_out=1, n_trials=2, seed=0):
     return s, rng.normal(size=(n_trials, 1)) / a, law, 0.1 + rng.random(n_out)
 
 
+def impulse_of(size, law, a, weights, n_steps):
+    """What the closed form takes of impulses of a size, (trials, 1)."""
+    first = impulse_state(size[:, None], law, a, 1)
+    return Impulse(a, first, law.step, law.read, weights, n_steps)
+
+
 def kernel(function, s, size, law, a, weights, n_steps):
     """Call a kernel on impulses of a size, (trials, 1)."""
-    first = impulse_state(size[:, None], law, a, 1)
+    impulse = impulse_of(size, law, a, weights, n_steps)
     grad = np.full(s.shape, np.nan)
     n_out = len(weights)
     if function is single_impulse:
-        value, done = function(s, n_out, a, first, law.step, law.read, weights, n_steps, grad)
+        value, done = function(s, n_out, impulse, grad)
         return value, grad, done
-    work = impulse_work(first, n_steps)
-    value = function(
-        s, 1, 1, n_out, a, first, law.step, law.read, weights, n_steps, work, grad
-    )  # fmt: skip
-    return value, grad
+    return function(s, (1, 1, n_out), impulse, impulse_work(impulse), grad), grad
 
 
 def by_bins(s, size, law, a, weights, n_steps, dtype=np.longdouble):
@@ -250,12 +253,9 @@ def visible(n_out):
 
 def hessian(s, size, law, a, weights, n_steps, sizes=None):
     """Hessian in closed form, and whether it applied."""
-    first, n_out = impulse_state(size[:, None], law, a, 1), len(weights)
+    n_out, impulse = len(weights), impulse_of(size, law, a, weights, n_steps)
     hess = np.full((2 * n_out + 2,) * 2, np.nan)
-    done = single_hessian(
-        s, *(sizes or (1, 1, n_out)), a, first, law.step, law.read, weights, n_steps, hess
-    )
-    return hess, done
+    return hess, single_hessian(s, sizes or (1, 1, n_out), impulse, hess)
 
 
 def hessian_by_bins(s, size, law, a, weights, n_steps):
@@ -328,11 +328,11 @@ def test_hessian_is_that_of_tangents_rolled_over_bins(a, vu, d, n_steps, n_out, 
     spread = np.broadcast_to(weights[:, None], targets.shape).copy()
     rows, cols = visible(n_out)
     rolled = np.empty_like(hess)
-    hessian_kernel(
-        s, 1, 1, n_out, a, np.empty(0), k_m, targets, spread, np.empty((0, 0, 0)), np.zeros(n_out),
-        np.zeros((n_out, n_out)), True, rows, cols,
-        hessian_work(n_steps, len(size), 1, 1, n_out, rows.size), rolled,
-    )  # fmt: skip
+    none, flat = np.zeros((n_out, n_out)), np.zeros(n_out)
+    judging = Judging(targets, spread, np.empty((0, 0, 0)), flat, none, True)
+    sizes = (1, 1, n_out)
+    work = hessian_work(k_m, sizes, rows.size)
+    hessian_kernel(s, sizes, Shown(a, np.empty(0), k_m, judging), rows, cols, work, rolled)
     hessian_agrees(hess, rolled, 1e-11)
 
 
@@ -370,8 +370,10 @@ def test_hessian_tells_where_the_closed_form_does_not_hold():
 
 
 def test_work_grows_with_the_logarithm_of_the_bins():
-    first = np.zeros((3, 3))
-    assert len(impulse_work(first, 4000)) - len(impulse_work(first, 500)) == 4 * 3
+    long, short = (
+        Impulse(0.05, np.zeros((3, 3)), np.eye(1), np.eye(1), np.ones(1), n) for n in (4000, 500)
+    )
+    assert len(impulse_work(long)) - len(impulse_work(short)) == 4 * 3
 
 
 def test_target_noise_and_erf_use_the_loop():

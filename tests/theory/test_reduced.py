@@ -8,7 +8,7 @@ from conftest import random_overlaps
 from oracles import complex_step_derivative, judged_loss, random_trials, reduced_outputs
 
 import predictlearn as pl
-from predictlearn.theory.activity import NO_NOISE, Batch
+from predictlearn.theory.activity import Batch
 from predictlearn.theory.kernels import rollout as kernels
 
 # among them: more outputs than rows of k, and more rows than a tile of the kernels has
@@ -56,10 +56,7 @@ def test_nothing_left_in_the_scratch_space_matters(sizes, nonlinearity, n_trials
     for content in (0.0, np.nan):
         scratch = np.full_like(ready.scratch(sizes[1]), content)
         a = np.empty_like(overlaps.matrix)
-        loss = kernels.loss_and_derivative_kernel(
-            overlaps.matrix, *sizes, ready.a, ready.gain, ready.k_m, *ready.judging(NO_NOISE),
-            scratch, a,
-        )  # fmt: skip
+        loss = kernels.loss_and_derivative_kernel(overlaps.matrix, sizes, ready.shown(), scratch, a)
         results.append((loss, a))
     assert np.isfinite(results[0][0])
     assert results[1][0] == results[0][0]

@@ -1,28 +1,28 @@
-"""Compiled epochs: the congruence S <- B' S B, with the loop over epochs inside."""
+"""Pieces of an epoch of descent: noise, the rate, how a run ends, and the step S <- B' S B.
+
+All loops over epochs are made of these: `predictlearn.theory.kernels.epochs`, for one network or
+populations, and `predictlearn.theory.kernels.many`, for networks side by side.
+"""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
 from predictlearn.compiled import compiled
-from predictlearn.theory.kernels.impulse import impulse_loss_and_derivative, impulse_work
-from predictlearn.theory.kernels.rollout import (
-    loss_and_derivative_kernel,
-    single_loss_and_derivative,
-)
+from predictlearn.theory.kernels.arguments import Step
 
 __all__ = [
     "CONGRUENCE",
-    "DESCEND",
     "DIRECT",
     "DIVERGED",
     "FIRST_ORDER",
     "REACHED",
     "RUNNING",
-    "congruence",
     "draw_noise",
+    "fill_move",
+    "make_move",
+    "settle",
+    "settled",
 ]
 
 
@@ -30,23 +30,6 @@ __all__ = [
 CONGRUENCE, FIRST_ORDER, DIRECT = 0, 1, 2
 # Why a run of epochs ended.
 RUNNING, DIVERGED, REACHED = 0, 1, 2
-
-
-@compiled()
-def _product(
-    joint: np.ndarray, block: int, step: np.ndarray, transpose: bool, out: np.ndarray, part: int
-) -> None:
-    """Fill out[part] with joint[block] step or step' joint[block]; too small for BLAS to pay."""
-    n = step.shape[0]
-    for i in range(n):
-        for j in range(n):
-            total = 0.0
-            for k in range(n):
-                if transpose:
-                    total += step[k, i] * joint[block, k, j]
-                else:
-                    total += joint[block, i, k] * step[k, j]
-            out[part, i, j] = total
 
 
 @compiled()
@@ -58,179 +41,99 @@ def draw_noise(noise: np.ndarray, sd: float, rng: np.random.Generator) -> None:
                 noise[t, o, p] = sd * rng.standard_normal()
 
 
+def settle(
+    step: Step, limit: float, goal: float, epoch: int, loss: float, dropped: bool
+) -> tuple[int, float, bool]:
+    """Return how a loss ends the run, the rate of its epoch, and whether later ones are dropped."""
+    if not loss <= limit:
+        return DIVERGED, 0.0, dropped
+    if loss <= goal:
+        return REACHED, 0.0, dropped
+    eta = step.rate * step.multipliers[epoch]
+    if dropped:
+        eta /= step.drop_factor
+    elif loss < step.drop_below:
+        # from the next update on
+        dropped = True
+    return RUNNING, eta, dropped
+
+
+settled = compiled()(settle)
+
+
 @compiled()
-def congruence(
-    joint: np.ndarray, step: np.ndarray, momentum: float, first_order: bool, scratch: np.ndarray
-) -> None:
-    """Move the joint overlaps of (Theta, V) by one step; `step` is B - 1.
+def fill_move(grad: np.ndarray, eta: float, step: Step, move: np.ndarray) -> None:
+    """Fill `move` with B - 1 = -eta (A + decay) R, R the relative rates of the columns.
+
+    Of direct descent with what is added to the overlaps themselves.
+    """
+    n = move.shape[0]
+    for i in range(n):
+        for j in range(n):
+            if step.kind == DIRECT:
+                # A_ii is twice the derivative by S_ii
+                move[i, j] = -eta * (0.5 * grad[i, j] if i == j else grad[i, j])
+            else:
+                decay = step.decay if i == j else 0.0
+                move[i, j] = -eta * (grad[i, j] + decay) * step.columns[j]
+
+
+@compiled()
+def make_move(joint: np.ndarray, move: np.ndarray, step: Step, scratch: np.ndarray) -> None:
+    """Move the joint overlaps of (Theta, V) by one step; `move` is B - 1 of `fill_move`.
 
     `joint` holds S = Theta'Theta/N, C = Theta'V/N and V'V/N. Theta' = Theta B + mu V and
-    V' = Theta (B - 1) + mu V. The first-order update leaves (B - 1)' S (B - 1) out.
+    V' = Theta (B - 1) + mu V. The first-order update leaves (B - 1)' S (B - 1) out. Synaptic noise
+    adds its mean. All by loops: the matrices are too small for BLAS to pay.
     """
-    n = joint.shape[1]
+    n, momentum = joint.shape[1], step.momentum
+    if step.kind == DIRECT:
+        for i in range(n):
+            for j in range(n):
+                joint[0, i, j] += move[i, j]
+        return
     # no views of these arrays: each would count references
-    _product(joint, 0, step, False, scratch, 0)
-    if first_order:
+    for i in range(n):
+        for j in range(n):
+            total = 0.0
+            for k in range(n):
+                total += joint[0, i, k] * move[k, j]
+            scratch[0, i, j] = total
+    if momentum > 0.0:
         for i in range(n):
-            for j in range(i + 1):
-                new = joint[0, i, j] + scratch[0, i, j] + scratch[0, j, i]
-                joint[0, i, j] = new
-                joint[0, j, i] = new
-        return
-    # one triangle is computed and mirrored; (B - 1)' S (B - 1) is summed where it is needed
-    if momentum == 0.0:
-        for i in range(n):
-            for j in range(i + 1):
-                ese = 0.0
+            for j in range(n):
+                total = 0.0
                 for k in range(n):
-                    ese += step[k, i] * scratch[0, k, j]
-                new = joint[0, i, j] + scratch[0, i, j] + scratch[0, j, i] + ese
-                joint[0, i, j] = new
-                joint[0, j, i] = new
-        return
-    _product(joint, 1, step, True, scratch, 1)
+                    total += move[k, i] * joint[1, k, j]
+                scratch[1, i, j] = total
+    # one triangle is computed and mirrored; (B - 1)' S (B - 1) is summed where it is needed
     for i in range(n):
         for j in range(i + 1):
             ese = 0.0
-            for k in range(n):
-                ese += step[k, i] * scratch[0, k, j]
-            # V' V' / N, shared by all three blocks
-            moved = (
-                ese
-                + momentum * (scratch[1, i, j] + scratch[1, j, i])
-                + momentum * momentum * joint[2, i, j]
-            )
-            c_ij, c_ji = joint[1, i, j], joint[1, j, i]
-            new = (
-                joint[0, i, j]
-                + scratch[0, i, j]
-                + scratch[0, j, i]
-                + momentum * (c_ij + c_ji)
-                + moved
-            )
+            if step.kind != FIRST_ORDER:
+                for k in range(n):
+                    ese += move[k, i] * scratch[0, k, j]
+            new = joint[0, i, j] + scratch[0, i, j] + scratch[0, j, i]
+            if momentum == 0.0:
+                new += ese
+            else:
+                # V' V' / N, shared by all three blocks
+                moved = (
+                    ese
+                    + momentum * (scratch[1, i, j] + scratch[1, j, i])
+                    + momentum * momentum * joint[2, i, j]
+                )
+                c_ij, c_ji = joint[1, i, j], joint[1, j, i]
+                new += momentum * (c_ij + c_ji)
+                new += moved
+                # Theta' V' = Theta'V' with Theta' = Theta + V'
+                joint[1, i, j] = scratch[0, i, j] + momentum * c_ij + moved
+                joint[1, j, i] = scratch[0, j, i] + momentum * c_ji + moved
+                joint[2, i, j] = moved
+                joint[2, j, i] = moved
             joint[0, i, j] = new
             joint[0, j, i] = new
-            # Theta' V' = Theta'V' with Theta' = Theta + V'
-            joint[1, i, j] = scratch[0, i, j] + momentum * c_ij + moved
-            joint[1, j, i] = scratch[0, j, i] + momentum * c_ji + moved
-            joint[2, i, j] = moved
-            joint[2, j, i] = moved
-
-
-def _made(closed: bool, single: bool) -> Any:
-    """Return the loop over epochs, with one of the ways to the loss compiled into it.
-
-    numba leaves out branches that a constant of the function closes.
-    """
-
-    @compiled(nogil=True)
-    def descend(
-        joint: np.ndarray,
-        n_in: int,
-        rank: int,
-        n_out: int,
-        n_epochs: int,
-        every: int,
-        first_epoch: int,
-        kind: int,
-        rate: float,
-        multipliers: np.ndarray,
-        drop_factor: float,
-        drop_below: float,
-        dropped: bool,
-        columns: np.ndarray,
-        momentum: float,
-        decay: float,
-        synaptic: float,
-        target_noise: float,
-        rng: np.random.Generator,
-        limit: float,
-        goal: float,
-        a: float,
-        gain: np.ndarray,
-        km: np.ndarray,
-        targets: np.ndarray,
-        weights: np.ndarray,
-        noise: np.ndarray,
-        offset: np.ndarray,
-        smoothing: np.ndarray,
-        direct: bool,
-        impulse_first: np.ndarray,
-        impulse_step: np.ndarray,
-        impulse_read: np.ndarray,
-        impulse_weights: np.ndarray,
-        n_steps: int,
-        buffer: np.ndarray,
-        losses: np.ndarray,
-        kept: np.ndarray,
-    ) -> tuple[int, int, bool]:
-        """Run epochs; return how many updates were made, why it ended, if the rate has dropped.
-
-        The overlaps before epoch e go to ``kept[e // every]`` where e is a multiple of `every`,
-        counted from the start of the phase; `losses` is filled for every epoch. The loss of an
-        epoch above `limit` or not a number is divergence; at or below `goal` it ends the run before
-        the update.
-        """
-        n = joint.shape[1]
-        grad = np.empty((n, n))
-        step = np.empty((n, n))
-        scratch = np.empty((2, n, n))
-        work = impulse_work(impulse_first, n_steps)
-        for e in range(n_epochs):
-            epoch = first_epoch + e
-            if epoch % every == 0:
-                # by loops: assigning a slice takes seconds to compile, for a message on shapes
-                for i in range(n):
-                    for j in range(n):
-                        kept[epoch // every, i, j] = joint[0, i, j]
-            if target_noise > 0.0:
-                draw_noise(noise, target_noise, rng)
-            if closed:
-                value = impulse_loss_and_derivative(
-                    joint[0], n_in, rank, n_out, a, impulse_first, impulse_step, impulse_read,
-                    impulse_weights, n_steps, work, grad,
-                )  # fmt: skip
-            elif single:
-                value = single_loss_and_derivative(
-                    joint[0], a, gain, km, targets, weights, noise, offset, smoothing, direct,
-                    buffer, grad,
-                )  # fmt: skip
-            else:
-                value = loss_and_derivative_kernel(
-                    joint[0], n_in, rank, n_out, a, gain, km, targets, weights, noise, offset,
-                    smoothing, direct, buffer, grad,
-                )  # fmt: skip
-            losses[epoch] = value
-            if not value <= limit:
-                return e, DIVERGED, dropped
-            if value <= goal:
-                return e, REACHED, dropped
-            eta = rate * multipliers[epoch]
-            if dropped:
-                eta /= drop_factor
-            elif value < drop_below:
-                # from the next update on
-                dropped = True
-            if kind == DIRECT:
-                for i in range(n):
-                    for j in range(n):
-                        # A_ii is twice the derivative by S_ii
-                        joint[0, i, j] -= eta * (0.5 * grad[i, j] if i == j else grad[i, j])
-                continue
-            for i in range(n):
-                for j in range(n):
-                    step[i, j] = -eta * (grad[i, j] + (decay if i == j else 0.0)) * columns[j]
-            congruence(joint, step, momentum, kind == FIRST_ORDER, scratch)
-            if synaptic > 0.0:
-                for i in range(n):
-                    if columns[i] > 0.0:
-                        joint[0, i, i] += synaptic * synaptic
-        return n_epochs, RUNNING, dropped
-
-    return descend
-
-
-# By (closed form of an impulse, one input, rank one and one output).
-DESCEND = {
-    (closed, single): _made(closed, single) for closed in (False, True) for single in (False, True)
-}
+    if step.synaptic > 0.0:
+        for i in range(n):
+            if step.columns[i] > 0.0:
+                joint[0, i, i] += step.synaptic * step.synaptic

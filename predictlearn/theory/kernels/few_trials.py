@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from predictlearn.compiled import FAST, compiled
+from predictlearn.theory.kernels.arguments import Shown
 from predictlearn.theory.kernels.gain import gain_and_slope, judge
 
 __all__ = ["few"]
@@ -13,18 +14,8 @@ __all__ = ["few"]
 @compiled(fastmath=FAST)
 def few(
     s: np.ndarray,
-    n_in: int,
-    rank: int,
-    n_out: int,
-    a: float,
-    gain: np.ndarray,
-    km: np.ndarray,
-    targets: np.ndarray,
-    weights: np.ndarray,
-    noise: np.ndarray,
-    offset: np.ndarray,
-    smoothing: np.ndarray,
-    direct: bool,
+    sizes: tuple[int, int, int],
+    shown: Shown,
     ku: np.ndarray,
     g: np.ndarray,
     slope: np.ndarray,
@@ -36,6 +27,8 @@ def few(
     With one trial there is nothing to vectorise over, and the short loops of the block kernel cost
     more than their arithmetic.
     """
+    n_in, rank, n_out = sizes
+    a, gain, km, judging = shown
     n_steps, _, n_trials = km.shape
     b = n_in + rank
     keep = 1.0 - a
@@ -72,9 +65,7 @@ def few(
                     y[t, o - rank, 0] = c
                 elif t < n_steps - 1:
                     ku[(t + 1) * rank + o, 0] = keep * k[n_in + o] + a * c
-        total += judge(
-            y, targets, weights, noise, offset, smoothing, direct, np.uintp(p), np.uintp(1)
-        )
+        total += judge(y, judging, np.uintp(p), np.uintp(1))
         for r in range(rank):
             lam[r] = 0.0
         for t in range(n_steps - 1, -1, -1):

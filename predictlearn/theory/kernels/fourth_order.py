@@ -26,6 +26,7 @@ import math
 import numpy as np
 
 from predictlearn.compiled import FAST, compiled
+from predictlearn.theory.kernels.arguments import Cumulants, Shown
 from predictlearn.theory.kernels.fourth_order_rank_one import single_adjoint, single_forward
 from predictlearn.theory.kernels.gain import judge
 from predictlearn.theory.kernels.rows import add_products, mix, row_products
@@ -221,35 +222,23 @@ def _adjoint(
 @compiled()
 def fourth_order_kernel(
     s: np.ndarray,
-    cubic: np.ndarray,
-    quadratic: np.ndarray,
-    pairs: np.ndarray,
-    triples: np.ndarray,
-    n_in: int,
-    rank: int,
-    n_out: int,
-    a: float,
+    cumulants: Cumulants,
+    sizes: tuple[int, int, int],
     curve: float,
-    km: np.ndarray,
-    targets: np.ndarray,
-    weights: np.ndarray,
-    noise: np.ndarray,
-    offset: np.ndarray,
-    smoothing: np.ndarray,
-    direct: bool,
-    ku: np.ndarray,
-    g: np.ndarray,
-    y: np.ndarray,
+    shown: Shown,
+    room: tuple[np.ndarray, np.ndarray, np.ndarray],
     grad: np.ndarray,
     force: np.ndarray,
 ) -> float:
     """Return the loss; fill `grad` with A, (D, D), and `force` with T, (D, triples).
 
-    `cubic`, (D, triples), and `quadratic`, (rank * (rank + n_out), pairs), hold the cumulants times
-    the number of orders in which their indices of k can stand. `curve` is pi / 2 for erf, whose
-    gamma_1 is ``1 / sqrt(1 + curve Delta)``, and 0 for a linear network. ku, g and y are scratch
-    space, (time * variables, block).
+    `curve` is pi / 2 for erf, whose gamma_1 is ``1 / sqrt(1 + curve Delta)``, and 0 for a linear
+    network. `room` is scratch space for k_u, g and y, each (time * variables, block).
     """
+    n_in, rank, n_out = sizes
+    a, _, km, judging = shown
+    cubic, quadratic, pairs, triples = cumulants
+    ku, g, y = room
     n_steps, _, n_trials = km.shape
     dim, b = s.shape[0], n_in + rank
     block = min(BLOCK, n_trials)
@@ -276,7 +265,7 @@ def fourth_order_kernel(
                 s, cubic, pairs, triples, n_in, rank, a, curve, km, first, width, ku, g, y, k, k2,
                 k3, bk, q, third,
             )  # fmt: skip
-        total += judge(outputs, targets, weights, noise, offset, smoothing, direct, first, width)
+        total += judge(outputs, judging, first, width)
         if single:
             single_adjoint(
                 s, cubic, quadratic, a, curve, km, first, width, ku, g, y, sums, grad, force

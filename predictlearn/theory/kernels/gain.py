@@ -20,6 +20,7 @@ import math
 import numpy as np
 
 from predictlearn.compiled import FAST, compiled
+from predictlearn.theory.kernels.arguments import Judging
 
 __all__ = [
     "DEGREE",
@@ -193,22 +194,13 @@ def gain_and_slope(gain: np.ndarray, delta: float) -> tuple[float, float]:
 
 
 @compiled(fastmath=FAST)
-def judge(
-    y: np.ndarray,
-    targets: np.ndarray,
-    weights: np.ndarray,
-    noise: np.ndarray,
-    offset: np.ndarray,
-    smoothing: np.ndarray,
-    direct: bool,
-    first: np.uintp,
-    width: np.uintp,
-) -> float:
+def judge(y: np.ndarray, judging: Judging, first: np.uintp, width: np.uintp) -> float:
     """Turn outputs y, (time, n_out, width), into dL/dy in place; return the loss.
 
     `first` is the block's first trial in targets and weights. `noise`, if not empty, is added to
     the targets for the derivative only: the loss returned is that of the clean targets.
     """
+    targets, weights, noise, offset, smoothing, direct = judging
     n_steps, n_out = y.shape[0], y.shape[1]
     noisy = noise.shape[0] > 0
     total = 0.0

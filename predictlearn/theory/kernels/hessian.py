@@ -18,6 +18,7 @@ import math
 import numpy as np
 
 from predictlearn.compiled import FAST, compiled
+from predictlearn.theory.kernels.arguments import Judging, Shown
 from predictlearn.theory.kernels.gain import DEGREE, RATIONAL_SIZE, judge
 
 __all__ = ["hessian_kernel", "hessian_work"]
@@ -36,9 +37,11 @@ def _stretch(n_steps: int, n_trials: int) -> int:
 
 @compiled()
 def hessian_work(
-    n_steps: int, n_trials: int, n_in: int, rank: int, n_out: int, n_seen: int
+    km: np.ndarray, sizes: tuple[int, int, int], n_seen: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return scratch space for `hessian_kernel`."""
+    n_in, rank, n_out = sizes
+    n_steps, _, n_trials = km.shape
     rows = n_in + rank + 2 * (rank + n_out) + 4 + 2 * rank + rank * rank
     base = np.empty((rows, n_steps * n_trials))
     width = (_stretch(n_steps, n_trials) + 1) * n_trials
@@ -90,18 +93,8 @@ def _gain_curvature(gain: np.ndarray, delta: float) -> tuple[float, float, float
 @compiled(fastmath=FAST, error_model="numpy")
 def _base(
     s: np.ndarray,
-    n_in: int,
-    rank: int,
-    n_out: int,
-    a: float,
-    gain: np.ndarray,
-    km: np.ndarray,
-    targets: np.ndarray,
-    weights: np.ndarray,
-    noise: np.ndarray,
-    offset: np.ndarray,
-    smoothing: np.ndarray,
-    direct: bool,
+    sizes: tuple[int, int, int],
+    shown: Shown,
     base: np.ndarray,
     outputs: np.ndarray,
 ) -> None:
@@ -110,6 +103,8 @@ def _base(
     Rows in turn: k (b), c (rank + n_out), q (rank + n_out), g, g', g'' (q . c), q . c,
     [B k]_u (rank), [W' q]_u (rank), and d k_u,t+1 / d k_u,t (rank * rank).
     """
+    n_in, rank, n_out = sizes
+    a, gain, km, judging = shown
     n_steps, _, n_trials = km.shape
     b, n_rows = n_in + rank, rank + n_out
     at_q = b + n_rows
@@ -159,10 +154,7 @@ def _base(
                     base[n_in + r, i0 + n_trials + p] = (
                         keep * base[n_in + r, i0 + p] + a * g * base[b + r, i0 + p]
                     )
-    judge(
-        outputs, targets, weights, noise, offset, smoothing, direct,
-        np.uintp(0), np.uintp(n_trials),
-    )  # fmt: skip
+    judge(outputs, judging, np.uintp(0), np.uintp(n_trials))
     for t in range(n_steps - 1, -1, -1):
         i0 = t * n_trials
         for r in range(rank):
@@ -310,14 +302,10 @@ def _tangents(
 @compiled(fastmath=FAST, error_model="numpy")
 def _features(
     s: np.ndarray,
-    n_in: int,
-    rank: int,
-    n_out: int,
+    sizes: tuple[int, int, int],
     n_trials: int,
     curved: bool,
-    weights: np.ndarray,
-    smoothing: np.ndarray,
-    direct: bool,
+    judging: Judging,
     rows: np.ndarray,
     cols: np.ndarray,
     base: np.ndarray,
@@ -328,6 +316,8 @@ def _features(
     carry: np.ndarray,
 ) -> None:
     """Fill what the Hessian pairs: left with right, feature by feature, over one stretch."""
+    n_in, rank, n_out = sizes
+    _, weights, _, _, smoothing, direct = judging
     b, n_rows, n_seen = n_in + rank, rank + n_out, rows.size
     at_q = b + n_rows
     at_g = at_q + n_rows
@@ -431,18 +421,8 @@ def _features(
 @compiled(error_model="numpy")
 def hessian_kernel(
     s: np.ndarray,
-    n_in: int,
-    rank: int,
-    n_out: int,
-    a: float,
-    gain: np.ndarray,
-    km: np.ndarray,
-    targets: np.ndarray,
-    weights: np.ndarray,
-    noise: np.ndarray,
-    offset: np.ndarray,
-    smoothing: np.ndarray,
-    direct: bool,
+    sizes: tuple[int, int, int],
+    shown: Shown,
     rows: np.ndarray,
     cols: np.ndarray,
     work: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
@@ -453,14 +433,13 @@ def hessian_kernel(
     Overlap v is S[rows[v], cols[v]], a pair counted as one variable; `work` is that of
     `hessian_work`.
     """
+    n_in, rank, n_out = sizes
+    a, gain, km, judging = shown
     base, left, right, outputs = work
     n_steps, _, n_trials = km.shape
     n_seen = rows.size
     curved = gain.size > 0
-    _base(
-        s, n_in, rank, n_out, a, gain, km, targets, weights, noise, offset, smoothing, direct,
-        base, outputs,
-    )  # fmt: skip
+    _base(s, sizes, shown, base, outputs)
     for v in range(n_seen):
         for w in range(n_seen):
             hess[v, w] = 0.0
@@ -473,9 +452,8 @@ def hessian_kernel(
         lane, width = t * n_trials, min(bins, n_steps - t) * n_trials
         _tangents(n_in, rank, n_trials, a, curved, rows, cols, base, lane, width, right)
         _features(
-            s, n_in, rank, n_out, n_trials, curved, weights, smoothing, direct, rows, cols, base,
-            lane, width, left, right, carry,
-        )  # fmt: skip
+            s, sizes, n_trials, curved, judging, rows, cols, base, lane, width, left, right, carry
+        )
         for f in range(rank + 1 + n_out):
             if f != rank or curved:
                 _gram(left, right, f * n_seen, n_seen, np.uintp(width), hess)

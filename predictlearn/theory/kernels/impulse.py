@@ -23,10 +23,12 @@ import numpy as np
 from predictlearn.checks import as_float_array
 from predictlearn.compiled import FAST, compiled
 from predictlearn.errors import InputError
+from predictlearn.theory.kernels.arguments import Impulse
 from predictlearn.theory.kernels.impulse_rank_one import single_impulse
 
 __all__ = [
     "TargetLaw",
+    "compiled_work",
     "impulse_by_doubling",
     "impulse_loss_and_derivative",
     "impulse_state",
@@ -155,58 +157,46 @@ def _levels(n_steps: int) -> int:
     return levels
 
 
-@compiled()
-def impulse_work(first: np.ndarray, n_steps: int) -> np.ndarray:
+def impulse_work(impulse: Impulse) -> np.ndarray:
     """Return scratch space for `impulse_loss_and_derivative`; none if there is no impulse."""
-    n = first.shape[0]
-    return np.empty((4 * _levels(n_steps) + 9 if n > 0 else 0, n, n))
+    n = impulse.first.shape[0]
+    return np.empty((4 * _levels(impulse.n_steps) + 9 if n > 0 else 0, n, n))
+
+
+compiled_work = compiled()(impulse_work)
 
 
 @compiled(fastmath=FAST)
 def impulse_loss_and_derivative(
     s: np.ndarray,
-    n_in: int,
-    rank: int,
-    n_out: int,
-    a: float,
-    first: np.ndarray,
-    step: np.ndarray,
-    read: np.ndarray,
-    weights: np.ndarray,
-    n_steps: int,
+    sizes: tuple[int, int, int],
+    impulse: Impulse,
     work: np.ndarray,
     grad: np.ndarray,
 ) -> float:
     """Return the loss and fill `grad` with A, (D, D).
 
-    first is X_1, (n, n); step (q, q) and read (n_out, q) are those of the target; weights (n_out,);
     `work` comes from `impulse_work`.
     """
-    if n_in == 1 and rank == 1 and first.shape[0] == 3:
-        value, done = single_impulse(s, n_out, a, first, step, read, weights, n_steps, grad)
+    n_in, rank, n_out = sizes
+    if n_in == 1 and rank == 1 and impulse.first.shape[0] == 3:
+        value, done = single_impulse(s, n_out, impulse, grad)
         if done:
             return value
-    return impulse_by_doubling(
-        s, n_in, rank, n_out, a, first, step, read, weights, n_steps, work, grad
-    )
+    return impulse_by_doubling(s, sizes, impulse, work, grad)
 
 
 @compiled(fastmath=FAST)
 def impulse_by_doubling(
     s: np.ndarray,
-    n_in: int,
-    rank: int,
-    n_out: int,
-    a: float,
-    first: np.ndarray,
-    step: np.ndarray,
-    read: np.ndarray,
-    weights: np.ndarray,
-    n_steps: int,
+    sizes: tuple[int, int, int],
+    impulse: Impulse,
     work: np.ndarray,
     grad: np.ndarray,
 ) -> float:
     """Return the loss and fill `grad`; arguments as in `impulse_loss_and_derivative`."""
+    n_in, rank, n_out = sizes
+    a, first, step, read, weights, n_steps = impulse
     n = first.shape[0]
     b = n_in + rank
     levels = _levels(n_steps)

@@ -43,6 +43,7 @@ from __future__ import annotations
 import numpy as np
 
 from predictlearn.compiled import compiled
+from predictlearn.theory.kernels.arguments import Impulse
 
 __all__ = ["single_hessian", "single_impulse"]
 
@@ -155,20 +156,13 @@ def _looped_sums(a: float, vu: float, d: float, n_steps: int) -> tuple:
 
 @compiled(**_INLINED)
 def single_impulse(
-    s: np.ndarray,
-    n_out: int,
-    a: float,
-    first: np.ndarray,
-    step: np.ndarray,
-    read: np.ndarray,
-    weights: np.ndarray,
-    n_steps: int,
-    grad: np.ndarray,
+    s: np.ndarray, n_out: int, impulse: Impulse, grad: np.ndarray
 ) -> tuple[float, bool]:
     """Return the loss, fill `grad`, and tell whether that was possible; if not, nothing is done.
 
     Arguments as in `impulse_loss_and_derivative`, for one input, rank one, one target state.
     """
+    a, first, step, read, weights, n_steps = impulse
     d, beta = step[0, 0], a * s[2, 0]
     sums = _closed_sums(a, s[2, 1], d, float(n_steps))
     if not sums[0]:
@@ -271,17 +265,7 @@ def _looped_second_sums(a: float, vu: float, d: float, n_steps: int) -> tuple:
 
 @compiled(**_INLINED)
 def single_hessian(
-    s: np.ndarray,
-    n_in: int,
-    rank: int,
-    n_out: int,
-    a: float,
-    first: np.ndarray,
-    step: np.ndarray,
-    read: np.ndarray,
-    weights: np.ndarray,
-    n_steps: int,
-    hess: np.ndarray,
+    s: np.ndarray, sizes: tuple[int, int, int], impulse: Impulse, hess: np.ndarray
 ) -> bool:
     """Fill `hess` as `hessian_kernel` does and tell if that was possible; if not, nothing is done.
 
@@ -289,6 +273,8 @@ def single_hessian(
     and columns of `hess` in the order of `visible_names`. Apart from `single_impulse`, which would
     be slower if it had this to do as well.
     """
+    n_in, rank, n_out = sizes
+    a, first, step, read, weights, n_steps = impulse
     if not (n_in == 1 and rank == 1 and first.shape[0] == 3):
         return False
     d, beta, back = step[0, 0], a * s[2, 0], s[2, 1]

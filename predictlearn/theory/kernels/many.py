@@ -14,16 +14,10 @@ import math
 import numpy as np
 
 from predictlearn.compiled import compiled
-from predictlearn.theory.kernels.descent import (
-    DIRECT,
-    DIVERGED,
-    FIRST_ORDER,
-    REACHED,
-    RUNNING,
-    congruence,
-)
+from predictlearn.theory.kernels.arguments import Judging, Record, Shown, Span, Step
+from predictlearn.theory.kernels.descent import RUNNING, fill_move, make_move, settled
 
-__all__ = ["TOGETHER", "descend_many", "losses_many", "many_buffer"]
+__all__ = ["TOGETHER", "descend_many", "many_buffer"]
 
 # Networks in a block: what it keeps of 400 bins then fits in the second-level cache.
 TOGETHER = 32
@@ -43,15 +37,14 @@ def many_buffer(n_steps: int, width: int) -> np.ndarray:
 @compiled(**_LOOPS)
 def _forward(
     own: np.ndarray,
-    a: float,
-    curved: bool,
-    km: np.ndarray,
+    shown: Shown,
     trial: int,
     ku: np.ndarray,
     g: np.ndarray,
     y: np.ndarray,
 ) -> None:
     """Roll out one trial: fill ku, y and, where there is one, the gain g, each (time, networks)."""
+    a, km, curved = shown.a, shown.km, shown.gain.size == 1
     width = own.shape[1]
     keep = 1.0 - a
     for i in range(width):
@@ -74,18 +67,11 @@ def _forward(
 
 
 @compiled(**_LOOPS)
-def _judge(
-    own: np.ndarray,
-    targets: np.ndarray,
-    weights: np.ndarray,
-    offset: float,
-    smoothing: float,
-    direct: bool,
-    trial: int,
-    y: np.ndarray,
-) -> None:
+def _judge(own: np.ndarray, judging: Judging, trial: int, y: np.ndarray) -> None:
     """Turn outputs into the derivative of the loss by them, and add to the loss."""
+    targets, weights = judging.targets, judging.weights
     width, n_steps = own.shape[1], targets.shape[0]
+    offset, smoothing, direct = judging.offset[0], judging.smoothing[0, 0], judging.direct
     if not direct:
         for t in range(n_steps):
             for i in range(width):
@@ -109,15 +95,14 @@ def _judge(
 @compiled(**_LOOPS)
 def _adjoint(
     own: np.ndarray,
-    a: float,
-    curved: bool,
-    km: np.ndarray,
+    shown: Shown,
     trial: int,
     ku: np.ndarray,
     g: np.ndarray,
     e: np.ndarray,
 ) -> None:
     """Run one trial backwards and add its share to the derivatives."""
+    a, km, curved = shown.a, shown.km, shown.gain.size == 1
     width = own.shape[1]
     keep = 1.0 - a
     for i in range(width):
@@ -172,77 +157,32 @@ def _begin(joints: np.ndarray, own: np.ndarray) -> None:
 
 
 @compiled(**_LOOPS)
-def losses_many(
-    joints: np.ndarray,
-    a: float,
-    curved: bool,
-    km: np.ndarray,
-    targets: np.ndarray,
-    weights: np.ndarray,
-    offset: float,
-    smoothing: float,
-    direct: bool,
-    buffer: np.ndarray,
-    values: np.ndarray,
-) -> None:
-    """Fill values, (networks,), with losses; arguments as in `descend_many`."""
-    n_steps = km.shape[0]
-    ku, g = buffer[: n_steps + 1], buffer[n_steps + 1 : 2 * n_steps + 1]
-    y, own = buffer[2 * n_steps + 1 : 3 * n_steps + 1], buffer[3 * n_steps + 1 :]
-    _begin(joints, own)
-    for trial in range(km.shape[2]):
-        _forward(own, a, curved, km, trial, ku, g, y)
-        _judge(own, targets, weights, offset, smoothing, direct, trial, y)
-    for i in range(joints.shape[0]):
-        values[i] = own[_LOSS, i]
-
-
-@compiled(**_LOOPS)
 def descend_many(
     joints: np.ndarray,
-    n_epochs: int,
-    every: int,
-    first_epoch: int,
-    kind: int,
-    rate: float,
-    multipliers: np.ndarray,
-    drop_factor: float,
-    drop_below: float,
-    dropped: np.ndarray,
-    columns: np.ndarray,
-    momentum: float,
-    decay: float,
-    synaptic: float,
-    limits: np.ndarray,
-    goal: float,
-    a: float,
-    curved: bool,
-    km: np.ndarray,
-    targets: np.ndarray,
-    weights: np.ndarray,
-    offset: float,
-    smoothing: float,
-    direct: bool,
+    span: Span,
+    step: Step,
+    record: Record,
+    shown: Shown,
     buffer: np.ndarray,
-    losses: np.ndarray,
-    kept: np.ndarray,
+    dropped: np.ndarray,
     ran: np.ndarray,
     why: np.ndarray,
 ) -> None:
-    """Run epochs of a block of networks; arguments are those of `steps.DESCEND`, one a network.
+    """Run epochs of a block of networks, as `kernels.epochs` does those of one.
 
-    joints (networks, 3, 4, 4), dropped, limits, losses (networks, epochs), kept (networks, rows, 4,
-    4). Where a network's epochs end goes to `ran`, why to `why`; those that have ended before are
-    left as they are.
+    joints (networks, 3, 4, 4); limits, losses and what is kept have one row a network, and so have
+    `dropped`, `ran`, where its epochs end, and `why`; those that have ended before are left as they
+    are.
     """
-    width, n_steps = joints.shape[0], km.shape[0]
+    width, n_steps = joints.shape[0], shown.km.shape[0]
     ku, g = buffer[: n_steps + 1], buffer[n_steps + 1 : 2 * n_steps + 1]
     y, own = buffer[2 * n_steps + 1 : 3 * n_steps + 1], buffer[3 * n_steps + 1 :]
-    grad, step, scratch = np.zeros((4, 4)), np.empty((4, 4)), np.empty((2, 4, 4))
+    grad, move, scratch = np.zeros((4, 4)), np.empty((4, 4)), np.empty((2, 4, 4))
     for i in range(width):
-        ran[i] = n_epochs
-    for e in range(n_epochs):
-        epoch = first_epoch + e
+        ran[i] = span.n_epochs
+    for e in range(span.n_epochs):
+        epoch = span.first + e
+        row = record.row_of[epoch]
         left = 0
         for i in range(width):
             if why[i] == RUNNING:
@@ -250,49 +190,31 @@ def descend_many(
         if left == 0:
             return
         _begin(joints, own)
-        for trial in range(km.shape[2]):
-            _forward(own, a, curved, km, trial, ku, g, y)
-            _judge(own, targets, weights, offset, smoothing, direct, trial, y)
-            _adjoint(own, a, curved, km, trial, ku, g, y)
+        for trial in range(shown.km.shape[2]):
+            _forward(own, shown, trial, ku, g, y)
+            _judge(own, shown.judging, trial, y)
+            _adjoint(own, shown, trial, ku, g, y)
         for i in range(width):
             if why[i] != RUNNING:
                 continue
             joint = joints[i]
-            if epoch % every == 0:
+            if row >= 0:
                 for r in range(4):
                     for c in range(4):
-                        kept[i, epoch // every, r, c] = joint[0, r, c]
+                        record.kept[i, row, r, c] = joint[0, r, c]
             value = own[_LOSS, i]
-            losses[i, epoch] = value
-            if not value <= limits[i]:
-                why[i], ran[i] = DIVERGED, e
+            record.losses[i, epoch] = value
+            why[i], eta, dropped[i] = settled(
+                step, record.limit[i], record.goal, epoch, value, dropped[i]
+            )
+            if why[i] != RUNNING:
+                ran[i] = e
                 continue
-            if value <= goal:
-                why[i], ran[i] = REACHED, e
-                continue
-            eta = rate * multipliers[epoch]
-            if dropped[i]:
-                eta /= drop_factor
-            elif value < drop_below:
-                # from the next update on
-                dropped[i] = True
             grad[0, 0], grad[1, 1] = own[_BY + _MM, i], own[_BY + _UU, i]
             grad[0, 1] = grad[1, 0] = own[_BY + _MU, i]
             grad[2, 0] = grad[0, 2] = own[_BY + _VM, i]
             grad[2, 1] = grad[1, 2] = own[_BY + _VU, i]
             grad[3, 0] = grad[0, 3] = own[_BY + _ZM, i]
             grad[3, 1] = grad[1, 3] = own[_BY + _ZU, i]
-            if kind == DIRECT:
-                for r in range(4):
-                    for c in range(4):
-                        # A_ii is twice the derivative by S_ii
-                        joint[0, r, c] -= eta * (0.5 * grad[r, c] if r == c else grad[r, c])
-                continue
-            for r in range(4):
-                for c in range(4):
-                    step[r, c] = -eta * (grad[r, c] + (decay if r == c else 0.0)) * columns[c]
-            congruence(joint, step, momentum, kind == FIRST_ORDER, scratch)
-            if synaptic > 0.0:
-                for r in range(4):
-                    if columns[r] > 0.0:
-                        joint[0, r, r] += synaptic * synaptic
+            fill_move(grad, eta, step, move)
+            make_move(joint, move, step, scratch)

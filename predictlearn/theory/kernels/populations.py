@@ -25,13 +25,12 @@ import math
 import numpy as np
 
 from predictlearn.compiled import FAST, compiled
-from predictlearn.theory.kernels.descent import DIVERGED, REACHED, RUNNING, congruence, draw_noise
+from predictlearn.theory.kernels.arguments import Shown
 from predictlearn.theory.kernels.gain import judge, tabulated_gain
 from predictlearn.theory.kernels.rollout import BLOCK, loss_and_derivative_kernel
 from predictlearn.theory.kernels.rows import add_products, mix, row_products
 
 __all__ = [
-    "descend_populations",
     "population_buffer_size",
     "population_loss_and_derivative_kernel",
     "population_rollout_kernel",
@@ -60,12 +59,8 @@ def population_buffer_size(
 def _forward(
     s: np.ndarray,
     fractions: np.ndarray,
-    n_in: int,
-    rank: int,
-    n_out: int,
-    a: float,
-    gain: np.ndarray,
-    km: np.ndarray,
+    sizes: tuple[int, int, int],
+    shown: Shown,
     first: np.uintp,
     width: np.uintp,
     ku: np.ndarray,
@@ -78,6 +73,8 @@ def _forward(
 
     For a tabulated gain `slope`, of the shape of g, gets 2 dg/dDelta.
     """
+    n_in, rank, n_out = sizes
+    a, gain, km, _ = shown
     n_groups = fractions.size
     b = n_in + rank
     n_rows = rank + n_out
@@ -131,12 +128,8 @@ def _forward(
 def _adjoint(
     s: np.ndarray,
     fractions: np.ndarray,
-    n_in: int,
-    rank: int,
-    n_out: int,
-    a: float,
-    gain: np.ndarray,
-    km: np.ndarray,
+    sizes: tuple[int, int, int],
+    shown: Shown,
     first: np.uintp,
     width: np.uintp,
     ku: np.ndarray,
@@ -147,6 +140,8 @@ def _adjoint(
     work: np.ndarray,
 ) -> None:
     """Run one block backwards and add its share of every A_p to `grad`, lower triangles."""
+    n_in, rank, n_out = sizes
+    a, gain, km, _ = shown
     n_groups = fractions.size
     b = n_in + rank
     n_rows = rank + n_out
@@ -215,23 +210,20 @@ def _adjoint(
 def population_rollout_kernel(
     s: np.ndarray,
     fractions: np.ndarray,
-    n_in: int,
-    rank: int,
-    n_out: int,
-    a: float,
-    gain: np.ndarray,
-    km: np.ndarray,
+    sizes: tuple[int, int, int],
+    shown: Shown,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return k_u, g and y of all trials, (time, rank or populations or n_out, trials)."""
-    n_steps, _, n_trials = km.shape
+    n_in, rank, n_out = sizes
+    n_steps, _, n_trials = shown.km.shape
     n_groups, dim, _ = s.shape
     ku = np.empty((n_steps * rank, n_trials))
     g = np.empty((n_steps * n_groups, n_trials))
     y = np.empty((n_steps * n_out, n_trials))
-    slope = np.empty((n_steps * n_groups if gain.size > 1 else 0, n_trials))
+    slope = np.empty((n_steps * n_groups if shown.gain.size > 1 else 0, n_trials))
     work = np.empty((_work_rows(n_in, rank, n_out), n_trials))
     _forward(
-        s.reshape((n_groups * dim, dim)), fractions, n_in, rank, n_out, a, gain, km, np.uintp(0),
+        s.reshape((n_groups * dim, dim)), fractions, sizes, shown, np.uintp(0),
         np.uintp(n_trials), ku, g, slope, y, work,
     )  # fmt: skip
     return (
@@ -245,18 +237,8 @@ def population_rollout_kernel(
 def population_loss_and_derivative_kernel(
     s: np.ndarray,
     fractions: np.ndarray,
-    n_in: int,
-    rank: int,
-    n_out: int,
-    a: float,
-    gain: np.ndarray,
-    km: np.ndarray,
-    targets: np.ndarray,
-    weights: np.ndarray,
-    noise: np.ndarray,
-    offset: np.ndarray,
-    smoothing: np.ndarray,
-    direct: bool,
+    sizes: tuple[int, int, int],
+    shown: Shown,
     buffer: np.ndarray,
     grad: np.ndarray,
 ) -> float:
@@ -265,24 +247,22 @@ def population_loss_and_derivative_kernel(
     `s` has that shape too, `fractions` (populations,). `buffer` has at least as many numbers as
     `population_buffer_size` and the buffer of one population: scratch space, kept between epochs.
     """
+    _, rank, n_out = sizes
     n_groups, dim, _ = s.shape
-    if gain.size == 0 or n_groups == 1:
+    if shown.gain.size == 0 or n_groups == 1:
         # a linear network sees only the overlaps of all neurons, and every A_p is theirs
         whole = np.zeros((dim, dim))
         for group in range(n_groups):
             for i in range(dim):
                 for j in range(dim):
                     whole[i, j] += fractions[group] * s[group, i, j]
-        total = loss_and_derivative_kernel(
-            whole, n_in, rank, n_out, a, gain, km, targets, weights, noise, offset, smoothing,
-            direct, buffer, grad[0],
-        )  # fmt: skip
+        total = loss_and_derivative_kernel(whole, sizes, shown, buffer, grad[0])
         for group in range(1, n_groups):
             for i in range(dim):
                 for j in range(dim):
                     grad[group, i, j] = grad[0, i, j]
         return total
-    n_steps, _, n_trials = km.shape
+    n_steps, _, n_trials = shown.km.shape
     block = min(BLOCK, n_trials)
     rows = buffer[: (buffer.size // block) * block].reshape((-1, block))
     used = n_steps * rank
@@ -299,100 +279,11 @@ def population_loss_and_derivative_kernel(
     total = 0.0
     for start in range(0, n_trials, block):
         first, width = np.uintp(start), np.uintp(min(block, n_trials - start))
-        _forward(
-            stacked, fractions, n_in, rank, n_out, a, gain, km, first, width, ku, g, slope, y, work
-        )
-        total += judge(outputs, targets, weights, noise, offset, smoothing, direct, first, width)
-        _adjoint(
-            stacked, fractions, n_in, rank, n_out, a, gain, km, first, width, ku, g, slope, y,
-            slopes, work,
-        )  # fmt: skip
+        _forward(stacked, fractions, sizes, shown, first, width, ku, g, slope, y, work)
+        total += judge(outputs, shown.judging, first, width)
+        _adjoint(stacked, fractions, sizes, shown, first, width, ku, g, slope, y, slopes, work)
     for group in range(n_groups):
         for i in range(dim):
             for j in range(i):
                 grad[group, j, i] = grad[group, i, j]
     return total
-
-
-@compiled()
-def descend_populations(
-    joints: np.ndarray,
-    fractions: np.ndarray,
-    n_in: int,
-    rank: int,
-    n_out: int,
-    n_epochs: int,
-    every: int,
-    first_epoch: int,
-    rate: float,
-    multipliers: np.ndarray,
-    drop_factor: float,
-    drop_below: float,
-    dropped: bool,
-    columns: np.ndarray,
-    momentum: float,
-    decay: float,
-    synaptic: float,
-    target_noise: float,
-    rng: np.random.Generator,
-    limit: float,
-    goal: float,
-    a: float,
-    gain: np.ndarray,
-    km: np.ndarray,
-    targets: np.ndarray,
-    weights: np.ndarray,
-    noise: np.ndarray,
-    offset: np.ndarray,
-    smoothing: np.ndarray,
-    direct: bool,
-    buffer: np.ndarray,
-    losses: np.ndarray,
-    kept: np.ndarray,
-) -> tuple[int, int, bool]:
-    """Run epochs of descent, as `kernels.descent.DESCEND` does one population.
-
-    `joints` is (populations, 3, D, D), of each the joint overlaps of the loadings and their
-    velocity; `kept` is (rows, populations, D, D).
-    """
-    n_groups, _, n, _ = joints.shape
-    s = np.empty((n_groups, n, n))
-    grad = np.empty((n_groups, n, n))
-    step = np.empty((n, n))
-    scratch = np.empty((4, n, n))
-    for e in range(n_epochs):
-        epoch = first_epoch + e
-        for group in range(n_groups):
-            for i in range(n):
-                for j in range(n):
-                    s[group, i, j] = joints[group, 0, i, j]
-                    if epoch % every == 0:
-                        kept[epoch // every, group, i, j] = joints[group, 0, i, j]
-        if target_noise > 0.0:
-            draw_noise(noise, target_noise, rng)
-        value = population_loss_and_derivative_kernel(
-            s, fractions, n_in, rank, n_out, a, gain, km, targets, weights, noise, offset,
-            smoothing, direct, buffer, grad,
-        )  # fmt: skip
-        losses[epoch] = value
-        if not value <= limit:
-            return e, DIVERGED, dropped
-        if value <= goal:
-            return e, REACHED, dropped
-        eta = rate * multipliers[epoch]
-        if dropped:
-            eta /= drop_factor
-        elif value < drop_below:
-            # from the next update on
-            dropped = True
-        for group in range(n_groups):
-            for i in range(n):
-                for j in range(n):
-                    slope = grad[group, i, j] + (decay if i == j else 0.0)
-                    step[i, j] = -eta * slope * columns[j]
-            congruence(joints[group], step, momentum, False, scratch)
-            if synaptic > 0.0:
-                for i in range(n):
-                    if columns[i] > 0.0:
-                        joints[group, 0, i, i] += synaptic * synaptic
-    return n_epochs, RUNNING, dropped

@@ -30,6 +30,7 @@ import math
 import numpy as np
 
 from predictlearn.compiled import FAST, compiled
+from predictlearn.theory.kernels.arguments import Shown
 from predictlearn.theory.kernels.few_trials import few
 from predictlearn.theory.kernels.gain import judge, tabulated_gain
 from predictlearn.theory.kernels.outer import add_outer
@@ -332,23 +333,13 @@ def rollout_kernel(
 
 @compiled(nogil=True)
 def single_loss_and_derivative(
-    s: np.ndarray,
-    a: float,
-    gain: np.ndarray,
-    km: np.ndarray,
-    targets: np.ndarray,
-    weights: np.ndarray,
-    noise: np.ndarray,
-    offset: np.ndarray,
-    smoothing: np.ndarray,
-    direct: bool,
-    buffer: np.ndarray,
-    grad: np.ndarray,
+    s: np.ndarray, shown: Shown, buffer: np.ndarray, grad: np.ndarray
 ) -> float:
     """Return the loss and fill `grad` for one input, rank one and one output.
 
     A function of its own, so that the loops for any size are not compiled where these are enough.
     """
+    a, gain, km, judging = shown
     n_steps, _, n_trials = km.shape
     block = min(BLOCK, n_trials)
     rows = _aligned(buffer)
@@ -361,15 +352,12 @@ def single_loss_and_derivative(
             grad[i, j] = 0.0
     total = 0.0
     if n_trials <= FEW:
-        total = few(
-            s, 1, 1, 1, a, gain, km, targets, weights, noise, offset, smoothing, direct, ku, g,
-            slope, outputs, grad,
-        )  # fmt: skip
+        total = few(s, (1, 1, 1), shown, ku, g, slope, outputs, grad)
     else:
         for start in range(0, n_trials, BLOCK):
             first, here = np.uintp(start), np.uintp(min(BLOCK, n_trials - start))
             single_forward(s, a, gain, km, first, here, ku, g, slope, y, work)
-            total += judge(outputs, targets, weights, noise, offset, smoothing, direct, first, here)
+            total += judge(outputs, judging, first, here)
             single_adjoint(s, a, gain, km, first, here, ku, g, slope, y, work, grad)
     for i in range(4):
         for j in range(i):
@@ -380,18 +368,8 @@ def single_loss_and_derivative(
 @compiled(nogil=True)
 def loss_and_derivative_kernel(
     s: np.ndarray,
-    n_in: int,
-    rank: int,
-    n_out: int,
-    a: float,
-    gain: np.ndarray,
-    km: np.ndarray,
-    targets: np.ndarray,
-    weights: np.ndarray,
-    noise: np.ndarray,
-    offset: np.ndarray,
-    smoothing: np.ndarray,
-    direct: bool,
+    sizes: tuple[int, int, int],
+    shown: Shown,
     buffer: np.ndarray,
     grad: np.ndarray,
 ) -> float:
@@ -399,10 +377,10 @@ def loss_and_derivative_kernel(
 
     `buffer` has at least `buffer_size` numbers: scratch space, kept between epochs.
     """
+    n_in, rank, n_out = sizes
     if n_in == rank == n_out == 1:
-        return single_loss_and_derivative(
-            s, a, gain, km, targets, weights, noise, offset, smoothing, direct, buffer, grad
-        )
+        return single_loss_and_derivative(s, shown, buffer, grad)
+    a, gain, km, judging = shown
     n_steps, _, n_trials = km.shape
     block, size, columns, chunks = _layout(n_steps, n_trials)
     b, n_rows = n_in + rank, rank + n_out
@@ -422,10 +400,7 @@ def loss_and_derivative_kernel(
             grad[i, j] = 0.0
     total = 0.0
     if n_trials <= FEW:
-        total = few(
-            s, n_in, rank, n_out, a, gain, km, targets, weights, noise, offset, smoothing, direct,
-            ku, g, slope, outputs, grad,
-        )  # fmt: skip
+        total = few(s, sizes, shown, ku, g, slope, outputs, grad)
     else:
         ahead, behind, form, base = _blocks_of(s, b, rank, n_out, a, gain.size == 0)
         used = b + n_out
@@ -439,7 +414,7 @@ def loss_and_derivative_kernel(
                 ahead, form, n_in, rank, n_out, a, gain, km, first, here, width, size, k, g, slope,
                 y, part, ones, back,
             )  # fmt: skip
-            total += judge(outputs, targets, weights, noise, offset, smoothing, direct, first, here)
+            total += judge(outputs, judging, first, here)
             _adjoint(
                 behind, base, n_in, rank, n_out, a, gain, n_steps, width, size, k, g, slope, y,
                 grad, q, scale, part, ones, near, back, dot,

@@ -1,21 +1,17 @@
-"""Compiled loop over epochs that carries the slopes of the overlaps along."""
+"""Compiled pieces of an epoch that carries the slopes of the overlaps along."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from predictlearn.compiled import FAST, compiled
-from predictlearn.theory.kernels.descent import congruence
-from predictlearn.theory.kernels.hessian import hessian_kernel, hessian_work
-from predictlearn.theory.kernels.impulse import impulse_loss_and_derivative, impulse_work
-from predictlearn.theory.kernels.impulse_rank_one import single_hessian
-from predictlearn.theory.kernels.rollout import loss_and_derivative_kernel
+from predictlearn.theory.kernels.arguments import Step, Tangents
 
-__all__ = ["sensitive_epochs"]
+__all__ = ["keep_slopes", "move_slopes", "moving_entries"]
 
 
 @compiled()
-def _moving_entries(
+def moving_entries(
     n: int, rows: np.ndarray, cols: np.ndarray, decay: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return row and column of every entry of B - 1 that can be other than zero.
@@ -40,30 +36,27 @@ def _moving_entries(
 
 
 @compiled(fastmath=FAST, error_model="numpy")
-def _move_slopes(
+def move_slopes(
     joint: np.ndarray,
-    step: np.ndarray,
-    momentum: float,
+    move: np.ndarray,
+    step: Step,
     eta: float,
-    columns: np.ndarray,
-    pathway: np.ndarray,
-    rows: np.ndarray,
-    cols: np.ndarray,
+    along: Tangents,
     at_row: np.ndarray,
     at_col: np.ndarray,
     hess: np.ndarray,
-    slopes: np.ndarray,
-    carried: np.ndarray,
-    de: np.ndarray,
-    work: np.ndarray,
+    room: tuple[np.ndarray, np.ndarray],
     scratch: np.ndarray,
 ) -> None:
-    """Move the slopes, (3, D, D, P), of the joint overlaps by one step; see `steps.congruence`.
+    """Move the slopes, (3, D, D, P), of the joint overlaps by one step, `move` = B - 1.
 
-    `carried`, if not empty, (D, D, 1 + P), holds P of Theta(now) = Theta(start) P and its slopes,
-    which move too. `at_row` and `at_col` are those of `_moving_entries`, `de` has a row of P for
-    each of them, `work` is (2, D, D, 1 + P).
+    What is carried, if anything, is P of Theta(now) = Theta(start) P and its slopes, which move
+    too. `at_row` and `at_col` are those of `moving_entries`; `room` is scratch space, a row of P
+    for each of them, and (2, D, D, 1 + P).
     """
+    momentum, columns, (de, work) = step.momentum, step.columns, room
+    slopes, carried, pathway = along.moving, along.carried, along.pathway
+    rows, cols = along.rows, along.cols
     n, n_seen, n_moving = joint.shape[1], rows.size, at_row.size
     # unsigned, so that no index is taken for one from the end
     one, lanes = np.uintp(1), np.uintp(slopes.shape[3])
@@ -89,7 +82,7 @@ def _move_slopes(
             if at_row[x] < n:
                 # the last four slopes are those by the logarithm of a pathway's rate
                 p = slopes.shape[3] - 4 + pathway[at_col[x]]
-                de[x, p] += step[at_row[x], at_col[x]]
+                de[x, p] += move[at_row[x], at_col[x]]
     if carried.shape[2] > 0:
         for i in range(n):
             for j in range(n):
@@ -98,7 +91,7 @@ def _move_slopes(
         for x in range(n_moving):
             k, j = at_row[x], at_col[x]
             if k < n:
-                f = step[k, j]
+                f = move[k, j]
                 for i in range(n):
                     g = carried[i, k, 0]
                     work[0, i, j, 0] += f * g
@@ -113,7 +106,7 @@ def _move_slopes(
         for j in range(n):
             total = 0.0
             for k in range(n):
-                total += joint[0, i, k] * step[k, j]
+                total += joint[0, i, k] * move[k, j]
             scratch[0, i, j] = total
             for p in range(lanes):
                 work[0, i, j, p] = 0.0
@@ -123,7 +116,7 @@ def _move_slopes(
     for x in range(n_moving):
         k, j = at_row[x], at_col[x]
         if k < n:
-            f = step[k, j]
+            f = move[k, j]
             for i in range(n):
                 g = joint[0, i, k]
                 for p in range(lanes):
@@ -131,7 +124,7 @@ def _move_slopes(
     for x in range(n_moving):
         k, i = at_row[x], at_col[x]
         if k < n:
-            f = step[k, i]
+            f = move[k, i]
             for j in range(i + 1):
                 g = scratch[0, k, j]
                 for p in range(lanes):
@@ -140,7 +133,7 @@ def _move_slopes(
         for x in range(n_moving):
             k, i = at_row[x], at_col[x]
             if k < n:
-                f = momentum * step[k, i]
+                f = momentum * move[k, i]
                 for j in range(n):
                     g = momentum * joint[1, k, j]
                     low, high = min(i, j), max(i, j)
@@ -169,121 +162,19 @@ def _move_slopes(
 
 
 @compiled()
-def sensitive_epochs(
-    joint: np.ndarray,
-    slopes: np.ndarray,
-    carried: np.ndarray,
-    n_in: int,
-    rank: int,
-    n_out: int,
-    n_epochs: int,
-    first_epoch: int,
-    rate: float,
-    multipliers: np.ndarray,
-    drop_factor: float,
-    drop_below: float,
-    dropped: bool,
-    columns: np.ndarray,
-    pathway: np.ndarray,
-    momentum: float,
-    decay: float,
-    synaptic: float,
-    limit: float,
-    a: float,
-    gain: np.ndarray,
-    km: np.ndarray,
-    targets: np.ndarray,
-    weights: np.ndarray,
-    noise: np.ndarray,
-    offset: np.ndarray,
-    smoothing: np.ndarray,
-    direct: bool,
-    impulse_first: np.ndarray,
-    impulse_step: np.ndarray,
-    impulse_read: np.ndarray,
-    impulse_weights: np.ndarray,
-    n_steps: int,
-    buffer: np.ndarray,
-    rows: np.ndarray,
-    cols: np.ndarray,
-    row_of: np.ndarray,
-    kept: np.ndarray,
-    kept_slopes: np.ndarray,
-    kept_carried: np.ndarray,
-    losses: np.ndarray,
-    loss_slopes: np.ndarray,
-) -> tuple[int, float, bool]:
-    """Run epochs of descent with slopes; return updates made, the last loss, if the rate dropped.
-
-    Before the update of epoch e, where row = row_of[e] is not negative, overlaps, slopes, what is
-    carried (see `_move_slopes`), loss and its slopes go to that row. Fewer updates than epochs: the
-    loss was above `limit` or no number.
-    """
-    n, n_slopes, n_seen = joint.shape[1], slopes.shape[3], rows.size
-    grad, step = np.empty((n, n)), np.empty((n, n))
-    scratch = np.empty((2, n, n))
-    hess = np.empty((n_seen, n_seen))
-    closed = impulse_first.shape[0] > 0
-    closed_work = impulse_work(impulse_first, n_steps)
-    work = hessian_work(km.shape[0], km.shape[2], n_in, rank, n_out, n_seen)
-    at_row, at_col = _moving_entries(n, rows, cols, decay > 0.0)
-    de, slope_work = np.empty((at_row.size, n_slopes)), np.empty((2, n, n, 1 + n_slopes))
-    value = 0.0
-    for e in range(n_epochs):
-        epoch = first_epoch + e
-        if closed:
-            value = impulse_loss_and_derivative(
-                joint[0], n_in, rank, n_out, a, impulse_first, impulse_step, impulse_read,
-                impulse_weights, n_steps, closed_work, grad,
-            )  # fmt: skip
-        else:
-            value = loss_and_derivative_kernel(
-                joint[0], n_in, rank, n_out, a, gain, km, targets, weights, noise, offset,
-                smoothing, direct, buffer, grad,
-            )  # fmt: skip
-        if not value <= limit:
-            return e, value, dropped
-        row = row_of[epoch]
-        if row >= 0:
-            losses[row] = value
-            for i in range(n):
-                for j in range(n):
-                    kept[row, i, j] = joint[0, i, j]
-                    for p in range(n_slopes):
-                        kept_slopes[row, i, j, p] = slopes[0, i, j, p]
-                    for p in range(carried.shape[2]):
-                        kept_carried[row, i, j, p] = carried[i, j, p]
+def keep_slopes(along: Tangents, grad: np.ndarray, row: int) -> None:
+    """Copy the slopes, what is carried, and the slopes of the loss to a row of what is kept."""
+    n, n_slopes = grad.shape[0], along.moving.shape[3]
+    for i in range(n):
+        for j in range(n):
             for p in range(n_slopes):
-                total = 0.0
-                for v in range(n_seen):
-                    i, j = rows[v], cols[v]
-                    # A_ii is twice the derivative by S_ii
-                    total += grad[i, j] * slopes[0, i, j, p] * (0.5 if i == j else 1.0)
-                loss_slopes[row, p] = total
-        eta = rate * multipliers[epoch]
-        if dropped:
-            eta /= drop_factor
-        elif value < drop_below:
-            # from the next update on
-            dropped = True
-        for i in range(n):
-            for j in range(n):
-                step[i, j] = -eta * (grad[i, j] + (decay if i == j else 0.0)) * columns[j]
-        if n_slopes > 0 and not single_hessian(
-            joint[0], n_in, rank, n_out, a, impulse_first, impulse_step, impulse_read,
-            impulse_weights, n_steps, hess,
-        ):  # fmt: skip
-            hessian_kernel(
-                joint[0], n_in, rank, n_out, a, gain, km, targets, weights, noise, offset,
-                smoothing, direct, rows, cols, work, hess,
-            )  # fmt: skip
-        _move_slopes(
-            joint, step, momentum, eta, columns, pathway, rows, cols, at_row, at_col, hess, slopes,
-            carried, de, slope_work, scratch,
-        )  # fmt: skip
-        congruence(joint, step, momentum, False, scratch)
-        if synaptic > 0.0:
-            for i in range(n):
-                if columns[i] > 0.0:
-                    joint[0, i, i] += synaptic * synaptic
-    return n_epochs, value, dropped
+                along.kept[row, i, j, p] = along.moving[0, i, j, p]
+            for p in range(along.carried.shape[2]):
+                along.kept_carried[row, i, j, p] = along.carried[i, j, p]
+    for p in range(n_slopes):
+        total = 0.0
+        for v in range(along.rows.size):
+            i, j = along.rows[v], along.cols[v]
+            # A_ii is twice the derivative by S_ii
+            total += grad[i, j] * along.moving[0, i, j, p] * (0.5 if i == j else 1.0)
+        along.kept_loss[row, p] = total

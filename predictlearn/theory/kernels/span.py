@@ -30,9 +30,9 @@ from predictlearn.theory.kernels.gain import gain_and_slope
 
 __all__ = [
     "NO_WORLD",
+    "Driven",
     "Maps",
     "Moments",
-    "Shown",
     "World",
     "maps_of",
     "response_loss_and_gradient",
@@ -73,7 +73,7 @@ class World(NamedTuple):
     start: np.ndarray
 
 
-class Shown(NamedTuple):
+class Driven(NamedTuple):
     """Trials as the loops take them, (time, variables, trials), and the step a = dt / tau."""
 
     a: float
@@ -258,7 +258,7 @@ def _forward(
 
 
 @compiled(fastmath=FAST, error_model="numpy")
-def _judge(shown: Shown, errors: np.ndarray, top: int, first: int, width: int) -> float:
+def _judge(shown: Driven, errors: np.ndarray, top: int, first: int, width: int) -> float:
     """Turn what the loss reads, in rows of `errors` from `top` on, into its slope; return it."""
     n, start = np.uintp(width), np.uintp(first)
     noisy = shown.noise.shape[0] > 0
@@ -327,7 +327,7 @@ def _adjoint(maps: Maps, world: World, a: float, linear: bool, room: Room, width
 
 @compiled(fastmath=FAST, error_model="numpy")
 def span_loss_and_gradient(
-    maps: Maps, world: World, shown: Shown, buffer: np.ndarray, sums: np.ndarray
+    maps: Maps, world: World, shown: Driven, buffer: np.ndarray, sums: np.ndarray
 ) -> float:
     """Return the loss; fill `sums`, (D + n_out, D + n_in).
 

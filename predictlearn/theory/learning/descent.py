@@ -7,31 +7,19 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from predictlearn.checks import positive, positive_int
-from predictlearn.compiled import undisturbed
 from predictlearn.errors import InputError, choice
-from predictlearn.theory.activity import NO_NOISE, _evaluate, check_fit
-from predictlearn.theory.kernels import descent as steps
+from predictlearn.theory.activity import Batch, check_fit
 from predictlearn.theory.learning.epochs import (
     KINDS,
     check_memory,
     describe,
-    diverged,
     kept_epochs,
-    loss_limit,
-    project_onto_cone,
+    run_epochs,
     stable_rates_said,
 )
 from predictlearn.theory.learning.flow import flow
 from predictlearn.theory.learning.local_rules import LocalRule
-from predictlearn.theory.learning.rules import (
-    DirectDescent,
-    FirstOrderDescent,
-    GradientDescent,
-    GradientFlow,
-    Rule,
-    column_rates,
-)
-from predictlearn.theory.learning.schedules import drop_of, multipliers
+from predictlearn.theory.learning.rules import GradientDescent, GradientFlow, Rule
 from predictlearn.theory.learning.span import (
     LEARNERS,
     FactorTrajectory,
@@ -50,9 +38,6 @@ from predictlearn.theory.synapses.network import Factors, Synapses
 from predictlearn.theory.trials import Task
 
 __all__ = ["learn"]
-
-# Epochs between two returns to Python, so that a run can be interrupted.
-_CHUNK = 512
 
 
 @overload
@@ -212,91 +197,15 @@ def learn(
         if isinstance(outcome, FAILURES):
             raise outcome
         return outcome
-    return _descend(overlaps, stream, rule, n_epochs, every, goal, seed, settings)
+    joints = np.zeros((1, 3, overlaps.dim, overlaps.dim))
+    joints[0, 0] = overlaps.matrix
 
+    def advice(ready: Batch) -> str:
+        """Say which rates are stable."""
+        return stable_rates_said(overlaps, ready, rule) if isinstance(rule, GradientDescent) else ""
 
-def _descend(
-    overlaps: Overlaps,
-    stream: TrialStream,
-    rule: GradientDescent | FirstOrderDescent | DirectDescent,
-    n_epochs: int,
-    every: int,
-    goal: float,
-    seed: int,
-    settings: dict[str, Any],
-) -> Trajectory:
-    """Run epochs of descent."""
-    sizes = overlaps.sizes
-    kind = KINDS[type(rule)]
-    full = rule if isinstance(rule, GradientDescent) else GradientDescent(rule.rate)
-    target_noise = getattr(rule, "target_noise", 0.0)
-    rows = kept_epochs(n_epochs, every)
-    kept = np.empty((len(rows), overlaps.dim, overlaps.dim))
-    losses = np.empty(n_epochs + 1)
-    joint = np.zeros((3, overlaps.dim, overlaps.dim))
-    joint[0] = overlaps.matrix
-    columns = column_rates(full.pathway_rates, sizes)
-    changes = multipliers(rule.schedule, n_epochs)
-    drop_factor, drop_below = drop_of(rule.schedule)
-    ready = stream.next()
-    limit = loss_limit(_evaluate(joint[0], sizes, ready)[0], ready)
-    scratch, impulse = ready.scratch(overlaps.rank), ready.impulse(overlaps.rank)
-    noise = np.empty(ready.noise_shape) if target_noise > 0 else NO_NOISE
-    done, projections, why, dropped = 0, 0, steps.RUNNING, False
-    while done < n_epochs:
-        if done > 0 and not stream.constant:
-            ready = stream.next()
-            if ready.noise_shape != noise.shape and target_noise > 0:
-                noise = np.empty(ready.noise_shape)
-            scratch, impulse = ready.fitting_scratch(scratch, overlaps.rank)
-        count = min(_CHUNK, n_epochs - done) if stream.constant else 1
-        ran, why, dropped = undisturbed(
-            steps.DESCEND[impulse[0].size > 0 and target_noise == 0.0, sizes == (1, 1, 1)],
-            joint,
-            *sizes,
-            count,
-            every,
-            done,
-            kind,
-            rule.rate,
-            changes,
-            drop_factor,
-            drop_below,
-            dropped,
-            columns,
-            full.momentum,
-            full.weight_decay,
-            full.synaptic_noise,
-            target_noise,
-            stream.target_rng,
-            limit,
-            goal,
-            ready.a,
-            ready.gain,
-            ready.k_m,
-            *ready.judging(noise),
-            *impulse,
-            scratch,
-            losses,
-            kept,
-        )
-        done += ran
-        if why == steps.DIVERGED:
-            advice = ""
-            if isinstance(rule, GradientDescent) and np.isfinite(losses[0]):
-                advice = stable_rates_said(overlaps, ready, rule)
-            raise diverged(done, rule, losses, advice)
-        if why == steps.REACHED:
-            break
-        if kind == steps.CONGRUENCE and (done % _CHUNK == 0 or done == n_epochs):
-            projections += project_onto_cone(joint[0], done)
-    if why == steps.REACHED:
-        rows = np.append(rows[rows < done], done)
-        kept, losses = kept[: len(rows)].copy(), losses[: done + 1].copy()
-    else:
-        losses[-1], _ = _evaluate(joint[0], sizes, stream.next())
-    kept[-1] = joint[0]
-    if not (losses[-1] <= limit and np.all(np.isfinite(joint[0]))):
-        raise diverged(n_epochs, rule, losses)
-    settings = {**settings, "projections": projections}
-    return Trajectory(kept, rows, losses, np.arange(len(losses)), sizes, seed, settings)
+    rows, sizes = kept_epochs(n_epochs, every), overlaps.sizes
+    ran = run_epochs(joints, sizes, stream, rule, n_epochs, rows, goal=goal, advice=advice)
+    epochs_run = np.arange(len(ran.losses))
+    settings = {**settings, "projections": ran.projections}
+    return Trajectory(ran.kept[:, 0], ran.rows, ran.losses, epochs_run, sizes, seed, settings)

@@ -1,36 +1,53 @@
-"""What all ways to run epochs of descent share: limits, rounding, divergence, what is kept."""
+"""The loop over epochs of descent, and what all ways to run them share: limits, rounding, rows."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from predictlearn.compiled import undisturbed
 from predictlearn.errors import DivergenceError, InputError
-from predictlearn.theory.activity import Batch
+from predictlearn.theory.activity import NO_NOISE, Batch, _evaluate
 from predictlearn.theory.kernels import descent as steps
+from predictlearn.theory.kernels.arguments import Record, Span, Step, Tangents
+from predictlearn.theory.kernels.epochs import ANY, CLOSED, EPOCHS, POPULATIONS, SINGLE
 from predictlearn.theory.learning.rules import (
     DirectDescent,
     FirstOrderDescent,
     GradientDescent,
     column_rates,
 )
+from predictlearn.theory.learning.schedules import drop_of, multipliers
 from predictlearn.theory.learning.stability import stable_rates_along
+from predictlearn.theory.learning.trial_stream import TrialStream
 from predictlearn.theory.nonlinearity import Nonlinearity, resolve
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Task
 
 __all__ = [
+    "CHUNK",
     "KINDS",
+    "Ran",
     "check_memory",
     "describe",
     "diverged",
     "kept_epochs",
     "loss_limit",
     "project_onto_cone",
+    "rows_of",
+    "run_epochs",
     "stable_rates_said",
+    "step_of",
 ]
 
+# Epochs between two returns to Python, so that a run can be interrupted and rounding looked at.
+CHUNK = 512
+
+# The share of one population alone.
+_ALONE = np.ones(1)
 # A loss so many times that of the start, or of silence, is divergence.
 _DIVERGED = 1e6
 # Bytes of overlaps that a trajectory may keep.
@@ -140,3 +157,165 @@ def check_memory(n_epochs: int, every: int, numbers: int) -> None:
             f"every must be at least {enough} for {n_epochs} epochs: keeping the overlaps of every "
             f"{every} would take {size / 2**30:.1f} GiB; got {every}."
         )
+
+
+def step_of(rule: Any, sizes: tuple[int, int, int], n_epochs: int) -> Step:
+    """Return a rule of descent as the compiled loops take it."""
+    full = rule if isinstance(rule, GradientDescent) else GradientDescent(rule.rate)
+    return Step(
+        KINDS[type(rule)],
+        rule.rate,
+        multipliers(rule.schedule, n_epochs),
+        *drop_of(rule.schedule),
+        column_rates(full.pathway_rates, sizes),
+        full.momentum,
+        full.weight_decay,
+        full.synaptic_noise,
+        getattr(rule, "target_noise", 0.0),
+    )
+
+
+def rows_of(rows: np.ndarray, n_epochs: int) -> np.ndarray:
+    """Return the row of every epoch, 0 to the last, among those that are kept, or -1."""
+    row_of = np.full(n_epochs + 1, -1)
+    row_of[rows] = np.arange(len(rows))
+    return row_of
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What came of a run of epochs.
+
+    Parameters
+    ----------
+    rows : numpy.ndarray, (rows,)
+        Epochs kept.
+    kept : numpy.ndarray, (rows, populations, D, D)
+        Overlaps before each.
+    losses : numpy.ndarray
+        Loss of every epoch, the last after the last update.
+    derivative : numpy.ndarray
+        That of the last loss; empty if the run ended at its goal.
+    projections : int
+        How often rounding was undone.
+    """
+
+    rows: np.ndarray
+    kept: np.ndarray
+    losses: np.ndarray
+    derivative: np.ndarray
+    projections: int
+
+
+def run_epochs(
+    joints: np.ndarray,
+    sizes: tuple[int, int, int],
+    stream: TrialStream,
+    rule: Any,
+    n_epochs: int,
+    rows: np.ndarray,
+    *,
+    goal: float = -np.inf,
+    slopes: Tangents | None = None,
+    fractions: np.ndarray | None = None,
+    evaluate: Callable[[Batch], tuple[float, np.ndarray]] | None = None,
+    room: Callable[[Batch], int] | None = None,
+    advice: Callable[[Batch], str] = lambda _: "",
+) -> Ran:
+    """Run epochs of descent in chunks, by the compiled loop for what learns.
+
+    Parameters
+    ----------
+    joints : numpy.ndarray, (populations, 3, D, D)
+        Joint overlaps of loadings and velocities, which move in place.
+    sizes : tuple of int
+        (n_in, rank, n_out).
+    stream : TrialStream
+        Trials and noise.
+    rule : GradientDescent, FirstOrderDescent or DirectDescent
+        How the loadings move.
+    n_epochs : int
+        Number of updates.
+    rows : numpy.ndarray
+        Epochs whose overlaps are kept.
+    goal : float
+        Loss that ends the run.
+    slopes : Tangents, optional
+        Derivatives to carry along.
+    fractions, evaluate, room : numpy.ndarray and two functions, optional
+        Of several populations: their shares, the loss and derivative as they are, and how many
+        numbers of scratch space trials need.
+    advice : callable
+        What to say of a rate by which learning diverged.
+
+    Returns
+    -------
+    Ran
+        What was kept.
+
+    Raises
+    ------
+    DivergenceError
+        If the loss runs away or is not finite.
+    """
+    n_in, rank, n_out = sizes
+    # a plain tuple, for which alone numba has compiled
+    sizes = (n_in, rank, n_out)
+    several = fractions is not None
+    if evaluate is None or room is None:
+        evaluate, room = (
+            lambda ready: _evaluate(joints[0, 0], sizes, ready),
+            lambda ready: ready.room(rank),
+        )
+    step, losses = step_of(rule, sizes, n_epochs), np.empty(n_epochs + 1)
+    kept = np.empty((len(rows), len(joints), *joints.shape[2:]))
+    ready = stream.next()
+    limit = loss_limit(evaluate(ready)[0], ready)
+    record = Record(limit, goal, rows_of(rows, n_epochs), losses, kept)
+    noise, scratch, noisy = NO_NOISE, np.empty(0), step.target_noise > 0.0
+    done, projections, why, dropped = 0, 0, steps.RUNNING, False
+    while done < n_epochs:
+        if done == 0 or not stream.constant:
+            ready = stream.next() if done > 0 else ready
+            if noisy and noise.shape != ready.noise_shape:
+                noise = np.empty(ready.noise_shape)
+            if scratch.size < (needed := room(ready)):
+                scratch = np.empty(needed)
+            impulse, shown = ready.impulse(rank), ready.shown(noise)
+            way = SINGLE if sizes == (1, 1, 1) else ANY
+            if several:
+                way = POPULATIONS
+            elif impulse.first.size > 0 and not noisy:
+                way = CLOSED
+        ran, why, dropped = undisturbed(
+            EPOCHS[way, noisy, slopes is not None],
+            joints,
+            fractions if several else _ALONE,
+            sizes,
+            Span(done, min(CHUNK, n_epochs - done) if stream.constant else 1, dropped),
+            step,
+            record,
+            shown,
+            impulse,
+            slopes,
+            scratch,
+            stream.target_rng if noisy else None,
+        )
+        done += ran
+        if why == steps.DIVERGED:
+            raise diverged(done, rule, losses, advice(ready) if np.isfinite(losses[0]) else "")
+        if why == steps.REACHED:
+            break
+        if step.kind == steps.CONGRUENCE and (done % CHUNK == 0 or done == n_epochs):
+            projections += sum(project_onto_cone(joint[0], done) for joint in joints)
+    derivative = np.empty(0)
+    if why == steps.REACHED:
+        rows = np.append(rows[rows < done], done)
+        kept, losses = kept[: len(rows)].copy(), losses[: done + 1].copy()
+    else:
+        losses[-1], derivative = evaluate(stream.next())
+    if rows.size and rows[-1] == done:
+        kept[-1] = joints[:, 0]
+    if not (losses[-1] <= limit and np.all(np.isfinite(joints[:, 0]))):
+        raise diverged(done, rule, losses)
+    return Ran(rows, kept, losses, derivative, projections)

@@ -20,10 +20,11 @@ import pandas as pd
 from predictlearn.checks import as_float_array, positive_int
 from predictlearn.errors import DivergenceError, InputError, choice
 from predictlearn.theory.activity import NO_NOISE, Batch, check_fit
+from predictlearn.theory.kernels.arguments import Cumulants
+from predictlearn.theory.kernels.descent import settle
 from predictlearn.theory.kernels.fourth_order import BLOCK, fourth_order_kernel, move_kernel
-from predictlearn.theory.learning.epochs import describe, diverged, kept_epochs, loss_limit
-from predictlearn.theory.learning.rules import GradientDescent, column_rates
-from predictlearn.theory.learning.schedules import drop_of, multipliers
+from predictlearn.theory.learning.epochs import describe, diverged, kept_epochs, loss_limit, step_of
+from predictlearn.theory.learning.rules import GradientDescent
 from predictlearn.theory.learning.trajectory import Trajectory
 from predictlearn.theory.learning.trial_stream import TrialStream
 from predictlearn.theory.names import pathway_slices
@@ -74,13 +75,14 @@ class _Indices:
                 source.append(row * len(three) + n)
         self._where, self._source = np.array(where), np.array(source)
 
-    def packed(self, cumulants: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def packed(self, cumulants: np.ndarray) -> Cumulants:
         """Return what `fourth_order_kernel` needs of the cumulants."""
         i, j, k = self._three
         cubic = np.ascontiguousarray(cumulants[:, i, j, k] * self._orders_three)
         i, j = self._two
         near = cumulants[self._u, self._rest][:, :, i, j] * self._orders_two
-        return cubic, np.ascontiguousarray(near.reshape(-1, len(i)))
+        quadratic = np.ascontiguousarray(near.reshape(-1, len(i)))
+        return Cumulants(cubic, quadratic, self.pairs, self.triples)
 
     def spread(self, force: np.ndarray, full: np.ndarray) -> None:
         """Fill the symmetric tensor `full`, zero elsewhere, from (D, triples)."""
@@ -209,9 +211,7 @@ def learn_fourth_order(
     n_epochs, every = positive_int("epochs", epochs), positive_int("every", every)
     sizes, dim = overlaps.sizes, overlaps.dim
     s, kappa = overlaps.matrix.copy(), _checked_cumulants(cumulants, dim)
-    indices, columns = _Indices(*sizes), column_rates(rule.pathway_rates, sizes)
-    rates = rule.rate * multipliers(rule.schedule, n_epochs)
-    factor, below = drop_of(rule.schedule)
+    indices, step, dropped = _Indices(*sizes), step_of(rule, sizes, n_epochs), False
     rows = kept_epochs(n_epochs, every)
     kept, kurtosis = np.empty((len(rows), dim, dim)), np.empty((len(rows), dim))
     losses = np.empty(n_epochs + 1)
@@ -239,12 +239,10 @@ def learn_fourth_order(
         if last:
             break
         indices.spread(run.force, force)
-        move_kernel(s, kappa, run.gradient, force, rates[epoch], rule.weight_decay, columns)
+        _, rate, dropped = settle(step, limit, -np.inf, epoch, losses[epoch], dropped)
+        move_kernel(s, kappa, run.gradient, force, rate, rule.weight_decay, step.columns)
         if rule.synaptic_noise > 0:
-            s[everyone, everyone] += (columns > 0) * rule.synaptic_noise**2
-        if losses[epoch] < below:
-            rates[epoch + 1 :] /= factor
-            below = -np.inf  # once
+            s[everyone, everyone] += (step.columns > 0) * rule.synaptic_noise**2
     table = pd.DataFrame(kurtosis, pd.Index(rows, name="epoch"), loading_names(sizes))
     settings = {**describe(task, rule, nonlinearity, tau), "closure": "fourth order"}
     epochs_run = np.arange(n_epochs + 1)
@@ -261,7 +259,7 @@ class _Evaluation:
         dim = n_in + 2 * rank + n_out
         self.indices, self.sizes, self.curve = indices, sizes, curve
         self.gradient, self.force = np.empty((dim, dim)), np.empty((dim, len(indices.triples)))
-        self._scratch = [np.empty((0, 0))] * 3
+        self._scratch = (np.empty((0, 0)),) * 3
 
     def __call__(self, s: np.ndarray, kappa: np.ndarray, ready: Batch, noise: np.ndarray) -> float:
         """Return the loss; A and T are then in `gradient` and `force`."""
@@ -269,18 +267,15 @@ class _Evaluation:
         block = min(BLOCK, n_trials)
         if self._scratch[1].shape != (n_steps, block):
             _, rank, n_out = self.sizes
-            self._scratch = [np.empty((n_steps * n, block)) for n in (rank, 1, n_out)]
+            k_u, gain, y = (np.empty((n_steps * n, block)) for n in (rank, 1, n_out))
+            self._scratch = k_u, gain, y
         return fourth_order_kernel(
             s,
-            *self.indices.packed(kappa),
-            self.indices.pairs,
-            self.indices.triples,
-            *self.sizes,
-            ready.a,
+            self.indices.packed(kappa),
+            tuple(self.sizes),
             self.curve,
-            ready.k_m,
-            *ready.judging(noise),
-            *self._scratch,
+            ready.shown(noise),
+            self._scratch,
             self.gradient,
             self.force,
         )

@@ -18,23 +18,19 @@ import numpy as np
 from predictlearn.checks import positive_int
 from predictlearn.errors import DivergenceError, InputError
 from predictlearn.theory import names as _names
-from predictlearn.theory.activity import NO_NOISE, Batch, _evaluate, check_fit
+from predictlearn.theory.activity import Batch, _evaluate, check_fit
+from predictlearn.theory.kernels.arguments import Tangents
 from predictlearn.theory.kernels.hessian import hessian_kernel, hessian_work
 from predictlearn.theory.kernels.impulse_rank_one import single_hessian
-from predictlearn.theory.kernels.sensitivity import sensitive_epochs
 from predictlearn.theory.learning.descent import learn
-from predictlearn.theory.learning.epochs import loss_limit, project_onto_cone
-from predictlearn.theory.learning.rules import GradientDescent, column_rates
-from predictlearn.theory.learning.schedules import drop_of, multipliers
+from predictlearn.theory.learning.epochs import run_epochs
+from predictlearn.theory.learning.rules import GradientDescent
 from predictlearn.theory.learning.trial_stream import TrialStream
 from predictlearn.theory.nonlinearity import Nonlinearity
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Task, Trials
 
 __all__ = ["Leg", "SensitiveRun", "learn_with_sensitivities", "loss_derivative_hessian"]
-
-# Epochs between two returns to Python; the same as of `learn`, which then looks at rounding.
-_CHUNK = 512
 
 
 @dataclass(frozen=True)
@@ -182,20 +178,9 @@ def loss_derivative_hessian(
     rows, cols = _pairs(seen, sizes)
     visible = np.empty((len(seen), len(seen)))
     matrix = np.ascontiguousarray(overlaps.matrix)
-    if not single_hessian(matrix, *sizes, ready.a, *ready.impulse(overlaps.rank), visible):
-        n_steps, _, n_trials = ready.k_m.shape
-        hessian_kernel(
-            matrix,
-            *sizes,
-            ready.a,
-            ready.gain,
-            ready.k_m,
-            *ready.judging(NO_NOISE),
-            rows,
-            cols,
-            hessian_work(n_steps, n_trials, *sizes, len(seen)),
-            visible,
-        )
+    if not single_hessian(matrix, sizes, ready.impulse(overlaps.rank), visible):
+        work = hessian_work(ready.k_m, sizes, len(seen))
+        hessian_kernel(matrix, sizes, ready.shown(), rows, cols, work, visible)
     hessian = np.zeros((len(names), len(names)))
     at = [names.index(name) for name in seen]
     hessian[np.ix_(at, at)] = visible
@@ -312,19 +297,13 @@ def learn_with_sensitivities(
             moving[0, i, j, p] = moving[0, j, i, p] = 1.0
     matrix, first = start.matrix, 0
     for k, leg in enumerate(legs):
-        row_of = np.full(leg.epochs + 1, -1)
         last = first + leg.epochs
-        for row, epoch in enumerate(unique):
-            # where two legs meet, the one that begins
-            if first <= epoch < last or (k == len(legs) - 1 and epoch == last):
-                row_of[epoch - first] = row
+        # where two legs meet, the one that begins
+        end = n if k == len(legs) - 1 else np.searchsorted(unique, last)
+        here = slice(np.searchsorted(unique, first), end)
+        how = (matrix, start.sizes, leg, run, here, unique[here] - first, nonlinearity, tau, seed)
         try:
-            if slopes or carry:
-                matrix = _leg(
-                    matrix, start, leg, moving, carried, row_of, run, nonlinearity, tau, seed
-                )
-            else:
-                matrix = _plain(matrix, start, leg, row_of, run, nonlinearity, tau, seed)
+            matrix = _leg(moving, carried, *how) if slopes or carry else _plain(*how)
         except DivergenceError as error:
             # counted within the leg
             raise DivergenceError(
@@ -344,117 +323,55 @@ def learn_with_sensitivities(
 
 def _plain(
     matrix: np.ndarray,
-    start: Overlaps,
+    sizes: tuple[int, int, int],
     leg: Leg,
-    row_of: np.ndarray,
     run: SensitiveRun,
+    here: slice,
+    epochs: np.ndarray,
     nonlinearity: str | Nonlinearity,
     tau: float,
     seed: int,
 ) -> np.ndarray:
-    """Run one leg without slopes, fill its rows and return the overlaps at its end."""
-    learned = learn(
-        Overlaps(matrix, *start.sizes), leg.task, leg.rule, leg.epochs, nonlinearity, tau, seed
-    )
-    here = np.flatnonzero(row_of >= 0)
-    run.matrices[row_of[here]] = learned.array[here]
-    run.losses[row_of[here]] = learned.losses[here]
+    """Run one leg without slopes, fill its rows, `here`, and return the overlaps at its end.
+
+    `epochs` are those of the rows, counted within the leg.
+    """
+    start = Overlaps(matrix, *sizes)
+    learned = learn(start, leg.task, leg.rule, leg.epochs, nonlinearity, tau, seed)
+    run.matrices[here], run.losses[here] = learned.array[epochs], learned.losses[epochs]
     return learned.array[-1]
 
 
 def _leg(
-    matrix: np.ndarray,
-    start: Overlaps,
-    leg: Leg,
     moving: np.ndarray,
     carried: np.ndarray,
-    row_of: np.ndarray,
+    matrix: np.ndarray,
+    sizes: tuple[int, int, int],
+    leg: Leg,
     run: SensitiveRun,
+    here: slice,
+    epochs: np.ndarray,
     nonlinearity: str | Nonlinearity,
     tau: float,
     seed: int,
 ) -> np.ndarray:
-    """Run one leg, fill its rows, return the overlaps at its end.
-
-    `moving`, the slopes, and `carried` move in place.
-    """
-    rule, sizes, n_epochs = leg.rule, start.sizes, leg.epochs
-    stream = TrialStream(leg.task, nonlinearity, tau, seed)
+    """Run one leg as `_plain` does; the slopes, `moving`, and `carried` move in place."""
     rows, cols = _pairs(_names.visible_names(*sizes, nonlinearity=nonlinearity), sizes)
-    columns = column_rates(rule.pathway_rates, sizes)
-    pathway = np.empty(start.dim, dtype=int)
+    pathway = np.empty(len(matrix), dtype=int)
     for k, where in enumerate(_names.pathway_slices(*sizes).values()):
         pathway[where] = k
-    changes = multipliers(rule.schedule, n_epochs)
-    drop_factor, drop_below = drop_of(rule.schedule)
-    joint = np.zeros((3, start.dim, start.dim))
-    joint[0] = matrix
+    joints = np.zeros((1, 3, *matrix.shape))
+    joints[0, 0] = matrix
     # every leg begins without velocity
     moving[1:] = 0.0
-    ready = stream.next()
-    limit = loss_limit(_evaluate(joint[0], sizes, ready)[0], ready)
-    scratch, impulse = ready.scratch(start.rank), ready.impulse(start.rank)
-    done, dropped = 0, False
-    while done < n_epochs:
-        if done > 0 and not stream.constant:
-            ready = stream.next()
-            scratch, impulse = ready.fitting_scratch(scratch, start.rank)
-        count = min(_CHUNK, n_epochs - done) if stream.constant else 1
-        ran, value, dropped = sensitive_epochs(
-            joint,
-            moving,
-            carried,
-            *sizes,
-            count,
-            done,
-            rule.rate,
-            changes,
-            drop_factor,
-            drop_below,
-            dropped,
-            columns,
-            pathway,
-            rule.momentum,
-            rule.weight_decay,
-            rule.synaptic_noise,
-            limit,
-            ready.a,
-            ready.gain,
-            ready.k_m,
-            *ready.judging(NO_NOISE),
-            *impulse,
-            scratch,
-            rows,
-            cols,
-            row_of,
-            run.matrices,
-            run.slopes,
-            run.carried,
-            run.losses,
-            run.loss_slopes,
-        )
-        done += ran
-        if ran < count:
-            raise _diverged(done, value, rule)
-        if done % _CHUNK == 0 or done == n_epochs:
-            project_onto_cone(joint[0], done)
-    value, a = _evaluate(joint[0], sizes, stream.next())
-    if not (value <= limit and np.all(np.isfinite(joint[0]))):
-        raise _diverged(n_epochs, value, rule)
-    row = row_of[-1]
-    if row >= 0:
-        run.matrices[row], run.losses[row] = joint[0], value
-        run.slopes[row], run.carried[row] = moving[0], carried
+    kept = (run.slopes[here], run.carried[here], run.loss_slopes[here])
+    slopes = Tangents(moving, carried, pathway, rows, cols, *kept)
+    stream = TrialStream(leg.task, nonlinearity, tau, seed)
+    ran = run_epochs(joints, sizes, stream, leg.rule, leg.epochs, epochs, slopes=slopes)
+    run.matrices[here], run.losses[here] = ran.kept[:, 0], ran.losses[epochs]
+    if epochs.size and epochs[-1] == leg.epochs:
+        run.slopes[here][-1], run.carried[here][-1] = moving[0], carried
         # A_ii is twice the derivative by S_ii
-        weights = np.where(rows == cols, 0.5, 1.0) * a[rows, cols]
-        run.loss_slopes[row] = weights @ moving[0, rows, cols]
-    return joint[0].copy()
-
-
-def _diverged(epoch: int, value: float, rule: GradientDescent) -> DivergenceError:
-    """Return the error for a loss that ran away, without the search for a stable rate."""
-    return DivergenceError(
-        f"learning diverged: the loss reached {value:.3g} at epoch {epoch}. "
-        f"Try a smaller rate than that of {rule!r}.",
-        epoch,
-    )
+        weights = np.where(rows == cols, 0.5, 1.0) * ran.derivative[rows, cols]
+        run.loss_slopes[here][-1] = weights @ moving[0, rows, cols]
+    return joints[0, 0].copy()

@@ -10,10 +10,10 @@ import numpy as np
 from predictlearn.errors import DivergenceError
 from predictlearn.theory.activity import Batch
 from predictlearn.theory.kernels import descent as steps
-from predictlearn.theory.kernels.many import TOGETHER, descend_many, losses_many, many_buffer
+from predictlearn.theory.kernels.arguments import Record, Span
+from predictlearn.theory.kernels.many import TOGETHER, descend_many, many_buffer
 from predictlearn.theory.learning import epochs
-from predictlearn.theory.learning.rules import GradientDescent, Rule, column_rates
-from predictlearn.theory.learning.schedules import drop_of, multipliers
+from predictlearn.theory.learning.rules import GradientDescent, Rule
 from predictlearn.theory.learning.trajectory import Trajectory
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.workers import Parallel, delayed
@@ -26,8 +26,6 @@ Outcome = Trajectory | DivergenceError | np.linalg.LinAlgError
 
 # Up to so many trials the loops over networks are the faster ones.
 _MOST_TRIALS = 2
-# Epochs between two looks at rounding, as in `descent`.
-_CHUNK = 512
 
 
 def runs_together(sizes: tuple[int, int, int], ready: Batch, rule: Rule) -> bool:
@@ -85,16 +83,7 @@ class _Block:
     ) -> None:
         self.starts, self.ready, self.rule = starts, ready, rule
         self.n_epochs, self.every, self.goal, self.settings = n_epochs, every, goal, settings
-        self.trials = (
-            ready.a,
-            ready.gain.size == 1,
-            ready.k_m,
-            ready.targets,
-            ready.weights,
-            float(ready.offset[0]),
-            float(ready.smoothing[0, 0]),
-            ready.direct,
-        )
+        self.shown = ready.shown()
         width = len(starts)
         self.buffer = many_buffer(ready.k_m.shape[0], width)
         self.joints = np.zeros((width, 3, 4, 4))
@@ -103,6 +92,8 @@ class _Block:
         self.losses = np.empty((width, n_epochs + 1))
         self.why = np.zeros(width, dtype=np.int64)
         self.ended = np.full(width, n_epochs)
+        self.step = epochs.step_of(rule, (1, 1, 1), n_epochs)
+        self.dropped, self.ran = np.zeros(width, dtype=np.bool_), np.zeros_like(self.ended)
         self.projections = np.zeros(width, dtype=np.int64)
         self.errors: list[DivergenceError | np.linalg.LinAlgError | None] = [None] * width
 
@@ -111,48 +102,42 @@ class _Block:
         ready, n_epochs = self.ready, self.n_epochs
         now = self._losses()
         self.limits = np.array([epochs.loss_limit(value, ready) for value in now])
-        full = (
-            self.rule if isinstance(self.rule, GradientDescent) else GradientDescent(self.rule.rate)
-        )
-        kind = epochs.KINDS[type(self.rule)]
-        dropped, ran = np.zeros(len(self.starts), dtype=np.bool_), np.zeros_like(self.ended)
-        how = (
-            kind,
-            self.rule.rate,
-            multipliers(self.rule.schedule, n_epochs),
-            *drop_of(self.rule.schedule),
-            dropped,
-            column_rates(full.pathway_rates, (1, 1, 1)),
-            full.momentum,
-            full.weight_decay,
-            full.synaptic_noise,
-            self.limits,
-            self.goal,
-            *self.trials,
-            self.buffer,
-            self.losses,
-            self.kept,
-            ran,
-            self.why,
-        )
-        for done in range(0, n_epochs, _CHUNK):
+        row_of = epochs.rows_of(epochs.kept_epochs(n_epochs, self.every), n_epochs)
+        record = Record(self.limits, self.goal, row_of, self.losses, self.kept)
+        for done in range(0, n_epochs, epochs.CHUNK):
             running = self.why == steps.RUNNING
             if not running.any():
                 break
-            count = min(_CHUNK, n_epochs - done)
-            descend_many(self.joints, count, self.every, done, *how)
-            self.ended[running] = done + ran[running]
-            if kind == steps.CONGRUENCE:
+            span = Span(done, min(epochs.CHUNK, n_epochs - done), False)
+            self._descend(span, record, self.why)
+            self.ended[running] = done + self.ran[running]
+            if self.step.kind == steps.CONGRUENCE:
                 for i in np.flatnonzero(self.why == steps.RUNNING):
-                    self._project(int(i), done + count)
+                    self._project(int(i), done + span.n_epochs)
         last = self._losses()
         return [self._outcome(i, seed, last[i]) for i, seed in enumerate(seeds)]
 
     def _losses(self) -> np.ndarray:
-        """Return the loss of every network as it is."""
-        values = np.empty(len(self.starts))
-        losses_many(self.joints, *self.trials, self.buffer, values)
-        return values
+        """Return the loss of every network as it is: that of an epoch which is enough for all."""
+        width = len(self.starts)
+        losses, enough = np.empty((width, 1)), np.full(width, np.inf)
+        record = Record(enough, np.inf, np.full(1, -1), losses, self.kept)
+        self._descend(Span(0, 1, False), record, np.zeros_like(self.why))
+        return losses[:, 0]
+
+    def _descend(self, span: Span, record: Record, why: np.ndarray) -> None:
+        """Run epochs of the networks that `why` says are running."""
+        descend_many(
+            self.joints,
+            span,
+            self.step,
+            record,
+            self.shown,
+            self.buffer,
+            self.dropped,
+            self.ran,
+            why,
+        )
 
     def _project(self, i: int, epoch: int) -> None:
         """Undo what rounding did to one network's overlaps, or end its learning."""

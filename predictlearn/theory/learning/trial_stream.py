@@ -102,7 +102,7 @@ def subset(ready: Batch, trials: np.ndarray) -> Batch:
     """
     part = copy.copy(ready)
     # the closed form is that of all trials
-    part.law, part._impulses = None, {}
+    part.law, part._impulses, part._shown = None, {}, None
     for name in ("inputs", "k_m", "targets", "weights"):
         setattr(part, name, np.take(getattr(ready, name), trials, axis=2))
     part.weights *= ready.targets.shape[2] / len(trials)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from predictlearn.errors import InputError
-from predictlearn.theory.activity import NO_NOISE, Batch, check_fit
+from predictlearn.theory.activity import Batch, check_fit
 from predictlearn.theory.kernels import populations as kernels
 from predictlearn.theory.nonlinearity import Nonlinearity
 from predictlearn.theory.populations.populations import Populations
@@ -48,14 +48,13 @@ def check_populations(populations: Populations, n_in: int, n_out: int, what: str
     check_fit(populations.overlaps[0], n_in, n_out, what)
 
 
-def scratch_for(ready: Batch, n_populations: int, rank: int) -> np.ndarray:
-    """Return scratch space for the kernels of populations, and of one population."""
+def room_for(ready: Batch, n_populations: int, rank: int) -> int:
+    """Return how many numbers of scratch space kernels of populations, or of one, need."""
     n_steps, n_in, n_trials = ready.k_m.shape
     own = kernels.population_buffer_size(
         n_populations, n_steps, n_trials, n_in, rank, ready.targets.shape[1]
     )
-    single = ready.scratch(rank)
-    return single if single.size >= own else np.empty(own)
+    return max(own, ready.room(rank))
 
 
 def evaluate(
@@ -66,12 +65,9 @@ def evaluate(
     value = kernels.population_loss_and_derivative_kernel(
         np.ascontiguousarray(array),
         np.asarray(fractions),
-        *sizes,
-        ready.a,
-        ready.gain,
-        ready.k_m,
-        *ready.judging(NO_NOISE),
-        scratch_for(ready, len(array), sizes[1]),
+        tuple(sizes),
+        ready.shown(),
+        np.empty(room_for(ready, len(array), sizes[1])),
         a,
     )
     return value, a
@@ -123,10 +119,8 @@ def simulate_populations(
     k_u, g, y = kernels.population_rollout_kernel(
         populations.array,
         np.asarray(populations.fractions),
-        *populations.sizes,
-        ready.a,
-        ready.gain,
-        ready.k_m,
+        tuple(populations.sizes),
+        ready.shown(),
     )
     parts = (np.ascontiguousarray(np.moveaxis(x, 2, 0)) for x in (ready.k_m, k_u, y, g))
     return PopulationActivity(*parts)

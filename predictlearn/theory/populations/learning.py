@@ -11,33 +11,18 @@ import numpy as np
 import pandas as pd
 
 from predictlearn.checks import positive, positive_int
-from predictlearn.compiled import undisturbed
 from predictlearn.errors import InputError
-from predictlearn.theory.activity import NO_NOISE
-from predictlearn.theory.kernels import descent as steps
-from predictlearn.theory.kernels import populations as kernels
-from predictlearn.theory.learning.epochs import (
-    check_memory,
-    describe,
-    diverged,
-    kept_epochs,
-    loss_limit,
-    project_onto_cone,
-)
-from predictlearn.theory.learning.rules import GradientDescent, column_rates
-from predictlearn.theory.learning.schedules import drop_of, multipliers
+from predictlearn.theory.learning.epochs import check_memory, describe, kept_epochs, run_epochs
+from predictlearn.theory.learning.rules import GradientDescent
 from predictlearn.theory.learning.trajectory import Trajectory
 from predictlearn.theory.learning.trial_stream import TrialStream
 from predictlearn.theory.names import overlap_names, table_pairs
 from predictlearn.theory.nonlinearity import Nonlinearity
-from predictlearn.theory.populations.activity import check_populations, evaluate, scratch_for
+from predictlearn.theory.populations.activity import check_populations, evaluate, room_for
 from predictlearn.theory.populations.populations import Populations
 from predictlearn.theory.trials import Task
 
 __all__ = ["PopulationTrajectory", "learn_populations"]
-
-# Epochs between two returns to Python, so that a run can be interrupted.
-_CHUNK = 512
 
 
 @dataclass(frozen=True)
@@ -211,79 +196,27 @@ def learn_populations(
     goal = -np.inf if stop_at is None else positive("stop_at", stop_at)
     n_groups, dim, sizes = populations.n_populations, populations.dim, populations.sizes
     check_memory(n_epochs, every, n_groups * dim * dim)
-    fractions = np.asarray(populations.fractions)
-    rows = kept_epochs(n_epochs, every)
-    kept = np.empty((len(rows), n_groups, dim, dim))
-    losses = np.empty(n_epochs + 1)
-    joints = np.zeros((n_groups, 3, dim, dim))
+    joints, fractions = np.zeros((n_groups, 3, dim, dim)), np.asarray(populations.fractions)
     joints[:, 0] = populations.array
-    columns = column_rates(rule.pathway_rates, sizes)
-    changes = multipliers(rule.schedule, n_epochs)
-    drop_factor, drop_below = drop_of(rule.schedule)
-    ready = stream.next()
-    limit = loss_limit(evaluate(joints[:, 0], fractions, sizes, ready)[0], ready)
-    scratch = scratch_for(ready, n_groups, populations.overlaps[0].rank)
-    noise = np.empty(ready.noise_shape) if rule.target_noise > 0 else NO_NOISE
-    done, projections, why, dropped = 0, 0, steps.RUNNING, False
-    while done < n_epochs:
-        if done > 0 and not stream.constant:
-            shape = ready.noise_shape
-            ready = stream.next()
-            if ready.noise_shape != shape:
-                scratch = scratch_for(ready, n_groups, sizes[1])
-                noise = np.empty(ready.noise_shape) if rule.target_noise > 0 else NO_NOISE
-        count = min(_CHUNK, n_epochs - done) if stream.constant else 1
-        ran, why, dropped = undisturbed(
-            kernels.descend_populations,
-            joints,
-            fractions,
-            *sizes,
-            count,
-            every,
-            done,
-            rule.rate,
-            changes,
-            drop_factor,
-            drop_below,
-            dropped,
-            columns,
-            rule.momentum,
-            rule.weight_decay,
-            rule.synaptic_noise,
-            rule.target_noise,
-            stream.target_rng,
-            limit,
-            goal,
-            ready.a,
-            ready.gain,
-            ready.k_m,
-            *ready.judging(noise),
-            scratch,
-            losses,
-            kept,
-        )
-        done += ran
-        if why == steps.DIVERGED:
-            raise diverged(done, rule, losses)
-        if why == steps.REACHED:
-            break
-        if done % _CHUNK == 0 or done == n_epochs:
-            projections += sum(project_onto_cone(joint[0], done) for joint in joints)
-    if why == steps.REACHED:
-        rows = np.append(rows[rows < done], done)
-        kept, losses = kept[: len(rows)].copy(), losses[: done + 1].copy()
-    else:
-        losses[-1], _ = evaluate(joints[:, 0], fractions, sizes, stream.next())
-    kept[-1] = joints[:, 0]
-    if not (losses[-1] <= limit and np.all(np.isfinite(joints))):
-        raise diverged(len(losses) - 1, rule, losses)
+    ran = run_epochs(
+        joints,
+        sizes,
+        stream,
+        rule,
+        n_epochs,
+        kept_epochs(n_epochs, every),
+        goal=goal,
+        fractions=fractions,
+        evaluate=lambda ready: evaluate(joints[:, 0], fractions, sizes, ready),
+        room=lambda ready: room_for(ready, n_groups, sizes[1]),
+    )
     return PopulationTrajectory(
-        kept,
-        rows,
-        losses,
-        np.arange(len(losses)),
+        ran.kept,
+        ran.rows,
+        ran.losses,
+        np.arange(len(ran.losses)),
         populations.fractions,
         sizes,
         seed,
-        {**describe(task, rule, nonlinearity, tau), "projections": projections},
+        {**describe(task, rule, nonlinearity, tau), "projections": ran.projections},
     )

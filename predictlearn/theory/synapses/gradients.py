@@ -12,8 +12,8 @@ from predictlearn.theory.kernels import rollout
 from predictlearn.theory.kernels.impulse import impulse_loss_and_derivative, impulse_work
 from predictlearn.theory.kernels.span import (
     NO_WORLD,
+    Driven,
     Moments,
-    Shown,
     World,
     maps_of,
     response_loss_and_gradient,
@@ -110,7 +110,7 @@ class Directions:
         self.by_law = exact and ready.law is not None
         if self.by_law:
             self.impulse = ready.impulse(dim)
-            self.work = impulse_work(self.impulse[0], self.impulse[-1])
+            self.work = impulse_work(self.impulse)
         elif self.as_rank:
             self.work = ready.scratch(dim)
         else:
@@ -149,7 +149,7 @@ class Directions:
         if self.moments is not None and not noisy:
             loss = response_loss_and_gradient(maps, self.world, self.moments, self.work, self.sums)
         else:
-            shown = Shown(ready.a, ready.gain, ready.inputs, ready.targets, ready.weights, noise)
+            shown = Driven(ready.a, ready.gain, ready.inputs, ready.targets, ready.weights, noise)
             loss = span_loss_and_gradient(maps, self.world, shown, self.work, self.sums)
         dim, a = self.dim, ready.a
         return (
@@ -167,15 +167,14 @@ class Directions:
         theta = np.hstack([m, np.eye(dim), w.T, z])
         s = theta.T @ theta
         derivative = np.empty_like(s)
-        sizes = (n_in, dim, z.shape[1])
+        sizes = (n_in, dim, int(z.shape[1]))
         if by_law:
-            loss = impulse_loss_and_derivative(
-                s, *sizes, ready.a, *self.impulse, self.work, derivative
-            )
+            loss = impulse_loss_and_derivative(s, sizes, self.impulse, self.work, derivative)
         else:
             work = self.work if not self.by_law else ready.scratch(dim)
-            trials = (ready.a, ready.gain, ready.k_m, *ready.judging(noise))
-            loss = rollout.loss_and_derivative_kernel(s, *sizes, *trials, work, derivative)
+            loss = rollout.loss_and_derivative_kernel(
+                s, sizes, ready.shown(noise), work, derivative
+            )
         g = theta @ derivative
         return (
             float(loss),
