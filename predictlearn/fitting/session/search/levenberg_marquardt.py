@@ -152,7 +152,7 @@ def evaluate(
     if not np.abs(at.phi).max() < _HUGE:
         return None
     parts = [at.squares, at.distinct, at.cross, at.slope_phi, at.slope_theta]
-    parts += [outer for _, outer in at.outers]
+    parts += [outer for _, outer in at.outers if not callable(outer)]
     return at if all(np.isfinite(x).all() for x in parts) else None
 
 
