@@ -7,6 +7,7 @@ N for linear networks).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -254,19 +255,33 @@ def _evaluate(
     a = np.empty(matrix.shape)
     # of what cannot be written to numba makes another version of the whole loop
     matrix = np.require(matrix, requirements=["C", "W"])
+    return _evaluator(sizes, ready, scratch)(matrix, a), a
+
+
+def _evaluator(
+    sizes: tuple[int, int, int], ready: Batch, scratch: np.ndarray | None = None
+) -> Callable[[np.ndarray, np.ndarray], float]:
+    """Return what gives the loss of a matrix and fills A, both in C order and to be written to."""
     if ready.law is not None:
         impulse = ready.impulse(sizes[1])
-        value = impulse_loss_and_derivative(
-            matrix, *sizes, ready.a, *impulse, impulse_work(impulse[0], impulse[-1]), a
+        work = impulse_work(impulse[0], impulse[-1])
+        return lambda matrix, a: impulse_loss_and_derivative(
+            matrix, *sizes, ready.a, *impulse, work, a
         )
-        return value, a
-    trials = (ready.a, ready.gain, ready.k_m, *ready.judging(NO_NOISE))
     scratch = ready.scratch(sizes[1]) if scratch is None else scratch
+    trials = (ready.a, ready.gain, ready.k_m, *ready.judging(NO_NOISE), scratch)
     if sizes == (1, 1, 1):
-        value = kernels.single_loss_and_derivative(matrix, *trials, scratch, a)
-    else:
-        value = kernels.loss_and_derivative_kernel(matrix, *sizes, *trials, scratch, a)
-    return value, a
+        return lambda matrix, a: kernels.single_loss_and_derivative(matrix, *trials, a)
+    return lambda matrix, a: kernels.loss_and_derivative_kernel(matrix, *sizes, *trials, a)
+
+
+def _losses(matrices: np.ndarray, sizes: tuple[int, int, int], ready: Batch) -> np.ndarray:
+    """Return the loss at each of many overlap matrices, (rows, D, D), on prepared trials."""
+    find = _evaluator(sizes, ready)
+    rows = np.require(matrices, requirements=["C", "W"])
+    alone = sizes == (1, 1, 1) and ready.law is None and ready.k_m.shape[2] > kernels.FEW
+    a = np.empty((0, 0) if alone else matrices.shape[1:])
+    return np.array([find(matrix, a) for matrix in rows])
 
 
 def losses_along(
@@ -277,9 +292,7 @@ def losses_along(
     tau: float = 1.0,
 ) -> np.ndarray:
     """Return the loss at each of many overlap matrices, (rows, D, D), on the same trials."""
-    ready = Batch(trials, nonlinearity, tau)
-    scratch = ready.scratch(sizes[1])
-    return np.array([_evaluate(matrix, sizes, ready, scratch)[0] for matrix in matrices])
+    return _losses(matrices, sizes, Batch(trials, nonlinearity, tau))
 
 
 def loss(

@@ -10,7 +10,10 @@ import numpy.typing as npt
 
 from predictlearn.arrays import Array
 
-__all__ = ["Blocks"]
+__all__ = ["Blocks", "Outer"]
+
+# What `Blocks.outers` holds of some neurons.
+Outer = Array | Callable[[Array], Array]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +48,7 @@ class Blocks:
     inner: Array
     shared: bool
     cross: Array
-    outers: list[tuple[npt.NDArray[np.intp], Array | Callable[[Array], Array]]]
+    outers: list[tuple[npt.NDArray[np.intp], Outer]]
     slope_phi: Array
     slope_theta: Array
     squares: Array

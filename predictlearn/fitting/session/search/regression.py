@@ -21,12 +21,13 @@ from predictlearn.fitting.session.kernels.counts import accumulate_counts
 from predictlearn.fitting.session.kernels.regression import accumulate_erf, theta_by_theta
 from predictlearn.fitting.session.pieces import pieces
 from predictlearn.fitting.session.search.data import Data
-from predictlearn.fitting.session.search.normal_equations import Blocks
+from predictlearn.fitting.session.search.normal_equations import Blocks, Outer
 
 __all__ = ["blocks", "trial_scores"]
 
 
-_Part, _T = TypeVar("_Part"), TypeVar("_T")
+_Part = TypeVar("_Part")
+_T = TypeVar("_T")
 
 # Regressors more collinear than this are held by the automatic ridge.
 _WORST_CONDITION = 1e9
@@ -119,7 +120,8 @@ def _exact(data: Data, layout: Layout, k: Array, dk: Array) -> Blocks:
     n = data.n_neurons
     patterns = data.patterns()
     phi, inner = np.zeros((n, p)), np.zeros((n, p, p))
-    cross, outers = np.zeros((n, p, q)), []
+    cross = np.zeros((n, p, q))
+    outers: list[tuple[npt.NDArray[np.intp], Outer]] = []
     slope_theta, squares = np.zeros((n, q)), np.zeros(n)
     for seen, neurons in patterns:
         if data.lags is not None:
@@ -190,13 +192,16 @@ def _iterated(data: Data, layout: Layout, k: Array, dk: Array, phi: Array | None
         held[lead:, lead:] = np.linalg.inv(data.population)
         turned = np.zeros_like(turned)
     normal, _, slope, squares = _run_kernel(data, layout, k, dk, phi, per_trial=False)
-    paired = normal[:, p:, p:] if _pairs(data) else _ThetaByTheta(data, layout, k, dk, phi)
+    every = np.arange(len(phi))
+    paired: Outer = normal[:, p:, p:]
+    if not _pairs(data):
+        paired = _ThetaByTheta(data, layout, k, dk, phi)
     return Blocks(
         phi=phi,
         inner=normal[:, :p, :p] + held,
         shared=False,
         cross=normal[:, :p, p:],
-        outers=[(np.arange(len(phi)), paired)] if dk.shape[1] else [],
+        outers=[(every, paired)] if dk.shape[1] else [],
         slope_phi=slope[:, :p] - phi @ held,
         slope_theta=slope[:, p:] - phi[:, lead:] ** 2 @ turned,
         squares=squares,
