@@ -65,7 +65,8 @@ def _grows(vu, a, n_bins, mean):  # type: ignore[no-untyped-def]
         for c in range(rank):
             power[r, c] = a * (vu[r, c] - (1.0 if r == c else 0.0))
     if mean:
-        power = stretch(power, 1.0, 0, rank, 1.0)[0, 0].copy()
+        # a plain 0 is a type of its own to numba, for which all of it is compiled once more
+        power = stretch(power, 1.0, np.int64(0), rank, 1.0)[0, 0].copy()
     else:
         for r in range(rank):
             power[r, r] += 1.0
