@@ -7,6 +7,7 @@ N for linear networks).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -275,22 +276,38 @@ def _evaluate(
     `scratch` is `ready.scratch`, given where there are many calls: it is large, and memory new to
     the process costs as much time as the loops.
     """
-    a, (n_in, rank, n_out) = np.empty(matrix.shape), sizes
-    # a plain tuple, for which alone numba has compiled
-    sizes = (n_in, rank, n_out)
+    a = np.empty(matrix.shape)
     # of what cannot be written to numba makes another version of the whole loop
     if not (matrix.flags.c_contiguous and matrix.flags.writeable):
         matrix = np.array(matrix, order="C")
+    return _evaluator(sizes, ready, scratch)(matrix, a), a
+
+
+def _evaluator(
+    sizes: tuple[int, int, int], ready: Batch, scratch: np.ndarray | None = None
+) -> Callable[[np.ndarray, np.ndarray], float]:
+    """Return what gives the loss of a matrix and fills A, both in C order and to be written to."""
+    n_in, rank, n_out = sizes
+    # a plain tuple, for which alone numba has compiled
+    sizes = (n_in, rank, n_out)
     if ready.law is not None:
-        impulse = ready.impulse(sizes[1])
-        return impulse_loss_and_derivative(matrix, sizes, impulse, impulse_work(impulse), a), a
+        impulse = ready.impulse(rank)
+        work = impulse_work(impulse)
+        return lambda matrix, a: impulse_loss_and_derivative(matrix, sizes, impulse, work, a)
     shown = ready.shown()
-    scratch = ready.scratch(sizes[1]) if scratch is None else scratch
+    scratch = ready.scratch(rank) if scratch is None else scratch
     if sizes == (1, 1, 1):
-        value = kernels.single_loss_and_derivative(matrix, shown, scratch, a)
-    else:
-        value = kernels.loss_and_derivative_kernel(matrix, sizes, shown, scratch, a)
-    return value, a
+        return lambda matrix, a: kernels.single_loss_and_derivative(matrix, shown, scratch, a)
+    return lambda matrix, a: kernels.loss_and_derivative_kernel(matrix, sizes, shown, scratch, a)
+
+
+def _losses(matrices: np.ndarray, sizes: tuple[int, int, int], ready: Batch) -> np.ndarray:
+    """Return the loss at each of many overlap matrices, (rows, D, D), on prepared trials."""
+    find = _evaluator(sizes, ready)
+    rows = np.require(matrices, requirements=["C", "W"])
+    alone = tuple(sizes) == (1, 1, 1) and ready.law is None and ready.k_m.shape[2] > kernels.FEW
+    a = np.empty((0, 0) if alone else matrices.shape[1:])
+    return np.array([find(matrix, a) for matrix in rows])
 
 
 def losses_along(
@@ -301,9 +318,7 @@ def losses_along(
     tau: float = 1.0,
 ) -> np.ndarray:
     """Return the loss at each of many overlap matrices, (rows, D, D), on the same trials."""
-    ready = Batch(trials, nonlinearity, tau)
-    scratch = ready.scratch(sizes[1])
-    return np.array([_evaluate(matrix, sizes, ready, scratch)[0] for matrix in matrices])
+    return _losses(matrices, sizes, Batch(trials, nonlinearity, tau))
 
 
 def loss(

@@ -8,7 +8,7 @@ from conftest import random_overlaps
 from oracles import complex_step_derivative, judged_loss, random_trials, reduced_outputs
 
 import predictlearn as pl
-from predictlearn.theory.activity import Batch
+from predictlearn.theory.activity import Batch, losses_along
 from predictlearn.theory.kernels import rollout as kernels
 
 # among them: more outputs than rows of k, and more rows than a tile of the kernels has
@@ -26,6 +26,16 @@ def test_derivative_matrix_is_exact(sizes, nonlinearity, observer):
     outputs = reduced_outputs(overlaps.matrix, sizes, trials, nonlinearity)
     assert loss == pytest.approx(judged_loss(outputs, trials), rel=1e-12)
     np.testing.assert_allclose(a, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("nonlinearity", ["linear", "erf"])
+@pytest.mark.parametrize(("sizes", "n_trials"), [((1, 1, 1), 1), ((1, 1, 1), 40), ((2, 1, 1), 5)])
+def test_losses_along_are_those_with_the_derivative(sizes, n_trials, nonlinearity):
+    networks = [random_overlaps(seed, *sizes) for seed in (1, 2, 3)]
+    trials = random_trials(4, sizes[0], sizes[2], n_trials=n_trials)
+    along = losses_along(np.stack([n.matrix for n in networks]), sizes, trials, nonlinearity)
+    each = [pl.loss_and_derivative(network, trials, nonlinearity)[0] for network in networks]
+    np.testing.assert_allclose(along, each, rtol=1e-14)
 
 
 @pytest.mark.parametrize("n_trials", [1, 3, 4, kernels.BLOCK - 1, kernels.BLOCK, kernels.BLOCK + 5])

@@ -238,16 +238,16 @@ class Dynamics:
         early, late = _shifted(self.inputs, whole), _shifted(self.inputs, whole + 1)
         return (1 - part) * early + part * late, (late - early) / self.dt
 
-    def roll(self, theta: Array) -> tuple[Array, Array] | None:
+    def roll(self, theta: Array, slopes: bool = True) -> tuple[Array, Array] | None:
         """Return k (n_base, trials, time * nodes) and dk/dtheta (n_base, size, trials, ...).
 
-        None where the activity runs away.
+        None where the activity runs away; of size 0 where slopes are not wanted.
         """
-        return self._rolled(theta, self.layout.size)
+        return self._rolled(theta, self.layout.size if slopes else 0)
 
     def activity(self, theta: Array) -> Array | None:
         """Return k alone, in a fraction of the time."""
-        rolled = self._rolled(theta, 0)
+        rolled = self.roll(theta, slopes=False)
         return None if rolled is None else rolled[0]
 
     def _rolled(self, theta: Array, size: int) -> tuple[Array, Array] | None:

@@ -338,6 +338,7 @@ def single_loss_and_derivative(
     """Return the loss and fill `grad` for one input, rank one and one output.
 
     A function of its own, so that the loops for any size are not compiled where these are enough.
+    Of more than `FEW` trials an empty `grad` asks for the loss alone, in half the time.
     """
     a, gain, km, judging = shown
     n_steps, _, n_trials = km.shape
@@ -347,8 +348,9 @@ def single_loss_and_derivative(
     ku, g, slope = rows[:n_steps], rows[n_steps : 2 * n_steps], rows[2 * n_steps : 3 * n_steps]
     y, work = rows[3 * n_steps : 4 * n_steps], rows[4 * n_steps :]
     outputs = y.reshape((n_steps, 1, block))
-    for i in range(4):
-        for j in range(4):
+    size = grad.shape[0]
+    for i in range(size):
+        for j in range(size):
             grad[i, j] = 0.0
     total = 0.0
     if n_trials <= FEW:
@@ -358,8 +360,9 @@ def single_loss_and_derivative(
             first, here = np.uintp(start), np.uintp(min(BLOCK, n_trials - start))
             single_forward(s, a, gain, km, first, here, ku, g, slope, y, work)
             total += judge(outputs, judging, first, here)
-            single_adjoint(s, a, gain, km, first, here, ku, g, slope, y, work, grad)
-    for i in range(4):
+            if size:
+                single_adjoint(s, a, gain, km, first, here, ku, g, slope, y, work, grad)
+    for i in range(size):
         for j in range(i):
             grad[j, i] = grad[i, j]
     return total

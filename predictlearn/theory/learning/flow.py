@@ -11,7 +11,7 @@ from scipy import integrate, optimize
 
 from predictlearn.checks import as_float_array, positive
 from predictlearn.errors import DivergenceError, InputError
-from predictlearn.theory.activity import Batch, _evaluate
+from predictlearn.theory.activity import Batch, _evaluate, _evaluator, _losses
 from predictlearn.theory.learning.rules import GradientFlow, column_rates
 from predictlearn.theory.learning.trajectory import Trajectory
 from predictlearn.theory.learning.trial_stream import TrialStream
@@ -177,8 +177,10 @@ def flow(
     place = np.empty((dim, dim), dtype=np.intp)
     place[upper] = np.arange(len(upper[0]))
     place.T[upper] = place[upper]
+    corner = np.ravel_multi_index(upper, (dim, dim))
 
-    scratch = ready.scratch(overlaps.rank)
+    find = _evaluator(sizes, ready)
+    a = np.empty((dim, dim))
     count = 0
 
     def speed(time: float, flat: np.ndarray) -> np.ndarray:
@@ -191,17 +193,16 @@ def flow(
                 "shorter time, or try a looser rtol.",
                 int(min(time, 1e15)),
             )
-        matrix = flat[place]
-        _value, a = _evaluate(matrix, sizes, ready, scratch)
-        with np.errstate(over="ignore", invalid="ignore"):
-            step = matrix @ (a * columns)
-        return -(step + step.T)[upper]
+        matrix = flat.take(place)
+        find(matrix, a)
+        step = matrix @ (a * columns)
+        return -(step + step.T).take(corner)
 
     def above(_: float, flat: np.ndarray) -> float:
-        return _evaluate(_unpack(flat, dim), sizes, ready, scratch)[0] - goal
+        return find(flat.take(place), a) - goal
 
     above.terminal = True  # type: ignore[attr-defined]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), np.errstate(over="ignore", invalid="ignore"):
         # what the solver warns of is in its message as well
         warnings.simplefilter("ignore", UserWarning)
         solution = integrate.solve_ivp(
@@ -225,6 +226,6 @@ def flow(
     times = np.linspace(0.0, float(solution.t[-1]), _ROWS)
     drift = max(_DRIFT, _DRIFT_OF_RTOL * rule.rtol)
     kept = _within(_unpack(solution.sol(times), dim), drift, float(solution.t[-1]))
-    losses = np.array([_evaluate(matrix, sizes, ready, scratch)[0] for matrix in kept])
+    losses = _losses(kept, sizes, ready)
     settings = {**settings, "gradient_evaluations": int(solution.nfev)}
     return FlowTrajectory(kept, times, losses, times, sizes, seed, settings, solution.sol, ready)

@@ -164,6 +164,9 @@ def test_normal_equations_of_two_nodes_are_differences():
         assert at.squares == pytest.approx((left**2).sum(axis=1))
         assert np.abs(at.inner - np.einsum("iar,ibr->iab", jac[:, :5], jac[:, :5])).max() < 1e-5
         assert np.abs(at.cross - np.einsum("iar,ibr->iab", jac[:, :5], jac[:, 5:])).max() < 1e-5
+        outer = np.stack([at.outer(one) for one in np.eye(4)])
+        difference = outer - np.einsum("iar,ibr->iab", jac[:, 5:], jac[:, 5:])
+        assert np.abs(difference).max() < 1e-7 * np.abs(outer).max()
         assert np.abs(at.slope_phi - np.einsum("iar,ir->ia", jac[:, :5], left)).max() < 1e-5
         assert np.abs(at.slope_theta - np.einsum("iar,ir->ia", jac[:, 5:], left)).max() < 1e-5
 

@@ -19,6 +19,7 @@ from predictlearn.fitting.session.rollout import predicted
 from predictlearn.fitting.session.search.data import Data
 from predictlearn.fitting.session.search.levenberg_marquardt import (
     Problem,
+    evaluate,
     free_directions,
     solve,
     whiten,
@@ -157,6 +158,20 @@ def test_threads_change_nothing():
     three = blocks(data, layout, k, dk, phi)
     assert np.array_equal(one.inner, three.inner)
     assert np.array_equal(one.slope_theta, three.slope_theta)
+    weights = rng.uniform(1, 2, 6)
+    assert np.array_equal(one.outer(weights), three.outer(weights))
+    assert one.outer(2 * weights) == pytest.approx(2 * one.outer(weights), rel=1e-12)
+
+
+@pytest.mark.parametrize("saturating", [False, True])
+def test_a_glance_is_as_good_as_the_whole(saturating):
+    _, _, theta, dynamics, data, _, _ = problem(saturating, True, True, saturating)
+    phi = np.full((6, data.n_lead + 4), 0.3)
+    fit = Problem(data, dynamics, True)
+    whole, glance = evaluate(fit, theta, phi), evaluate(fit, theta, phi, slopes=False)
+    assert glance.cross.shape == (6, data.n_lead + 4, 0)
+    for name in ("phi", "inner", "slope_phi", "squares", "penalty"):
+        assert getattr(glance, name) == pytest.approx(getattr(whole, name), rel=1e-12)
 
 
 def test_ridge_shrinks_and_collinear_inputs_are_held():

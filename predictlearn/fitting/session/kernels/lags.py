@@ -1,9 +1,16 @@
-"""The compiled search of linear dynamics on moments of activity and inputs at all lags."""
+"""The search of linear dynamics on moments of activity and inputs at all lags.
+
+Its pieces are compiled one by one: as one function they would be compiled again within each other,
+which takes longer than most fits.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from predictlearn.arrays import Array
 from predictlearn.compiled import compiled
 from predictlearn.fitting.session.bin_means import in_steps, roll_linear, stretch
 from predictlearn.fitting.session.dynamics import roll_trials
@@ -58,7 +65,8 @@ def _grows(vu, a, n_bins, mean):  # type: ignore[no-untyped-def]
         for c in range(rank):
             power[r, c] = a * (vu[r, c] - (1.0 if r == c else 0.0))
     if mean:
-        power = stretch(power, 1.0, 0, rank, 1.0)[0, 0].copy()
+        # a plain 0 is a type of its own to numba, for which all of it is compiled once more
+        power = stretch(power, 1.0, np.int64(0), rank, 1.0)[0, 0].copy()
     else:
         for r in range(rank):
             power[r, r] += 1.0
@@ -81,68 +89,79 @@ def _grows(vu, a, n_bins, mean):  # type: ignore[no-untyped-def]
     return not n_bins * log_size <= _GROWTH
 
 
-@compiled(nogil=True)
-def _filters(theta, sizes, clock, fitted, n_bins):  # type: ignore[no-untyped-def]
-    """Return the answers of (constant,) k and dk/dtheta to pulses; whether they stay finite."""
+def _filters(
+    theta: Array,
+    sizes: tuple[int, int, int],
+    clock: tuple[float, float, float, bool],
+    fitted: tuple[bool, bool],
+    n_bins: int,
+) -> Array | None:
+    """Return the answers of (constant,) k and dk/dtheta to pulses; None where they run away."""
     n_in, rank, lead = sizes
     dt, tau, latency, mean = clock
     at_vu, at_time = rank * n_in, rank * (n_in + rank)
     q, n_base = len(theta), n_in + rank
-    z = np.zeros((lead + n_base + rank * q + n_in * (q - at_time), lead + n_in * n_bins))
-    for j in range(q):
-        if not abs(theta[j]) < 1e100:
-            return z, False
+    if not (np.abs(theta) < 1e100).all():
+        return None
     vm = theta[:at_vu].reshape(rank, n_in)
     vu = theta[at_vu:at_time].reshape(rank, rank)
     if fitted[0]:
-        tau = np.exp(theta[at_time])
+        tau = float(np.exp(theta[at_time]))
     if fitted[1]:
-        latency = theta[q - 1]
+        latency = float(theta[q - 1])
     if _grows(vu, dt / tau, n_bins, mean):
-        return z, False
+        return None
     x, slope = np.zeros((n_in, n_bins, n_in)), np.zeros((n_in, n_bins, n_in))
     k, dk = np.zeros((n_base, n_in, n_bins)), np.zeros((n_base, q, n_in, n_bins))
+    own = np.arange(n_in)
     if mean:
-        for c in range(n_in):
-            x[c, 0, c] = 1.0
-        whole, part, split = in_steps(latency, 1, dt, fitted[1])
-        roll_linear(x, vm, vu, (dt, tau), 1, whole, part, split, *fitted, k, dk)
+        x[own, 0, own] = 1.0
+        roll_linear(x, vm, vu, (dt, tau), 1, *in_steps(latency, 1, dt, fitted[1]), *fitted, k, dk)
     else:
         whole = int(np.floor(latency / dt + 1e-12))
         part = max(latency / dt - whole, 0.0)
-        for c in range(n_in):
-            if whole < n_bins:
-                x[c, whole, c], slope[c, whole, c] = 1 - part, -1 / dt
-            if whole + 1 < n_bins:
-                x[c, whole + 1, c], slope[c, whole + 1, c] = part, 1 / dt
+        if whole < n_bins:
+            x[own, whole, own], slope[own, whole, own] = 1 - part, -1 / dt
+        if whole + 1 < n_bins:
+            x[own, whole + 1, own], slope[own, whole + 1, own] = part, 1 / dt
         roll_trials(x, slope, vm, vu, np.zeros((1, 1)), dt / tau, False, *fitted, k, dk)
-    for a in range(lead):
-        z[a, a] = 1.0
-    row, largest = lead, 0.0
-    for j in range(-1, q):  # k itself, then the derivatives
-        for c in range(0 if j < 0 or j >= at_time else n_in, n_base):
-            for i in range(n_in):
-                for t in range(n_bins):
-                    value = k[c, i, t] if j < 0 else dk[c, j, i, t]
-                    z[row, lead + i * n_bins + t] = value
-                    largest = max(largest, abs(value))
-            row += 1
-    return z, largest < _RUNAWAY
+    # k itself, then the derivatives, parameter by parameter
+    moved = [dk[n_in if j < at_time else 0 :, j] for j in range(q)]
+    answers = np.concatenate([k, *moved]).reshape(-1, n_in * n_bins)
+    if not np.abs(answers).max() < _RUNAWAY:
+        return None
+    z = np.zeros((lead + len(answers), lead + n_in * n_bins))
+    z[:lead, :lead] = np.eye(lead)
+    z[lead:, lead:] = answers
+    return z
 
 
-@compiled(nogil=True)
-def _normal(theta, sizes, clock, fitted, n_bins, gram, target, raw, count, floor):  # type: ignore[no-untyped-def]
+def _normal(
+    theta: Array,
+    sizes: tuple[int, int, int],
+    clock: tuple[float, float, float, bool],
+    fitted: tuple[bool, bool],
+    n_bins: int,
+    *sums: Any,
+) -> tuple[float, Array, Array, int]:
     """Return f, its downhill slope and curvature in theta, and 0 where all is well.
 
     1 where the activity runs away, 2 where sums of squares cancel.
     """
+    z, q = _filters(theta, sizes, clock, fitted, n_bins), len(theta)
+    if z is None:
+        return np.inf, np.zeros(q), np.zeros((q, q)), 1
+    found: tuple[float, Array, Array, int] = _reduced(z, q, sizes, *sums)
+    return found
+
+
+@compiled(nogil=True)
+def _reduced(z, q, sizes, gram, target, raw, count, floor):  # type: ignore[no-untyped-def]
+    """Return what `_normal` does, from the filters."""
     n_in, rank, lead = sizes
     n_base, at_time = n_in + rank, rank * (n_in + rank)
-    p, q, n = lead + n_base, len(theta), target.shape[1]
+    p, n = lead + n_base, target.shape[1]
     slope, curvature = np.zeros(q), np.zeros((q, q))
-    z, fine = _filters(theta, sizes, clock, fitted, n_bins)
-    if not fine:
-        return np.inf, slope, curvature, 1
     both, with_y = np.dot(np.dot(z, gram), z.T), np.dot(z, target)
     m = len(z) - p
     normal, solved = np.zeros((p, p)), np.zeros((p, n + m))
@@ -222,10 +241,22 @@ def _add_gauge(h, weight, theta, n_in, rank):  # type: ignore[no-untyped-def]
                     h[i, j] += weight * tangent[i] * tangent[j] / size
 
 
-@compiled(nogil=True)
-def climb(  # type: ignore[no-untyped-def]
-    theta, sizes, clock, fitted, n_bins, gram, target, raw, count, floor, low, high, max_iter, tol
-):
+def climb(
+    theta: Array,
+    sizes: tuple[int, int, int],
+    clock: tuple[float, float, float, bool],
+    fitted: tuple[bool, bool],
+    n_bins: int,
+    gram: Array,
+    target: Array,
+    raw: Array,
+    count: float,
+    floor: Array,
+    low: Array,
+    high: Array,
+    max_iter: int,
+    tol: float,
+) -> tuple[Array, float, bool, int]:
     """Run Levenberg-Marquardt from one start, every neuron solved for in each step.
 
     Parameters
@@ -262,28 +293,20 @@ def climb(  # type: ignore[no-untyped-def]
     problem = (sizes, clock, fitted, n_bins, gram, target, raw, count, floor)
     value, slope, curvature, fault = _normal(theta, *problem)
     damping, decrement, q = 1e-3, np.inf, len(theta)
-    fresh = True
+    fresh, every = True, np.arange(q)
     for _ in range(max_iter):
         if fault:
             break
-        h, step = curvature.copy(), slope.copy().reshape(q, 1)
-        size = 1e-300
-        for j in range(q):
-            size += h[j, j]
+        h, step = curvature.copy(), slope.copy()
+        size = max(float(np.trace(h)), 1e-300)
         _add_gauge(h, size / q, theta, sizes[0], sizes[1])
-        for j in range(q):
-            h[j, j] += damping * h[j, j] + 1e-12 * size
-            below = theta[j] <= low[j] + 1e-9 and slope[j] < 0
-            above = theta[j] >= high[j] - 1e-9 and slope[j] > 0
-            if below or above:
-                for i in range(q):
-                    h[i, j] = h[j, i] = 0.0
-                h[j, j], step[j, 0] = 1.0, 0.0
-        _solve(h, step)
-        there, expected = theta.copy(), 0.0
-        for j in range(q):
-            expected += slope[j] * step[j, 0]
-            there[j] = min(max(theta[j] + step[j, 0], low[j]), high[j])
+        h[every, every] += damping * h[every, every] + 1e-12 * size
+        held = ((theta <= low + 1e-9) & (slope < 0)) | ((theta >= high - 1e-9) & (slope > 0))
+        h[held], h[:, held], step[held] = 0.0, 0.0, 0.0
+        h[held, held] = 1.0
+        _solve(h, step.reshape(q, 1))
+        expected = float(slope @ step)
+        there = np.clip(theta + step, low, high)
         if fresh:
             decrement = expected
         now, now_slope, now_curvature, wrong = _normal(there, *problem)

@@ -120,7 +120,9 @@ class Solution:
     population: Array | None = None
 
 
-def evaluate(problem: Problem, theta: Array, phi: Array | None) -> Blocks | None:
+def evaluate(
+    problem: Problem, theta: Array, phi: Array | None, slopes: bool = True
+) -> Blocks | None:
     """Return the normal equations at theta, None where activity or coefficients run away.
 
     Parameters
@@ -131,6 +133,8 @@ def evaluate(problem: Problem, theta: Array, phi: Array | None) -> Blocks | None
         Dynamics.
     phi : ndarray, shape (neurons, p), or None
         Coefficients, for a regression that is not linear.
+    slopes : bool
+        Whether those in theta are wanted, which take most of the time; else q = 0.
 
     Returns
     -------
@@ -139,16 +143,30 @@ def evaluate(problem: Problem, theta: Array, phi: Array | None) -> Blocks | None
     """
     if phi is not None and not np.abs(phi).max() < _HUGE:
         return None
-    rolled = problem.dynamics.roll(theta)
+    rolled = problem.dynamics.roll(theta, slopes)
     if rolled is None:
         return None
-    k, dk = (problem.data.flatten(x) for x in rolled)
+    k = problem.data.flatten(rolled[0])
+    dk = problem.data.flatten(rolled[1]) if slopes else np.zeros((len(k), 0, k.shape[1]))
     at = blocks(problem.data, problem.layout, k, dk, phi)
     if not np.abs(at.phi).max() < _HUGE:
         return None
     parts = [at.squares, at.distinct, at.cross, at.slope_phi, at.slope_theta]
-    parts += [outer for _, outer in at.outers]
+    parts += [outer for _, outer in at.outers if not callable(outer)]
     return at if all(np.isfinite(x).all() for x in parts) else None
+
+
+def _glance(problem: Problem, theta: Array, phi: Array | None) -> Blocks | None:
+    """Return what tells how good a point is: without slopes, where these cost more than all else.
+
+    A linear regression finds both from the same sums.
+    """
+    return evaluate(problem, theta, phi, slopes=not problem.data.iterated)
+
+
+def _with_slopes(problem: Problem, theta: Array, at: Blocks) -> Blocks | None:
+    """Return what `_glance` found, with the slopes in theta; None where these run away."""
+    return evaluate(problem, theta, at.phi) if problem.data.iterated else at
 
 
 def _weights(data: Data, at: Blocks, floor: Array) -> Array:
@@ -234,11 +252,14 @@ def solve(
     data, layout = problem.data, problem.layout
     floor = noise_floor(data)
     theta = problem.dynamics.clip(theta)
-    at = evaluate(problem, theta, phi)
+    at = _glance(problem, theta, phi)
     if at is None:
         return None
     for _ in range(_TIES if layout.erf else 0):
         theta, at = _tie(problem, theta, at)
+    at = _with_slopes(problem, theta, at)
+    if at is None:
+        return None
     damping, decrement, iteration = 1e-3, np.inf, 0
     converged, accepted_steps = False, 0
     while iteration < max_iter:
@@ -269,8 +290,6 @@ def solve(
             move = allowed @ step
             trial_theta, trial, value = _advance(problem, theta, at, move, own, back, floor)
             if trial is not None and value <= objective + 1e-9 * abs(objective):
-                accepted = True
-                accepted_steps += 1
                 longer = _longer(expected, objective - value)
                 if longer > 1:
                     far_theta, far, far_value = _advance(
@@ -278,6 +297,12 @@ def solve(
                     )
                     if far is not None and far_value < value:
                         trial_theta, trial = far_theta, far
+                trial = _with_slopes(problem, trial_theta, trial)
+            else:
+                trial = None
+            if trial is not None:
+                accepted = True
+                accepted_steps += 1
                 theta, at = trial_theta, trial
                 damping = max(damping / 5, 1e-9)
                 break
@@ -308,7 +333,7 @@ def _advance(
     """Take a step; return where it led, what was found there, and f (infinite for a failure)."""
     there = problem.dynamics.clip(theta + move)
     phi = at.phi + own - back @ (there - theta)
-    found = evaluate(problem, there, phi)
+    found = _glance(problem, there, phi)
     if found is None:
         return there, None, np.inf
     value = _objective(problem, found, floor, there)
@@ -343,7 +368,7 @@ def _tie(problem: Problem, theta: Array, at: Blocks) -> tuple[Array, Blocks]:
     bb = positive_part(second)
     tied = theta.copy()
     tied[layout.n_drive : layout.at_time] = bb[layout.triangle]
-    again = evaluate(problem, tied, at.phi)
+    again = _glance(problem, tied, at.phi)
     return (theta, at) if again is None else (tied, again)
 
 

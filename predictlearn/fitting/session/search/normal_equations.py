@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,10 @@ import numpy.typing as npt
 
 from predictlearn.arrays import Array
 
-__all__ = ["Blocks"]
+__all__ = ["Blocks", "Outer"]
+
+# What `Blocks.outers` holds of some neurons.
+Outer = Array | Callable[[Array], Array]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,9 +30,10 @@ class Blocks:
         Whether it is the same for all neurons.
     cross : ndarray, shape (neurons, p, q)
         J_phi^T J_theta.
-    outers : list of (ndarray of int, ndarray)
+    outers : list of (ndarray of int, ndarray or callable)
         J_theta^T J_theta: neurons, and theirs (neurons, q, q) or, for a linear regression, that of
-        dk (n_base, n_base, q, q), from which their loadings make it.
+        dk (n_base, n_base, q, q), from which their loadings make it; or what returns its sum for
+        given weights.
     slope_phi, slope_theta : ndarray, shapes (neurons, p), (neurons, q)
         J^T r, less the ridge.
     squares : ndarray, shape (neurons,)
@@ -43,7 +48,7 @@ class Blocks:
     inner: Array
     shared: bool
     cross: Array
-    outers: list[tuple[npt.NDArray[np.intp], Array]]
+    outers: list[tuple[npt.NDArray[np.intp], Outer]]
     slope_phi: Array
     slope_theta: Array
     squares: Array
@@ -55,7 +60,9 @@ class Blocks:
         total = np.zeros((self.slope_theta.shape[1],) * 2)
         for neurons, outer in self.outers:
             w = weights[neurons]
-            if outer.ndim == 4:
+            if callable(outer):
+                total += outer(w)
+            elif outer.ndim == 4:
                 loadings = self.phi[neurons, -outer.shape[0] :]
                 total += np.tensordot((loadings * w[:, None]).T @ loadings, outer, axes=2)
             else:

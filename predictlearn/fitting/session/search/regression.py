@@ -8,7 +8,9 @@ solver weighs neurons by their noise.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +18,16 @@ import numpy.typing as npt
 from predictlearn.arrays import Array
 from predictlearn.fitting.session.dynamics import Layout
 from predictlearn.fitting.session.kernels.counts import accumulate_counts
-from predictlearn.fitting.session.kernels.regression import accumulate_erf
+from predictlearn.fitting.session.kernels.regression import accumulate_erf, theta_by_theta
 from predictlearn.fitting.session.pieces import pieces
 from predictlearn.fitting.session.search.data import Data
-from predictlearn.fitting.session.search.normal_equations import Blocks
+from predictlearn.fitting.session.search.normal_equations import Blocks, Outer
 
 __all__ = ["blocks", "trial_scores"]
 
+
+_Part = TypeVar("_Part")
+_T = TypeVar("_T")
 
 # Regressors more collinear than this are held by the automatic ridge.
 _WORST_CONDITION = 1e9
@@ -115,7 +120,8 @@ def _exact(data: Data, layout: Layout, k: Array, dk: Array) -> Blocks:
     n = data.n_neurons
     patterns = data.patterns()
     phi, inner = np.zeros((n, p)), np.zeros((n, p, p))
-    cross, outers = np.zeros((n, p, q)), []
+    cross = np.zeros((n, p, q))
+    outers: list[tuple[npt.NDArray[np.intp], Outer]] = []
     slope_theta, squares = np.zeros((n, q)), np.zeros(n)
     for seen, neurons in patterns:
         if data.lags is not None:
@@ -186,18 +192,69 @@ def _iterated(data: Data, layout: Layout, k: Array, dk: Array, phi: Array | None
         held[lead:, lead:] = np.linalg.inv(data.population)
         turned = np.zeros_like(turned)
     normal, _, slope, squares = _run_kernel(data, layout, k, dk, phi, per_trial=False)
+    every = np.arange(len(phi))
+    paired: Outer = normal[:, p:, p:]
+    if not _pairs(data):
+        paired = _ThetaByTheta(data, layout, k, dk, phi)
     return Blocks(
         phi=phi,
         inner=normal[:, :p, :p] + held,
         shared=False,
         cross=normal[:, :p, p:],
-        outers=[(np.arange(len(phi)), normal[:, p:, p:])],
+        outers=[(every, paired)] if dk.shape[1] else [],
         slope_phi=slope[:, :p] - phi @ held,
         slope_theta=slope[:, p:] - phi[:, lead:] ** 2 @ turned,
         squares=squares,
         penalty=np.einsum("ia,ia->i", phi @ held, phi),
         tilt=_tilt(layout, k, dk),
     )
+
+
+def _pairs(data: Data) -> bool:
+    """Return whether J_theta^T J_theta is found neuron by neuron: of counts, of what fades."""
+    return data.count is not None or data.fading > 0
+
+
+class _ThetaByTheta:
+    """The weighted sum over neurons of J_theta^T J_theta of erf rates, kept for its weights."""
+
+    def __init__(self, data: Data, layout: Layout, k: Array, dk: Array, phi: Array) -> None:
+        self.data, self.layout = data, layout
+        self.k, self.dk, self.phi = k, dk, np.ascontiguousarray(phi)
+        self.weights, self.total = np.empty(0), np.empty(0)
+
+    def __call__(self, weights: Array) -> Array:
+        """Return it, (q, q); the result does not depend on the number of threads."""
+        if not np.array_equal(weights, self.weights):
+            data, layout = self.data, self.layout
+            rows = len(data.rows)
+            at_gain = data.n_lead - 1 if data.gain else -1
+            common = (
+                *_seen(data), rows, self.k, self.dk, self.phi, weights, data.n_lead, at_gain,
+                layout.n_in, layout.at_time,
+            )  # fmt: skip
+
+            def work(first: int) -> Array:
+                return theta_by_theta(*common, first, min(first + _PIECE, rows))
+
+            found = _in_threads(work, range(0, rows, _PIECE), data.threads)
+            self.weights, self.total = weights.copy(), np.asarray(sum(found))
+        return self.total
+
+
+def _seen(data: Data) -> tuple[npt.NDArray[np.bool_], bool]:
+    """Return which bins were seen, and whether some were not."""
+    if data.seen is None:
+        return np.ones((1, 1), dtype=np.bool_), False
+    return data.seen, True
+
+
+def _in_threads(work: Callable[[_Part], _T], parts: Sequence[_Part], threads: int) -> list[_T]:
+    """Do some work part by part, in threads if there are several of both."""
+    if min(len(parts), threads) == 1:
+        return [work(part) for part in parts]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, parts))
 
 
 def trial_scores(data: Data, layout: Layout, k: Array, dk: Array, phi: Array) -> Array:
@@ -252,9 +309,8 @@ def _run_kernel(
     n, p, q = data.n_neurons, phi.shape[1], dk.shape[1]
     normal, slope, squares = np.zeros((n, p + q, p + q)), np.zeros((n, p + q)), np.zeros(n)
     scores = np.zeros((data.n_trials if per_trial else 1, n, p + q))
-    seen = np.ones((1, 1), dtype=np.bool_) if data.seen is None else data.seen
     phi = np.ascontiguousarray(phi)
-    common = (data.activity, seen, data.seen is not None)
+    common = (data.activity, *_seen(data))
     pieces = data.trial_start
     if not (per_trial or data.fading):
         pieces = np.append(np.arange(0, len(data.rows), _PIECE), len(data.rows))
@@ -264,8 +320,9 @@ def _run_kernel(
         split = (layout.n_in, layout.at_time, part[0], part[-1] + 1, per_trial)
         if data.count is None:
             accumulate_erf(
-                *common, pieces, k, dk, phi, data.offset, data.gain, data.fading, *split, *sums
-            )
+                *common, pieces, k, dk, phi, data.offset, data.gain, data.fading, *split,
+                _pairs(data), *sums,
+            )  # fmt: skip
         else:
             noise = data.count
             accumulate_counts(
@@ -274,9 +331,5 @@ def _run_kernel(
             )  # fmt: skip
 
     parts = [x for x in np.array_split(np.arange(n), data.threads) if len(x)]
-    if len(parts) == 1:
-        work(parts[0])
-    else:
-        with ThreadPoolExecutor(len(parts)) as pool:
-            list(pool.map(work, parts))
+    _in_threads(work, parts, data.threads)
     return normal, scores, slope, squares
