@@ -129,6 +129,7 @@ from .theory.learning.fourth_order import learn_fourth_order as learn_fourth_ord
 from .theory.learning.invariants import conserved as conserved
 from .theory.learning.invariants import drift as drift
 from .theory.learning.many import learn_many as learn_many
+from .theory.learning.phases import Leg as Leg
 from .theory.learning.rules import (
     DirectDescent as DirectDescent,
 )
@@ -143,9 +144,6 @@ from .theory.learning.rules import (
 )
 from .theory.learning.schedules import RateDecay as RateDecay
 from .theory.learning.schedules import RateDrop as RateDrop
-from .theory.learning.sensitivity import (
-    Leg as Leg,
-)
 from .theory.learning.sensitivity import (
     learn_with_sensitivities as learn_with_sensitivities,
 )

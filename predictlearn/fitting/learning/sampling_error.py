@@ -102,7 +102,7 @@ def transports(model: Model, x: Array) -> Array:
     for leg in legs_of(data.tasks, data.epochs, rule):
         rng = np.random.default_rng(model.seed)
         ready = Batch(leg.task.sample(rng), model.nonlinearity, model.tau)
-        for _ in range(leg.epochs):
+        for _ in range(int(leg.epochs)):
             found[data.epochs == at] = p
             a = _evaluate(s, layout.sizes, ready)[1]
             b = eye - (a + rule.weight_decay * eye) * columns
