@@ -14,7 +14,8 @@ import pytest
 
 import predictlearn as pl
 from predictlearn.simulation import random_inputs, simulate_recording
-from predictlearn.theory.learning.sensitivity import Leg, learn_with_sensitivities
+from predictlearn.theory.learning.phases import Leg
+from predictlearn.theory.learning.sensitivity import learn_with_sensitivities
 
 GROUP = "fit of 200 neurons x 200 trials x 100 bins, rank 2, 200 bootstrap replicates"
 

@@ -135,6 +135,7 @@ from .theory.learning.local_rules import (
     FeedbackAlignment as FeedbackAlignment,
 )
 from .theory.learning.many import learn_many as learn_many
+from .theory.learning.phases import Leg as Leg
 from .theory.learning.rules import (
     DirectDescent as DirectDescent,
 )
@@ -149,9 +150,6 @@ from .theory.learning.rules import (
 )
 from .theory.learning.schedules import RateDecay as RateDecay
 from .theory.learning.schedules import RateDrop as RateDrop
-from .theory.learning.sensitivity import (
-    Leg as Leg,
-)
 from .theory.learning.sensitivity import (
     learn_with_sensitivities as learn_with_sensitivities,
 )

@@ -15,7 +15,6 @@ from predictlearn.network.kernels import network_loss_and_gradient
 from predictlearn.network.synapses import update_of
 from predictlearn.theory.activity import NO_NOISE
 from predictlearn.theory.learning.epochs import describe, diverged, kept_epochs, loss_limit
-from predictlearn.theory.learning.fourth_order import loading_names
 from predictlearn.theory.learning.rules import GradientDescent
 from predictlearn.theory.learning.schedules import drop_of, multipliers
 from predictlearn.theory.learning.trajectory import Trajectory
@@ -23,6 +22,7 @@ from predictlearn.theory.learning.trial_stream import TrialStream
 from predictlearn.theory.names import PATHWAYS, pathway_slices
 from predictlearn.theory.nonlinearity import Nonlinearity, network_phi
 from predictlearn.theory.overlaps import Loadings, Overlaps
+from predictlearn.theory.sizes import Sizes
 from predictlearn.theory.trials import Task
 
 __all__ = [
@@ -334,6 +334,6 @@ def learn_mean_field(
         sizes,
         seed,
         {**describe(task, rule, nonlinearity, tau), "closure": "mean field", "n_particles": n},
-        pd.DataFrame(kurtosis, pd.Index(rows, name="epoch"), loading_names(sizes)),
+        pd.DataFrame(kurtosis, pd.Index(rows, name="epoch"), list(Sizes(*sizes).columns)),
         Particles(Loadings(*(theta[where[p]].T for p in PATHWAYS)), weights),
     )

@@ -12,13 +12,13 @@ from predictlearn.checks import positive_int
 from predictlearn.errors import InputError
 from predictlearn.theory.learning.descent import learn
 from predictlearn.theory.learning.many import FAILURES, learn_many
+from predictlearn.theory.learning.phases import Leg
 from predictlearn.theory.learning.rules import GradientFlow, Rule
 from predictlearn.theory.learning.trajectory import Trajectory
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.trials import Task
 from predictlearn.workers import Parallel, delayed
 
-__all__ = ["Phase", "Run", "child_seeds", "reasons_in_brief", "rules_of", "run_all"]
+__all__ = ["Run", "child_seeds", "reasons_in_brief", "rules_of", "run_all"]
 
 # A reason is told up to so many characters, and so many kinds of reasons.
 _LONGEST, _KINDS = 160, 3
@@ -87,25 +87,6 @@ def shorten(text: str, longest: int = _LONGEST) -> str:
     """Return text in one line, cut at a word where it is long."""
     text = " ".join(text.split())
     return text if len(text) <= longest else text[:longest].rsplit(" ", 1)[0] + " ..."
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A phase of learning.
-
-    Parameters
-    ----------
-    task : Task
-        What is learned.
-    rule : Rule
-        How.
-    epochs : float
-        How long.
-    """
-
-    task: Task
-    rule: Rule
-    epochs: float
 
 
 @dataclass(frozen=True)
@@ -180,7 +161,7 @@ class _SoFar:
 
 def _run(
     start: Overlaps,
-    phases: Sequence[Phase],
+    phases: Sequence[Leg],
     nonlinearity: str,
     tau: float,
     seeds: Sequence[int],
@@ -201,7 +182,7 @@ def _run(
 
 
 def _side_by_side(
-    jobs: Sequence[tuple[Overlaps, Sequence[Phase], Sequence[int]]],
+    jobs: Sequence[tuple[Overlaps, Sequence[Leg], Sequence[int]]],
     nonlinearity: str,
     tau: float,
     n_jobs: int,
@@ -233,7 +214,7 @@ def _side_by_side(
 
 
 def run_all(
-    jobs: Sequence[tuple[Overlaps, Sequence[Phase], Sequence[int]]],
+    jobs: Sequence[tuple[Overlaps, Sequence[Leg], Sequence[int]]],
     nonlinearity: str,
     tau: float,
     n_jobs: int,
@@ -263,7 +244,7 @@ def run_all(
     --------
     >>> import predictlearn as pl
     >>> start = pl.Overlaps(np.eye(4)).replace(zu=0.1, vm=0.1)
-    >>> phase = Phase(pl.Filter(duration=5.0), pl.GradientDescent(5e-3), 10)
+    >>> phase = pl.Leg(pl.Filter(duration=5.0), 10, pl.GradientDescent(5e-3))
     >>> run = run_all([(start, [phase], [0])], "linear", 1.0, 1)[0]
     >>> len(run.losses[0]), run.failure
     (11, '')

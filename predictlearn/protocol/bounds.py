@@ -12,7 +12,7 @@ import math
 
 from predictlearn.errors import InputError
 from predictlearn.protocol.schema import ProtocolSpec
-from predictlearn.theory.names import overlap_names, pathway_slices
+from predictlearn.theory.sizes import Sizes
 
 __all__ = ["KEPT_ROWS", "MOST_ROWS", "record_every", "rows_of"]
 
@@ -23,7 +23,7 @@ _ROW_BYTES = 250
 _FLOW_ROWS = 201
 
 
-def rows_of(spec: ProtocolSpec, networks: int, sizes: tuple[int, int, int], every: int) -> int:
+def rows_of(spec: ProtocolSpec, networks: int, sizes: Sizes, every: int) -> int:
     """Return about how many rows the table of a run has.
 
     Parameters
@@ -32,7 +32,7 @@ def rows_of(spec: ProtocolSpec, networks: int, sizes: tuple[int, int, int], ever
         The protocol.
     networks : int
         How many.
-    sizes : (int, int, int)
+    sizes : Sizes
         Numbers of inputs, recurrent dimensions and outputs.
     every : int
         One epoch in so many is kept, with the first and the last of a phase.
@@ -43,8 +43,7 @@ def rows_of(spec: ProtocolSpec, networks: int, sizes: tuple[int, int, int], ever
         Losses and overlaps, and the losses of evaluated tasks. Loadings of neurons, which are kept
         at the end of each phase, count as the rows that take as much memory.
     """
-    quantities = len(overlap_names(*sizes)) + 1
-    dim = max(part.stop for part in pathway_slices(*sizes).values())
+    quantities, dim = len(sizes.names) + 1, sizes.dim
     rows = 0
     for arm in spec.arms:
         numbers = (spec.neurons_of(arm) or 0) * dim
@@ -57,7 +56,7 @@ def rows_of(spec: ProtocolSpec, networks: int, sizes: tuple[int, int, int], ever
     return rows * networks
 
 
-def record_every(spec: ProtocolSpec, networks: int, sizes: tuple[int, int, int]) -> int:
+def record_every(spec: ProtocolSpec, networks: int, sizes: Sizes) -> int:
     """Return that one epoch in so many is to be kept.
 
     Parameters

@@ -10,21 +10,20 @@ from predictlearn.doors import room
 from predictlearn.errors import InputError
 from predictlearn.protocol.schema import ArmSpec, CohortSpec, DistributionSpec
 from predictlearn.theory.equivalence.equivalent import functionally_equivalent
-from predictlearn.theory.names import PATHWAYS, overlap_names, pathway_slices, table_pairs
+from predictlearn.theory.names import PATHWAYS
 from predictlearn.theory.overlaps import Overlaps
+from predictlearn.theory.sizes import Sizes
 
 __all__ = ["arm_start", "base_table", "draw_start"]
 
 # Norms of the published twin cohort.
 _NORMS = (0.5, 2.0)
 
-Sizes = tuple[int, int, int]
-
 
 def base_table(values: Mapping[str, float], sizes: Sizes) -> np.ndarray:
     """Return the matrix with the named overlaps; unnamed norms are 1, other unnamed ones 0."""
-    pairs = table_pairs(*sizes)
-    matrix = np.eye(sizes[0] + 2 * sizes[1] + sizes[2])
+    pairs = sizes.pairs
+    matrix = np.eye(sizes.dim)
     for name, value in values.items():
         i, j = pairs[name]
         matrix[i, j] = matrix[j, i] = value
@@ -33,7 +32,7 @@ def base_table(values: Mapping[str, float], sizes: Sizes) -> np.ndarray:
 
 def _absolute_normal(spec: DistributionSpec, sizes: Sizes, rng: np.random.Generator) -> np.ndarray:
     """Draw cross overlaps |Normal(0, cross_sd)| and norms Uniform(low, high)."""
-    dim = sizes[0] + 2 * sizes[1] + sizes[2]
+    dim = sizes.dim
     upper = np.triu(np.abs(rng.normal(0.0, spec.cross_sd, size=(dim, dim))), 1)
     given = spec.norms
     low, high = (given, given) if isinstance(given, float) else _NORMS
@@ -44,7 +43,7 @@ def _absolute_normal(spec: DistributionSpec, sizes: Sizes, rng: np.random.Genera
 
 def _random_loadings(spec: DistributionSpec, sizes: Sizes, rng: np.random.Generator) -> np.ndarray:
     """Draw the overlaps of independent normal loadings, scaled to the given norms if asked."""
-    dim = sizes[0] + 2 * sizes[1] + sizes[2]
+    dim = sizes.dim
     n = spec.n_neurons or dim
     if n < dim:
         raise InputError(f"n_neurons must be at least {dim}, the number of loadings; got {n}.")
@@ -54,7 +53,7 @@ def _random_loadings(spec: DistributionSpec, sizes: Sizes, rng: np.random.Genera
     norms = dict.fromkeys(PATHWAYS, spec.norms) if isinstance(spec.norms, float) else spec.norms
     if isinstance(norms, dict):
         # per pathway: the mean squared norm over its columns, so Frobenius norms are exact
-        for pathway, part in pathway_slices(*sizes).items():
+        for pathway, part in sizes.slices.items():
             if pathway in norms:
                 scale = np.sqrt(norms[pathway] / np.mean(np.diag(matrix)[part]))
                 matrix[part] *= scale
@@ -65,10 +64,10 @@ def _random_loadings(spec: DistributionSpec, sizes: Sizes, rng: np.random.Genera
 def _around(spec: CohortSpec, sizes: Sizes, rng: np.random.Generator) -> np.ndarray:
     """Draw normal deviations of the given spread around the given overlaps."""
     matrix = base_table(spec.overlaps or {}, sizes)
-    for name in overlap_names(*sizes):
+    for name in sizes.names:
         deviation = rng.standard_normal()
         spread = spec.spread.get(name, 0.0) if isinstance(spec.spread, dict) else spec.spread
-        i, j = table_pairs(*sizes)[name]
+        i, j = sizes.pairs[name]
         matrix[i, j] = matrix[j, i] = matrix[i, j] + spread * deviation
     return matrix
 

@@ -23,7 +23,6 @@ from predictlearn.theory.learning.descent import learn
 from predictlearn.theory.learning.rules import GradientDescent, GradientFlow
 from predictlearn.theory.learning.synaptic_rules import SynapticRule
 from predictlearn.theory.learning.trajectory import Trajectory
-from predictlearn.theory.names import table_pairs
 from predictlearn.theory.overlaps import Loadings, Overlaps
 from predictlearn.theory.trials import Trials
 
@@ -227,7 +226,7 @@ def _run_arm(
     if n_neurons is not None:
         # one stream for all arms: equivalent networks share their random directions
         state.loadings = begin.loadings(n_neurons, _whole(stream(seed, network, LOADINGS)))
-    names = table_pairs(*begin.sizes)
+    names = begin.sizes.pairs
     visits = dict.fromkeys(tasks, 0)
     before = 0.0
     for number, phase in enumerate(spec.arms[arm].phases):

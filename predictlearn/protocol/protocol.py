@@ -27,6 +27,7 @@ from predictlearn.protocol.validation import build_tasks, check_names, check_pro
 from predictlearn.tasks.arrays import ArrayTask
 from predictlearn.tasks.registry import AnyTask
 from predictlearn.theory.overlaps import Overlaps
+from predictlearn.theory.sizes import Sizes
 from predictlearn.workers import Parallel, delayed
 
 __all__ = ["Protocol"]
@@ -44,7 +45,7 @@ class Protocol:
         The checked content.
     tasks : mapping of str to Task
         Tasks by name.
-    sizes : (int, int, int)
+    sizes : Sizes
         Numbers of inputs, recurrent dimensions and outputs of the networks.
     source : Source
         Where the content came from.
@@ -98,7 +99,7 @@ class Protocol:
 
     spec: ProtocolSpec
     tasks: Mapping[str, AnyTask]
-    sizes: tuple[int, int, int]
+    sizes: Sizes
     source: Source
 
     # -- construction -------------------------------------------------------------------------

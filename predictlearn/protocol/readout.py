@@ -8,7 +8,6 @@ import numpy as np
 
 from predictlearn.checks import as_float_array
 from predictlearn.errors import InputError
-from predictlearn.theory.names import pathway_slices
 from predictlearn.theory.overlaps import Loadings, Overlaps
 
 __all__ = ["change_readout", "match_readout", "rotate_readout", "rotation"]
@@ -58,7 +57,7 @@ def rotate_readout(overlaps: Overlaps, degrees: float) -> Overlaps:
             f"rotate_readout needs a network with two outputs; this one has {overlaps.n_out}."
         )
     step = np.eye(overlaps.dim)
-    z = pathway_slices(*overlaps.sizes)["z"]
+    z = overlaps.sizes.slices["z"]
     step[z, z] = rotation(degrees).T
     return Overlaps(step.T @ overlaps.matrix @ step, *overlaps.sizes)
 
@@ -109,7 +108,7 @@ def change_readout(
     for name, value in values.items():
         i, j = overlaps.index(name)
         matrix[i, j] = matrix[j, i] = float(as_float_array(name, value, ndim=0))
-    where = pathway_slices(*overlaps.sizes)
+    where = overlaps.sizes.slices
     z, rest = where["z"], slice(0, where["z"].start)
     if within_manifold:
         plane = slice(0, where["v"].start)

@@ -15,11 +15,9 @@ from predictlearn.protocol.schema import MOST_DIMENSIONS, PhaseSpec, ProtocolSpe
 from predictlearn.protocol.source import Location, Problem
 from predictlearn.tasks.registry import TASKS, AnyTask, get_task
 from predictlearn.theory.learning.rules import GradientFlow
-from predictlearn.theory.names import invisible_names, overlap_names
+from predictlearn.theory.sizes import Sizes
 
 __all__ = ["build_tasks", "check_names", "check_protocol"]
-
-Sizes = tuple[int, int, int]
 
 
 def build_tasks(spec: ProtocolSpec, folder: Path) -> tuple[dict[str, AnyTask], list[Problem]]:
@@ -74,8 +72,8 @@ def _unknown(name: str, what: str, allowed: Iterable[str]) -> str | None:
 
 def check_names(spec: ProtocolSpec, sizes: Sizes) -> list[Problem]:
     """Return the overlaps that networks of these sizes lack, or that may not be set there."""
-    names = overlap_names(*sizes)
-    invisible = invisible_names(*sizes, spec.nonlinearity)
+    names = sizes.names
+    invisible = sizes.invisible(spec.nonlinearity)
     spread = spec.cohort.spread if isinstance(spec.cohort.spread, dict) else {}
     places: list[tuple[Location, Mapping[str, Any], str, Iterable[str]]] = [
         (("cohort", "overlaps"), spec.cohort.overlaps or {}, "the overlaps", names),
@@ -104,11 +102,11 @@ def check_names(spec: ProtocolSpec, sizes: Sizes) -> list[Problem]:
             for name in set(content.start) & set(content.start_change)
         ]
     for place, phase in _training(spec):
-        if phase.rotate_readout is not None and sizes[2] != 2:
+        if phase.rotate_readout is not None and sizes.n_out != 2:
             problems.append(
                 (
                     (*place, "rotate_readout"),
-                    f"this needs tasks with two outputs; these have {sizes[2]}",
+                    f"this needs tasks with two outputs; these have {sizes.n_out}",
                 )
             )
     return problems
@@ -202,7 +200,7 @@ def _check_engines(spec: ProtocolSpec) -> list[Problem]:
 def _check_start(spec: ProtocolSpec, sizes: Sizes) -> list[Problem]:
     """Return why no network of the cohort can be drawn, or nothing."""
     cohort = spec.cohort
-    dim = sizes[0] + 2 * sizes[1] + sizes[2]
+    dim = sizes.dim
     least = f"must be at least {dim}, the number of loading vectors"
     sizes_of_networks: list[tuple[Location, int | None]] = [(("n_neurons",), spec.n_neurons)]
     for name, arm in spec.arms.items():
@@ -258,8 +256,8 @@ def check_protocol(spec: ProtocolSpec, tasks: Mapping[str, AnyTask]) -> tuple[Si
                     f"its bin width dt = {task.dt:g} s must be at most tau = {spec.tau:g} s",
                 )
             )
-    sizes = (n_in, spec.cohort.rank, n_out)
-    if n_in + 2 * spec.cohort.rank + n_out > MOST_DIMENSIONS:
+    sizes = Sizes(n_in, spec.cohort.rank, n_out)
+    if sizes.dim > MOST_DIMENSIONS:
         at: Location = ("cohort", "rank")
         said = f"{n_in} input(s), {n_out} output(s) and twice rank {spec.cohort.rank}"
         return sizes, [*problems, (at, f"{said} must be at most {MOST_DIMENSIONS} together")]

@@ -15,7 +15,7 @@ from predictlearn.simulation.recordings import random_inputs
 from predictlearn.simulation.sessions import network_course
 from predictlearn.theory.learning.phases import cumulative_epochs, interval_tasks
 from predictlearn.theory.loadings import Loadings
-from predictlearn.theory.names import PATHWAYS, pathway_slices
+from predictlearn.theory.names import PATHWAYS
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Trials
 
@@ -118,7 +118,7 @@ def simulate_learning(
     when = cumulative_epochs(epochs, n_sessions)
     given = interval_tasks(tasks, n_sessions - 1)
     state = start.loadings(positive_int("n_neurons", n_neurons), seed=seed)
-    where = pathway_slices(*start.sizes)
+    where = start.sizes.slices
     courses, _ = network_course(state, given, when, rule, "linear", tau, seed, np.copy)
     rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(8)[7])
     order = rng.permutation(n_neurons)

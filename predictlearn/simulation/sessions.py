@@ -17,7 +17,7 @@ from predictlearn.theory.gauge import canonical_matrices
 from predictlearn.theory.learning.descent import learn
 from predictlearn.theory.learning.phases import LOSS, cumulative_epochs, interval_tasks
 from predictlearn.theory.loadings import Loadings
-from predictlearn.theory.names import pathway_slices, recordable_names, table_pairs, unknown_name
+from predictlearn.theory.names import recordable_names, unknown_name
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Task
 
@@ -96,7 +96,7 @@ def simulate_sessions(
     n_sessions = positive_int("n_sessions", n_sessions, minimum=2)
     when = cumulative_epochs(epochs, n_sessions)
     given = interval_tasks(tasks, n_sessions - 1)
-    pairs = table_pairs(*start.sizes)
+    pairs = start.sizes.pairs
     names = tuple(recordable_names(*start.sizes) if columns is None else columns)
     for name in names:
         if name != LOSS and name not in pairs:
@@ -134,7 +134,7 @@ def _course(
     seed: int,
 ) -> tuple[Array, Array]:
     """Return the overlaps (sessions, D, D) and losses at the sessions."""
-    where = pathway_slices(*start.sizes)
+    where = start.sizes.slices
     span = slice(0, where["u"].stop)
 
     def measured(theta: Array) -> Array:

@@ -13,6 +13,7 @@ from predictlearn.errors import InputError
 from predictlearn.theory import gauge as _gauge
 from predictlearn.theory import names as _names
 from predictlearn.theory.loadings import Loadings, loadings_of
+from predictlearn.theory.sizes import Sizes
 
 __all__ = ["Overlaps"]
 
@@ -52,7 +53,7 @@ class Overlaps:
     ['mu', 'zv', 'mm', 'uu', 'vv', 'zz']
     """
 
-    __slots__ = ("_matrix", "_n_in", "_n_out", "_pairs", "_rank")
+    __slots__ = ("_matrix", "_sizes")
 
     def __init__(
         self,
@@ -63,11 +64,11 @@ class Overlaps:
         *,
         tolerance: float = 1e-9,
     ) -> None:
-        self._n_in = positive_int("n_in", n_in)
-        self._rank = positive_int("rank", rank)
-        self._n_out = positive_int("n_out", n_out)
+        self._sizes = Sizes(
+            positive_int("n_in", n_in), positive_int("rank", rank), positive_int("n_out", n_out)
+        )
         tolerance = non_negative("tolerance", tolerance)
-        dim = n_in + 2 * rank + n_out
+        dim = self._sizes.dim
         matrix = as_float_array(
             "matrix", matrix, shape=(dim, dim), axes="of overlaps, order m u v z"
         )
@@ -86,7 +87,6 @@ class Overlaps:
             )
         matrix.flags.writeable = False
         self._matrix = matrix
-        self._pairs = _names.table_pairs(n_in, rank, n_out)
 
     # -- construction -------------------------------------------------------------------------
 
@@ -157,46 +157,44 @@ class Overlaps:
         InputError
             If a name is missing or unknown, or the table is not realisable.
         """
-        wanted = _names.overlap_names(n_in, rank, n_out)
+        sizes = Sizes(n_in, rank, n_out)
         given = {str(k): float(v) for k, v in dict(values).items()}
-        missing = [name for name in wanted if name not in given]
+        missing = [name for name in sizes.names if name not in given]
         if missing:
             raise InputError(f"values must name every overlap; missing: {', '.join(missing)}.")
-        dim = n_in + 2 * rank + n_out
-        matrix = np.zeros((dim, dim))
-        pairs = _names.table_pairs(n_in, rank, n_out)
+        matrix = np.zeros((sizes.dim, sizes.dim))
         for name, value in given.items():
-            if name not in pairs:
-                raise InputError(_names.unknown_name(name, wanted))
-            i, j = pairs[name]
+            if name not in sizes.pairs:
+                raise InputError(_names.unknown_name(name, sizes.names))
+            i, j = sizes.pairs[name]
             matrix[i, j] = matrix[j, i] = value
         return cls(matrix, n_in=n_in, rank=rank, n_out=n_out)
 
     def _like(self, matrix: np.ndarray) -> Overlaps:
         """Return overlaps of the same sizes."""
-        return Overlaps(matrix, self._n_in, self._rank, self._n_out)
+        return Overlaps(matrix, *self._sizes)
 
     # -- sizes and entries --------------------------------------------------------------------
 
     @property
     def n_in(self) -> int:
         """Number of inputs."""
-        return self._n_in
+        return self._sizes.n_in
 
     @property
     def rank(self) -> int:
         """Rank R of the recurrent connectivity."""
-        return self._rank
+        return self._sizes.rank
 
     @property
     def n_out(self) -> int:
         """Number of outputs."""
-        return self._n_out
+        return self._sizes.n_out
 
     @property
-    def sizes(self) -> tuple[int, int, int]:
+    def sizes(self) -> Sizes:
         """The triple (n_in, rank, n_out)."""
-        return self._n_in, self._rank, self._n_out
+        return self._sizes
 
     @property
     def dim(self) -> int:
@@ -211,7 +209,7 @@ class Overlaps:
     @property
     def names(self) -> tuple[str, ...]:
         """Names of all overlaps, in table order."""
-        return tuple(self._pairs)
+        return self._sizes.names
 
     def index(self, name: str) -> tuple[int, int]:
         """Return the row and column of a named overlap in the matrix.
@@ -231,9 +229,9 @@ class Overlaps:
         InputError
             If there is no such overlap; the message names the nearest one.
         """
-        if name not in self._pairs:
+        if name not in self._sizes.pairs:
             raise InputError(_names.unknown_name(name, self.names))
-        return self._pairs[name]
+        return self._sizes.pairs[name]
 
     def __getitem__(self, name: str) -> float:
         return float(self._matrix[self.index(name)])
@@ -256,7 +254,7 @@ class Overlaps:
         InputError
             If a pathway is unknown.
         """
-        where = _names.pathway_slices(*self.sizes)
+        where = self.sizes.slices
         for pathway in (rows, columns):
             if pathway not in where:
                 raise InputError(f"a pathway must be one of m, u, v, z; got {pathway!r}.")
@@ -305,11 +303,11 @@ class Overlaps:
 
     def visible_names(self, nonlinearity: str = "linear") -> tuple[str, ...]:
         """Return the names of the loss-visible overlaps."""
-        return _names.visible_names(*self.sizes, nonlinearity)
+        return self.sizes.visible(nonlinearity)
 
     def invisible_names(self, nonlinearity: str = "linear") -> tuple[str, ...]:
         """Return the names of the loss-invisible overlaps."""
-        return _names.invisible_names(*self.sizes, nonlinearity)
+        return self.sizes.invisible(nonlinearity)
 
     def recordable_names(self) -> tuple[str, ...]:
         """Return the names that a recording of activity and output can see."""
@@ -408,10 +406,10 @@ class Overlaps:
             If Q has the wrong shape or cannot be inverted.
         """
         q = np.atleast_2d(np.asarray(q, dtype=float))
-        q = as_float_array("q", q, shape=(self._rank, self._rank), axes="(rank, rank)")
-        if np.linalg.matrix_rank(q) < self._rank:
+        q = as_float_array("q", q, shape=(self.rank, self.rank), axes="(rank, rank)")
+        if np.linalg.matrix_rank(q) < self.rank:
             raise InputError("q must be invertible; it is singular.")
-        b = _gauge.column_transform(q, self._n_in, self._n_out)
+        b = _gauge.column_transform(q, self.n_in, self.n_out)
         return self._like(b.T @ self._matrix @ b)
 
     def canonical_transform(self) -> np.ndarray:
@@ -495,4 +493,4 @@ class Overlaps:
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={self[name]:.4g}" for name in self.names[:10])
         more = ", ..." if len(self.names) > 10 else ""
-        return f"Overlaps(n_in={self._n_in}, rank={self._rank}, n_out={self._n_out}: {shown}{more})"
+        return f"Overlaps(n_in={self.n_in}, rank={self.rank}, n_out={self.n_out}: {shown}{more})"

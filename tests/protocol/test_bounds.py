@@ -10,6 +10,7 @@ import pytest
 import predictlearn as pl
 from predictlearn.errors import InputError
 from predictlearn.protocol import bounds
+from predictlearn.theory.sizes import Sizes
 
 
 def protocol(networks=3, epochs=60, **changes):
@@ -30,7 +31,7 @@ def protocol(networks=3, epochs=60, **changes):
 @pytest.mark.parametrize("every", [1, 7, 100])
 def test_rows_are_counted_before_the_run(every):
     made = protocol(record_every=every)
-    counted = bounds.rows_of(made.spec, 3, (1, 1, 1), every)
+    counted = bounds.rows_of(made.spec, 3, Sizes(), every)
     assert 0.85 * counted < len(made.run().table) <= counted
 
 
@@ -38,7 +39,7 @@ def test_rows_are_counted_before_the_run(every):
 def test_neurons_count_as_the_rows_that_take_as_much():
     theory = protocol().spec
     neurons = protocol(engine="network", n_neurons=1000).spec
-    more = bounds.rows_of(neurons, 2, (1, 1, 1), 1) - bounds.rows_of(theory, 2, (1, 1, 1), 1)
+    more = bounds.rows_of(neurons, 2, Sizes(), 1) - bounds.rows_of(theory, 2, Sizes(), 1)
     assert more == 2 * 4 * 128  # 1000 neurons, four loadings of 8 bytes, in rows of 250
 
 
@@ -50,7 +51,7 @@ def test_the_default_keeps_as_many_epochs_as_fit(monkeypatch, tmp_path):
         result = protocol().run(output=tmp_path)
     every = result.settings["record_every"]
     assert every > 2
-    assert len(result.table) <= 1000 < bounds.rows_of(protocol().spec, 3, (1, 1, 1), every - 1)
+    assert len(result.table) <= 1000 < bounds.rows_of(protocol().spec, 3, Sizes(), every - 1)
     # those that are kept are as they are in the whole
     keys = ["arm", "network", "phase", "epoch", "quantity"]
     both = result.table.merge(whole, on=keys, suffixes=("", "_whole"), validate="one_to_one")

@@ -10,8 +10,8 @@ from conftest import random_overlaps
 
 import predictlearn as pl
 from predictlearn.theory.kernels.impulse import TargetLaw
+from predictlearn.theory.learning.phases import Leg
 from predictlearn.theory.learning.sensitivity import (
-    Leg,
     learn_with_sensitivities,
     loss_derivative_hessian,
 )
@@ -300,4 +300,4 @@ def test_rules_by_chance_and_flow_are_refused():
         pl.GradientDescent(0.01, minibatch=2),
     ):
         with pytest.raises(pl.InputError, match="rule of a leg"):
-            Leg(FILTER, 10, rule)
+            learn_with_sensitivities(random_overlaps(0), [Leg(FILTER, 10, rule)], [10])

@@ -310,7 +310,8 @@ BITS = """
 import numpy as np
 import predictlearn as pl
 from predictlearn.theory.activity import loss_and_derivative
-from predictlearn.theory.learning.sensitivity import Leg, learn_with_sensitivities
+from predictlearn.theory.learning.phases import Leg
+from predictlearn.theory.learning.sensitivity import learn_with_sensitivities
 
 start, rule, rng = pl.Overlaps(np.eye(4)).replace(uu=1.3), pl.GradientDescent(2e-3), None
 for task, phi in ((pl.Filter(), "linear"), (pl.FlipFlop(trials=8, duration=5.0), "erf")):

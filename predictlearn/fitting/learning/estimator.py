@@ -25,10 +25,10 @@ from predictlearn.fitting.learning.sampling_error import checked_sample, sampled
 from predictlearn.fitting.learning.search import fit_recorded
 from predictlearn.fitting.learning.sessions import Sessions, checked_sessions
 from predictlearn.kept import once
-from predictlearn.theory.learning.fourth_order import loading_names
 from predictlearn.theory.learning.phases import LOSS
 from predictlearn.theory.learning.rules import GradientDescent
 from predictlearn.theory.names import nonlinearity_name
+from predictlearn.theory.sizes import Sizes
 
 __all__ = ["LearningFit"]
 
@@ -372,7 +372,7 @@ class LearningFit(Learned):
             )
         if found.bin == "mean":
             warn_of_clocks(problem.model.data.tasks, recordings, float(self.tau))
-        names = loading_names(problem.model.layout.sizes)
+        names = list(Sizes(*problem.model.layout.sizes).columns)
         index = pd.Index(found.neurons, name="neuron")
         self.sessions_ = found.table
         self.bin_ = found.bin

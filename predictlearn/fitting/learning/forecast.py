@@ -16,9 +16,9 @@ from predictlearn.fitting.learning.model import legs_of
 from predictlearn.fitting.learning.parameters import ParameterLayout
 from predictlearn.fitting.learning.sessions import Sessions
 from predictlearn.theory.gauge import canonical_matrices
-from predictlearn.theory.learning.phases import LOSS, interval_tasks
+from predictlearn.theory.learning.phases import LOSS, Leg, interval_tasks
 from predictlearn.theory.learning.rules import GradientDescent
-from predictlearn.theory.learning.sensitivity import Leg, learn_with_sensitivities
+from predictlearn.theory.learning.sensitivity import learn_with_sensitivities
 from predictlearn.theory.overlaps import Overlaps
 
 __all__ = ["Forecast", "forecast", "forecast_epochs"]

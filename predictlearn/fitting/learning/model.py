@@ -13,9 +13,9 @@ from predictlearn.errors import DivergenceError
 from predictlearn.fitting.learning.parameters import ParameterLayout
 from predictlearn.fitting.learning.sessions import Sessions
 from predictlearn.theory.gauge import canonical_matrices
-from predictlearn.theory.learning.phases import LOSS
+from predictlearn.theory.learning.phases import LOSS, Leg
 from predictlearn.theory.learning.rules import GradientDescent
-from predictlearn.theory.learning.sensitivity import Leg, learn_with_sensitivities
+from predictlearn.theory.learning.sensitivity import learn_with_sensitivities
 from predictlearn.theory.names import pathway_slices, table_pairs
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Task

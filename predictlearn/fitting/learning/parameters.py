@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from predictlearn.arrays import Array
 from predictlearn.theory.learning.rules import GradientDescent
-from predictlearn.theory.names import PATHWAYS, overlap_names, table_pairs
+from predictlearn.theory.names import PATHWAYS
+from predictlearn.theory.sizes import Sizes
 
 __all__ = ["NORM_SD", "RATE_SD", "ParameterLayout", "draw_factor", "log_prior"]
 
@@ -49,12 +50,12 @@ class ParameterLayout:
     @property
     def dim(self) -> int:
         """D = n_in + 2 rank + n_out."""
-        return self.sizes[0] + 2 * self.sizes[1] + self.sizes[2]
+        return Sizes(*self.sizes).dim
 
     @property
     def overlap_names(self) -> tuple[str, ...]:
         """Names of the overlaps, in table order."""
-        return overlap_names(*self.sizes)
+        return Sizes(*self.sizes).names
 
     @property
     def n_overlaps(self) -> int:
@@ -83,7 +84,7 @@ class ParameterLayout:
     @property
     def pairs(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
         """Rows and columns of the overlaps in S, in table order."""
-        rows, columns = zip(*table_pairs(*self.sizes).values(), strict=True)
+        rows, columns = zip(*Sizes(*self.sizes).pairs.values(), strict=True)
         return np.array(rows), np.array(columns)
 
     # -- from parameters to what they mean ----------------------------------------------------

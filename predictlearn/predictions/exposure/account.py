@@ -15,7 +15,8 @@ from predictlearn.predictions.learning_speed import (
     probe_trials,
     speed_contributions,
 )
-from predictlearn.predictions.runs import Phase, run_all
+from predictlearn.predictions.runs import run_all
+from predictlearn.theory.learning.phases import Leg
 from predictlearn.theory.overlaps import Overlaps
 
 
@@ -26,7 +27,7 @@ def account_by_overlap(
     changed: np.ndarray,
     steps: np.ndarray,
     before: np.ndarray,
-    phases: Sequence[Phase],
+    phases: Sequence[Leg],
     seeds: Sequence[int],
     nonlinearity: str,
     tau: float,
@@ -35,7 +36,7 @@ def account_by_overlap(
     """Split the difference in speed by overlap, and learn with each entry swapped alone."""
     probes = probe_trials(phases[0].task, seeds[-2])
     parts: list[pd.DataFrame] = []
-    jobs: list[tuple[Overlaps, list[Phase], list[int]]] = []
+    jobs: list[tuple[Overlaps, list[Leg], list[int]]] = []
     places: list[tuple[int, int, int]] = []
     for index, (start, twin) in enumerate(zip(cohort.starts, twins, strict=True)):
         if twin is None:

@@ -29,7 +29,6 @@ from predictlearn.predictions.exposure.pairs import (
 from predictlearn.predictions.exposure.report import animals_table, outcome_table, state
 from predictlearn.predictions.exposure.same_behaviour import behaviour_tests
 from predictlearn.predictions.runs import (
-    Phase,
     Run,
     child_seeds,
     reasons_in_brief,
@@ -39,6 +38,7 @@ from predictlearn.predictions.runs import (
 )
 from predictlearn.statistics.comparisons import check_level
 from predictlearn.statistics.corrections import CORRECTIONS
+from predictlearn.theory.learning.phases import Leg
 from predictlearn.theory.learning.rules import Rule
 from predictlearn.theory.names import NONLINEARITIES
 from predictlearn.theory.overlaps import Overlaps
@@ -230,7 +230,7 @@ def perturbation_exposure(
     seeds = child_seeds(seed, cohort.n_networks + 2)
     length = int(epochs) if epochs == int(epochs) else epochs
     rules = rules_of(rule, len(cohort.starts))
-    phases = [Phase(task, own, length) for own in rules]
+    phases = [Leg(task, length, own) for own in rules]
     jobs = [
         (overlaps, [phase], [seeds[int(net)]])
         for start, twin, net, phase in zip(

@@ -27,7 +27,6 @@ from predictlearn.predictions.order.outcomes import (
     trace_outcomes,
 )
 from predictlearn.predictions.runs import (
-    Phase,
     Run,
     child_seeds,
     reasons_in_brief,
@@ -37,6 +36,7 @@ from predictlearn.predictions.runs import (
 )
 from predictlearn.statistics.comparisons import check_level
 from predictlearn.statistics.corrections import CORRECTIONS
+from predictlearn.theory.learning.phases import Leg
 from predictlearn.theory.learning.rules import Rule
 from predictlearn.theory.names import NONLINEARITIES
 from predictlearn.theory.overlaps import Overlaps
@@ -189,9 +189,9 @@ def training_order(
     lengths = _lengths(epochs)
     rules = rules_of(rule, len(cohort.starts))
     seeds = child_seeds(seed, cohort.n_networks + 1)
-    jobs: list[tuple[Overlaps, list[Phase], list[int]]] = []
+    jobs: list[tuple[Overlaps, list[Leg], list[int]]] = []
     for start, net, how in zip(cohort.starts, cohort.network, rules, strict=True):
-        phase_a, phase_b = Phase(task_a, how, lengths[0]), Phase(task_b, how, lengths[1])
+        phase_a, phase_b = Leg(task_a, lengths[0], how), Leg(task_b, lengths[1], how)
         own = child_seeds(seeds[int(net)], 2)
         jobs.append((start, [phase_a, phase_b], own))
         jobs.append((start, [phase_b, phase_a], own[::-1]))

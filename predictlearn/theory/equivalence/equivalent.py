@@ -7,7 +7,7 @@ import pandas as pd
 
 from predictlearn.checks import as_float_array
 from predictlearn.errors import InputError
-from predictlearn.theory.names import nonlinearity_name, table_pairs
+from predictlearn.theory.names import nonlinearity_name
 from predictlearn.theory.overlaps import Overlaps
 
 __all__ = ["functionally_equivalent", "metric"]
@@ -130,7 +130,7 @@ def metric(overlaps: Overlaps, nonlinearity: str = "linear") -> pd.DataFrame:
     >>> float(g.loc["zm", "zm"])  # mm + zz
     5.0
     """
-    pairs = table_pairs(*overlaps.sizes)
+    pairs = overlaps.sizes.pairs
     rows, columns = zip(*pairs.values(), strict=True)
     result = {}
     for name in overlaps.visible_names(nonlinearity):

@@ -36,7 +36,6 @@ from predictlearn.theory.equivalence.speed import (
     velocity,
 )
 from predictlearn.theory.learning.rules import GradientDescent, GradientFlow, column_rates
-from predictlearn.theory.names import table_pairs, visible_names
 from predictlearn.theory.nonlinearity import Nonlinearity, resolve
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Task
@@ -157,7 +156,7 @@ class Exposure:
             raise InputError(f"times must be zero or more, on one axis; got {times!r}.")
         if order not in (1, 2):
             raise InputError(f"order must be 1 or 2; got {order!r}.")
-        pairs = table_pairs(*self.first.sizes)
+        pairs = self.first.sizes.pairs
         rows, columns = map(list, zip(*pairs.values(), strict=True))
         change = (self.second.matrix - self.first.matrix)[rows, columns]
         rates, bends = self.derivatives[:, rows, columns]
@@ -252,7 +251,7 @@ def exposure(
     each = np.array(derivatives)
     n, total = len(each), each.sum(axis=0)
     squares = speed_weights(each, columns)
-    names = visible_names(*first.sizes, nonlinearity)
+    names = first.sizes.visible(nonlinearity)
     rows, across = map(list, zip(*map(first.index, names), strict=True))
 
     def numbers(mean: np.ndarray, own: np.ndarray, count: int) -> _Numbers:
@@ -429,7 +428,7 @@ def _check_equivalent(first: Overlaps, second: Overlaps, nonlinearity: str | Non
             "second must have the inputs, rank and outputs of first, "
             f"{first.sizes}; got {second.sizes}."
         )
-    seen = visible_names(*first.sizes, nonlinearity)
+    seen = first.sizes.visible(nonlinearity)
     wrong = [name for name in differing_names(first, second) if name in seen]
     if wrong:
         said = ", ".join(f"{name} ({first[name]:.6g} and {second[name]:.6g})" for name in wrong)

@@ -27,11 +27,10 @@ from predictlearn.theory.learning.epochs import describe, diverged, kept_epochs,
 from predictlearn.theory.learning.rules import GradientDescent
 from predictlearn.theory.learning.trajectory import Trajectory
 from predictlearn.theory.learning.trial_stream import TrialStream
-from predictlearn.theory.names import pathway_slices
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Task
 
-__all__ = ["FourthOrderTrajectory", "learn_fourth_order", "loading_names"]
+__all__ = ["FourthOrderTrajectory", "learn_fourth_order"]
 
 # Epochs between two looks at whether the overlaps are still those of a network.
 _LOOK = 256
@@ -92,13 +91,6 @@ class _Indices:
 def _orders(indices: Sequence[tuple[int, ...]]) -> np.ndarray:
     """Return in how many orders each set of indices can stand."""
     return np.array([len(set(itertools.permutations(i))) for i in indices], dtype=float)
-
-
-def loading_names(sizes: tuple[int, int, int]) -> list[str]:
-    """Return m, u, v, z, numbered where a pathway has several columns."""
-    where = pathway_slices(*sizes)
-    counts = {p: s.stop - s.start for p, s in where.items()}
-    return [f"{p}{i + 1}" if n > 1 else p for p, n in counts.items() for i in range(n)]
 
 
 def _checked_cumulants(cumulants: np.ndarray | None, dim: int) -> np.ndarray:
@@ -243,7 +235,7 @@ def learn_fourth_order(
         move_kernel(s, kappa, run.gradient, force, rate, rule.weight_decay, step.columns)
         if rule.synaptic_noise > 0:
             s[everyone, everyone] += (step.columns > 0) * rule.synaptic_noise**2
-    table = pd.DataFrame(kurtosis, pd.Index(rows, name="epoch"), loading_names(sizes))
+    table = pd.DataFrame(kurtosis, pd.Index(rows, name="epoch"), list(sizes.columns))
     settings = {**describe(task, rule, nonlinearity, tau), "closure": "fourth order"}
     epochs_run = np.arange(n_epochs + 1)
     return FourthOrderTrajectory(

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from predictlearn.theory.learning.trajectory import Trajectory
-from predictlearn.theory.names import nonlinearity_name, pathway_slices
+from predictlearn.theory.names import nonlinearity_name
 from predictlearn.theory.overlaps import Overlaps
 
 __all__ = ["conserved", "drift"]
@@ -59,7 +59,7 @@ def conserved(overlaps: Overlaps, nonlinearity: str = "linear") -> pd.Series:
         _letters("uu-vv", i, j, rank): difference[i, j] for i in range(rank) for j in range(i, rank)
     }
     if kind == "linear":
-        where = pathway_slices(*overlaps.sizes)
+        where = overlaps.sizes.slices
         signs = np.ones(overlaps.dim)
         signs[: where["v"].start] = -1.0
         eigenvalues, vectors = np.linalg.eigh(overlaps.matrix)

@@ -3,19 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from predictlearn.checks import as_float_array, positive_int
+from predictlearn.checks import as_float_array, positive, positive_int
 from predictlearn.errors import InputError
+from predictlearn.theory.learning.rules import GradientFlow, Rule
 from predictlearn.theory.trials import Task
 
-__all__ = ["LOSS", "cumulative_epochs", "interval_tasks"]
+__all__ = ["LOSS", "Leg", "cumulative_epochs", "interval_tasks"]
 
 # The column of a table of sessions that holds the loss.
 LOSS = "loss"
+
+
+@dataclass(frozen=True)
+class Leg:
+    """A stretch of learning: one task by one rule for some epochs.
+
+    Parameters
+    ----------
+    task : Task
+        What is learned.
+    epochs : int
+        Number of updates; for gradient flow the learning time, any positive number, as in `learn`.
+    rule : GradientDescent, GradientFlow, FirstOrderDescent or DirectDescent
+        How the loadings move.
+
+    Raises
+    ------
+    InputError
+        If task or rule is not one, or epochs is not a whole number of at least 1.
+
+    Examples
+    --------
+    >>> import predictlearn as pl
+    >>> Leg(pl.Filter(), 100, pl.GradientDescent(5e-3)).epochs
+    100
+    """
+
+    task: Task
+    epochs: float
+    rule: Rule
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.task, Task):
+            raise InputError(
+                "task of a leg must have n_in, n_out, dt, fixed and sample(rng), as pl.Filter() "
+                f"has; got {type(self.task).__name__}."
+            )
+        if not isinstance(self.rule, Rule):
+            raise InputError(
+                "rule of a leg must be a GradientDescent, GradientFlow, FirstOrderDescent or "
+                f"DirectDescent; got {type(self.rule).__name__}."
+            )
+        check = positive if isinstance(self.rule, GradientFlow) else positive_int
+        object.__setattr__(self, "epochs", check("epochs", self.epochs))
 
 
 def interval_tasks(tasks: Any, n: int, name: str = "tasks") -> tuple[Task, ...]:

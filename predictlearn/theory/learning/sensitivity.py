@@ -17,72 +17,22 @@ import numpy as np
 
 from predictlearn.checks import positive_int
 from predictlearn.errors import DivergenceError, InputError
-from predictlearn.theory import names as _names
 from predictlearn.theory.activity import Batch, _evaluate, check_fit
 from predictlearn.theory.kernels.arguments import Tangents
 from predictlearn.theory.kernels.hessian import hessian_kernel, hessian_work
 from predictlearn.theory.kernels.impulse_rank_one import single_hessian
 from predictlearn.theory.learning.descent import learn
 from predictlearn.theory.learning.epochs import run_epochs
-from predictlearn.theory.learning.rules import GradientDescent
+from predictlearn.theory.learning.phases import Leg
+from predictlearn.theory.learning.rules import GradientDescent, Rule
 from predictlearn.theory.learning.trial_stream import TrialStream
+from predictlearn.theory.names import PATHWAYS
 from predictlearn.theory.nonlinearity import Nonlinearity
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.trials import Task, Trials
+from predictlearn.theory.sizes import Sizes
+from predictlearn.theory.trials import Trials
 
-__all__ = ["Leg", "SensitiveRun", "learn_with_sensitivities", "loss_derivative_hessian"]
-
-
-@dataclass(frozen=True)
-class Leg:
-    """A stretch of learning: one task by one rule for some epochs.
-
-    Parameters
-    ----------
-    task : Task
-        What is learned.
-    epochs : int
-        Number of updates.
-    rule : GradientDescent
-        How the loadings move. Velocity and schedule begin anew with every leg.
-
-    Raises
-    ------
-    InputError
-        If the task is not one, epochs is not a whole number of at least 1, or the rule is not a
-        `GradientDescent` without target noise and minibatches.
-
-    Examples
-    --------
-    >>> import predictlearn as pl
-    >>> Leg(pl.Filter(), 100, pl.GradientDescent(5e-3)).epochs
-    100
-    """
-
-    task: Task
-    epochs: int
-    rule: GradientDescent
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.task, Task):
-            raise InputError(
-                "task of a leg must have n_in, n_out, dt, fixed and sample(rng), as pl.Filter() "
-                f"has; got {type(self.task).__name__}."
-            )
-        object.__setattr__(self, "epochs", positive_int("epochs", self.epochs))
-        rule = self.rule
-        if not isinstance(rule, GradientDescent):
-            raise InputError(
-                "rule of a leg must be a GradientDescent, which at a small rate is gradient flow; "
-                f"got {type(rule).__name__}."
-            )
-        if rule.target_noise > 0 or rule.minibatch is not None:
-            name = "target_noise" if rule.target_noise > 0 else "minibatch"
-            raise InputError(
-                "rule of a leg must be without target_noise and minibatch, since derivatives of "
-                f"learning belong to a learner without chance; got {name}="
-                f"{getattr(rule, name)!r}. The nearest is the same GradientDescent without it."
-            )
+__all__ = ["SensitiveRun", "learn_with_sensitivities", "loss_derivative_hessian"]
 
 
 @dataclass(frozen=True)
@@ -117,13 +67,6 @@ class SensitiveRun:
     loss_slopes: np.ndarray
     parameters: tuple[str, ...]
     carried: np.ndarray
-
-
-def _pairs(names: Sequence[str], sizes: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows and columns of named overlaps in S."""
-    where = _names.table_pairs(*sizes)
-    pairs = np.array([where[name] for name in names])
-    return pairs[:, 0].copy(), pairs[:, 1].copy()
 
 
 def loss_derivative_hessian(
@@ -173,14 +116,15 @@ def loss_derivative_hessian(
     sizes = overlaps.sizes
     ready = Batch(trials, nonlinearity, tau)
     value, a = _evaluate(overlaps.matrix, sizes, ready)
-    names = _names.overlap_names(*sizes)
-    seen = _names.visible_names(*sizes, nonlinearity=nonlinearity)
-    rows, cols = _pairs(seen, sizes)
+    names, seen = sizes.names, sizes.visible(nonlinearity)
+    rows, cols = sizes.where(seen)
     visible = np.empty((len(seen), len(seen)))
     matrix = np.ascontiguousarray(overlaps.matrix)
-    if not single_hessian(matrix, sizes, ready.impulse(overlaps.rank), visible):
-        work = hessian_work(ready.k_m, sizes, len(seen))
-        hessian_kernel(matrix, sizes, ready.shown(), rows, cols, work, visible)
+    # a plain tuple, for which alone numba has compiled
+    plain = tuple(sizes)
+    if not single_hessian(matrix, plain, ready.impulse(overlaps.rank), visible):
+        work = hessian_work(ready.k_m, plain, len(seen))
+        hessian_kernel(matrix, plain, ready.shown(), rows, cols, work, visible)
     hessian = np.zeros((len(names), len(names)))
     at = [names.index(name) for name in seen]
     hessian[np.ix_(at, at)] = visible
@@ -206,7 +150,8 @@ def learn_with_sensitivities(
     start : Overlaps or array_like, (D, D)
         The network before learning.
     legs : sequence of Leg
-        What is learned, one leg after the other.
+        What is learned, one leg after the other, each by a `GradientDescent` without target noise
+        and minibatches. Velocity and schedule begin anew with every leg.
     record : sequence of int
         Epochs to record, counted over all legs, in order; 0 is the start. Repeats are allowed.
     nonlinearity : {"linear", "erf", "tanh"} or Nonlinearity
@@ -248,7 +193,7 @@ def learn_with_sensitivities(
     >>> import numpy as np
     >>> import predictlearn as pl
     >>> start = pl.Overlaps(np.eye(4)).replace(zu=0.1, vm=0.1)
-    >>> leg = Leg(pl.Filter(), 200, pl.GradientDescent(5e-3))
+    >>> leg = pl.Leg(pl.Filter(), 200, pl.GradientDescent(5e-3))
     >>> run = learn_with_sensitivities(start, [leg], [0, 100, 200])
     >>> run.slopes.shape, len(run.parameters)
     ((3, 4, 4, 14), 14)
@@ -263,22 +208,22 @@ def learn_with_sensitivities(
     if not legs or not all(isinstance(leg, Leg) for leg in legs):
         raise InputError(f"legs must be one or more Leg(task, epochs, rule); got {legs!r}.")
     for leg in legs:
+        rule = _checked_rule(leg.rule)
         check_fit(start, leg.task.n_in, leg.task.n_out, "the task of a leg")
-    total = sum(leg.epochs for leg in legs)
+        if carry and rule.momentum > 0:
+            raise InputError(
+                "carry needs rules without momentum: only then are the loadings of all neurons "
+                f"multiplied by one matrix; got {rule!r}."
+            )
+    total = sum(int(leg.epochs) for leg in legs)
     asked = [positive_int("an epoch of record", e, minimum=0) for e in record]
     if not asked or asked != sorted(asked) or asked[-1] > total:
         raise InputError(
             f"record must hold epochs from 0 to {total}, in increasing order; got {asked}."
         )
     unique, back = np.unique(np.array(asked), return_inverse=True)
-    for leg in legs:
-        if carry and leg.rule.momentum > 0:
-            raise InputError(
-                "carry needs rules without momentum: only then are the loadings of all neurons "
-                f"multiplied by one matrix; got {leg.rule!r}."
-            )
-    names = _names.overlap_names(*start.sizes)
-    parameters = names + tuple(f"rate:{p}" for p in _names.PATHWAYS) if slopes else ()
+    names = start.sizes.names
+    parameters = names + tuple(f"rate:{p}" for p in PATHWAYS) if slopes else ()
     dim, n = start.dim, len(unique)
     run = SensitiveRun(
         unique,
@@ -293,11 +238,11 @@ def learn_with_sensitivities(
     carried[..., :1] = np.eye(dim)[..., None]
     moving = np.zeros((3, dim, dim, len(parameters)))
     if slopes:
-        for p, (i, j) in enumerate(zip(*_pairs(names, start.sizes), strict=True)):
+        for p, (i, j) in enumerate(zip(*start.sizes.where(names), strict=True)):
             moving[0, i, j, p] = moving[0, j, i, p] = 1.0
     matrix, first = start.matrix, 0
     for k, leg in enumerate(legs):
-        last = first + leg.epochs
+        last = first + int(leg.epochs)
         # where two legs meet, the one that begins
         end = n if k == len(legs) - 1 else np.searchsorted(unique, last)
         here = slice(np.searchsorted(unique, first), end)
@@ -321,9 +266,26 @@ def learn_with_sensitivities(
     )
 
 
+def _checked_rule(rule: Rule) -> GradientDescent:
+    """Return a rule by which the derivatives of learning are followed, or raise InputError."""
+    if not isinstance(rule, GradientDescent):
+        raise InputError(
+            "rule of a leg must be a GradientDescent, which at a small rate is gradient flow; "
+            f"got {type(rule).__name__}."
+        )
+    if rule.target_noise > 0 or rule.minibatch is not None:
+        name = "target_noise" if rule.target_noise > 0 else "minibatch"
+        raise InputError(
+            "rule of a leg must be without target_noise and minibatch, since derivatives of "
+            f"learning belong to a learner without chance; got {name}="
+            f"{getattr(rule, name)!r}. The nearest is the same GradientDescent without it."
+        )
+    return rule
+
+
 def _plain(
     matrix: np.ndarray,
-    sizes: tuple[int, int, int],
+    sizes: Sizes,
     leg: Leg,
     run: SensitiveRun,
     here: slice,
@@ -346,7 +308,7 @@ def _leg(
     moving: np.ndarray,
     carried: np.ndarray,
     matrix: np.ndarray,
-    sizes: tuple[int, int, int],
+    sizes: Sizes,
     leg: Leg,
     run: SensitiveRun,
     here: slice,
@@ -356,18 +318,15 @@ def _leg(
     seed: int,
 ) -> np.ndarray:
     """Run one leg as `_plain` does; the slopes, `moving`, and `carried` move in place."""
-    rows, cols = _pairs(_names.visible_names(*sizes, nonlinearity=nonlinearity), sizes)
-    pathway = np.empty(len(matrix), dtype=int)
-    for k, where in enumerate(_names.pathway_slices(*sizes).values()):
-        pathway[where] = k
+    rows, cols = sizes.where(sizes.visible(nonlinearity))
     joints = np.zeros((1, 3, *matrix.shape))
     joints[0, 0] = matrix
     # every leg begins without velocity
     moving[1:] = 0.0
     kept = (run.slopes[here], run.carried[here], run.loss_slopes[here])
-    slopes = Tangents(moving, carried, pathway, rows, cols, *kept)
+    slopes = Tangents(moving, carried, sizes.pathways, rows, cols, *kept)
     stream = TrialStream(leg.task, nonlinearity, tau, seed)
-    ran = run_epochs(joints, sizes, stream, leg.rule, leg.epochs, epochs, slopes=slopes)
+    ran = run_epochs(joints, sizes, stream, leg.rule, int(leg.epochs), epochs, slopes=slopes)
     run.matrices[here], run.losses[here] = ran.kept[:, 0], ran.losses[epochs]
     if epochs.size and epochs[-1] == leg.epochs:
         run.slopes[here][-1], run.carried[here][-1] = moving[0], carried

@@ -11,8 +11,9 @@ import pandas as pd
 from predictlearn.checks import as_float_array, non_negative, positive, positive_int, seed_sequence
 from predictlearn.errors import InputError
 from predictlearn.theory.loadings import Loadings, loadings_of
-from predictlearn.theory.names import PATHWAYS, overlap_names, pathway_slices
+from predictlearn.theory.names import PATHWAYS
 from predictlearn.theory.overlaps import Overlaps
+from predictlearn.theory.sizes import Sizes
 
 __all__ = ["PopulationLoadings", "Populations", "population_name"]
 
@@ -216,7 +217,7 @@ class Populations:
         """
         n_populations = positive_int("n_populations", n_populations)
         sizes = (positive_int("n_in", n_in), positive_int("rank", rank))
-        dim = sizes[0] + 2 * sizes[1] + positive_int("n_out", n_out)
+        dim = Sizes(*sizes, positive_int("n_out", n_out)).dim
         neurons = positive_int("neurons", neurons, minimum=dim)
         norm, spread = positive("norm", norm), non_negative("spread", spread)
         rng = np.random.default_rng(seed_sequence(seed))
@@ -243,7 +244,7 @@ class Populations:
         return len(self.overlaps)
 
     @property
-    def sizes(self) -> tuple[int, int, int]:
+    def sizes(self) -> Sizes:
         """The triple (n_in, rank, n_out)."""
         return self.overlaps[0].sizes
 
@@ -268,7 +269,7 @@ class Populations:
         return tuple(
             population_name(name, p + 1)
             for p in range(self.n_populations)
-            for name in overlap_names(*self.sizes)
+            for name in self.sizes.names
         )
 
     def to_series(self) -> pd.Series:
@@ -408,6 +409,6 @@ class Populations:
             for item, count, child in zip(self.overlaps, counts, children, strict=True)
         ]
         theta = np.concatenate(parts)
-        where = pathway_slices(*self.sizes)
+        where = self.sizes.slices
         labels = np.repeat(np.arange(1, self.n_populations + 1), counts)
         return PopulationLoadings(Loadings(*(theta[:, where[p]] for p in PATHWAYS)), labels)

@@ -22,7 +22,8 @@ from predictlearn.fitting.learning.recordings.marginal import marginal, rolled_o
 from predictlearn.fitting.learning.search import _scattered, shortened
 from predictlearn.fitting.learning.sessions import checked_sessions
 from predictlearn.simulation import simulate_learning
-from predictlearn.theory.learning.sensitivity import Leg, learn_with_sensitivities
+from predictlearn.theory.learning.phases import Leg
+from predictlearn.theory.learning.sensitivity import learn_with_sensitivities
 
 TASK, RULE = pl.Filter(duration=10.0), pl.GradientDescent(2e-3)
 START = pl.Overlaps(np.eye(4)).replace(zm=0.1, zu=0.2, vm=0.3, vu=0.2, mu=0.3, uu=1.5, zv=0.2)
