@@ -52,7 +52,7 @@ class Leg:
     def __post_init__(self) -> None:
         if not isinstance(self.task, Task):
             raise InputError(
-                "task of a leg must have n_in, n_out, dt, fixed and sample(rng), as pl.Filter() "
+                "task must have n_in, n_out, dt, fixed and sample(rng), as pl.Filter() "
                 f"has; got {type(self.task).__name__}."
             )
         if not isinstance(self.rule, Rule):
