@@ -43,6 +43,12 @@ from .network.mean_field import (
 )
 from .network.populations import train_population_network as train_population_network
 from .network.training import train_network as train_network
+from .network.trajectories import (
+    NetworkTrajectory as NetworkTrajectory,
+)
+from .network.trajectories import (
+    SynapticNetworkTrajectory as SynapticNetworkTrajectory,
+)
 from .predictions import (
     perturbation_exposure as perturbation_exposure,
 )
@@ -133,6 +139,9 @@ from .theory.learning.local_rules import (
 )
 from .theory.learning.local_rules import (
     FeedbackAlignment as FeedbackAlignment,
+)
+from .theory.learning.local_rules import (
+    NodePerturbation as NodePerturbation,
 )
 from .theory.learning.many import learn_many as learn_many
 from .theory.learning.rules import (
