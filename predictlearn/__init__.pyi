@@ -214,6 +214,12 @@ from .theory.synapses.network import (
 from .theory.synapses.network import (
     SynapticNetwork as SynapticNetwork,
 )
+from .theory.synapses.perturbation import (
+    PerturbationStep as PerturbationStep,
+)
+from .theory.synapses.perturbation import (
+    node_perturbation_step as node_perturbation_step,
+)
 from .theory.trials import Trials as Trials
 from .theory.world import LinearWorld as LinearWorld
 

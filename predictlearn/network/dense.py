@@ -78,18 +78,6 @@ def _sum(p: np.ndarray, x: np.ndarray) -> np.ndarray:
     return np.tensordot(p, x, axes=((0, 1), (0, 1)))
 
 
-def _world_of(ready: Batch) -> LinearWorld:
-    """Return the world of prepared trials; an observer, and the output itself, are worlds, too."""
-    unseen = np.zeros((ready.n_in, len(ready.offset)))
-    if ready.world is None:
-        one = np.eye(ready.n_out)
-        return LinearWorld(ready.smoothing, one, unseen, one, ready.offset)
-    if ready.world.is_closed:
-        return ready.world
-    w = ready.world
-    return LinearWorld(w.step, w.push, np.zeros((ready.n_in, w.n_state)), w.read, w.offset, w.start)
-
-
 def _blocks(ready: Batch, n_neurons: int) -> Iterator[tuple[Batch, np.ndarray]]:
     """Yield trials in parts that fit into memory, and which these are."""
     n_steps, _, n_trials = ready.inputs.shape
@@ -187,7 +175,7 @@ def directions(
     """
     total, g = 0.0, {name: np.zeros(part.shape) for name, part in parts.items()}
     back = parts["z"] if feedback is None else feedback
-    world = _world_of(ready)
+    world = ready.as_world
     for block, picked in _blocks(ready, len(back)):
         run = _run(parts, world, block)
         loss, errors = _judged(block, run.read, noise[:, :, picked] if noise.size else None)
@@ -216,7 +204,7 @@ def perturbed_directions(
     to its loss. In place of p in the sums above stands xi times that by sigma^2; G of Z is exact.
     """
     total, g = 0.0, {name: np.zeros(part.shape) for name, part in parts.items()}
-    world, n = _world_of(ready), len(parts["m"])
+    world, n = ready.as_world, len(parts["m"])
     for block, picked in _blocks(ready, n):
         run = _run(parts, world, block)
         loss, errors = _judged(block, run.read, noise[:, :, picked] if noise.size else None)
