@@ -8,10 +8,12 @@ import pytest
 from neuron_network import open_world
 
 import predictlearn as pl
-from predictlearn.theory.activity import Batch
+from predictlearn.network.dense import perturbed_directions
+from predictlearn.theory.activity import NO_NOISE, Batch
 from predictlearn.theory.synapses.gradients import Directions, Steering
 
 DRAWS = 40_000
+START = pl.Overlaps(np.eye(4)).replace(zm=0.1, zu=0.3, vm=0.3)
 
 
 def a_network(sizes, seed=0):
@@ -32,7 +34,7 @@ def some_trials(sizes, world=None, n_trials=2, n_steps=6):
 
 
 def simulated(network, trials, sigma, n, draws, seed=0):
-    """Return steps of [W, M / sqrt(N)] by -rate of 1, (draws, N, N + n_in), and the span, (N, D)."""
+    """Return steps of [W, M / sqrt(N)] by -rate of 1, (draws, N, N + n_in), and the span."""
     q, _ = np.linalg.qr(np.random.default_rng(3).normal(size=(n, network.dim)))
     m, w, z = np.sqrt(n) * q @ network.m, q @ network.w @ q.T, np.sqrt(n) * q @ network.z
     world = open_world(trials.n_in, trials.n_out) if trials.world is None else trials.world
@@ -108,24 +110,95 @@ def test_the_mean_step_is_the_gradient_through_the_loop(closed):
         assert step.fall == pytest.approx(0.3 * (np.sum(w**2) + np.sum(m**2)), rel=1e-11)
 
 
+def beside(network, end):
+    """Return |W|^2 + |M|^2 / N that learning put into rows outside the span of a start."""
+    n = len(network.w)
+    vectors = [network.m, network.z, network.w @ network.m, network.w.T @ network.z]
+    basis, _ = np.linalg.qr(np.hstack(vectors))
+    out = np.eye(n) - basis @ basis.T
+    return np.sum((out @ end.w) ** 2) + np.sum((out @ end.m) ** 2) / n
+
+
 def test_growth_outside_the_span_is_that_of_networks_over_many_steps():
-    """Counted in trained networks; small, so that every step is much like the first."""
-    start = pl.Overlaps(np.eye(4)).replace(zm=0.1, zu=0.3, vm=0.3)
-    network, task = pl.Synapses.from_overlaps(start), pl.Filter(duration=3.0, dt=0.1)
+    """With steps so small that every one is much like the first."""
+    network, task = pl.Synapses.from_overlaps(START), pl.Filter(duration=3.0, dt=0.1)
     rule = pl.NodePerturbation(1e-7, 0.1)
     for n in (30, 120):
         step = pl.node_perturbation_step(network, task.sample(), rule.rate, rule.noise, n)
         neurons = network.on_neurons(n)
-        span, _ = np.linalg.qr(np.hstack([neurons.m, neurons.z, neurons.w @ neurons.m]))
-        full, _ = np.linalg.qr(np.hstack([neurons.m, neurons.z, neurons.w, neurons.w.T]))
-        del span
-        basis = full[:, :4]
-        found = []
-        for seed in range(8):
-            end = pl.train_network(neurons, task, rule, 50, seed=seed, every=50).final
-            out = np.eye(n) - basis @ basis.T
-            change_w, change_m = out @ (end.w - neurons.w), out @ (end.m - neurons.m)
-            found.append(np.sum(change_w**2) + np.sum(change_m**2) / n)
+        found = [
+            beside(neurons, pl.train_network(neurons, task, rule, 50, seed=k, every=50).final)
+            for k in range(8)
+        ]
         error = np.std(found) / np.sqrt(8)
         assert abs(np.mean(found) - 50 * step.growth) < 4 * error
         assert error < 0.2 * np.mean(found)
+
+
+def test_what_learning_builds_outside_the_span_goes_as_neurons_times_rate():
+    task, time = pl.Filter(duration=2.0, dt=0.1), 0.4
+
+    def built(n, rate):
+        start, found = pl.Synapses.from_overlaps(START).on_neurons(n), []
+        for seed in range(4):
+            rule, epochs = pl.NodePerturbation(rate), round(time / rate)
+            t = pl.train_network(start, task, rule, epochs, seed=seed, every=epochs)
+            assert t.losses[-1] < 0.5 * t.losses[0]
+            found.append(beside(start, t.final))
+        return np.mean(found)
+
+    first = built(30, 2e-3)
+    assert 1.6 < built(60, 2e-3) / first < 2.7  # (60 - 4) / (30 - 4) = 2.15
+    assert 0.8 < built(60, 1e-3) / first < 1.35
+
+
+def feedforward(n_out, n=60):
+    """Neurons without recurrence and one bin, of which M learns: all is quadratic."""
+    z, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(n, n_out)))
+    start = pl.SynapticNetwork(np.zeros((n, 1)), np.zeros((n, n)), np.sqrt(n) * z)
+    ones = np.ones((1, 1, n_out))
+    return start, z, pl.ArrayTask(np.ones((1, 1, 1)), ones, ones, dt=1.0)
+
+
+@pytest.mark.parametrize("n_out", [1, 6, 30])
+def test_an_epoch_costs_as_many_directions_as_outputs_say(n_out):
+    """The mean loss after a step is 1 - 2 mu + mu^2 (K + 2) of that before, mu = 2 rate.
+
+    And sigma^2 / N mu^2 K (K + 2) (K + 4) / 4 more by the curvature: Werfel, Xie & Seung (2005).
+    """
+    n, sigma = 60, 2.0
+    start, z, task = feedforward(n_out, n)
+    mu = 1.0 / (n_out + 2)
+    parts = {"m": start.m, "w": start.w, "z": start.z}
+    ready, rng, left = Batch(task.sample(), "linear", 1.0), np.random.default_rng(0), []
+    for _ in range(2000):
+        slope = perturbed_directions(parts, ready, sigma, rng, NO_NOISE)[1]["m"]
+        left.append(np.sum((z.T @ (start.m - mu / 2 * slope) / np.sqrt(n) - 1) ** 2))
+    curved = sigma**2 / n * mu**2 * n_out * (n_out + 2) * (n_out + 4) / 4
+    expected = n_out * (1 - 2 * mu + mu**2 * (n_out + 2)) + curved
+    assert abs(np.mean(left) - expected) < 4 * np.std(left) / np.sqrt(len(left))
+    # and so says the covariance of the step
+    network = pl.Synapses(np.zeros((n_out, 1)), np.zeros((n_out, n_out)), np.eye(n_out))
+    step = pl.node_perturbation_step(network, task.sample(), mu / 2, sigma, n)
+    after = np.sum((step.mean[:, -1] - 1) ** 2)
+    after += np.einsum("ii->", step.inside[:, -1, :, -1])
+    assert after == pytest.approx(expected, rel=1e-11)
+
+
+def test_the_largest_rate_falls_as_the_number_of_outputs():
+    """2 / mu is K + 2 where the mean loss no longer falls: half of it learns, twice it does not."""
+    for n_out in (4, 16):
+        start, _, task = feedforward(n_out)
+        fates = []
+        for mu in (0.5 / (n_out + 2), 8.0 / (n_out + 2)):
+            rule = pl.NodePerturbation(mu / 2, 1e-3, pathway_rates={"w": 0.0, "z": 0.0})
+            ends = []
+            for seed in range(5):
+                try:
+                    t = pl.train_network(start, task, rule, 10 * n_out, seed=seed, every=1000)
+                    ends.append(t.losses[-1] / t.losses[0])
+                except pl.DivergenceError:
+                    ends.append(np.inf)
+            fates.append(np.median(ends))
+        assert fates[0] < 0.05
+        assert fates[1] > 1
