@@ -43,6 +43,12 @@ from .network.mean_field import (
 )
 from .network.populations import train_population_network as train_population_network
 from .network.training import train_network as train_network
+from .network.trajectories import (
+    NetworkTrajectory as NetworkTrajectory,
+)
+from .network.trajectories import (
+    SynapticNetworkTrajectory as SynapticNetworkTrajectory,
+)
 from .predictions import (
     perturbation_exposure as perturbation_exposure,
 )
@@ -134,6 +140,9 @@ from .theory.learning.local_rules import (
 from .theory.learning.local_rules import (
     FeedbackAlignment as FeedbackAlignment,
 )
+from .theory.learning.local_rules import (
+    NodePerturbation as NodePerturbation,
+)
 from .theory.learning.many import learn_many as learn_many
 from .theory.learning.phases import Leg as Leg
 from .theory.learning.rules import (
@@ -202,6 +211,12 @@ from .theory.synapses.network import (
 )
 from .theory.synapses.network import (
     SynapticNetwork as SynapticNetwork,
+)
+from .theory.synapses.perturbation import (
+    PerturbationStep as PerturbationStep,
+)
+from .theory.synapses.perturbation import (
+    node_perturbation_step as node_perturbation_step,
 )
 from .theory.synapses.seen import what_is_seen as what_is_seen
 from .theory.trials import Trials as Trials

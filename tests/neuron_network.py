@@ -23,30 +23,45 @@ def open_world(n_in, n_out):
     )
 
 
-def run(m, w, z, world, x, a):
-    """Return activity (bins + 1, trials, N), inputs as seen, and what is read, (bins, ...)."""
+LINEAR = (lambda h: h, np.ones_like)
+
+
+def run(m, w, z, world, x, a, phi=LINEAR, xi=None):
+    """Return currents, rates (bins + 1, trials, N), inputs as seen, and what is read (bins, ...).
+
+    xi, (bins, trials, N), is noise in the input of the neurons.
+    """
     n_trials, n_steps, _ = x.shape
     h, state = np.zeros((n_trials, len(m))), np.tile(world.start, (n_trials, 1))
-    activity, seen, read = [h], [], []
+    currents, activity, seen, read = [], [phi[0](h)], [], []
     for t in range(n_steps):
         u = x[:, t] + state @ world.seen.T
-        h = (1 - a) * h + a * (h @ w.T + u @ m.T)
-        state = state @ world.step.T + (h @ z / len(m)) @ world.push.T + world.offset
-        activity.append(h)
+        h = (1 - a) * h + a * (activity[t] @ w.T + u @ m.T + (0 if xi is None else xi[t]))
+        r = phi[0](h)
+        state = state @ world.step.T + (r @ z / len(m)) @ world.push.T + world.offset
+        currents.append(h)
+        activity.append(r)
         seen.append(u)
         read.append(state @ world.read.T)
-    return activity, seen, read
+    return currents, activity, seen, read
 
 
-def directions(m, w, z, b, world, x, targets, weights, a, rule):
+def losses_of(read, targets, weights):
+    """Return the loss of every trial."""
+    return sum(
+        np.sum(weights[:, t] * (read[t] - targets[:, t]) ** 2, axis=1) for t in range(len(read))
+    )
+
+
+def directions(m, w, z, b, world, x, targets, weights, a, rule, phi=LINEAR):
     """Return the loss and dL/dM, dL/dW, dL/dZ, or what a rule takes for them.
 
     rule: "through" and "given" for gradients through the loop or not, "fa", "rflo".
     """
     n, n_steps = len(m), x.shape[1]
-    activity, seen, read = run(m, w, z, world, x, a)
+    currents, activity, seen, read = run(m, w, z, world, x, a, phi)
     errors = [2 * weights[:, t] * (read[t] - targets[:, t]) for t in range(n_steps)]
-    loss = sum(np.sum(weights[:, t] * (read[t] - targets[:, t]) ** 2) for t in range(n_steps))
+    loss = np.sum(losses_of(read, targets, weights))
     back = b if rule in ("fa", "rflo") else z
     q = np.zeros_like(activity[0])
     of_world = np.zeros((len(x), len(world.step)))
@@ -57,25 +72,46 @@ def directions(m, w, z, b, world, x, targets, weights, a, rule):
         of_output = of_world @ world.push
         d_z += activity[t + 1].T @ of_output / n
         recurrent = 0 if rule == "rflo" else a * q @ w
-        q = (1 - a) * q + recurrent + of_output @ back.T / n
+        q = (1 - a) * q + phi[1](currents[t]) * (recurrent + of_output @ back.T / n)
         d_m += a * q.T @ seen[t]
         d_w += a * q.T @ activity[t]
         of_input = a * q @ m @ world.seen if rule == "through" else np.zeros_like(of_world)
     return loss, d_m, d_w, d_z
 
 
+def perturbed(m, w, z, world, x, targets, weights, a, sigma, rng, phi=LINEAR):
+    """The same by node perturbation, synapse by synapse: noise, reward and activity before it."""
+    n, (n_trials, n_steps, _) = len(m), x.shape
+    xi = sigma * rng.standard_normal((n_steps, n_trials, n))
+    _, activity, seen, read = run(m, w, z, world, x, a, phi)
+    noisy = run(m, w, z, world, x, a, phi, xi)[3]
+    before = losses_of(read, targets, weights)
+    rewards = before - losses_of(noisy, targets, weights)
+    d_m, d_w = np.zeros_like(m), np.zeros_like(w)
+    for p in range(n_trials):
+        for t in range(n_steps):
+            kick = -rewards[p] * xi[t, p] / sigma**2
+            d_m += np.outer(kick, seen[t][p])
+            d_w += np.outer(kick, activity[t][p])
+    d_z = directions(m, w, z, None, world, x, targets, weights, a, "given", phi)[3]
+    return np.sum(before), d_m, d_w, d_z
+
+
 def learn_synapses(
     network, world, x, targets, weights, a, rate, epochs, rule="through",
-    momentum=0.0, decay=0.0, rates=(1.0, 1.0, 1.0),
+    momentum=0.0, decay=0.0, rates=(1.0, 1.0, 1.0), phi=LINEAR, sigma=None, rng=None,
 ):  # fmt: skip
     """Return the losses and M, W, Z at the end; N rate for M and Z, rate for W."""
     m, w, z = network.m.copy(), network.w.copy(), network.z.copy()
     n, speed = len(m), [0.0, 0.0, 0.0]
     losses = []
     for epoch in range(epochs + 1):
-        loss, d_m, d_w, d_z = directions(
-            m, w, z, network.feedback, world, x, targets, weights, a, rule
-        )
+        if sigma is None:
+            loss, d_m, d_w, d_z = directions(
+                m, w, z, network.feedback, world, x, targets, weights, a, rule, phi
+            )
+        else:
+            loss, d_m, d_w, d_z = perturbed(m, w, z, world, x, targets, weights, a, sigma, rng, phi)
         losses.append(loss)
         if epoch == epochs:
             break
@@ -86,15 +122,21 @@ def learn_synapses(
 
 
 def learn_factors(
-    loadings, b, world, x, targets, weights, a, rate, epochs, rule="through", momentum=0.0
-):
+    loadings, b, world, x, targets, weights, a, rate, epochs, rule="through", momentum=0.0,
+    phi=LINEAR, sigma=None, rng=None,
+):  # fmt: skip
     """Return the losses and the overlaps at the end, W = U V' / N."""
     parts = [np.array(p) for p in (loadings.m, loadings.u, loadings.v, loadings.z)]
     n, speed = len(parts[0]), [0.0] * 4
     losses = []
     for epoch in range(epochs + 1):
         m, u, v, z = parts
-        loss, d_m, d_w, d_z = directions(m, u @ v.T / n, z, b, world, x, targets, weights, a, rule)
+        w = u @ v.T / n
+        if sigma is None:
+            found = directions(m, w, z, b, world, x, targets, weights, a, rule, phi)
+        else:
+            found = perturbed(m, w, z, world, x, targets, weights, a, sigma, rng, phi)
+        loss, d_m, d_w, d_z = found
         losses.append(loss)
         if epoch == epochs:
             break

@@ -1,18 +1,19 @@
-"""Training of the N-neuron network by exact gradients."""
+"""Training of the N-neuron network, by exact gradients and by rules of circuits."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 
 from predictlearn.checks import positive, positive_int
-from predictlearn.errors import InputError
+from predictlearn.errors import InputError, choice
 from predictlearn.network.activity import network_sizes
+from predictlearn.network.dense_training import train_densely
 from predictlearn.network.kernels import network_loss_and_gradient
 from predictlearn.network.synapses import update_of
+from predictlearn.network.trajectories import NetworkTrajectory, SynapticNetworkTrajectory
 from predictlearn.theory.activity import NO_NOISE
 from predictlearn.theory.learning.epochs import (
     check_memory,
@@ -22,32 +23,22 @@ from predictlearn.theory.learning.epochs import (
     loss_limit,
     stable_rates_said,
 )
+from predictlearn.theory.learning.local_rules import LocalRule, NodePerturbation
 from predictlearn.theory.learning.rules import GradientDescent
 from predictlearn.theory.learning.schedules import drop_of, multipliers
+from predictlearn.theory.learning.span import LEARNERS
 from predictlearn.theory.learning.synaptic_rules import SynapticRule
-from predictlearn.theory.learning.trajectory import Trajectory
 from predictlearn.theory.learning.trial_stream import TrialStream
 from predictlearn.theory.names import PATHWAYS, pathway_slices
 from predictlearn.theory.nonlinearity import Nonlinearity, network_phi
 from predictlearn.theory.overlaps import Loadings, Overlaps
+from predictlearn.theory.synapses.network import SynapticNetwork
 from predictlearn.theory.trials import Task
 
-__all__ = ["NetworkTrajectory", "TrainingCourse", "follow", "train_network"]
+__all__ = ["TrainingCourse", "follow", "train_network"]
 
 
-@dataclass(frozen=True)
-class NetworkTrajectory(Trajectory):
-    """A trajectory measured on N neurons, with the loadings at its end.
-
-    Parameters
-    ----------
-    loadings : Loadings
-        m, u, v, z after the last update.
-    """
-
-    loadings: Loadings
-
-
+@overload
 def train_network(
     loadings: Loadings,
     task: Task,
@@ -58,18 +49,52 @@ def train_network(
     seed: int = 0,
     every: int = 1,
     stop_at: float | None = None,
-) -> NetworkTrajectory:
-    """Train a network of N neurons and follow its overlaps.
+    learns: Literal["factors"] | None = None,
+    feedback: None = None,
+) -> NetworkTrajectory: ...
+
+
+@overload
+def train_network(
+    loadings: Loadings | SynapticNetwork,
+    task: Task,
+    rule: GradientDescent | SynapticRule | LocalRule | NodePerturbation,
+    epochs: int,
+    nonlinearity: str | Nonlinearity = "linear",
+    tau: float = 1.0,
+    seed: int = 0,
+    every: int = 1,
+    stop_at: float | None = None,
+    learns: str | None = None,
+    feedback: np.ndarray | None = None,
+) -> NetworkTrajectory | SynapticNetworkTrajectory: ...
+
+
+def train_network(
+    loadings: Loadings | SynapticNetwork,
+    task: Task,
+    rule: GradientDescent | SynapticRule | LocalRule | NodePerturbation,
+    epochs: int,
+    nonlinearity: str | Nonlinearity = "linear",
+    tau: float = 1.0,
+    seed: int = 0,
+    every: int = 1,
+    stop_at: float | None = None,
+    learns: str | None = None,
+    feedback: np.ndarray | None = None,
+) -> Any:
+    """Train a network of N neurons and follow its overlaps, or its synapses.
 
     Parameters
     ----------
-    loadings : Loadings
+    loadings : Loadings or SynapticNetwork
         The network before learning.
     task : Task
         What is learned.
-    rule : GradientDescent, Adam, RMSProp or SignDescent
-        Descent at rate N eta on every loading, or a rule of single synapses, whose steps are in
-        units of the loadings.
+    rule : GradientDescent, FeedbackAlignment, RFLO, NodePerturbation, Adam, RMSProp, SignDescent
+        Descent at rate N eta on every loading, or on M, Z and eta on W, a rule of circuits in its
+        place, or one of single loadings, whose steps are in units of the loadings (factors in an
+        open loop only).
     epochs : int
         Number of updates.
     nonlinearity : {"linear", "erf", "tanh"} or Nonlinearity
@@ -83,11 +108,19 @@ def train_network(
         Keep the overlaps of every so many epochs, and the last.
     stop_at : float, optional
         Stop before the update of the first epoch whose loss is at or below this.
+    learns : {"factors", "synapses"}, optional
+        What learns, as in `learn`; if not given factors of `Loadings`, and the synapses of a
+        `SynapticNetwork`.
+    feedback : array_like, (N, n_out), optional
+        B, as `Factors.on_neurons` returns it. If it is not given, and not in the network, that of
+        the rule is drawn from the seed, its random part orthogonal to the loadings, or to M and Z
+        where only synapses are given.
 
     Returns
     -------
-    NetworkTrajectory
-        Overlaps and loss along learning, and the final loadings.
+    NetworkTrajectory or SynapticNetworkTrajectory
+        Overlaps and loss along learning, and the final loadings; where synapses learn what is kept
+        of them, and the networks at both ends.
 
     Raises
     ------
@@ -98,7 +131,14 @@ def train_network(
 
     Notes
     -----
-    The gradient comes from a hand-written adjoint of the N-neuron dynamics at O(N R) a step.
+    The gradient comes from a hand-written adjoint of the N-neuron dynamics at O(N R) a step, O(N^2)
+    where synapses learn; a row kept of synapses takes O(N^3), for singular values.
+
+    Noise on synapses is N(0, synaptic_noise^2) on entries of M, U, V and Z, which are of order 1,
+    and N(0, synaptic_noise^2 / N) on those of W. So scaled, noise on W changes the input of a
+    neuron, a sum over N rates, by synaptic_noise times their root mean square, as much as noise on
+    M does for inputs: that, and the radius synaptic_noise of the circle that its eigenvalues fill,
+    stay as they are for large N. Divided by N, like W itself, noise would be averaged away.
 
     Examples
     --------
@@ -111,6 +151,22 @@ def train_network(
     >>> bool(abs(network.overlaps - theory.overlaps).max().max() < 1e-12)
     True
     """
+    if (
+        not isinstance(loadings, Loadings)
+        or isinstance(rule, LocalRule | NodePerturbation)
+        or learns == "synapses"
+        or getattr(task, "world", None) is not None
+    ):
+        return train_densely(
+            loadings, task, rule, epochs, nonlinearity, tau, seed, every, stop_at, learns, feedback
+        )
+    if learns is not None:
+        choice("learns", learns, LEARNERS)
+    if feedback is not None:
+        raise InputError(
+            "feedback is for rules that use it, FeedbackAlignment and RFLO; got "
+            f"{type(rule).__name__}."
+        )
     run = follow(
         loadings, task, rule, epochs, nonlinearity, tau, seed, every, stop_at, _whole_overlaps
     )

@@ -8,7 +8,7 @@ N for linear networks).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from predictlearn.theory.kernels.impulse import (
 from predictlearn.theory.nonlinearity import Nonlinearity, resolve
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Trials
+from predictlearn.theory.world import LinearWorld
 
 __all__ = ["Activity", "Batch", "loss", "loss_and_derivative", "losses_along", "simulate"]
 
@@ -93,6 +94,16 @@ class Batch:
         """Shape of a draw of target noise, (time, n_out, trials)."""
         n_steps, n_out, n_trials = self.targets.shape
         return n_steps, n_out, n_trials
+
+    @property
+    def as_world(self) -> LinearWorld:
+        """What the loss reads as a world: the task's, its observer, or the output itself."""
+        w = self.world
+        if w is None:
+            one = np.eye(self.n_out)
+            unseen = np.zeros((self.n_in, self.n_out))
+            return LinearWorld(self.smoothing, one, unseen, one, self.offset)
+        return w if w.is_closed else replace(w, seen=np.zeros((self.n_in, w.n_state)))
 
     def shown(self, noise: np.ndarray | None = None) -> Shown:
         """Return what the compiled loops take of the trials, with noise on the targets or none.

@@ -18,7 +18,7 @@ from predictlearn.theory.learning.epochs import (
     stable_rates_said,
 )
 from predictlearn.theory.learning.flow import flow
-from predictlearn.theory.learning.local_rules import LocalRule
+from predictlearn.theory.learning.local_rules import LocalRule, NodePerturbation
 from predictlearn.theory.learning.rules import GradientDescent, GradientFlow, Rule
 from predictlearn.theory.learning.span import (
     LEARNERS,
@@ -153,6 +153,12 @@ def learn(
         raise InputError(
             f"{type(rule).__name__} acts on single synapses, so the overlaps do not follow "
             "equations of their own; train N neurons with it: pl.train_network(...)."
+        )
+    if isinstance(rule, NodePerturbation):
+        raise InputError(
+            "NodePerturbation moves synapses outside the span of the start, the more the more "
+            "neurons there are; train N neurons with it: pl.train_network(...). On average, and "
+            "for N rate far below 1, it is GradientDescent."
         )
     stream = TrialStream(task, nonlinearity, tau, seed, getattr(rule, "minibatch", None))
     goal = -np.inf if stop_at is None else positive("stop_at", stop_at)

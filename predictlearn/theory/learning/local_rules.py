@@ -1,7 +1,7 @@
-"""Learning rules with feedback of their own: what a circuit could compute in place of a gradient.
+"""Learning rules of circuits: feedback of their own, or noise and a reward, in place of a gradient.
 
-Each keeps its step in the span of the starting vectors and of the feedback B, so that it closes as
-descent does; see `predictlearn.theory.synapses`.
+Those with feedback keep their step in the span of the starting vectors and of the feedback B, so
+that they close as descent does; see `predictlearn.theory.synapses`. Node perturbation does not.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from predictlearn.theory.learning.rules import checked_minibatch, checked_rates
 from predictlearn.theory.learning.schedules import Schedule, checked_schedule
 from predictlearn.theory.synapses.network import Feedback
 
-__all__ = ["RFLO", "FeedbackAlignment", "LocalRule"]
+__all__ = ["RFLO", "FeedbackAlignment", "LocalRule", "NodePerturbation"]
 
 
-def _check_common(rule: FeedbackAlignment | RFLO) -> None:
+def _check_common(rule: FeedbackAlignment | RFLO | NodePerturbation) -> None:
     """Check the settings that these rules share, and put them in their final form."""
     object.__setattr__(rule, "rate", positive("rate", rule.rate))
     object.__setattr__(rule, "pathway_rates", checked_rates(rule.pathway_rates))
@@ -28,6 +28,8 @@ def _check_common(rule: FeedbackAlignment | RFLO) -> None:
         object.__setattr__(rule, name, non_negative(name, getattr(rule, name)))
     if rule.momentum >= 1:
         raise InputError(f"momentum must be below 1; got {rule.momentum:g}.")
+    if isinstance(rule, NodePerturbation):
+        return
     if not isinstance(rule.feedback, Feedback):
         raise InputError(
             f"feedback must be a pl.Feedback(decoder=..., private=...); got {rule.feedback!r}."
@@ -131,6 +133,68 @@ class RFLO:
 
     def __post_init__(self) -> None:
         _check_common(self)
+
+
+@dataclass(frozen=True)
+class NodePerturbation:
+    """Reward-modulated node perturbation: each neuron tries noise, and one reward judges it.
+
+    In every trial the input of each neuron gets white noise xi of standard deviation sigma, and a
+    synapse moves by how much the loss of that trial was lower for it::
+
+        dW_ij = - rate / sigma^2 sum over trials of (L - L0) sum_t xi_i(t) r_j(t-1)
+
+    and so for M with the inputs, and for the factors as dW V and dW' U. L0 is the loss of the same
+    trial without noise, and r the activity there. Z follows descent, whose slope is local; freeze
+    it, ``pathway_rates={"z": 0.0}``, where nothing but the reward is to teach. No error comes back,
+    and the step goes through a closed loop by itself.
+
+    Parameters
+    ----------
+    rate : float
+        eta, as in `GradientDescent`: the step is that of descent on average.
+    noise : float, default 0.1
+        sigma, in the units of the currents.
+    pathway_rates, momentum, weight_decay, synaptic_noise, target_noise, minibatch, schedule
+        As in `GradientDescent`.
+
+    Raises
+    ------
+    InputError
+        If a value is out of range or a pathway unknown.
+
+    Notes
+    -----
+    For `train_network` only. In a linear network the mean step is that of descent exactly, whatever
+    sigma, but its noise reaches all N neurons: `node_perturbation_step` has both in closed form.
+    The synapses that it builds up outside the span of the start grow with N rate, so the largest
+    rate that learns falls with N; for N rate to zero what is learned is `GradientDescent`.
+
+    References
+    ----------
+    Werfel, Xie & Seung (2005), Neural Computation 17:2699; Fiete & Seung (2006), Physical Review
+    Letters 97:048104; Legenstein et al. (2010), Journal of Neuroscience 30:8400.
+
+    Examples
+    --------
+    >>> import predictlearn as pl
+    >>> pl.NodePerturbation(1e-4, pathway_rates={"z": 0.0}).noise
+    0.1
+    """
+
+    rate: float
+    noise: float = 0.1
+    pathway_rates: Mapping[str, float] | None = None
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    synaptic_noise: float = 0.0
+    target_noise: float = 0.0
+    minibatch: int | None = None
+    schedule: Schedule | None = None
+
+    def __post_init__(self) -> None:
+        _check_common(self)
+        object.__setattr__(self, "noise", positive("noise", self.noise))
 
 
 LocalRule = FeedbackAlignment | RFLO

@@ -38,6 +38,7 @@ __all__ = [
     "column_rates",
     "drop_of",
     "multipliers",
+    "rates_where",
 ]
 
 
@@ -67,16 +68,25 @@ def checked_minibatch(minibatch: int | None) -> int | None:
     return None if minibatch is None else positive_int("minibatch", minibatch)
 
 
+def rates_where(learns: str, rates: Mapping[str, float] | None) -> dict[str, float]:
+    """Return the relative rate of every pathway where synapses or factors learn; missing are 1."""
+    pathways = ("m", "w", "z") if learns == "synapses" else PATHWAYS
+    found = dict.fromkeys(pathways, 1.0)
+    for pathway, rate in (rates or {}).items():
+        if pathway not in found:
+            raise InputError(
+                f"pathway_rates: {pathway!r} is no pathway where {learns} learn; these are "
+                f"{', '.join(pathways)}."
+            )
+        found[pathway] = rate
+    return found
+
+
 def column_rates(rates: Mapping[str, float] | None, sizes: tuple[int, int, int]) -> np.ndarray:
     """Return the relative learning rate of every column of Theta, (D,); a missing pathway is 1."""
     where = pathway_slices(*sizes)
     columns = np.ones(where["z"].stop)
-    for pathway, rate in (rates or {}).items():
-        if pathway not in where:
-            raise InputError(
-                f"pathway_rates: {pathway!r} is a pathway where synapses learn; where factors do, "
-                f"these are {', '.join(PATHWAYS)}."
-            )
+    for pathway, rate in rates_where("factors", rates).items():
         columns[where[pathway]] = rate
     return columns
 

@@ -15,7 +15,7 @@ from predictlearn.errors import DivergenceError, InputError, choice
 from predictlearn.theory.activity import NO_NOISE, Batch
 from predictlearn.theory.learning.epochs import check_memory, diverged, kept_epochs, loss_limit
 from predictlearn.theory.learning.local_rules import RFLO, FeedbackAlignment, LocalRule
-from predictlearn.theory.learning.rules import GradientDescent
+from predictlearn.theory.learning.rules import GradientDescent, rates_where
 from predictlearn.theory.learning.schedules import drop_of, multipliers
 from predictlearn.theory.learning.trajectory import Trajectory
 from predictlearn.theory.learning.trial_stream import TrialStream
@@ -28,6 +28,7 @@ __all__ = [
     "LEARNERS",
     "FactorTrajectory",
     "SynapticTrajectory",
+    "check_loop",
     "learn_in_span",
     "start_in_span",
     "steering_of",
@@ -243,13 +244,8 @@ def _columns_of(network: Synapses | Factors, rates: Mapping[str, float] | None) 
         slices[name] = slice(at, at + width)
         at += width
     columns = np.ones(at)
-    for pathway, rate in (rates or {}).items():
-        if pathway not in slices:
-            raise InputError(
-                f"pathway_rates: {pathway!r} is no pathway where "
-                f"{'synapses' if 'w' in names else 'factors'} learn; these are {', '.join(names)}."
-            )
-        columns[slices[pathway]] = rate
+    for name, rate in rates_where("synapses" if "w" in slices else "factors", rates).items():
+        columns[slices[name]] = rate
     return _Columns(slices, columns)
 
 
@@ -259,7 +255,7 @@ def _network_of(network: Synapses | Factors, theta: np.ndarray, where: dict[str,
     return replace(network, **parts)
 
 
-def _check_loop(network: Synapses | Factors, ready: Batch) -> None:
+def check_loop(network: Synapses | Factors, ready: Batch) -> None:
     """Raise if the loop of network and world is unstable from the start, by its linear part."""
     if ready.world is None or not ready.world.is_closed:
         return
@@ -297,7 +293,7 @@ def learn_in_span(
     theta = np.hstack([getattr(start, name) for name in columns])
     check_memory(n_epochs, every, theta.size)
     ready = stream.next()
-    _check_loop(start, ready)
+    check_loop(start, ready)
     closed = ready.world is not None and ready.world.is_closed
     steering = steering_of(rule, closed)
     noisy = rule.target_noise > 0

@@ -11,8 +11,8 @@ from predictlearn.errors import DivergenceError, InputError
 from predictlearn.theory.learning.rules import GradientFlow
 from predictlearn.theory.learning.span import (
     SynapticTrajectory,
-    _check_loop,
     _columns_of,
+    check_loop,
 )
 from predictlearn.theory.learning.trial_stream import TrialStream
 from predictlearn.theory.synapses.gradients import Directions, Steering
@@ -46,7 +46,7 @@ def flow_of_synapses(
             "Use task.freeze(seed), or GradientDescent."
         )
     ready = stream.next()
-    _check_loop(start, ready)
+    check_loop(start, ready)
     columns, rates = _columns_of(start, rule.pathway_rates)
     first = np.hstack([start.m, start.w, start.z])
     moments = worth_moments(ready, _MOST_EVALUATIONS)

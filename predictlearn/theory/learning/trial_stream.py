@@ -27,7 +27,8 @@ class TrialStream:
     tau : float
         Time constant in seconds.
     seed : int
-        Seed; trials, target noise, synaptic noise and minibatches have independent streams.
+        Seed; trials, target noise, synaptic noise, minibatches, perturbations of neurons and random
+        feedback have independent streams.
     minibatch : int, optional
         Trials an epoch, picked at random among those that the task shows; all if not given.
 
@@ -51,10 +52,10 @@ class TrialStream:
                 "task must have n_in, n_out, dt, fixed and sample(rng), as pl.Filter() has; "
                 f"got {type(task).__name__}."
             )
-        children = np.random.SeedSequence(seed).spawn(4)
-        self.trial_rng, self.target_rng, self.synapse_rng, self._pick_rng = map(
-            np.random.default_rng, children
-        )
+        children = np.random.SeedSequence(seed).spawn(6)
+        rngs = [np.random.default_rng(child) for child in children]
+        self.trial_rng, self.target_rng, self.synapse_rng, self._pick_rng = rngs[:4]
+        self.neuron_rng, self.feedback_rng = rngs[4:]
         self.task, self.nonlinearity, self.tau = task, nonlinearity, tau
         self.minibatch = minibatch
         self._fixed: Batch | None = None

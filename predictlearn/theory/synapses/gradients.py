@@ -45,23 +45,16 @@ class Steering(NamedTuple):
 
 def world_of(ready: Batch) -> World:
     """Return the world of prepared trials, an observer as one that is not seen."""
-    n_trials, n_out = ready.inputs.shape[2], ready.n_out
-    if ready.world is not None:
-        w = ready.world
-        seen = w.seen if w.is_closed else np.zeros((ready.n_in, w.n_state))
-        step, push, read, offset = w.step, w.push, w.read, w.offset
-        start = np.repeat(w.start[:, None], n_trials, axis=1)
-    elif ready.direct:
+    if ready.direct:
         return NO_WORLD
-    else:
-        step, push, read, offset = ready.smoothing, np.eye(n_out), np.eye(n_out), ready.offset
-        seen, start = np.zeros((ready.n_in, n_out)), np.zeros((n_out, n_trials))
+    w = ready.as_world
+    start = np.repeat(w.start[:, None], ready.inputs.shape[2], axis=1)
     # copies: of what cannot be written to numba makes other versions of the loops
-    ahead = [np.array(x, order="C") for x in (step, push, seen, read)]
+    ahead = [np.array(x, order="C") for x in (w.step, w.push, w.seen, w.read)]
     back = [np.array(x.T, order="C") for x in ahead]
     return World(
         ahead[0], ahead[1], ahead[2], ahead[3], back[0], back[1], back[2], back[3],
-        np.array(offset), start,
+        np.array(w.offset), start,
     )  # fmt: skip
 
 
