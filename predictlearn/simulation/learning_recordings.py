@@ -18,7 +18,7 @@ from predictlearn.simulation.sessions import network_course
 from predictlearn.theory.learning.local_rules import LocalRule
 from predictlearn.theory.learning.phases import cumulative_epochs, interval_tasks
 from predictlearn.theory.learning.span import LEARNERS, start_in_span
-from predictlearn.theory.learning.span_many import span_courses
+from predictlearn.theory.learning.span_many import SpanSchedule
 from predictlearn.theory.loadings import Loadings
 from predictlearn.theory.names import PATHWAYS, pathway_slices
 from predictlearn.theory.overlaps import Overlaps
@@ -207,7 +207,10 @@ def _run_in_span(
 ) -> Callable[[int, Array], tuple[Array, Array]]:
     """The same by the span of the start, in random directions of N neurons: exact, at any N."""
     first = start_in_span(start, rule, learns)
-    found = span_courses([first], [rule], tasks, when, tau)
+    names = "mwz" if isinstance(first, Synapses) else "muvz"
+    parts = {name: getattr(first, name)[None] for name in names}
+    b = None if first.feedback is None else first.feedback[None]
+    found = SpanSchedule(rule, tasks, when, tau).courses(parts, b, np.array([rule.rate]))
     if not np.all(np.isfinite(found.losses)):
         raise DivergenceError(f"learning diverged. Try a smaller rate than that of {rule!r}.", 0)
     eye = np.eye(len(first.m))

@@ -19,7 +19,7 @@ from predictlearn.statistics.resampling import block_bootstrap
 __all__ = ["RuleComparison", "compare_rules"]
 
 # Steps of the fit to what a fold leaves, from that to all sessions.
-_REFIT = 25
+_REFIT = 12
 # Resamples of the sessions.
 _RESAMPLES = 999
 
@@ -68,7 +68,7 @@ def compare_rules(
     tau: float = 1.0,
     folds: int = 5,
     n_starts: int = 4,
-    max_iter: int = 60,
+    max_iter: int = 40,
     level: float = 0.95,
     seed: int = 0,
 ) -> RuleComparison:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -34,8 +35,9 @@ _STEP = 1e-6
 # Damping of a step, in units in which a direction with a standard deviation of 1 has 1: tried at
 # once, relative to that of the step before; and beyond which a search has ended.
 _DAMPING, _STIFFEST = 10.0 ** np.arange(-3, 3), 1e12
-# Gain of log likelihood of a step that counts as none.
-_NOTHING = 1e-3
+# Gain of log likelihood of a step that counts as none: a seventh of an error, or so much of what
+# a hypothesis leaves that is far from the sessions.
+_NOTHING, _NOTHING_OF = 1e-2, 1e-4
 # Steps of every start before the best goes on.
 _SCREENING = 6
 # How closely conventions are held in units of an overlap, where parameters are told from open ones.
@@ -116,16 +118,17 @@ class RuleProblem:
         """The measurements."""
         return self.model.data
 
-    def whitened(self, values: Array) -> Array:
-        """Return values, (k, n), in units of the errors."""
-        return self.data.noise.whiten(values.T, np.ones(2)).T
+    @cached_property
+    def _whiten(self) -> Array:
+        """The matrix, (n, n), by which errors are of unit size and uncorrelated, turned over."""
+        return np.ascontiguousarray(self.data.noise.whiten(np.eye(self.data.n), np.ones(2)).T)
 
     def residuals(self, xs: Array) -> Array:
         """Return whitened residuals, (k, n); infinite where learning diverges."""
         left = self.data.values - self.model.predictions(xs)
         finite = np.all(np.isfinite(left), axis=1)
         out = np.full(left.shape, np.inf)
-        out[finite] = self.whitened(left[finite])
+        out[finite] = left[finite] @ self._whiten
         return out
 
     def scales(self, x: Array) -> Array:
@@ -144,7 +147,7 @@ class RuleProblem:
         Steps of Levenberg and Marquardt; the dampings of a step are tried side by side.
         """
         of: Callable[[Array], Array] = self._first_residuals if first_session else self.residuals
-        damping, cost = 1.0, np.inf
+        damping, cost, idle = 1.0, np.inf, 0
         for _ in range(most):
             scale = self.scales(x)
             here, slopes = self._slopes(of, x, scale, rows)
@@ -171,7 +174,9 @@ class RuleProblem:
                     return x, cost, True
             gained, x, cost = cost - float(costs[best]), ends[best], float(costs[best])
             damping = float(np.clip(tried[best], 1e-9, _STIFFEST))
-            if gained < _NOTHING:
+            # once may be a step that was damped for the one before
+            idle = idle + 1 if gained < max(_NOTHING, _NOTHING_OF * cost) else 0
+            if idle == 2:
                 return x, cost, True
         return x, cost, False
 
@@ -331,7 +336,7 @@ def fit_rule(
     rank: int = 1,
     tau: float = 1.0,
     n_starts: int = 4,
-    max_iter: int = 60,
+    max_iter: int = 40,
     level: float = 0.95,
     seed: int = 0,
 ) -> RuleFit:
@@ -356,7 +361,7 @@ def fit_rule(
         Time constant, seconds.
     n_starts : int, default 4
         Starts of the search.
-    max_iter : int, default 60
+    max_iter : int, default 40
         Steps from the best.
     level : float, default 0.95
         Level of the intervals.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -16,10 +17,10 @@ from predictlearn.theory.learning.local_rules import LocalRule
 from predictlearn.theory.learning.phases import LOSS
 from predictlearn.theory.learning.rules import GradientDescent
 from predictlearn.theory.learning.span import LEARNERS
-from predictlearn.theory.learning.span_many import check_plain, span_courses
+from predictlearn.theory.learning.span_many import SpanSchedule, check_plain
 from predictlearn.theory.names import pathway_slices
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.synapses.network import Factors, Feedback, Synapses
+from predictlearn.theory.synapses.network import Feedback
 
 __all__ = ["Hypothesis", "RuleModel"]
 
@@ -154,20 +155,37 @@ class RuleModel:
             )
         return rule
 
-    def _start(self, x: Array, rule: GradientDescent | LocalRule) -> Synapses | Factors:
-        """Return the network of parameters in the span."""
-        where = pathway_slices(*self.data.sizes)
-        n_out = self.data.sizes[2]
-        theta, b = self.layout.factor(x).T, None
-        if isinstance(rule, LocalRule):
-            # of one shape whatever the strengths: rows for a random part that may be zero
-            theta = np.vstack([theta, np.zeros((n_out, theta.shape[1]))])
-            b = theta[:, where["z"]] @ rule.feedback.mixing(n_out)
-            b[-n_out:] += rule.feedback.private * np.eye(n_out)
-        m, u, v, z = (theta[:, where[p]] for p in "muvz")
+    @cached_property
+    def schedule(self) -> SpanSchedule:
+        """What is learned between sessions."""
+        data = self.data
+        return SpanSchedule(self.hypothesis.rule, data.tasks, data.epochs, self.tau)
+
+    def _strength(self, name: str, xs: Array, otherwise: float) -> Array:
+        """Return a strength of every row as it stands in x, or what the rule has."""
+        if name not in self.strengths:
+            return np.full(len(xs), otherwise)
+        return xs[:, self.layout.n_overlaps + self.strengths.index(name)]
+
+    def _networks(self, xs: Array) -> tuple[dict[str, Array], Array | None]:
+        """Return the parts of the networks of parameters, and their feedback."""
+        dim, (_, _, n_out) = self.layout.dim, self.data.sizes
+        feedback = self.hypothesis.feedback
+        # of one shape whatever the strengths: rows for a random part that may be zero
+        theta = np.zeros((len(xs), dim + (0 if feedback is None else n_out), dim))
+        rows, columns = np.tril_indices(dim)
+        theta[:, columns, rows] = xs[:, : self.layout.n_overlaps]
+        parts = {p: theta[:, :, s] for p, s in pathway_slices(*self.data.sizes).items()}
+        b = None
+        if feedback is not None:
+            b = parts["z"] @ feedback.mixing(n_out)
+            if _DECODER in self.strengths:
+                b = self._strength(_DECODER, xs, 0.0)[:, None, None] * parts["z"]
+            squares = self._strength(_PRIVATE, xs, feedback.private**2)
+            b[:, dim:] += np.sqrt(np.maximum(squares, 0.0))[:, None, None] * np.eye(n_out)
         if self.hypothesis.learns == "synapses":
-            return Synapses(m, u @ v.T, z, b)
-        return Factors(m, u, v, z, b)
+            parts["w"] = parts.pop("u") @ np.swapaxes(parts.pop("v"), 1, 2)
+        return parts, b
 
     def inside(self, x: Array) -> Array:
         """Return parameters moved to where they are allowed."""
@@ -182,10 +200,10 @@ class RuleModel:
     def predictions(self, xs: Array) -> Array:
         """Return predicted measurements, (k, n), for rows of parameters; NaN on divergence."""
         data = self.data
-        rules = [self.rule_at(x[self.layout.n_overlaps :]) for x in xs]
-        starts = [self._start(x, rule) for x, rule in zip(xs, rules, strict=True)]
+        parts, b = self._networks(xs)
+        rates = self.hypothesis.rule.rate * np.exp(self._strength(_RATE, xs, 0.0))
         with np.errstate(over="ignore", invalid="ignore"):
-            found = span_courses(starts, rules, data.tasks, data.epochs, self.tau)  # type: ignore[arg-type]
+            found = self.schedule.courses(parts, b, rates)
             values = columns_of(found.m, found.w, found.z, data.columns)
         if LOSS in data.columns:
             values[..., data.columns.index(LOSS)] = found.losses
@@ -194,10 +212,9 @@ class RuleModel:
 
     def first_session(self, xs: Array) -> Array:
         """Return what the first session would show, (k, columns); NaN for the loss."""
-        starts = [self._start(x, self.hypothesis.rule) for x in xs]
-        m, z = np.array([s.m for s in starts]), np.array([s.z for s in starts])
-        w = [s.w if isinstance(s, Synapses) else s.u @ s.v.T for s in starts]
-        return columns_of(m, np.array(w), z, self.data.columns)
+        parts, _ = self._networks(xs)
+        w = parts["w"] if "w" in parts else parts["u"] @ np.swapaxes(parts["v"], 1, 2)
+        return columns_of(parts["m"], w, parts["z"], self.data.columns)
 
     # -- conventions ---------------------------------------------------------------------------
 

@@ -35,13 +35,18 @@ def _step(keep: float, a: float, w: np.ndarray, turned: bool, x: np.ndarray, y: 
     for i in range(dim):
         for c in range(width):
             y[i, c] = keep * x[i, c]
-        for j in range(dim):
+        # in pairs: each value of y is then loaded and stored half as often
+        for j in range(0, dim - 1, 2):
             if turned:
                 for c in range(width):
-                    y[i, c] += a * w[j, i, c] * x[j, c]
+                    y[i, c] += a * (w[j, i, c] * x[j, c] + w[j + 1, i, c] * x[j + 1, c])
             else:
                 for c in range(width):
-                    y[i, c] += a * w[i, j, c] * x[j, c]
+                    y[i, c] += a * (w[i, j, c] * x[j, c] + w[i, j + 1, c] * x[j + 1, c])
+        if dim % 2 == 1:
+            last = dim - 1
+            for c in range(width):
+                y[i, c] += a * (w[last, i, c] if turned else w[i, last, c]) * x[last, c]
 
 
 @compiled(fastmath=FAST, error_model="numpy")

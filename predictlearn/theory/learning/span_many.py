@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,16 +12,17 @@ import numpy.typing as npt
 from predictlearn.arrays import Array
 from predictlearn.errors import DivergenceError, InputError
 from predictlearn.theory.activity import Batch
+from predictlearn.theory.kernels.span import Moments
 from predictlearn.theory.kernels.span_many import learn_side_by_side
 from predictlearn.theory.learning.local_rules import LocalRule
 from predictlearn.theory.learning.rules import GradientDescent
-from predictlearn.theory.learning.span import _columns_of, learn_in_span, steering_of
+from predictlearn.theory.learning.span import _check_loop, learn_in_span, steering_of
 from predictlearn.theory.learning.trial_stream import TrialStream
 from predictlearn.theory.synapses.moments import moments_of
 from predictlearn.theory.synapses.network import Factors, Synapses
 from predictlearn.theory.trials import Task
 
-__all__ = ["SpanCourses", "check_plain", "span_courses"]
+__all__ = ["SpanCourses", "SpanSchedule", "check_plain"]
 
 # Lags, times inputs, of which the moments of trials are kept: a matrix of 2 MB.
 _MOST_LAGS = 500
@@ -64,21 +65,13 @@ def check_plain(rule: Any, tasks: Sequence[Task]) -> None:
         )
 
 
-def span_courses(
-    starts: Sequence[Synapses] | Sequence[Factors],
-    rules: Sequence[GradientDescent] | Sequence[LocalRule],
-    tasks: Sequence[Task],
-    when: npt.NDArray[np.intp],
-    tau: float = 1.0,
-) -> SpanCourses:
-    """Let networks of one shape learn, by rules that differ in their rates alone.
+class SpanSchedule:
+    """What is learned between sessions, prepared once for many networks.
 
     Parameters
     ----------
-    starts : sequence of Synapses, or of Factors
-        Networks before learning.
-    rules : sequence of GradientDescent, FeedbackAlignment or RFLO
-        One a network, of one kind.
+    rule : GradientDescent, FeedbackAlignment or RFLO
+        The rule; networks may differ in its rate, and in feedback.
     tasks : sequence of Task
         What is learned between any two sessions; fixed trials.
     when : numpy.ndarray of int, (sessions,)
@@ -86,43 +79,149 @@ def span_courses(
     tau : float, default 1.0
         Time constant in seconds.
 
-    Returns
-    -------
-    SpanCourses
-        The networks at the sessions.
-
     Raises
     ------
     InputError
         If a rule or a task cannot be followed from session to session.
     """
-    check_plain(rules[0], tasks)
-    legs: list[tuple[Task, slice]] = []
-    for k, task in enumerate(tasks):
-        if legs and legs[-1][0] == task:
-            legs[-1] = (task, slice(legs[-1][1].start, k + 2))
-        else:
-            legs.append((task, slice(k, k + 2)))
-    first, n = starts[0], (len(starts), len(when))
-    out = SpanCourses(
-        np.full((*n, *first.m.shape), np.nan),
-        np.full((*n, len(first.m), len(first.m)), np.nan),
-        np.full((*n, *first.z.shape), np.nan),
-        np.full(n, np.nan),
-    )
-    networks: list[Any] = list(starts)
-    for task, rows in legs:
-        ready = Batch(task.sample(np.random.default_rng(0)), "linear", tau)
-        inside = when[rows] - when[rows][0]
-        if _has_moments(ready) and all(rule.weight_decay == 0.0 for rule in rules):
-            networks = _together(networks, rules, ready, inside, rows, out)
-        else:
+
+    def __init__(
+        self,
+        rule: GradientDescent | LocalRule,
+        tasks: Sequence[Task],
+        when: npt.NDArray[np.intp],
+        tau: float = 1.0,
+    ) -> None:
+        check_plain(rule, tasks)
+        self.rule, self.when = rule, when
+        self.legs: list[tuple[slice, Moments | TrialStream]] = []
+        last: Task | None = None
+        for k, task in enumerate(tasks):
+            if task == last:
+                rows, trials = self.legs[-1]
+                self.legs[-1] = (slice(rows.start, k + 2), trials)
+                continue
             stream = TrialStream(task, "linear", tau, 0)
-            networks = [
-                _alone(network, rule, stream, inside, rows, out, c)
-                for c, (network, rule) in enumerate(zip(networks, rules, strict=True))
-            ]
-    return out
+            by_moments = _has_moments(stream.next()) and rule.weight_decay == 0.0
+            self.legs.append((slice(k, k + 2), moments_of(stream.next()) if by_moments else stream))
+            last = task
+
+    def courses(
+        self, parts: Mapping[str, Array], feedback: Array | None, rates: Array
+    ) -> SpanCourses:
+        """Let networks learn.
+
+        Parameters
+        ----------
+        parts : mapping of str to numpy.ndarray, (networks, D, columns)
+            m, w, z of networks whose synapses learn, or m, u, v, z where factors do.
+        feedback : numpy.ndarray, (networks, D, n_out), optional
+            B, where the rule has feedback of its own.
+        rates : numpy.ndarray, (networks,)
+            Rates of the rule.
+
+        Returns
+        -------
+        SpanCourses
+            The networks at the sessions.
+        """
+        parts = {name: np.array(part) for name, part in parts.items()}
+        m, z = parts["m"], parts["z"]
+        n = (len(m), len(self.when))
+        out = SpanCourses(
+            np.full((*n, *m.shape[1:]), np.nan),
+            np.full((*n, m.shape[1], m.shape[1]), np.nan),
+            np.full((*n, *z.shape[1:]), np.nan),
+            np.full(n, np.nan),
+        )
+        for rows, trials in self.legs:
+            inside = self.when[rows] - self.when[rows][0]
+            learn = self._alone if isinstance(trials, TrialStream) else self._together
+            learn(parts, feedback, rates, trials, inside, rows, out)  # type: ignore[operator]
+        return out
+
+    def _together(
+        self,
+        parts: dict[str, Array],
+        feedback: Array | None,
+        rates: Array,
+        moments: Moments,
+        inside: npt.NDArray[np.intp],
+        rows: slice,
+        out: SpanCourses,
+    ) -> None:
+        """Learn one task in compiled loops: fill rows of `out`, and move the networks to its end."""
+        steering = steering_of(self.rule, False)
+        factors = "u" in parts
+        inner = {k: np.ascontiguousarray(np.moveaxis(x, 0, -1)) for k, x in parts.items()}
+        dim, width = inner["m"].shape[0], len(rates)
+        none = np.empty((dim, 0, width))
+        w = np.empty((dim, dim, width)) if factors else inner["w"]
+        b = none
+        if steering.own_feedback and feedback is not None:
+            b = np.ascontiguousarray(np.moveaxis(feedback, 0, -1))
+        relative = self.rule.pathway_rates or {}
+        of_each = [relative.get(name, 1.0) for name in ("muvz" if factors else "mwwz")]
+        kept = tuple(np.empty((len(inside), *x.shape)) for x in (inner["m"], w, inner["z"]))
+        losses = np.empty((len(inside), width))
+        learn_side_by_side(
+            (inner["m"], w, inner["z"], inner.get("u", none), inner.get("v", none)),
+            b, factors, steering.own_feedback, steering.transports, np.outer(of_each, rates),
+            moments, inside, kept, losses,
+        )  # fmt: skip
+        for mine, found in zip((out.m, out.w, out.z), kept, strict=True):
+            mine[:, rows] = np.moveaxis(found, -1, 0)
+        out.losses[:, rows] = losses.T
+        for name, x in inner.items():
+            parts[name] = np.moveaxis(x, -1, 0)
+
+    def _alone(
+        self,
+        parts: dict[str, Array],
+        feedback: Array | None,
+        rates: Array,
+        stream: TrialStream,
+        inside: npt.NDArray[np.intp],
+        rows: slice,
+        out: SpanCourses,
+    ) -> None:
+        """The same network by network, session by session, for what has no compiled loop."""
+        kind = Factors if "u" in parts else Synapses
+        world = stream.next().world
+        for c, rate in enumerate(rates):
+            rule = replace(self.rule, rate=float(rate))
+            mine = {name: x[c] for name, x in parts.items()}
+            if not all(np.all(np.isfinite(x)) for x in mine.values()):
+                continue
+            network: Any = kind(**mine, feedback=None if feedback is None else feedback[c])
+            if world is not None and not _is_stable(network, stream):
+                continue
+            for k, n in enumerate(np.diff(inside)):
+                try:
+                    t: Any = learn_in_span(network, stream, rule, int(n), int(n), -np.inf, 0, {})
+                except DivergenceError:
+                    break
+                if k == 0:
+                    _keep(network, t.losses[0], out, c, rows.start)
+                network = t.final if isinstance(network, Synapses) else t.end
+                _keep(network, t.losses[-1], out, c, rows.start + k + 1)
+            for name in parts:
+                parts[name][c] = getattr(network, name)
+
+
+def _is_stable(network: Synapses | Factors, stream: TrialStream) -> bool:
+    """Return whether network and world together are stable, as learning checks it."""
+    try:
+        _check_loop(network, stream.next())
+    except InputError:
+        return False
+    return True
+
+
+def _keep(network: Synapses | Factors, loss: float, out: SpanCourses, c: int, row: int) -> None:
+    """Keep a network and its loss."""
+    out.m[c, row], out.z[c, row], out.losses[c, row] = network.m, network.z, loss
+    out.w[c, row] = network.w if isinstance(network, Synapses) else network.u @ network.v.T
 
 
 def _has_moments(ready: Batch) -> bool:
@@ -130,76 +229,3 @@ def _has_moments(ready: Batch) -> bool:
     n_steps, n_in, _ = ready.inputs.shape
     plain = ready.world is None and ready.direct and not np.any(ready.offset)
     return plain and n_steps * n_in <= _MOST_LAGS
-
-
-def _together(
-    networks: list[Any],
-    rules: Sequence[GradientDescent | LocalRule],
-    ready: Batch,
-    inside: npt.NDArray[np.intp],
-    rows: slice,
-    out: SpanCourses,
-) -> list[Any]:
-    """Learn one task in compiled loops; fill rows of `out`, and return the networks at its end."""
-    first, steering = networks[0], steering_of(rules[0], False)
-    factors = isinstance(first, Factors)
-    names = ("m", "u", "v", "z") if factors else ("m", "w", "z")
-    stacked = {name: np.stack([getattr(x, name) for x in networks], axis=-1) for name in names}
-    dim, width = len(first.m), len(networks)
-    none = np.empty((dim, 0, width))
-    w = np.empty((dim, dim, width)) if factors else stacked["w"]
-    parts = (stacked["m"], w, stacked["z"], stacked.get("u", none), stacked.get("v", none))
-    b = none
-    if steering.own_feedback:
-        b = np.stack([x.feedback for x in networks], axis=-1)
-    rates = np.empty((4, width))
-    where = _columns_of(first, None).slices
-    for c, rule in enumerate(rules):
-        own = _columns_of(first, rule.pathway_rates).rates
-        for k, name in enumerate("muvz" if factors else "mwwz"):
-            rates[k, c] = rule.rate * own[where[name].start]
-    n = len(inside)
-    kept = (
-        np.empty((n, *parts[0].shape)), np.empty((n, *w.shape)), np.empty((n, *parts[2].shape))
-    )  # fmt: skip
-    losses = np.empty((n, width))
-    learn_side_by_side(
-        parts, b, factors, steering.own_feedback, steering.transports, rates, moments_of(ready),
-        inside, kept, losses,
-    )  # fmt: skip
-    for mine, found in zip((out.m, out.w, out.z), kept, strict=True):
-        mine[:, rows] = np.moveaxis(found, -1, 0)
-    out.losses[:, rows] = losses.T
-    if out.m.shape[1] == rows.stop:
-        return networks
-    return [
-        replace(x, **{name: array[..., c] for name, array in stacked.items()})
-        if all(np.all(np.isfinite(array[..., c])) for array in stacked.values())
-        else x
-        for c, x in enumerate(networks)
-    ]
-
-
-def _alone(
-    network: Any,
-    rule: GradientDescent | LocalRule,
-    stream: TrialStream,
-    inside: npt.NDArray[np.intp],
-    rows: slice,
-    out: SpanCourses,
-    c: int,
-) -> Any:
-    """Learn one task by one network, session by session; fill rows of `out`."""
-    for k, n in enumerate(np.diff(inside)):
-        try:
-            t: Any = learn_in_span(network, stream, rule, int(n), int(n), -np.inf, 0, {})
-        except DivergenceError:
-            out.losses[c, rows.start + k :] = np.nan
-            return network
-        for row, x, loss in ((k, network, t.losses[0]), (k + 1, None, t.losses[-1])):
-            x = (t.final if isinstance(network, Synapses) else t.end) if x is None else x
-            at = rows.start + row
-            out.m[c, at], out.z[c, at], out.losses[c, at] = x.m, x.z, loss
-            out.w[c, at] = x.w if isinstance(x, Synapses) else x.u @ x.v.T
-        network = x
-    return network
