@@ -2,7 +2,7 @@
 
     python studies/rules_told_apart.py                  all conditions, 30 animals a rule
     python studies/rules_told_apart.py --animals 5 --jobs 2
-    python studies/rules_told_apart.py --only mid       conditions whose name holds the word
+    python studies/rules_told_apart.py --only 10        conditions whose name holds the word
     python studies/rules_told_apart.py --table          only the tables, from the runs that are there
 
 An animal is a network of 300 neurons that learns by one of six rules. Every session records all of
@@ -31,10 +31,10 @@ TASK = pl.Filter(duration=3.0, dt=0.1)
 EPOCHS, RATE = 76, 0.02
 # noise of a neuron's current and of an output in a bin, and sessions
 CONDITIONS = {
-    "low noise, 20 sessions": (0.3, 0.03, 20),
-    "mid noise, 20 sessions": (1.0, 0.1, 20),
-    "high noise, 20 sessions": (3.0, 0.3, 20),
-    "mid noise, 10 sessions": (1.0, 0.1, 10),
+    "noise 0.3, 20 sessions": (0.3, 0.03, 20),
+    "noise 1, 20 sessions": (1.0, 0.1, 20),
+    "noise 3, 20 sessions": (3.0, 0.3, 20),
+    "noise 1, 10 sessions": (1.0, 0.1, 10),
 }
 MIXED, OLD = pl.Feedback(0.5, 0.7), pl.Feedback(1.0, 0.0)
 TRUE = {
@@ -101,9 +101,7 @@ def run(names: list[str], animals: int, jobs: int) -> None:
         there = pd.read_csv(RUNS)
         done = set(zip(there["condition"], there["truth"], there["animal"], strict=True))
     # in rounds, so that a stop leaves as many of every kind
-    keys = [
-        (c, t, k) for k in range(animals) for c in names for t in TRUE if (c, t, k) not in done
-    ]
+    keys = [(c, t, k) for k in range(animals) for c in names for t in TRUE if (c, t, k) not in done]
     began = time.monotonic()
     found = Parallel(n_jobs=jobs, return_as="generator")(delayed(measured)(*key) for key in keys)
     for count, rows in enumerate(found, start=1):

@@ -215,7 +215,9 @@ def _measured_session(
     n_in, n_out, n_neurons = inputs.shape[2], outputs.shape[2], recording.activity.shape[2]
     a = recording.dt / tau
     if not a <= 1:
-        raise InputError(f"tau must be at least the bin width dt = {recording.dt:g} s; got {tau:g}.")
+        raise InputError(
+            f"tau must be at least the bin width dt = {recording.dt:g} s; got {tau:g}."
+        )
     phi = _filtered(inputs, a, terms, pole)
     rest = len(phi) - phi.shape[1]
     if rest < 2 or np.linalg.matrix_rank(phi) < phi.shape[1]:

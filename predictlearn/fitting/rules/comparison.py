@@ -8,20 +8,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from predictlearn.arrays import Array
 from predictlearn.checks import positive_int
 from predictlearn.errors import InputError
+from predictlearn.fitting.learning.sessions import Sessions
 from predictlearn.fitting.rules.fit import RuleFit, RuleProblem, rule_problem
 from predictlearn.fitting.rules.hypothesis import Hypothesis
-from predictlearn.statistics.resampling import block_bootstrap
 
 __all__ = ["RuleComparison", "compare_rules"]
 
 # Steps of the fit to what a fold leaves, from that to all sessions.
 _REFIT = 12
-# Resamples of the sessions.
-_RESAMPLES = 999
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,12 +95,15 @@ def compare_rules(
     Notes
     -----
     The held-out likelihood takes the parameters as fitted to the other sessions, and the errors as
-    given. The intervals of differences are of a circular-block bootstrap over sessions in their
-    order, blocks of about the cube root of their number, since what a wrong hypothesis leaves
-    is smooth over sessions; terms of different folds still share most of the sessions that they
-    were fitted to, which the intervals do not hold. They say how sure the preference is for this
-    course of learning, not for another animal's. Where one hypothesis is a special case of another,
-    no difference is expected if the special case is true.
+    given. The interval of a difference is what measuring the same sessions anew would give, with
+    the two predictions as they are: the difference is linear in the errors, which are independent
+    between sessions, and has the variance ``sum of (a - b)^2``, a and b the two predictions in
+    units of the errors (times the mean square that the best hypothesis leaves, where that is above
+    1). That the predictions themselves would come out otherwise it does not hold. A bootstrap over
+    sessions is of no use here: where a rule is wrong a few sessions hold nearly all of the
+    difference, and of these the resamples have none or many. The interval says how sure
+    the preference is for this course of learning, not for another animal's. Where one hypothesis is
+    a special case of another, no difference is expected if the special case is true.
 
     Examples
     --------
@@ -143,11 +145,8 @@ def compare_rules(
             )
             found[name] = min(found[name], again, key=lambda one: one[1])
     fits = {name: problems[name].described(x, ok, level) for name, (x, _, ok) in found.items()}
-    held_out = pd.DataFrame(
-        {name: _held_out(problems[name], found[name][0], folds) for name in problems},
-        index=next(iter(problems.values())).data.index,
-    )
-    return RuleComparison(_table(held_out, fits, level, seed), held_out, fits)
+    left = {name: _left_out(problems[name], found[name][0], folds) for name in problems}
+    return _compared(problems, left, fits, level)
 
 
 def _borrowed(best: RuleProblem, x: Array, problem: RuleProblem) -> Array:
@@ -162,53 +161,56 @@ def _borrowed(best: RuleProblem, x: Array, problem: RuleProblem) -> Array:
     return np.concatenate([x[:n], own])
 
 
-def _held_out(problem: RuleProblem, x: Array, folds: int) -> Array:
-    """Return the log likelihood of every session under the fit to other folds."""
-    data, n = problem.data, len(problem.data.epochs)
-    out = np.empty(n)
-    for fold in range(folds):
-        left_out = data.session % folds == fold
-        at, _, _ = problem.climb(x, ~left_out, _REFIT)
-        squares = problem.residuals(at[None])[0] ** 2
-        for k in range(fold, n, folds):
-            out[k] = -0.5 * float(np.sum(squares[data.session == k]))
-    return out - 0.5 * _log_sizes(problem)
-
-
-def _log_sizes(problem: RuleProblem) -> Array:
-    """Return the log determinant of every session's errors, times 2 pi."""
+def _left_out(problem: RuleProblem, x: Array, folds: int) -> Array:
+    """Return what fits to other folds leave of every measurement, in units of the errors."""
     data = problem.data
+    out = np.empty(data.n)
+    for fold in range(folds):
+        mine = data.session % folds == fold
+        at, _, _ = problem.climb(x, ~mine, _REFIT)
+        out[mine] = problem.residuals(at[None])[0][mine]
+    return out
+
+
+def _log_sizes(data: Sessions) -> Array:
+    """Return the log determinant of every session's errors, times 2 pi."""
     count = np.bincount(data.session, minlength=len(data.epochs))
-    logs = np.zeros(len(data.epochs))
     if data.noise.roots is not None:
         logs = np.array([2 * np.log(np.diag(root)).sum() for _, root in data.noise.roots])
     else:
-        np.add.at(logs, data.session, 2 * np.log(data.noise.sd))
+        logs = np.bincount(data.session, 2 * np.log(data.noise.sd), len(data.epochs))
     return np.asarray(logs + count * np.log(2 * np.pi))
 
 
-def _table(
-    held_out: pd.DataFrame, fits: Mapping[str, RuleFit], level: float, seed: int
-) -> pd.DataFrame:
-    """Return the table of a comparison."""
+def _compared(
+    problems: Mapping[str, RuleProblem],
+    left: Mapping[str, Array],
+    fits: dict[str, RuleFit],
+    level: float,
+) -> RuleComparison:
+    """Return the comparison from what is left of every measurement."""
+    data = next(iter(problems.values())).data
+    n, rows = len(data.epochs), {}
+    held_out = pd.DataFrame(
+        {
+            name: -0.5 * (np.bincount(data.session, r**2, n) + _log_sizes(data))
+            for name, r in left.items()
+        },
+        index=data.index,
+    )
     total = held_out.sum().sort_values(ascending=False)
-    best, n = total.index[0], len(held_out)
-    rows = {}
-    for name in total.index:
-        fit = fits[str(name)]
-        low = high = 0.0
-        if name != best:
-            apart = (held_out[name] - held_out[best]).to_numpy()
-            _, below, above = block_bootstrap(
-                apart, block=max(1, round(n ** (1 / 3))), level=level, n_resamples=_RESAMPLES,
-                seed=seed,
-            )  # fmt: skip
-            low, high = n * float(below), n * float(above)
+    best = str(total.index[0])
+    scale = np.sqrt(max(1.0, float(np.mean(left[best] ** 2))))
+    for name in map(str, total.index):
+        fit = fits[name]
+        difference = float(total[name] - total[best])
+        apart = left[name] - left[best] if np.isfinite(difference) else np.zeros(1)
+        half = stats.norm.ppf(0.5 + level / 2) * scale * float(np.linalg.norm(apart))
         row: dict[str, Any] = {
             "held_out": total[name],
-            "difference": total[name] - total[best],
-            "low": low,
-            "high": high,
+            "difference": difference,
+            "low": difference - half,
+            "high": difference + half,
             "p_value": fit.goodness.p_value,
             "rms": fit.goodness.effect,
             "determined": fit.n_determined,
@@ -221,4 +223,5 @@ def _table(
                 row[label] = fit.parameters.loc[strength, part] if known else np.nan
         row["open"] = " ".join(fit.open)
         rows[name] = row
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("hypothesis")
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("hypothesis")
+    return RuleComparison(table, held_out, fits)

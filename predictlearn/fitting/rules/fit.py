@@ -36,8 +36,8 @@ _STEP = 1e-6
 # once, relative to that of the step before; and beyond which a search has ended.
 _DAMPING, _STIFFEST = 10.0 ** np.arange(-3, 3), 1e12
 # Gain of log likelihood of a step that counts as none: a seventh of an error, or so much of what
-# a hypothesis leaves that is far from the sessions.
-_NOTHING, _NOTHING_OF = 1e-2, 1e-4
+# a hypothesis that is far from the sessions leaves beyond their noise.
+_NOTHING, _NOTHING_OF = 1e-2, 1e-3
 # Steps of every start before the best goes on.
 _SCREENING = 6
 # How closely conventions are held in units of an overlap, where parameters are told from open ones.
@@ -175,7 +175,8 @@ class RuleProblem:
             gained, x, cost = cost - float(costs[best]), ends[best], float(costs[best])
             damping = float(np.clip(tried[best], 1e-9, _STIFFEST))
             # once may be a step that was damped for the one before
-            idle = idle + 1 if gained < max(_NOTHING, _NOTHING_OF * cost) else 0
+            little = max(_NOTHING, _NOTHING_OF * (cost - 0.5 * len(here)))
+            idle = idle + 1 if gained < little else 0
             if idle == 2:
                 return x, cost, True
         return x, cost, False
@@ -215,7 +216,9 @@ class RuleProblem:
             spread = np.zeros(3) if k == 0 else rng.standard_normal(3)
             # nothing has a slope at products of vectors that are all zero
             lower = lower + 0.1 * scale * np.tril(rng.standard_normal(lower.shape))
-            x = np.concatenate([lower[np.tril_indices(layout.dim)], self.model.first(scale, spread)])
+            x = np.concatenate(
+                [lower[np.tril_indices(layout.dim)], self.model.first(scale, spread)]
+            )
             x, _, _ = self.climb(x, every, 15, first_session=True)
             out.append(x)
         return out
@@ -247,7 +250,9 @@ class RuleProblem:
         log_likelihood = -0.5 * float(
             left @ left + data.n * np.log(2 * np.pi) + data.noise.log_determinant(np.ones(2))
         )
-        by_column = [np.sqrt(np.mean(left[data.column == c] ** 2)) for c in range(len(data.columns))]
+        by_column = [
+            np.sqrt(np.mean(left[data.column == c] ** 2)) for c in range(len(data.columns))
+        ]
         strengths = x[layout.n_overlaps :]
         return RuleFit(
             hypothesis=model.hypothesis,

@@ -148,9 +148,7 @@ class RuleModel:
                 rule,
                 feedback=Feedback(
                     values.get(_DECODER, feedback.decoder),
-                    np.sqrt(max(values[_PRIVATE], 0.0))
-                    if _PRIVATE in values
-                    else feedback.private,
+                    np.sqrt(max(values[_PRIVATE], 0.0)) if _PRIVATE in values else feedback.private,
                 ),
             )
         return rule

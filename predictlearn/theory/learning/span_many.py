@@ -50,8 +50,7 @@ def check_plain(rule: Any, tasks: Sequence[Task]) -> None:
     """Raise unless rule and tasks say the same of learning between any two sessions."""
     if not isinstance(rule, GradientDescent | LocalRule):
         raise InputError(
-            "rule must be a GradientDescent, FeedbackAlignment or RFLO; "
-            f"got {type(rule).__name__}."
+            f"rule must be a GradientDescent, FeedbackAlignment or RFLO; got {type(rule).__name__}."
         )
     for name in ("momentum", "synaptic_noise", "target_noise", "minibatch", "schedule"):
         if getattr(rule, name):
