@@ -3,7 +3,7 @@
     python studies/rules_told_apart.py                  all conditions, 30 animals a rule
     python studies/rules_told_apart.py --animals 5 --jobs 2
     python studies/rules_told_apart.py --only 10        conditions whose name holds the word
-    python studies/rules_told_apart.py --table          only the tables, from the runs that are there
+    python studies/rules_told_apart.py --table          only the tables, from what is there
 
 An animal is a network of 300 neurons that learns by one of six rules. Every session records all of
 its neurons, with noise; `pl.measured_rule_columns` measures the sessions and their errors, and

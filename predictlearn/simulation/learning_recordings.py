@@ -205,7 +205,7 @@ def _run_in_span(
     a: float,
     seed: int,
 ) -> Callable[[int, Array], tuple[Array, Array]]:
-    """The same by the span of the start, in random directions of N neurons: exact, at any N."""
+    """Do the same in the span of the start, in random directions of N neurons: exact, at any N."""
     first = start_in_span(start, rule, learns)
     names = "mwz" if isinstance(first, Synapses) else "muvz"
     parts = {name: getattr(first, name)[None] for name in names}

@@ -1,1 +1,1 @@
-"""Which rule a network learns by: hypotheses fitted to sessions and compared by what they held out."""
+"""Which rule a network learns by: hypotheses fitted to sessions, and compared."""

@@ -3,9 +3,9 @@
 Activity after an input x is ``h_t = sum over k of W^k M phi_k,t``, with phi_k the input filtered
 k + 1 times by the time constant. A recording therefore shows, by regression on phi, how its output
 responds, ``z' W^k m / N``, and by how much its neurons do, ``(W^j m)' (W^k m) / N``. Both have a
-meaning for every W, of any rank, and no gauge and no basis of neurons enters: unlike overlaps, which
-W no longer has once its synapses have learned. Of a network of rank one they are zm, zu vm, zu vu vm
-and mm, mu vm, uu vm vm.
+meaning for every W, of any rank, and no gauge and no basis of neurons enters: unlike overlaps,
+which W no longer has once its synapses have learned. Of a network of rank one they are zm, zu vm,
+zu vu vm, and mm, mu vm, uu vm vm.
 """
 
 from __future__ import annotations
@@ -170,8 +170,7 @@ def measured_rule_columns(
         values, covariance = _measured_session(recording, tau, powers, terms, float(pole))
         rows.append(values)
         errors.append(covariance)
-        assert recording.inputs is not None and recording.outputs is not None
-        found = column_names(recording.inputs.shape[2], recording.outputs.shape[2], powers)
+        found = column_names(recording.n_in, recording.n_out, powers)
         if names and found != names:
             raise InputError(
                 f"recordings[{k}] must have the numbers of inputs and outputs of those before it."

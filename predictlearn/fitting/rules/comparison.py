@@ -138,12 +138,10 @@ def compare_rules(
     for name, problem in problems.items():
         if name != best:
             # from where the best fit started, by its own rule
-            again = problem.climb(
-                _borrowed(problems[best], found[best][0], problem),
-                np.ones(problem.data.n, dtype=bool),
-                max_iter,
-            )
-            found[name] = min(found[name], again, key=lambda one: one[1])
+            start = _borrowed(problems[best], found[best][0], problem)
+            again = problem.climb(start[None], np.ones((1, problem.data.n), dtype=bool), max_iter)
+            if again[1][0] < found[name][1]:
+                found[name] = (again[0][0], float(again[1][0]), bool(again[2][0]))
     fits = {name: problems[name].described(x, ok, level) for name, (x, _, ok) in found.items()}
     left = {name: _left_out(problems[name], found[name][0], folds) for name in problems}
     return _compared(problems, left, fits, level)
@@ -163,20 +161,18 @@ def _borrowed(best: RuleProblem, x: Array, problem: RuleProblem) -> Array:
 
 def _left_out(problem: RuleProblem, x: Array, folds: int) -> Array:
     """Return what fits to other folds leave of every measurement, in units of the errors."""
-    data = problem.data
-    out = np.empty(data.n)
-    for fold in range(folds):
-        mine = data.session % folds == fold
-        at, _, _ = problem.climb(x, ~mine, _REFIT)
-        out[mine] = problem.residuals(at[None])[0][mine]
-    return out
+    session = problem.data.session % folds
+    mine = session == np.arange(folds)[:, None]
+    ends, _, _ = problem.climb(np.tile(x, (folds, 1)), ~mine, _REFIT)
+    return np.asarray(problem.residuals(ends)[session, np.arange(problem.data.n)])
 
 
 def _log_sizes(data: Sessions) -> Array:
     """Return the log determinant of every session's errors, times 2 pi."""
     count = np.bincount(data.session, minlength=len(data.epochs))
     if data.noise.roots is not None:
-        logs = np.array([2 * np.log(np.diag(root)).sum() for _, root in data.noise.roots])
+        roots = [root for _, root in data.noise.roots]
+        logs = np.array([2 * np.log(np.diag(root)).sum() for root in roots])
     else:
         logs = np.bincount(data.session, 2 * np.log(data.noise.sd), len(data.epochs))
     return np.asarray(logs + count * np.log(2 * np.pi))
@@ -190,7 +186,8 @@ def _compared(
 ) -> RuleComparison:
     """Return the comparison from what is left of every measurement."""
     data = next(iter(problems.values())).data
-    n, rows = len(data.epochs), {}
+    n = len(data.epochs)
+    rows: dict[str, dict[str, Any]] = {}
     held_out = pd.DataFrame(
         {
             name: -0.5 * (np.bincount(data.session, r**2, n) + _log_sizes(data))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -140,55 +140,113 @@ class RuleProblem:
         return np.concatenate([norms[rows], np.ones(len(x) - n)])
 
     def climb(
-        self, x: Array, rows: npt.NDArray[np.bool_], most: int, first_session: bool = False
-    ) -> tuple[Array, float, bool]:
-        """Return parameters of most likelihood for some measurements, half chi-square, and the end.
+        self,
+        xs: Array,
+        rows: npt.NDArray[np.bool_],
+        most: int,
+        of: Callable[[Array], Array] | None = None,
+    ) -> tuple[Array, Array, npt.NDArray[np.bool_]]:
+        """Return where several searches end, side by side, by half chi-square.
 
-        Steps of Levenberg and Marquardt; the dampings of a step are tried side by side.
+        Steps of Levenberg and Marquardt. All that one step of all searches needs is learned by
+        networks at once: those that make the slopes, and those of several dampings.
+
+        Parameters
+        ----------
+        xs : numpy.ndarray, (k, P)
+            Where they begin.
+        rows : numpy.ndarray of bool, (k, n)
+            Which measurements count in each.
+        most : int
+            Steps.
+        of : callable, optional
+            Residuals, (points, n), of parameters, (points, P), if not `residuals`.
+
+        Returns
+        -------
+        xs : numpy.ndarray, (k, P)
+            Ends.
+        costs : numpy.ndarray, (k,)
+            Half chi-square there; infinite where learning diverges.
+        ended : numpy.ndarray of bool, (k,)
+            Whether the search ended by itself.
         """
-        of: Callable[[Array], Array] = self._first_residuals if first_session else self.residuals
-        damping, cost, idle = 1.0, np.inf, 0
+        of = of or self.residuals
+        xs, n = np.array(xs), len(xs)
+        costs, damping, idle = np.full(n, np.inf), np.ones(n), np.zeros(n, dtype=int)
+        ended = np.zeros(n, dtype=bool)
+        live = list(range(n))
         for _ in range(most):
-            scale = self.scales(x)
-            here, slopes = self._slopes(of, x, scale, rows)
-            cost = 0.5 * float(here @ here)
-            if not np.isfinite(cost):
-                return x, np.inf, False
-            gradient, normal = slopes.T @ here, slopes.T @ slopes
-            # what would leave where it is allowed stays
-            stuck = (self.model.inside(x - 1e-3 * scale * np.sign(gradient)) == x) & (gradient != 0)
-            normal[stuck], normal[:, stuck], gradient[stuck] = 0.0, 0.0, 0.0
-            values, axes = np.linalg.eigh(normal)
-            turned = axes.T @ gradient
-            while True:
-                tried = damping * _DAMPING
-                steps = -(axes @ (turned[:, None] / (np.maximum(values, 0.0)[:, None] + tried))).T
-                ends = self.model.inside(x + scale * steps)
-                with np.errstate(invalid="ignore"):
-                    costs = 0.5 * np.sum(of(ends)[:, rows] ** 2, axis=1)
-                best = int(np.argmin(np.where(np.isfinite(costs), costs, np.inf)))
-                if costs[best] < cost:
-                    break
-                damping *= 10.0 * _DAMPING[-1]
-                if damping > _STIFFEST:
-                    return x, cost, True
-            gained, x, cost = cost - float(costs[best]), ends[best], float(costs[best])
-            damping = float(np.clip(tried[best], 1e-9, _STIFFEST))
+            scales = [self.scales(xs[k]) for k in live]
+            found = self._slopes(of, xs[live], np.array(scales))
+            local: dict[int, tuple[Array, Array, Array, Array]] = {}
+            for k, scale, (here, slopes) in zip(live, scales, found, strict=True):
+                here, slopes = here[rows[k]], slopes[rows[k]]
+                costs[k] = 0.5 * float(here @ here)
+                if not np.isfinite(costs[k]) or not np.all(np.isfinite(slopes)):
+                    continue
+                gradient, normal = slopes.T @ here, slopes.T @ slopes
+                # what would leave where it is allowed stays
+                ahead = self.model.inside(xs[k] - 1e-3 * scale * np.sign(gradient))
+                stuck = (ahead == xs[k]) & (gradient != 0)
+                normal[stuck], normal[:, stuck], gradient[stuck] = 0.0, 0.0, 0.0
+                values, axes = np.linalg.eigh(normal)
+                local[k] = (np.maximum(values, 0.0), axes, axes.T @ gradient, scale)
+            waiting = live = list(local)
+            while waiting:
+                waiting = self._tried(waiting, local, xs, costs, damping, idle, rows, of)
+                for k in [k for k in waiting if damping[k] > _STIFFEST]:
+                    ended[k] = True
+                    waiting.remove(k)
+            ended[idle >= 2] = True
+            live = [k for k in live if not ended[k]]
+            if not live:
+                break
+        return xs, costs, ended
+
+    def _tried(
+        self,
+        waiting: list[int],
+        local: dict[int, tuple[Array, Array, Array, Array]],
+        xs: Array,
+        costs: Array,
+        damping: Array,
+        idle: npt.NDArray[np.intp],
+        rows: npt.NDArray[np.bool_],
+        of: Callable[[Array], Array],
+    ) -> list[int]:
+        """Try steps of several dampings; move those that gain, and return those that do not."""
+        ends = []
+        for k in waiting:
+            values, axes, turned, scale = local[k]
+            tried = values[:, None] + damping[k] * _DAMPING
+            ends.append(self.model.inside(xs[k] - scale * (axes @ (turned[:, None] / tried)).T))
+        found = of(np.concatenate(ends)).reshape(len(waiting), len(_DAMPING), -1)
+        left = []
+        for k, points, residuals in zip(waiting, ends, found, strict=True):
+            new = 0.5 * np.sum(residuals[:, rows[k]] ** 2, axis=1)
+            best = int(np.argmin(new))
+            if not new[best] < costs[k]:
+                damping[k] *= 10.0 * _DAMPING[-1]
+                left.append(k)
+                continue
+            little = max(_NOTHING, _NOTHING_OF * (costs[k] - 0.5 * np.sum(rows[k])))
             # once may be a step that was damped for the one before
-            little = max(_NOTHING, _NOTHING_OF * (cost - 0.5 * len(here)))
-            idle = idle + 1 if gained < little else 0
-            if idle == 2:
-                return x, cost, True
-        return x, cost, False
+            idle[k] = idle[k] + 1 if costs[k] - new[best] < little else 0
+            xs[k], costs[k] = points[best], new[best]
+            damping[k] = max(damping[k] * _DAMPING[best], 1e-9)
+        return left
 
     def _slopes(
-        self, of: Callable[[Array], Array], x: Array, scale: Array, rows: npt.NDArray[np.bool_]
-    ) -> tuple[Array, Array]:
-        """Return residuals, (n,), and their slopes in units of `scale`, (n, P)."""
-        moved = np.vstack([x, x + _STEP * np.diag(scale)])
-        found = of(moved)[:, rows]
+        self, of: Callable[[Array], Array], xs: Array, scales: Array
+    ) -> list[tuple[Array, Array]]:
+        """Return residuals, (n,), and their slopes in units of `scales`, (n, P), at every point."""
+        size = xs.shape[1]
+        moved = xs[:, None] + np.zeros((1, size + 1, 1))
+        moved[:, 1:] += _STEP * np.eye(size) * scales[:, None]
+        found = of(moved.reshape(-1, size)).reshape(len(xs), size + 1, -1)
         with np.errstate(invalid="ignore"):
-            return found[0], ((found[1:] - found[0]) / _STEP).T
+            return [(f[0], ((f[1:] - f[0]) / _STEP).T) for f in found]
 
     def _first_residuals(self, xs: Array) -> Array:
         """Return what the first session would leave, roughly whitened, beside a hold on x."""
@@ -199,8 +257,8 @@ class RuleProblem:
         out[:, seen] = left / np.maximum(0.02 * np.abs(data.values[seen]).max(initial=1.0), 1e-12)
         return out
 
-    def starts(self) -> list[Array]:
-        """Return starts that agree with the first session, the first one plain."""
+    def starts(self) -> Array:
+        """Return starts, (k, P), that agree with the first session, the first one plain."""
         layout, data = self.model.layout, self.data
         seen = [
             v
@@ -208,7 +266,6 @@ class RuleProblem:
             if k == 0 and data.columns[c] in ("m.m", "m1.m1") and v > 0
         ]
         scale = float(np.sqrt(seen[0])) if seen else 1.0
-        every = np.ones(data.n, dtype=bool)
         out = []
         for k, child in enumerate(np.random.SeedSequence(self.seed).spawn(self.n_starts)):
             rng = np.random.default_rng(child)
@@ -216,31 +273,33 @@ class RuleProblem:
             spread = np.zeros(3) if k == 0 else rng.standard_normal(3)
             # nothing has a slope at products of vectors that are all zero
             lower = lower + 0.1 * scale * np.tril(rng.standard_normal(lower.shape))
-            x = np.concatenate(
-                [lower[np.tril_indices(layout.dim)], self.model.first(scale, spread)]
-            )
-            x, _, _ = self.climb(x, every, 15, first_session=True)
-            out.append(x)
-        return out
+            strengths = self.model.first(scale, spread)
+            out.append(np.concatenate([lower[np.tril_indices(layout.dim)], strengths]))
+        every = np.ones((self.n_starts, data.n), dtype=bool)
+        return self.climb(np.array(out), every, 15, self._first_residuals)[0]
 
-    def search(self) -> tuple[Array, float, bool]:
-        """Return the best maximum from several starts; InputError if all diverge."""
-        every = np.ones(self.data.n, dtype=bool)
-        tried = [self.climb(x, every, _SCREENING) for x in self.starts()]
-        x, cost, done = min(tried, key=lambda found: found[1])
-        if not np.isfinite(cost):
+    def search(self, more: Sequence[Array] = ()) -> tuple[Array, float, bool]:
+        """Return the best maximum from several starts, and `more`; InputError if all diverge."""
+        starts = np.vstack([self.starts(), *more])
+        every = np.ones((len(starts), self.data.n), dtype=bool)
+        xs, costs, ended = self.climb(starts, every, _SCREENING)
+        best = int(np.argmin(costs))
+        if not np.isfinite(costs[best]):
             raise InputError(
                 f"no start gave finite learning by {self.model.hypothesis.rule!r}; check that its "
                 "rate is one that the task allows, and that epochs counts updates."
             )
-        return (x, cost, done) if done else self.climb(x, every, self.max_iter)
+        if not ended[best]:
+            xs, costs, ended = self.climb(xs[best : best + 1], every[:1], self.max_iter)
+            best = 0
+        return xs[best], float(costs[best]), bool(ended[best])
 
     def described(self, x: Array, converged: bool, level: float = 0.95) -> RuleFit:
         """Return a maximum with its intervals and its test."""
         model, data, layout = self.model, self.data, self.model.layout
         x = model.conventional(x)
-        scale, every = self.scales(x), np.ones(data.n, dtype=bool)
-        left, slopes = self._slopes(self.residuals, x, scale, every)
+        scale = self.scales(x)
+        left, slopes = self._slopes(self.residuals, x[None], scale[None])[0]
         held = np.array([model.held(row) for row in np.vstack([x, x + _STEP * np.diag(scale)])])
         size = float(np.mean(np.diag(layout.matrix(x))))
         pins = (held[1:] - held[0]).T / _STEP / (_PIN * size)

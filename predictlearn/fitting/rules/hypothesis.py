@@ -206,7 +206,8 @@ class RuleModel:
         if LOSS in data.columns:
             values[..., data.columns.index(LOSS)] = found.losses
         out = values[:, data.session, data.column]
-        return np.asarray(np.where(np.isfinite(found.losses).all(axis=1)[:, None], out, np.nan))
+        out[~np.all(np.isfinite(found.losses), axis=1)] = np.nan
+        return np.asarray(out)
 
     def first_session(self, xs: Array) -> Array:
         """Return what the first session would show, (k, columns); NaN for the loss."""
@@ -247,7 +248,7 @@ class RuleModel:
             apart = s[where["u"], where["u"]] - s[where["v"], where["v"]]
             found.append(apart[np.triu_indices(len(apart))])
         vm = s[where["v"], where["m"]]
-        found.append(vm[np.tril_indices(*vm.shape[:1], -1, vm.shape[1])])
+        found.append(vm[np.tril_indices(len(vm), -1, vm.shape[1])])
         return np.concatenate(found)
 
 

@@ -135,8 +135,10 @@ class SpanSchedule:
         )
         for rows, trials in self.legs:
             inside = self.when[rows] - self.when[rows][0]
-            learn = self._alone if isinstance(trials, TrialStream) else self._together
-            learn(parts, feedback, rates, trials, inside, rows, out)  # type: ignore[operator]
+            if isinstance(trials, TrialStream):
+                self._alone(parts, feedback, rates, trials, inside, rows, out)
+            else:
+                self._together(parts, feedback, rates, trials, inside, rows, out)
         return out
 
     def _together(
@@ -149,7 +151,7 @@ class SpanSchedule:
         rows: slice,
         out: SpanCourses,
     ) -> None:
-        """Learn one task in compiled loops: fill rows of `out`, and move the networks to its end."""
+        """Learn one task in compiled loops; fill rows of `out`, and move `parts` to its end."""
         steering = steering_of(self.rule, False)
         factors = "u" in parts
         inner = {k: np.ascontiguousarray(np.moveaxis(x, 0, -1)) for k, x in parts.items()}
@@ -184,7 +186,7 @@ class SpanSchedule:
         rows: slice,
         out: SpanCourses,
     ) -> None:
-        """The same network by network, session by session, for what has no compiled loop."""
+        """Do the same for each network by itself, where there is no compiled loop."""
         kind = Factors if "u" in parts else Synapses
         world = stream.next().world
         for c, rate in enumerate(rates):
