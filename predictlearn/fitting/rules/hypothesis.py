@@ -111,7 +111,7 @@ class RuleModel:
     hypothesis: Hypothesis
     tau: float
 
-    @property
+    @cached_property
     def layout(self) -> ParameterLayout:
         """Where the overlaps stand in x."""
         return ParameterLayout(self.data.sizes, GradientDescent(1.0), "known")
