@@ -10,6 +10,9 @@ from .errors import (
     InputError as InputError,
 )
 from .fitting import (
+    Hypothesis as Hypothesis,
+)
+from .fitting import (
     LearningFit as LearningFit,
 )
 from .fitting import (
@@ -19,13 +22,22 @@ from .fitting import (
     StochasticLowRankRNN as StochasticLowRankRNN,
 )
 from .fitting import (
+    compare_rules as compare_rules,
+)
+from .fitting import (
     diagnose as diagnose,
 )
 from .fitting import (
     fallen_silent as fallen_silent,
 )
 from .fitting import (
+    fit_rule as fit_rule,
+)
+from .fitting import (
     mask_silent as mask_silent,
+)
+from .fitting import (
+    measured_rule_columns as measured_rule_columns,
 )
 from .fitting import (
     select_rank as select_rank,

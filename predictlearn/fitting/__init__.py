@@ -17,6 +17,10 @@ from predictlearn.fitting.evaluation.rank_selection import RankSelection, select
 from predictlearn.fitting.learning.estimator import LearningFit
 from predictlearn.fitting.learning.forecast import Forecast
 from predictlearn.fitting.learning.goodness import GoodnessOfFit
+from predictlearn.fitting.rules.columns import measured_rule_columns
+from predictlearn.fitting.rules.comparison import RuleComparison, compare_rules
+from predictlearn.fitting.rules.fit import RuleFit, fit_rule
+from predictlearn.fitting.rules.hypothesis import Hypothesis
 from predictlearn.fitting.session.estimator import LowRankRNN
 from predictlearn.fitting.state_space.estimator import Smoothed, StochasticLowRankRNN
 from predictlearn.recordings.silent_units import fallen_silent, mask_silent
@@ -28,21 +32,27 @@ __all__ = [
     "FixedPoint",
     "Forecast",
     "GoodnessOfFit",
+    "Hypothesis",
     "LearningFit",
     "LoadingShape",
     "LowRankRNN",
     "RankSelection",
+    "RuleComparison",
+    "RuleFit",
     "Smoothed",
     "StochasticLowRankRNN",
+    "compare_rules",
     "condition_mean_ceiling",
     "cosmooth",
     "diagnose",
     "fallen_silent",
+    "fit_rule",
     "fitted_fixed_points",
     "fixed_points",
     "interval_coverage",
     "loading_shape",
     "mask_silent",
+    "measured_rule_columns",
     "select_rank",
     "trial_folds",
 ]

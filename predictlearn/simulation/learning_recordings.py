@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from predictlearn.arrays import Array
 from predictlearn.checks import non_negative, positive, positive_int
-from predictlearn.errors import InputError, choice
+from predictlearn.errors import DivergenceError, InputError, choice
 from predictlearn.network.activity import run_network
 from predictlearn.recordings.recording import Recording
 from predictlearn.simulation.recordings import random_inputs
 from predictlearn.simulation.sessions import network_course
+from predictlearn.theory.learning.local_rules import LocalRule
 from predictlearn.theory.learning.phases import cumulative_epochs, interval_tasks
+from predictlearn.theory.learning.span import LEARNERS, start_in_span
+from predictlearn.theory.learning.span_many import SpanSchedule
 from predictlearn.theory.loadings import Loadings
 from predictlearn.theory.names import PATHWAYS
 from predictlearn.theory.overlaps import Overlaps
+from predictlearn.theory.synapses.network import Synapses
 from predictlearn.theory.trials import Trials
 
 __all__ = ["simulate_learning"]
@@ -42,6 +48,7 @@ def simulate_learning(
     n_bins: int = 60,
     dt: float = 0.1,
     tau: float = 1.0,
+    learns: str = "factors",
     seed: int = 0,
 ) -> tuple[list[Recording], list[npt.NDArray[np.intp]]]:
     """Train a linear network of N neurons and record some of them in sessions along the way.
@@ -51,7 +58,8 @@ def simulate_learning(
     start : Overlaps
         Those of the network before learning, exactly.
     tasks, epochs, rule
-        As for `simulate_sessions`.
+        As for `simulate_sessions`; FeedbackAlignment and RFLO too, and tasks with a world. Where
+        synapses learn, or by these, tasks have fixed trials, and rules neither momentum nor noise.
     n_sessions : int
         Sessions.
     n_neurons : int, default 300
@@ -79,6 +87,8 @@ def simulate_learning(
         Size of a session; inputs hold random values, a second each.
     dt, tau : float
         Bin and time constant, seconds.
+    learns : {"factors", "synapses"}
+        What learns.
     seed : int
         Seed.
 
@@ -117,21 +127,23 @@ def simulate_learning(
     positive("gain", gain)
     when = cumulative_epochs(epochs, n_sessions)
     given = interval_tasks(tasks, n_sessions - 1)
-    state = start.loadings(positive_int("n_neurons", n_neurons), seed=seed)
-    where = start.sizes.slices
-    courses, _ = network_course(state, given, when, rule, "linear", tau, seed, np.copy)
+    choice("learns", learns, LEARNERS)
+    positive_int("n_neurons", n_neurons)
+    run: Callable[[int, Array], tuple[Array, Array]]
+    if learns == "synapses" or isinstance(rule, LocalRule) or any(_world_of(t) for t in given):
+        run = _run_in_span(start, given, when, rule, tau, learns, n_neurons, dt / tau, seed)
+    else:
+        run = _run_of_neurons(start, given, when, rule, tau, n_neurons, dt, seed)
     rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(8)[7])
     order = rng.permutation(n_neurons)
     offsets = np.log(firing) + 0.5 * rng.spawn(1)[0].standard_normal(n_neurons)
     recordings, ids = [], []
-    for s, theta in enumerate(courses):
+    for s in range(n_sessions):
         rest = rng.permutation(order[recurring:])[: recorded - recurring]
         chosen = np.concatenate([order[:recurring], rest])
-        now = Loadings(*(theta[where[p]].T for p in PATHWAYS))
         inputs = random_inputs(n_trials, n_bins, start.n_in, dt, seed * n_sessions + s, 1.0)
-        blank = np.zeros((n_trials, n_bins, start.n_out))
-        ran = run_network(now, Trials(inputs, blank, blank, dt), tau=tau)
-        activity, outputs = gain * ran.h[:, :, chosen], ran.outputs
+        h, outputs = run(s, inputs)
+        activity = gain * h[:, :, chosen]
         if observed == "counts":
             mean = np.exp(offsets[chosen] + activity)
             if dispersion > 0:
@@ -151,3 +163,65 @@ def simulate_learning(
         )
         ids.append(chosen)
     return recordings, ids
+
+
+def _world_of(task: Any) -> bool:
+    """Return whether the output of a task moves a world."""
+    return getattr(task, "world", None) is not None
+
+
+def _run_of_neurons(
+    start: Overlaps,
+    tasks: Sequence[Any],
+    when: npt.NDArray[np.intp],
+    rule: Any,
+    tau: float,
+    n_neurons: int,
+    dt: float,
+    seed: int,
+) -> Callable[[int, Array], tuple[Array, Array]]:
+    """Train N neurons; return what gives the currents and outputs of a session for inputs."""
+    state = start.loadings(n_neurons, seed=seed)
+    where = start.sizes.slices
+    courses, _ = network_course(state, tasks, when, rule, "linear", tau, seed, np.copy)
+
+    def run(session: int, inputs: Array) -> tuple[Array, Array]:
+        now = Loadings(*(courses[session][where[p]].T for p in PATHWAYS))
+        blank = np.zeros((*inputs.shape[:2], start.n_out))
+        ran = run_network(now, Trials(inputs, blank, blank, dt), tau=tau)
+        return ran.h, ran.outputs
+
+    return run
+
+
+def _run_in_span(
+    start: Overlaps,
+    tasks: Sequence[Any],
+    when: npt.NDArray[np.intp],
+    rule: Any,
+    tau: float,
+    learns: str,
+    n_neurons: int,
+    a: float,
+    seed: int,
+) -> Callable[[int, Array], tuple[Array, Array]]:
+    """Do the same in the span of the start, in random directions of N neurons: exact, at any N."""
+    first = start_in_span(start, rule, learns)
+    names = "mwz" if isinstance(first, Synapses) else "muvz"
+    parts = {name: getattr(first, name)[None] for name in names}
+    b = None if first.feedback is None else first.feedback[None]
+    found = SpanSchedule(rule, tasks, when, tau).courses(parts, b, np.array([rule.rate]))
+    if not np.all(np.isfinite(found.losses)):
+        raise DivergenceError(f"learning diverged. Try a smaller rate than that of {rule!r}.", 0)
+    eye = np.eye(len(first.m))
+    directions = Synapses(eye, eye, eye).on_neurons(n_neurons, seed).m
+
+    def run(session: int, inputs: Array) -> tuple[Array, Array]:
+        m, w, z = found.m[0, session], found.w[0, session], found.z[0, session]
+        n_trials, n_bins, _ = inputs.shape
+        h, kept = np.zeros((n_trials, len(m))), np.empty((n_trials, n_bins, len(m)))
+        for t in range(n_bins):
+            kept[:, t] = h = (1 - a) * h + a * (h @ w.T + inputs[:, t] @ m.T)
+        return kept @ directions.T, kept @ z
+
+    return run

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -165,9 +165,14 @@ def inferred_sizes(columns: Sequence[str], n_in: int, rank: int | None, n_out: i
 
 
 def checked_sessions(
-    sessions: Any, tasks: Any, epochs: Any, errors: Any, rank: int | None
+    sessions: Any,
+    tasks: Any,
+    epochs: Any,
+    errors: Any,
+    rank: int | None,
+    rank_of: Callable[[Sequence[str], int, int | None, int], int] = inferred_sizes,
 ) -> Sessions:
-    """Check everything that `LearningFit.fit` is given about the sessions.
+    """Check everything that a fit is given about the sessions.
 
     Parameters
     ----------
@@ -175,6 +180,9 @@ def checked_sessions(
         As for `LearningFit.fit`.
     rank : int, optional
         Rank of the network, where names do not tell it.
+    rank_of : callable
+        Returns the rank from the names of the columns, n_in, the rank as given, and n_out, or
+        raises InputError for a name that is none.
 
     Returns
     -------
@@ -201,7 +209,7 @@ def checked_sessions(
     given = interval_tasks(tasks, len(sessions) - 1)
     when = cumulative_epochs(epochs, len(sessions))
     n_in, n_out = given[0].n_in, given[0].n_out
-    rank = inferred_sizes(columns, n_in, rank, n_out)
+    rank = rank_of(columns, n_in, rank, n_out)
     table = as_float_array("sessions", sessions, ndim=2, finite=False)
     if np.isinf(table).any():
         raise InputError("sessions must be finite, or NaN where unseen; some are infinite.")

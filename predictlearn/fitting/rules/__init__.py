@@ -1,0 +1,1 @@
+"""Which rule a network learns by: hypotheses fitted to sessions, and compared."""

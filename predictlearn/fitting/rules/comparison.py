@@ -1,0 +1,224 @@
+"""Rules of learning compared on the same sessions: held-out likelihood and tests of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from predictlearn.arrays import Array
+from predictlearn.checks import positive_int
+from predictlearn.errors import InputError
+from predictlearn.fitting.learning.sessions import Sessions
+from predictlearn.fitting.rules.fit import RuleFit, RuleProblem, rule_problem
+from predictlearn.fitting.rules.hypothesis import Hypothesis
+
+__all__ = ["RuleComparison", "compare_rules"]
+
+# Steps of the fit to what a fold leaves, from that to all sessions.
+_REFIT = 12
+
+
+@dataclass(frozen=True, eq=False)
+class RuleComparison:
+    """Hypotheses compared on the same sessions.
+
+    Parameters
+    ----------
+    table : DataFrame
+        By hypothesis, the best first: held_out, the log likelihood of sessions that were left out
+        of the fit; difference to the best, with low and high; p_value of the chi-square test, rms
+        of the residuals in units of the errors; determined, the directions of its parameters that
+        sessions determine; log_likelihood of the fit to all; rate, decoder and private with low
+        and high, NaN where they are open or there are none; open, names of what is open.
+    held_out : DataFrame
+        Log likelihood of every session when left out, by hypothesis.
+    fits : dict of RuleFit
+        The fits to all sessions.
+    """
+
+    table: pd.DataFrame
+    held_out: pd.DataFrame
+    fits: dict[str, RuleFit]
+
+    @property
+    def best(self) -> str:
+        """The hypothesis that best predicts the sessions left out."""
+        return str(self.table.index[0])
+
+    @property
+    def left(self) -> tuple[str, ...]:
+        """What is not ruled out: the best, and those whose interval of the difference holds 0."""
+        return tuple(self.table.index[~(self.table["high"] < 0)])
+
+
+def compare_rules(
+    sessions: pd.DataFrame,
+    tasks: Any,
+    epochs: Any,
+    hypotheses: Mapping[str, Hypothesis],
+    errors: Any,
+    *,
+    rank: int = 1,
+    tau: float = 1.0,
+    folds: int = 5,
+    n_starts: int = 4,
+    max_iter: int = 40,
+    level: float = 0.95,
+    seed: int = 0,
+) -> RuleComparison:
+    """Compare hypotheses about learning by what they predict of sessions left out, and by a test.
+
+    Parameters
+    ----------
+    sessions, tasks, epochs, errors, rank, tau, n_starts, max_iter, level, seed
+        As for `fit_rule`.
+    hypotheses : mapping of str to Hypothesis
+        At least two, by name.
+    folds : int, default 5
+        Every `folds`-th session is left out at a time.
+
+    Returns
+    -------
+    RuleComparison
+        Tables of the comparison, and the fits.
+
+    Raises
+    ------
+    InputError
+        Arguments that cannot be used.
+
+    Notes
+    -----
+    The held-out likelihood takes the parameters as fitted to the other sessions, and the errors as
+    given. The interval of a difference is what measuring the same sessions anew would give, with
+    the two predictions as they are: the difference is linear in the errors, which are independent
+    between sessions, and has the variance ``sum of (a - b)^2``, a and b the two predictions in
+    units of the errors (times the mean square that the best hypothesis leaves, where that is above
+    1). That the predictions themselves would come out otherwise it does not hold. A bootstrap over
+    sessions is of no use here: where a rule is wrong a few sessions hold nearly all of the
+    difference, and of these the resamples have none or many. The interval says how sure
+    the preference is for this course of learning, not for another animal's. Where one hypothesis is
+    a special case of another, no difference is expected if the special case is true.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import predictlearn as pl
+    >>> true = pl.Overlaps(np.eye(4)).replace(zu=0.2, vm=0.3, zv=0.2, vv=1.3)
+    >>> task, rule = pl.Filter(duration=5.0, dt=0.1), pl.GradientDescent(0.01)
+    >>> recordings, _ = pl.simulate_learning(
+    ...     true, task, 10, rule, n_sessions=10, recorded=300, noise=0.1, output_noise=0.005)
+    >>> table, errors = pl.measured_rule_columns(recordings)
+    >>> found = compare_rules(
+    ...     table, task, 10,
+    ...     {learns: pl.Hypothesis(rule, learns) for learns in ("factors", "synapses")}, errors)
+    >>> found.best, list(found.table.columns[:4])
+    ('factors', ['held_out', 'difference', 'low', 'high'])
+    """
+    if not isinstance(hypotheses, Mapping) or len(hypotheses) < 2:
+        raise InputError("hypotheses must map names to at least two pl.Hypothesis.")
+    problems = {
+        str(name): rule_problem(
+            sessions, tasks, epochs, hypothesis, errors,
+            rank=rank, tau=tau, n_starts=n_starts, max_iter=max_iter, seed=seed,
+        )
+        for name, hypothesis in hypotheses.items()
+    }  # fmt: skip
+    n = len(next(iter(problems.values())).data.epochs)
+    folds = positive_int("folds", folds, minimum=2)
+    if n < 2 * folds:
+        raise InputError(f"folds must be at most half the number of sessions, {n}; got {folds}.")
+    found = {name: problem.search() for name, problem in problems.items()}
+    best = min(found, key=lambda name: found[name][1])
+    for name, problem in problems.items():
+        if name != best:
+            # from where the best fit started, by its own rule
+            start = _borrowed(problems[best], found[best][0], problem)
+            again = problem.climb(start[None], np.ones((1, problem.data.n), dtype=bool), max_iter)
+            if again[1][0] < found[name][1]:
+                found[name] = (again[0][0], float(again[1][0]), bool(again[2][0]))
+    fits = {name: problems[name].described(x, ok, level) for name, (x, _, ok) in found.items()}
+    left = {name: _left_out(problems[name], found[name][0], folds) for name in problems}
+    return _compared(problems, left, fits, level)
+
+
+def _borrowed(best: RuleProblem, x: Array, problem: RuleProblem) -> Array:
+    """Return parameters with the start of another fit, and with those strengths that both have."""
+    n = best.model.layout.n_overlaps
+    strengths = dict(zip(best.model.strengths, x[n:], strict=True))
+    rates = best.model.hypothesis.rule.rate, problem.model.hypothesis.rule.rate
+    if "rate" in strengths:
+        strengths["rate"] += np.log(rates[0] / rates[1])
+    own = problem.model.first(1.0, np.zeros(3))
+    own = [strengths.get(s, v) for s, v in zip(problem.model.strengths, own, strict=True)]
+    return np.concatenate([x[:n], own])
+
+
+def _left_out(problem: RuleProblem, x: Array, folds: int) -> Array:
+    """Return what fits to other folds leave of every measurement, in units of the errors."""
+    session = problem.data.session % folds
+    mine = session == np.arange(folds)[:, None]
+    ends, _, _ = problem.climb(np.tile(x, (folds, 1)), ~mine, _REFIT)
+    return np.asarray(problem.residuals(ends)[session, np.arange(problem.data.n)])
+
+
+def _log_sizes(data: Sessions) -> Array:
+    """Return the log determinant of every session's errors, times 2 pi."""
+    count = np.bincount(data.session, minlength=len(data.epochs))
+    if data.noise.roots is not None:
+        roots = [root for _, root in data.noise.roots]
+        logs = np.array([2 * np.log(np.diag(root)).sum() for root in roots])
+    else:
+        logs = np.bincount(data.session, 2 * np.log(data.noise.sd), len(data.epochs))
+    return np.asarray(logs + count * np.log(2 * np.pi))
+
+
+def _compared(
+    problems: Mapping[str, RuleProblem],
+    left: Mapping[str, Array],
+    fits: dict[str, RuleFit],
+    level: float,
+) -> RuleComparison:
+    """Return the comparison from what is left of every measurement."""
+    data = next(iter(problems.values())).data
+    n = len(data.epochs)
+    rows: dict[str, dict[str, Any]] = {}
+    held_out = pd.DataFrame(
+        {
+            name: -0.5 * (np.bincount(data.session, r**2, n) + _log_sizes(data))
+            for name, r in left.items()
+        },
+        index=data.index,
+    )
+    total = held_out.sum().sort_values(ascending=False)
+    best = str(total.index[0])
+    scale = np.sqrt(max(1.0, float(np.mean(left[best] ** 2))))
+    for name in map(str, total.index):
+        fit = fits[name]
+        difference = float(total[name] - total[best])
+        apart = left[name] - left[best] if np.isfinite(difference) else np.zeros(1)
+        half = stats.norm.ppf(0.5 + level / 2) * scale * float(np.linalg.norm(apart))
+        row: dict[str, Any] = {
+            "held_out": total[name],
+            "difference": difference,
+            "low": difference - half,
+            "high": difference + half,
+            "p_value": fit.goodness.p_value,
+            "rms": fit.goodness.effect,
+            "determined": fit.n_determined,
+            "log_likelihood": fit.log_likelihood,
+        }
+        for strength in ("rate", "decoder", "private"):
+            known = strength in fit.parameters.index
+            for part in ("estimate", "low", "high"):
+                label = strength if part == "estimate" else f"{strength}_{part}"
+                row[label] = fit.parameters.loc[strength, part] if known else np.nan
+        row["open"] = " ".join(fit.open)
+        rows[name] = row
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("hypothesis")
+    return RuleComparison(table, held_out, fits)

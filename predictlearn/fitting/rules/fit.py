@@ -1,0 +1,470 @@
+"""Fit of a hypothesis about learning to sessions, by maximum likelihood from several starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+from predictlearn.arrays import Array
+from predictlearn.checks import positive, positive_int
+from predictlearn.errors import InputError
+from predictlearn.fitting.learning.goodness import GoodnessOfFit, chi_square
+from predictlearn.fitting.learning.identifiability import Identified, identify
+from predictlearn.fitting.learning.parameters import draw_factor
+from predictlearn.fitting.learning.sessions import Sessions, checked_sessions
+from predictlearn.fitting.rules.columns import check_columns
+from predictlearn.fitting.rules.hypothesis import Hypothesis, RuleModel
+from predictlearn.theory.learning.local_rules import LocalRule
+from predictlearn.theory.learning.phases import LOSS
+from predictlearn.theory.learning.rules import GradientDescent
+from predictlearn.theory.learning.span_many import check_plain
+from predictlearn.theory.overlaps import Overlaps
+
+__all__ = ["RuleFit", "RuleProblem", "fit_rule", "rule_problem"]
+
+# Step of the differences that make slopes, in units of the size of a parameter: their error is a
+# millionth of a slope's own change, and rounding stays below it.
+_STEP = 1e-6
+# Damping of a step, in units in which a direction with a standard deviation of 1 has 1: tried at
+# once, relative to that of the step before; and beyond which a search has ended.
+_DAMPING, _STIFFEST = 10.0 ** np.arange(-3, 3), 1e12
+# Gain of log likelihood of a step that counts as none: a seventh of an error, or so much of what
+# a hypothesis that is far from the sessions leaves beyond their noise.
+_NOTHING, _NOTHING_OF = 1e-2, 1e-3
+# Steps of every start before the best goes on.
+_SCREENING = 6
+# How closely conventions are held in units of an overlap, where parameters are told from open ones.
+_PIN = 1e-3
+# A parameter is open where more than this share of it, in natural units, is.
+_SHARE = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class RuleFit:
+    """A hypothesis fitted to sessions.
+
+    Parameters
+    ----------
+    hypothesis : Hypothesis
+        What was fitted.
+    rule : GradientDescent, FeedbackAlignment or RFLO
+        With the rate and the feedback found.
+    start : Overlaps
+        Overlaps before learning. Where synapses learn those of u and v mean nothing beyond
+        U V': they are given with U'U = V'V.
+    parameters : DataFrame
+        estimate, sd, low, high by parameter: overlaps, rate, decoder and private as far as fitted;
+        and whether it is open: that the sessions leave it so, with no interval then.
+    log_likelihood : float
+        At the maximum.
+    n_determined : int
+        Directions of the parameters that the sessions determine.
+    predicted, residuals : DataFrame
+        What the fit predicts for the sessions, and what it leaves, in units of the errors and
+        uncorrelated within a session.
+    goodness : GoodnessOfFit
+        The chi-square test of the hypothesis, its degrees of freedom less what is determined.
+    converged : bool
+        Whether the search ended by itself.
+    """
+
+    hypothesis: Hypothesis
+    rule: GradientDescent | LocalRule
+    start: Overlaps
+    parameters: pd.DataFrame
+    log_likelihood: float
+    n_determined: int
+    predicted: pd.DataFrame
+    residuals: pd.DataFrame
+    goodness: GoodnessOfFit
+    converged: bool
+
+    @property
+    def open(self) -> tuple[str, ...]:
+        """Names of the parameters that the sessions leave open."""
+        return tuple(self.parameters.index[self.parameters["open"]])
+
+
+@dataclass(frozen=True, eq=False)
+class RuleProblem:
+    """Whitened residuals of a hypothesis, and the search for its maximum of the likelihood.
+
+    Parameters
+    ----------
+    model : RuleModel
+        Predictions.
+    n_starts : int
+        Starts.
+    max_iter : int
+        Steps from the best.
+    seed : int
+        Seed of the starts.
+    """
+
+    model: RuleModel
+    n_starts: int
+    max_iter: int
+    seed: int
+
+    @property
+    def data(self) -> Sessions:
+        """The measurements."""
+        return self.model.data
+
+    @cached_property
+    def _whiten(self) -> Array:
+        """The matrix, (n, n), by which errors are of unit size and uncorrelated, turned over."""
+        return np.ascontiguousarray(self.data.noise.whiten(np.eye(self.data.n), np.ones(2)).T)
+
+    def residuals(self, xs: Array) -> Array:
+        """Return whitened residuals, (k, n); infinite where learning diverges."""
+        left = self.data.values - self.model.predictions(xs)
+        finite = np.all(np.isfinite(left), axis=1)
+        out = np.full(left.shape, np.inf)
+        out[finite] = left[finite] @ self._whiten
+        return out
+
+    def scales(self, x: Array) -> Array:
+        """Return the natural size of every parameter: norms of loadings, and 1."""
+        n = self.model.layout.n_overlaps
+        norms = np.linalg.norm(self.model.layout.factor(x), axis=1)
+        norms = np.maximum(norms, 0.03 * norms.max())
+        rows, _ = np.tril_indices(len(norms))
+        return np.concatenate([norms[rows], np.ones(len(x) - n)])
+
+    def climb(
+        self,
+        xs: Array,
+        rows: npt.NDArray[np.bool_],
+        most: int,
+        of: Callable[[Array], Array] | None = None,
+    ) -> tuple[Array, Array, npt.NDArray[np.bool_]]:
+        """Return where several searches end, side by side, by half chi-square.
+
+        Steps of Levenberg and Marquardt. All that one step of all searches needs is learned by
+        networks at once: those that make the slopes, and those of several dampings.
+
+        Parameters
+        ----------
+        xs : numpy.ndarray, (k, P)
+            Where they begin.
+        rows : numpy.ndarray of bool, (k, n)
+            Which measurements count in each.
+        most : int
+            Steps.
+        of : callable, optional
+            Residuals, (points, n), of parameters, (points, P), if not `residuals`.
+
+        Returns
+        -------
+        xs : numpy.ndarray, (k, P)
+            Ends.
+        costs : numpy.ndarray, (k,)
+            Half chi-square there; infinite where learning diverges.
+        ended : numpy.ndarray of bool, (k,)
+            Whether the search ended by itself.
+        """
+        of = of or self.residuals
+        xs, n = np.array(xs), len(xs)
+        costs, damping, idle = np.full(n, np.inf), np.ones(n), np.zeros(n, dtype=int)
+        ended = np.zeros(n, dtype=bool)
+        live = list(range(n))
+        for _ in range(most):
+            scales = [self.scales(xs[k]) for k in live]
+            found = self._slopes(of, xs[live], np.array(scales))
+            local: dict[int, tuple[Array, Array, Array, Array]] = {}
+            for k, scale, (here, slopes) in zip(live, scales, found, strict=True):
+                here, slopes = here[rows[k]], slopes[rows[k]]
+                costs[k] = 0.5 * float(here @ here)
+                if not np.isfinite(costs[k]) or not np.all(np.isfinite(slopes)):
+                    continue
+                gradient, normal = slopes.T @ here, slopes.T @ slopes
+                # what would leave where it is allowed stays
+                ahead = self.model.inside(xs[k] - 1e-3 * scale * np.sign(gradient))
+                stuck = (ahead == xs[k]) & (gradient != 0)
+                normal[stuck], normal[:, stuck], gradient[stuck] = 0.0, 0.0, 0.0
+                values, axes = np.linalg.eigh(normal)
+                local[k] = (np.maximum(values, 0.0), axes, axes.T @ gradient, scale)
+            waiting = live = list(local)
+            while waiting:
+                waiting = self._tried(waiting, local, xs, costs, damping, idle, rows, of)
+                for k in [k for k in waiting if damping[k] > _STIFFEST]:
+                    ended[k] = True
+                    waiting.remove(k)
+            ended[idle >= 2] = True
+            live = [k for k in live if not ended[k]]
+            if not live:
+                break
+        return xs, costs, ended
+
+    def _tried(
+        self,
+        waiting: list[int],
+        local: dict[int, tuple[Array, Array, Array, Array]],
+        xs: Array,
+        costs: Array,
+        damping: Array,
+        idle: npt.NDArray[np.intp],
+        rows: npt.NDArray[np.bool_],
+        of: Callable[[Array], Array],
+    ) -> list[int]:
+        """Try steps of several dampings; move those that gain, and return those that do not."""
+        ends = []
+        for k in waiting:
+            values, axes, turned, scale = local[k]
+            tried = values[:, None] + damping[k] * _DAMPING
+            ends.append(self.model.inside(xs[k] - scale * (axes @ (turned[:, None] / tried)).T))
+        found = of(np.concatenate(ends)).reshape(len(waiting), len(_DAMPING), -1)
+        left = []
+        for k, points, residuals in zip(waiting, ends, found, strict=True):
+            new = 0.5 * np.sum(residuals[:, rows[k]] ** 2, axis=1)
+            best = int(np.argmin(new))
+            if not new[best] < costs[k]:
+                damping[k] *= 10.0 * _DAMPING[-1]
+                left.append(k)
+                continue
+            little = max(_NOTHING, _NOTHING_OF * (costs[k] - 0.5 * np.sum(rows[k])))
+            # once may be a step that was damped for the one before
+            idle[k] = idle[k] + 1 if costs[k] - new[best] < little else 0
+            xs[k], costs[k] = points[best], new[best]
+            damping[k] = max(damping[k] * _DAMPING[best], 1e-9)
+        return left
+
+    def _slopes(
+        self, of: Callable[[Array], Array], xs: Array, scales: Array
+    ) -> list[tuple[Array, Array]]:
+        """Return residuals, (n,), and their slopes in units of `scales`, (n, P), at every point."""
+        size = xs.shape[1]
+        moved = xs[:, None] + np.zeros((1, size + 1, 1))
+        moved[:, 1:] += _STEP * np.eye(size) * scales[:, None]
+        found = of(moved.reshape(-1, size)).reshape(len(xs), size + 1, -1)
+        with np.errstate(invalid="ignore"):
+            return [(f[0], ((f[1:] - f[0]) / _STEP).T) for f in found]
+
+    def _first_residuals(self, xs: Array) -> Array:
+        """Return what the first session would leave, roughly whitened, beside a hold on x."""
+        data = self.data
+        seen = (data.session == 0) & (np.array(data.columns)[data.column] != LOSS)
+        left = data.values[seen] - self.model.first_session(xs)[:, data.column[seen]]
+        out = np.zeros((len(xs), data.n))
+        out[:, seen] = left / np.maximum(0.02 * np.abs(data.values[seen]).max(initial=1.0), 1e-12)
+        return out
+
+    def starts(self) -> Array:
+        """Return starts, (k, P), that agree with the first session, the first one plain."""
+        layout, data = self.model.layout, self.data
+        seen = [
+            v
+            for k, c, v in zip(data.session, data.column, data.values, strict=True)
+            if k == 0 and data.columns[c] in ("m.m", "m1.m1") and v > 0
+        ]
+        scale = float(np.sqrt(seen[0])) if seen else 1.0
+        out = []
+        for k, child in enumerate(np.random.SeedSequence(self.seed).spawn(self.n_starts)):
+            rng = np.random.default_rng(child)
+            lower = scale * np.eye(layout.dim) if k == 0 else draw_factor(layout.dim, scale, rng)
+            spread = np.zeros(3) if k == 0 else rng.standard_normal(3)
+            # nothing has a slope at products of vectors that are all zero
+            lower = lower + 0.1 * scale * np.tril(rng.standard_normal(lower.shape))
+            strengths = self.model.first(scale, spread)
+            out.append(np.concatenate([lower[np.tril_indices(layout.dim)], strengths]))
+        every = np.ones((self.n_starts, data.n), dtype=bool)
+        return self.climb(np.array(out), every, 15, self._first_residuals)[0]
+
+    def search(self, more: Sequence[Array] = ()) -> tuple[Array, float, bool]:
+        """Return the best maximum from several starts, and `more`; InputError if all diverge."""
+        starts = np.vstack([self.starts(), *more])
+        every = np.ones((len(starts), self.data.n), dtype=bool)
+        xs, costs, ended = self.climb(starts, every, _SCREENING)
+        best = int(np.argmin(costs))
+        if not np.isfinite(costs[best]):
+            raise InputError(
+                f"no start gave finite learning by {self.model.hypothesis.rule!r}; check that its "
+                "rate is one that the task allows, and that epochs counts updates."
+            )
+        if not ended[best]:
+            xs, costs, ended = self.climb(xs[best : best + 1], every[:1], self.max_iter)
+            best = 0
+        return xs[best], float(costs[best]), bool(ended[best])
+
+    def described(self, x: Array, converged: bool, level: float = 0.95) -> RuleFit:
+        """Return a maximum with its intervals and its test."""
+        model, data, layout = self.model, self.data, self.model.layout
+        x = model.conventional(x)
+        scale = self.scales(x)
+        left, slopes = self._slopes(self.residuals, x[None], scale[None])[0]
+        held = np.array([model.held(row) for row in np.vstack([x, x + _STEP * np.diag(scale)])])
+        size = float(np.mean(np.diag(layout.matrix(x))))
+        pins = (held[1:] - held[0]).T / _STEP / (_PIN * size)
+        found = identify(np.vstack([slopes, pins]), np.ones(len(x)))
+        n_determined = int(np.sum(found.sds < 1.0)) - len(pins)
+        values = model.predictions(x[None])[0]
+        log_likelihood = -0.5 * float(
+            left @ left + data.n * np.log(2 * np.pi) + data.noise.log_determinant(np.ones(2))
+        )
+        by_column = [
+            np.sqrt(np.mean(left[data.column == c] ** 2)) for c in range(len(data.columns))
+        ]
+        strengths = x[layout.n_overlaps :]
+        return RuleFit(
+            hypothesis=model.hypothesis,
+            rule=model.rule_at(strengths),
+            start=Overlaps(layout.matrix(x), *data.sizes),
+            parameters=self._parameters(x, scale, found, level),
+            log_likelihood=log_likelihood,
+            n_determined=n_determined,
+            predicted=data.table(values),
+            residuals=data.table(left),
+            goodness=chi_square(
+                left, n_determined, pd.Series(by_column, index=list(data.columns), name="rms")
+            ),
+            converged=converged,
+        )
+
+    def _parameters(self, x: Array, scale: Array, found: Identified, level: float) -> pd.DataFrame:
+        """Return estimates with intervals, in the units in which they are reported."""
+        model, layout = self.model, self.model.layout
+        n, natural = layout.n_overlaps, layout.natural(x)
+        turn = layout.slopes(x) * scale
+        sizes = np.concatenate([layout.scales(layout.matrix(x))[:n], np.ones(len(x) - n)])
+        share = np.linalg.norm(turn @ found.free / sizes[:, None], axis=1)
+        sd = np.sqrt(np.diag(turn @ found.covariance @ turn.T))
+        reach = stats.norm.ppf(0.5 + level / 2) * sd
+        rows = {}
+        for k, name in enumerate(model.names):
+            low, high, value, own = natural[k] - reach[k], natural[k] + reach[k], natural[k], sd[k]
+            if name == "rate":
+                rate = model.hypothesis.rule.rate
+                low, high, value = (rate * np.exp(v) for v in (low, high, value))
+                own = own * value
+            elif name == "private":
+                # the square is what is estimated; its error says little of the root near zero
+                low, high, value = (np.sqrt(max(v, 0.0)) for v in (low, high, value))
+                own = (high - low) / (2 * stats.norm.ppf(0.5 + level / 2))
+            if share[k] > _SHARE:
+                low = high = own = np.nan
+            rows[name] = (value, own, low, high, bool(share[k] > _SHARE))
+        table = pd.DataFrame.from_dict(rows, orient="index")
+        return table.set_axis(["estimate", "sd", "low", "high", "open"], axis=1)
+
+
+def rule_problem(
+    sessions: Any,
+    tasks: Any,
+    epochs: Any,
+    hypothesis: Any,
+    errors: Any,
+    *,
+    rank: int | None,
+    tau: float,
+    n_starts: int,
+    max_iter: int,
+    seed: int,
+) -> RuleProblem:
+    """Return the problem of a fit, all arguments checked; see `fit_rule`."""
+    if not isinstance(hypothesis, Hypothesis):
+        raise InputError(
+            "a hypothesis must be a pl.Hypothesis(rule, learns=...); "
+            f"got {type(hypothesis).__name__}."
+        )
+    if errors is None:
+        raise InputError(
+            "errors must be given: hypotheses are judged by whether what they leave is as large as "
+            "the errors. pl.measured_rule_columns returns those of recordings."
+        )
+    data = checked_sessions(sessions, tasks, epochs, errors, rank, check_columns)
+    check_plain(hypothesis.rule, data.tasks)
+    model = RuleModel(data, hypothesis, positive("tau", tau))
+    return RuleProblem(
+        model,
+        positive_int("n_starts", n_starts),
+        positive_int("max_iter", max_iter),
+        positive_int("seed", seed, minimum=0),
+    )
+
+
+def fit_rule(
+    sessions: pd.DataFrame,
+    tasks: Any,
+    epochs: Any,
+    hypothesis: Hypothesis,
+    errors: Any,
+    *,
+    rank: int = 1,
+    tau: float = 1.0,
+    n_starts: int = 4,
+    max_iter: int = 40,
+    level: float = 0.95,
+    seed: int = 0,
+) -> RuleFit:
+    """Fit a hypothesis about learning to sessions along it, with its rate and feedback.
+
+    Parameters
+    ----------
+    sessions : DataFrame
+        One row a session; columns as `pl.measured_rule_columns` returns them, any subset, and
+        "loss"; NaN where unseen.
+    tasks : Task, or one an interval between sessions
+        What was learned; fixed trials.
+    epochs : int or sequence of int
+        Updates between any two sessions, between each two, or cumulative from 0.
+    hypothesis : Hypothesis
+        What learns, by which rule.
+    errors : float, Series, DataFrame or list of arrays
+        Standard deviations of the measurements, or a covariance matrix a session.
+    rank : int, default 1
+        Rank of the network before learning.
+    tau : float, default 1.0
+        Time constant, seconds.
+    n_starts : int, default 4
+        Starts of the search.
+    max_iter : int, default 40
+        Steps from the best.
+    level : float, default 0.95
+        Level of the intervals.
+    seed : int, default 0
+        Seed of the starts.
+
+    Returns
+    -------
+    RuleFit
+        The fit, its intervals and its test.
+
+    Raises
+    ------
+    InputError
+        Arguments that cannot be used.
+
+    Notes
+    -----
+    Linear networks, in which learning closes exactly in the span of the start. Slopes are
+    differences between networks that learn side by side. A direction of the parameters is
+    determined where its standard deviation is below 1, in units of the norms of the loadings, of
+    a factor e of the rate, and of the feedback itself; the rest is open.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import predictlearn as pl
+    >>> true = pl.Overlaps(np.eye(4)).replace(zu=0.2, vm=0.3, zv=0.2, vv=1.3)
+    >>> task, rule = pl.Filter(duration=5.0, dt=0.1), pl.GradientDescent(5e-3)
+    >>> recordings, _ = pl.simulate_learning(
+    ...     true, task, 20, rule, n_sessions=8, recorded=300, learns="synapses")
+    >>> table, errors = pl.measured_rule_columns(recordings)
+    >>> fit = fit_rule(table, task, 20, pl.Hypothesis(pl.GradientDescent(0.01), "synapses"), errors)
+    >>> bool(fit.goodness.p_value > 0.01), bool(abs(fit.rule.rate / 5e-3 - 1) < 0.3)
+    (True, True)
+    """
+    problem = rule_problem(
+        sessions, tasks, epochs, hypothesis, errors,
+        rank=rank, tau=tau, n_starts=n_starts, max_iter=max_iter, seed=seed,
+    )  # fmt: skip
+    x, _, converged = problem.search()
+    return problem.described(x, converged, level)
