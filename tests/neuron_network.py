@@ -23,8 +23,11 @@ def open_world(n_in, n_out):
     )
 
 
-def run(m, w, z, world, x, a):
-    """Return activity (bins + 1, trials, N), inputs as seen, and what is read, (bins, ...)."""
+def run(m, w, z, world, x, a, pushes=None):
+    """Return activity (bins + 1, trials, N), inputs as seen, and what is read, (bins, ...).
+
+    pushes, (trials, bins, state), are added to the state of the world as it goes.
+    """
     n_trials, n_steps, _ = x.shape
     h, state = np.zeros((n_trials, len(m))), np.tile(world.start, (n_trials, 1))
     activity, seen, read = [h], [], []
@@ -32,19 +35,21 @@ def run(m, w, z, world, x, a):
         u = x[:, t] + state @ world.seen.T
         h = (1 - a) * h + a * (h @ w.T + u @ m.T)
         state = state @ world.step.T + (h @ z / len(m)) @ world.push.T + world.offset
+        if pushes is not None:
+            state = state + pushes[:, t]
         activity.append(h)
         seen.append(u)
         read.append(state @ world.read.T)
     return activity, seen, read
 
 
-def directions(m, w, z, b, world, x, targets, weights, a, rule):
+def directions(m, w, z, b, world, x, targets, weights, a, rule, pushes=None):
     """Return the loss and dL/dM, dL/dW, dL/dZ, or what a rule takes for them.
 
     rule: "through" and "given" for gradients through the loop or not, "fa", "rflo".
     """
     n, n_steps = len(m), x.shape[1]
-    activity, seen, read = run(m, w, z, world, x, a)
+    activity, seen, read = run(m, w, z, world, x, a, pushes)
     errors = [2 * weights[:, t] * (read[t] - targets[:, t]) for t in range(n_steps)]
     loss = sum(np.sum(weights[:, t] * (read[t] - targets[:, t]) ** 2) for t in range(n_steps))
     back = b if rule in ("fa", "rflo") else z
@@ -66,7 +71,7 @@ def directions(m, w, z, b, world, x, targets, weights, a, rule):
 
 def learn_synapses(
     network, world, x, targets, weights, a, rate, epochs, rule="through",
-    momentum=0.0, decay=0.0, rates=(1.0, 1.0, 1.0),
+    momentum=0.0, decay=0.0, rates=(1.0, 1.0, 1.0), pushes=None,
 ):  # fmt: skip
     """Return the losses and M, W, Z at the end; N rate for M and Z, rate for W."""
     m, w, z = network.m.copy(), network.w.copy(), network.z.copy()
@@ -74,7 +79,7 @@ def learn_synapses(
     losses = []
     for epoch in range(epochs + 1):
         loss, d_m, d_w, d_z = directions(
-            m, w, z, network.feedback, world, x, targets, weights, a, rule
+            m, w, z, network.feedback, world, x, targets, weights, a, rule, pushes
         )
         losses.append(loss)
         if epoch == epochs:
