@@ -90,10 +90,11 @@ def learn_synapses(
     return np.array(losses), m, w, z
 
 
-def learn_factors(
-    loadings, b, world, x, targets, weights, a, rate, epochs, rule="through", momentum=0.0
-):
-    """Return the losses and the overlaps at the end, W = U V' / N."""
+def factors_after(
+    loadings, b, world, x, targets, weights, a, rate, epochs, rule, rates=(1.0, 1.0, 1.0, 1.0),
+    momentum=0.0,
+):  # fmt: skip
+    """Return [M, U, V, Z] at the end, W = U V' / N, and the losses."""
     parts = [np.array(p) for p in (loadings.m, loadings.u, loadings.v, loadings.z)]
     n, speed = len(parts[0]), [0.0] * 4
     losses = []
@@ -105,7 +106,17 @@ def learn_factors(
             break
         slopes = (n * d_m, d_w @ v, d_w.T @ u, n * d_z)
         for k, (part, slope) in enumerate(zip(parts, slopes, strict=True)):
-            speed[k] = momentum * speed[k] - rate * slope
+            speed[k] = momentum * speed[k] - rates[k] * rate * slope
             part += speed[k]
+    return parts, np.array(losses)
+
+
+def learn_factors(
+    loadings, b, world, x, targets, weights, a, rate, epochs, rule="through", momentum=0.0
+):
+    """Return the losses and the overlaps at the end, W = U V' / N."""
+    parts, losses = factors_after(
+        loadings, b, world, x, targets, weights, a, rate, epochs, rule, momentum=momentum
+    )
     theta = np.hstack(parts)
-    return np.array(losses), theta.T @ theta / n
+    return losses, theta.T @ theta / len(theta)

@@ -20,7 +20,13 @@ from predictlearn.theory.learning.schedules import drop_of, multipliers
 from predictlearn.theory.learning.trajectory import Trajectory
 from predictlearn.theory.learning.trial_stream import TrialStream
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.synapses.gradients import Directions, Steering, loop_radius
+from predictlearn.theory.synapses.gradients import (
+    RUNAWAY,
+    Directions,
+    Steering,
+    loop_radius,
+    runs_away,
+)
 from predictlearn.theory.synapses.moments import worth_moments
 from predictlearn.theory.synapses.network import Factors, Synapses
 
@@ -35,9 +41,6 @@ __all__ = [
 
 # What may learn.
 LEARNERS = ("factors", "synapses")
-# What may become of a push in a closed loop within a trial before learning, beside what becomes of
-# it in network and world apart.
-_RUNAWAY = 100.0
 
 
 @dataclass(frozen=True)
@@ -261,21 +264,17 @@ def _network_of(network: Synapses | Factors, theta: np.ndarray, where: dict[str,
 
 
 def _check_loop(network: Synapses | Factors, ready: Batch) -> None:
-    """Raise if the loop of network and world runs away within a trial, by its linear part.
-
-    A loop that grows slowly is one that learning can make stable, as it must from a random start.
-    """
+    """Raise if the loop of network and world runs away within a trial, by its linear part."""
     if ready.world is None or not ready.world.is_closed:
         return
     w = network.w if isinstance(network, Synapses) else network.u @ network.v.T
     joint, apart = loop_radius(network.m, w, network.z, ready)
     n_steps = ready.inputs.shape[0]
-    growth = np.log(max(joint, 1e-300) / max(1.0, apart)) * n_steps
-    if growth > np.log(_RUNAWAY):
+    if runs_away(joint, apart, n_steps):
         raise InputError(
             f"the loop of network and world is unstable before learning: what is left of a push "
             f"grows by {100 * (joint - 1):.3g}% a bin, e-fold in {1 / np.log(joint):.3g} bins, and "
-            f"more than {_RUNAWAY:g}-fold in a trial of {n_steps}. A weaker `seen` or `push` of "
+            f"more than {RUNAWAY:g}-fold in a trial of {n_steps}. A weaker `seen` or `push` of "
             "the world, or a network with a weaker product of input and readout, gives a stable "
             "one; pl.loop_stability says by how much."
         )
