@@ -103,6 +103,12 @@ from .tasks import (
     ContextDecision as ContextDecision,
 )
 from .tasks import (
+    CursorReaching as CursorReaching,
+)
+from .tasks import (
+    CursorTracking as CursorTracking,
+)
+from .tasks import (
     DampedOscillation as DampedOscillation,
 )
 from .tasks import (
@@ -211,6 +217,12 @@ from .theory.populations.populations import (
 )
 from .theory.populations.populations import (
     Populations as Populations,
+)
+from .theory.synapses.loops import (
+    LoopStability as LoopStability,
+)
+from .theory.synapses.loops import (
+    loop_stability as loop_stability,
 )
 from .theory.synapses.network import (
     Factors as Factors,

@@ -26,10 +26,11 @@ def open_world(n_in, n_out):
 LINEAR = (lambda h: h, np.ones_like)
 
 
-def run(m, w, z, world, x, a, phi=LINEAR, xi=None):
+def run(m, w, z, world, x, a, phi=LINEAR, xi=None, pushes=None):
     """Return currents, rates (bins + 1, trials, N), inputs as seen, and what is read (bins, ...).
 
-    xi, (bins, trials, N), is noise in the input of the neurons.
+    xi, (bins, trials, N), is noise in the input of the neurons; pushes, (trials, bins, state), are
+    added to the state of the world as it goes.
     """
     n_trials, n_steps, _ = x.shape
     h, state = np.zeros((n_trials, len(m))), np.tile(world.start, (n_trials, 1))
@@ -39,6 +40,8 @@ def run(m, w, z, world, x, a, phi=LINEAR, xi=None):
         h = (1 - a) * h + a * (activity[t] @ w.T + u @ m.T + (0 if xi is None else xi[t]))
         r = phi[0](h)
         state = state @ world.step.T + (r @ z / len(m)) @ world.push.T + world.offset
+        if pushes is not None:
+            state = state + pushes[:, t]
         currents.append(h)
         activity.append(r)
         seen.append(u)
@@ -53,13 +56,13 @@ def losses_of(read, targets, weights):
     )
 
 
-def directions(m, w, z, b, world, x, targets, weights, a, rule, phi=LINEAR):
+def directions(m, w, z, b, world, x, targets, weights, a, rule, phi=LINEAR, pushes=None):
     """Return the loss and dL/dM, dL/dW, dL/dZ, or what a rule takes for them.
 
     rule: "through" and "given" for gradients through the loop or not, "fa", "rflo".
     """
     n, n_steps = len(m), x.shape[1]
-    currents, activity, seen, read = run(m, w, z, world, x, a, phi)
+    currents, activity, seen, read = run(m, w, z, world, x, a, phi, pushes=pushes)
     errors = [2 * weights[:, t] * (read[t] - targets[:, t]) for t in range(n_steps)]
     loss = np.sum(losses_of(read, targets, weights))
     back = b if rule in ("fa", "rflo") else z
@@ -99,7 +102,7 @@ def perturbed(m, w, z, world, x, targets, weights, a, sigma, rng, phi=LINEAR):
 
 def learn_synapses(
     network, world, x, targets, weights, a, rate, epochs, rule="through",
-    momentum=0.0, decay=0.0, rates=(1.0, 1.0, 1.0), phi=LINEAR, sigma=None, rng=None,
+    momentum=0.0, decay=0.0, rates=(1.0, 1.0, 1.0), phi=LINEAR, sigma=None, rng=None, pushes=None,
 ):  # fmt: skip
     """Return the losses and M, W, Z at the end; N rate for M and Z, rate for W."""
     m, w, z = network.m.copy(), network.w.copy(), network.z.copy()
@@ -108,7 +111,7 @@ def learn_synapses(
     for epoch in range(epochs + 1):
         if sigma is None:
             loss, d_m, d_w, d_z = directions(
-                m, w, z, network.feedback, world, x, targets, weights, a, rule, phi
+                m, w, z, network.feedback, world, x, targets, weights, a, rule, phi, pushes
             )
         else:
             loss, d_m, d_w, d_z = perturbed(m, w, z, world, x, targets, weights, a, sigma, rng, phi)
@@ -121,11 +124,11 @@ def learn_synapses(
     return np.array(losses), m, w, z
 
 
-def learn_factors(
-    loadings, b, world, x, targets, weights, a, rate, epochs, rule="through", momentum=0.0,
-    phi=LINEAR, sigma=None, rng=None,
+def factors_after(
+    loadings, b, world, x, targets, weights, a, rate, epochs, rule, rates=(1.0, 1.0, 1.0, 1.0),
+    momentum=0.0, phi=LINEAR, sigma=None, rng=None,
 ):  # fmt: skip
-    """Return the losses and the overlaps at the end, W = U V' / N."""
+    """Return [M, U, V, Z] at the end, W = U V' / N, and the losses."""
     parts = [np.array(p) for p in (loadings.m, loadings.u, loadings.v, loadings.z)]
     n, speed = len(parts[0]), [0.0] * 4
     losses = []
@@ -142,7 +145,19 @@ def learn_factors(
             break
         slopes = (n * d_m, d_w @ v, d_w.T @ u, n * d_z)
         for k, (part, slope) in enumerate(zip(parts, slopes, strict=True)):
-            speed[k] = momentum * speed[k] - rate * slope
+            speed[k] = momentum * speed[k] - rates[k] * rate * slope
             part += speed[k]
+    return parts, np.array(losses)
+
+
+def learn_factors(
+    loadings, b, world, x, targets, weights, a, rate, epochs, rule="through", momentum=0.0,
+    phi=LINEAR, sigma=None, rng=None,
+):  # fmt: skip
+    """Return the losses and the overlaps at the end, W = U V' / N."""
+    parts, losses = factors_after(
+        loadings, b, world, x, targets, weights, a, rate, epochs, rule, momentum=momentum,
+        phi=phi, sigma=sigma, rng=rng,
+    )  # fmt: skip
     theta = np.hstack(parts)
-    return np.array(losses), theta.T @ theta / n
+    return losses, theta.T @ theta / len(theta)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from predictlearn.theory.activity import loss
+from predictlearn.theory.activity import Batch, loss
 from predictlearn.theory.equivalence.speed import (
     contributions,
     differing_names,
@@ -23,6 +23,9 @@ from predictlearn.theory.equivalence.speed import (
 )
 from predictlearn.theory.learning.rules import DirectDescent, Rule, column_rates
 from predictlearn.theory.overlaps import Overlaps
+from predictlearn.theory.synapses.gradients import Directions, Steering
+from predictlearn.theory.synapses.loops import network_loss
+from predictlearn.theory.synapses.network import Factors, Synapses
 from predictlearn.theory.trials import Trials
 
 __all__ = ["differing_names", "learning_speed", "probe_trials", "speed_contributions"]
@@ -44,12 +47,70 @@ def _weights(
     return a, speed_weights(a, column_rates(getattr(rule, "pathway_rates", None), overlaps.sizes))
 
 
+def _synaptic_weights(
+    first: Overlaps, second: Overlaps, probes: Sequence[Trials], rule: Rule, tau: float
+) -> np.ndarray:
+    """Return the weights of overlaps in the speed of linear networks whose synapses learn.
+
+    G_M = [V Z] A_m and G_Z = [M U] A_z are as for factors, and G_W = [V Z] C [M U]' / N, of which
+    A and C are those of the function. So the speed is bilinear in the overlaps of V and Z and those
+    of M and U, ``r_w trace(C' S_vz C S_mu)`` beside what is linear, and with the other block
+    half-way between both networks the differences add up exactly.
+    """
+    n_in, rank, _ = first.sizes
+    rates = dict(getattr(rule, "pathway_rates", None) or {})
+    of_w = rates.pop("w", 1.0)
+    a = mean_derivative(first, probes, "linear", tau)
+    weights = speed_weights(a, column_rates({**rates, "u": 0.0, "v": 0.0}, first.sizes))
+    network, b = Factors.from_overlaps(first), slice(0, n_in + rank)
+    theta, middle = network.stacked, (first.matrix + second.matrix) / 2
+    ahead, back = theta[:, b], theta[:, b.stop :]
+    c = np.linalg.pinv(back) @ _mean_slopes(network, probes, tau)[1] @ np.linalg.pinv(ahead).T
+    weights[b, b] += of_w * c.T @ middle[b.stop :, b.stop :] @ c
+    weights[b.stop :, b.stop :] += of_w * c @ middle[b, b] @ c.T
+    return weights
+
+
+def _mean_slopes(
+    network: Factors | Synapses, probes: Sequence[Trials], tau: float
+) -> list[np.ndarray]:
+    """Return the slopes of the loss in M, W and Z in the span, averaged over batches."""
+    w = network.w if isinstance(network, Synapses) else network.u @ network.v.T
+    slopes = []
+    for trials in probes:
+        directions = Directions(Batch(trials, "linear", tau), Steering(), len(w), False)
+        slopes.append([np.array(g) for g in directions(network.m, w, network.z)[1:]])
+    return [np.mean(parts, axis=0) for parts in zip(*slopes, strict=True)]
+
+
+def _synaptic_speed(
+    overlaps: Overlaps, probes: Sequence[Trials], rule: Rule, tau: float
+) -> tuple[float, float]:
+    """Return `learning_speed` where synapses learn."""
+    rates = dict(getattr(rule, "pathway_rates", None) or {})
+    start = Synapses.from_overlaps(overlaps)
+    parts = {"m": start.m, "w": start.w, "z": start.z}
+    slopes = dict(zip("mwz", _mean_slopes(start, probes, tau), strict=True))
+    formula = float(sum(rates.get(p, 1.0) * np.sum(g**2) for p, g in slopes.items()))
+    size = max(float(np.abs(g).max()) for g in slopes.values())
+    if size == 0.0:
+        return formula, formula
+    step, ends = 1e-5 / size, []
+    for sign in (1.0, -1.0):
+        moved = Synapses(
+            **{p: x - sign * step * rates.get(p, 1.0) * slopes[p] for p, x in parts.items()}
+        )
+        ends.append(np.mean([network_loss(moved, t, "linear", tau) for t in probes]))
+    return formula, float(ends[1] - ends[0]) / (2 * step)
+
+
 def learning_speed(
     overlaps: Overlaps,
     probes: Sequence[Trials],
     rule: Rule,
     nonlinearity: str = "linear",
     tau: float = 1.0,
+    learns: str = "factors",
 ) -> tuple[float, float]:
     """Return how fast the loss falls, -dL/dt per unit of rate, from the formula and as measured.
 
@@ -65,11 +126,13 @@ def learning_speed(
         Which phi.
     tau : float
         Time constant in seconds.
+    learns : {"factors", "synapses"}, default "factors"
+        What learns; synapses of linear networks only.
 
     Returns
     -------
     formula : float
-        trace(A R A S).
+        trace(A R A S); of synapses the squared slopes in M, W and Z.
     measured : float
         Central difference of the loss over a very small step along the rule, as a check.
 
@@ -82,6 +145,8 @@ def learning_speed(
     >>> bool(abs(measured / formula - 1) < 1e-5)
     True
     """
+    if learns == "synapses":
+        return _synaptic_speed(overlaps, probes, rule, tau)
     a, weights = _weights(overlaps, probes, rule, nonlinearity, tau)
     formula = float(np.sum(weights * overlaps.matrix))
     rates = column_rates(getattr(rule, "pathway_rates", None), overlaps.sizes)
@@ -104,6 +169,7 @@ def speed_contributions(
     rule: Rule,
     nonlinearity: str = "linear",
     tau: float = 1.0,
+    learns: str = "factors",
 ) -> pd.DataFrame:
     """Split the difference in learning speed of two equivalent networks by overlap.
 
@@ -119,6 +185,9 @@ def speed_contributions(
         Which phi.
     tau : float
         Time constant in seconds.
+    learns : {"factors", "synapses"}, default "factors"
+        What learns; synapses of linear networks only. Their speed is not linear in the overlaps:
+        a sensitivity is then that half-way between both networks, so that contributions add up.
 
     Returns
     -------
@@ -138,8 +207,11 @@ def speed_contributions(
     >>> list(account["overlap"])
     ['mu', 'uu']
     """
-    _, weights = _weights(first, probes, rule, nonlinearity, tau)
-    base = learning_speed(first, probes, rule, nonlinearity, tau)[1]
+    if learns == "synapses":
+        weights = _synaptic_weights(first, second, probes, rule, tau)
+    else:
+        _, weights = _weights(first, probes, rule, nonlinearity, tau)
+    base = learning_speed(first, probes, rule, nonlinearity, tau, learns)[1]
     table = contributions(first, second, weights)
     possible, swapped = [], []
     for name in table["overlap"]:
@@ -149,7 +221,8 @@ def speed_contributions(
         swapped.append(float("nan"))
         if inside:
             twin = first.replace(**{name: second[name]})
-            swapped[-1] = learning_speed(twin, probes, rule, nonlinearity, tau)[1] - base
+            speed = learning_speed(twin, probes, rule, nonlinearity, tau, learns)[1]
+            swapped[-1] = speed - base
     table["swap"] = possible
     table["swap_speed"] = swapped
     total = float(table["contribution"].sum())

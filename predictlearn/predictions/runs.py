@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from predictlearn.theory.learning.descent import learn
 from predictlearn.theory.learning.many import FAILURES, learn_many
 from predictlearn.theory.learning.phases import Leg
 from predictlearn.theory.learning.rules import GradientFlow, Rule
+from predictlearn.theory.learning.span import SynapticTrajectory
 from predictlearn.theory.learning.trajectory import Trajectory
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.workers import Parallel, delayed
@@ -99,19 +101,19 @@ class Run:
         Epochs of the losses, by phase.
     losses : tuple of numpy.ndarray
         Losses, by phase.
-    ends : tuple of Overlaps
-        Overlaps after each phase.
+    ends : tuple of Overlaps or Synapses
+        The network after each phase.
     kept_epochs : tuple of numpy.ndarray
-        Epochs of the overlaps that were kept on the way, by phase.
-    kept : tuple of numpy.ndarray, (rows, D, D) each
-        Those overlaps.
+        Epochs of the networks that were kept on the way, by phase.
+    kept : tuple of numpy.ndarray, (rows, D, D) or (rows, D, columns) each
+        Their overlaps; where synapses learn [m w z] in the span of the start.
     failure : str
         Empty, or why learning stopped.
     """
 
     epochs: tuple[np.ndarray, ...]
     losses: tuple[np.ndarray, ...]
-    ends: tuple[Overlaps, ...]
+    ends: tuple[Any, ...]
     kept_epochs: tuple[np.ndarray, ...] = ()
     kept: tuple[np.ndarray, ...] = ()
     failure: str = ""
@@ -128,11 +130,12 @@ class _SoFar:
     """What has come of one network so far: the phases behind it, or why it stopped."""
 
     def __init__(self, start: Overlaps) -> None:
-        self.overlaps, self.failure = start, ""
-        self.paths: list[Trajectory] = []
-        self.ends: list[Overlaps] = []
+        self.failure = ""
+        self.overlaps: Any = start
+        self.paths: list[Any] = []
+        self.ends: list[Any] = []
 
-    def add(self, outcome: Trajectory | Exception) -> None:
+    def add(self, outcome: Trajectory | SynapticTrajectory | Exception) -> None:
         """Add a phase, or how it failed."""
         number = len(self.paths) + 1
         if isinstance(outcome, Exception):
@@ -155,8 +158,15 @@ class _SoFar:
             tuple(np.asarray(path.losses, dtype=float) for path in self.paths),
             tuple(self.ends),
             tuple(np.asarray(path.epochs, dtype=float) for path in self.paths),
-            tuple(np.asarray(path.array) for path in self.paths),
+            tuple(_kept_of(path) for path in self.paths),
         )
+
+
+def _kept_of(path: Trajectory | SynapticTrajectory) -> np.ndarray:
+    """Return what is kept of the networks along learning."""
+    if isinstance(path, SynapticTrajectory):
+        return np.concatenate([path.m, path.w, path.z], axis=2)
+    return np.asarray(path.array)
 
 
 def _run(
@@ -166,6 +176,7 @@ def _run(
     tau: float,
     seeds: Sequence[int],
     rows: int,
+    learns: str,
 ) -> Run:
     """Let one network learn one phase after another."""
     so_far = _SoFar(start)
@@ -173,7 +184,7 @@ def _run(
         every = 1 if isinstance(phase.rule, GradientFlow) else max(1, int(phase.epochs / rows))
         how = (phase.task, phase.rule, phase.epochs, nonlinearity, tau, seed, every)
         try:
-            so_far.add(learn(so_far.overlaps, *how))
+            so_far.add(learn(so_far.overlaps, *how, learns=learns))
         except FAILURES as error:
             so_far.add(error)
         if so_far.failure:
@@ -219,6 +230,7 @@ def run_all(
     tau: float,
     n_jobs: int,
     rows: int = 1,
+    learns: str = "factors",
 ) -> list[Run]:
     """Run several networks, in parallel if asked; the result does not depend on `n_jobs`.
 
@@ -234,6 +246,8 @@ def run_all(
         Number of processes, as in joblib; of threads where nothing learns by gradient flow.
     rows : int
         Keep the overlaps at about so many epochs of each phase, beside the start.
+    learns : {"factors", "synapses"}, default "factors"
+        What learns.
 
     Returns
     -------
@@ -250,11 +264,12 @@ def run_all(
     (11, '')
     """
     # the solver of flows is Python for the most part, which threads would run one at a time
-    if not any(isinstance(phase.rule, GradientFlow) for _, phases, _ in jobs for phase in phases):
+    flows = any(isinstance(phase.rule, GradientFlow) for _, phases, _ in jobs for phase in phases)
+    if not flows and learns == "factors":
         return _side_by_side(jobs, nonlinearity, tau, n_jobs, rows)
     return list(
         Parallel(n_jobs=n_jobs)(
-            delayed(_run)(start, phases, nonlinearity, tau, seeds, rows)
+            delayed(_run)(start, phases, nonlinearity, tau, seeds, rows, learns)
             for start, phases, seeds in jobs
         )
     )

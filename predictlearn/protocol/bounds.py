@@ -23,6 +23,17 @@ _ROW_BYTES = 250
 _FLOW_ROWS = 201
 
 
+def _n_quantities(sizes: Sizes, synaptic: bool, feedback: bool) -> int:
+    """Return how many quantities are recorded of an epoch, its loss among them."""
+    more = 1 + int(feedback)
+    if not synaptic:
+        return len(sizes.names) + more
+    n_in, _, n_out = sizes
+    dim = sizes.dim + int(feedback) * n_out
+    pairs = n_in * (n_in + 1) // 2 + n_out * (n_out + 1) // 2
+    return 3 * n_in * n_out + pairs + 1 + 2 * dim + more
+
+
 def rows_of(spec: ProtocolSpec, networks: int, sizes: Sizes, every: int) -> int:
     """Return about how many rows the table of a run has.
 
@@ -43,11 +54,13 @@ def rows_of(spec: ProtocolSpec, networks: int, sizes: Sizes, every: int) -> int:
         Losses and overlaps, and the losses of evaluated tasks. Loadings of neurons, which are kept
         at the end of each phase, count as the rows that take as much memory.
     """
-    quantities, dim = len(sizes.names) + 1, sizes.dim
+    dim = sizes.dim
     rows = 0
     for arm in spec.arms:
         numbers = (spec.neurons_of(arm) or 0) * dim
-        for phase in spec.arms[arm].phases:
+        for number, phase in enumerate(spec.arms[arm].phases):
+            synaptic, feedback = spec.is_synaptic(arm, number), spec.has_feedback(arm, number)
+            quantities = _n_quantities(sizes, synaptic, feedback)
             epochs = (phase.epochs or 0) // every + 2
             if spec.rule_of(arm, phase).kind == "gradient-flow":
                 epochs = min(epochs, _FLOW_ROWS)

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from predictlearn.errors import DivergenceError, InputError
 from predictlearn.protocol.cohort import arm_start
-from predictlearn.protocol.readout import (
-    change_readout,
-    match_readout,
-    rotate_readout,
-    rotation,
+from predictlearn.protocol.schema import ProtocolSpec
+from predictlearn.protocol.state import (
+    Course,
+    NetworkState,
+    course_of,
+    flow_rate,
+    learns_in_span,
 )
-from predictlearn.protocol.rule import RuleSpec
-from predictlearn.protocol.schema import PhaseSpec, ProtocolSpec
 from predictlearn.tasks.registry import AnyTask
-from predictlearn.theory.activity import loss
-from predictlearn.theory.learning.descent import learn
-from predictlearn.theory.learning.rules import GradientDescent, GradientFlow
-from predictlearn.theory.learning.synaptic_rules import SynapticRule
-from predictlearn.theory.learning.trajectory import Trajectory
-from predictlearn.theory.overlaps import Loadings, Overlaps
+from predictlearn.theory.overlaps import Overlaps
+from predictlearn.theory.synapses.network import Factors
 from predictlearn.theory.trials import Trials
 
 __all__ = ["Failure", "NetworkRecord", "PhaseRecord", "run_arms", "stream"]
@@ -60,12 +56,20 @@ class PhaseRecord:
         Epoch within the phase.
     losses : numpy.ndarray, (rows,) or (0,)
         Loss on the phase's task.
-    overlaps : numpy.ndarray, (rows, names)
-        Overlaps.
+    names : tuple of str
+        Quantities: overlaps, or what is meant of synapses, see `Synapses.quantities`; and the
+        alignment of feedback, where it is not the readout.
+    values : numpy.ndarray, (rows, names)
+        Their values.
     evaluations : numpy.ndarray, (tasks, 2) or (tasks, 1)
         Loss on every evaluated task at the first and the last row.
     loadings : numpy.ndarray, (N, D)
         Theta = [M U V Z] at the end of the phase; without rows where there are no neurons.
+    learner : str
+        What `stacked` is of, "factors" or "synapses"; empty where overlaps say it all.
+    stacked : numpy.ndarray, (D, columns)
+        The network at the end of the phase in its span, with its feedback: [m u v z b], or
+        [m w z b]; see `predictlearn.protocol.state.span_of`.
     """
 
     arm: str
@@ -74,9 +78,12 @@ class PhaseRecord:
     before: float
     epochs: np.ndarray
     losses: np.ndarray
-    overlaps: np.ndarray
+    names: tuple[str, ...]
+    values: np.ndarray
     evaluations: np.ndarray
     loadings: np.ndarray
+    learner: str
+    stacked: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -98,72 +105,6 @@ class NetworkRecord:
     network: int
     phases: tuple[PhaseRecord, ...]
     failures: tuple[Failure, ...] = ()
-
-
-@dataclass
-class _Network:
-    """A network on its way through an arm: its overlaps, and its loadings if it has neurons."""
-
-    spec: ProtocolSpec
-    overlaps: Overlaps
-    loadings: Loadings | None = None
-
-    @property
-    def theta(self) -> np.ndarray:
-        """Theta = [M U V Z], (N, D); without rows if there are no neurons."""
-        if self.loadings is None:
-            return np.empty((0, self.overlaps.dim))
-        return self.loadings.stacked
-
-    def train(self, task: AnyTask, whole: RuleSpec, epochs: int, seed: int) -> Trajectory:
-        """Train for one phase; the caller moves on to the result."""
-        rule = whole.build()
-        how = (self.spec.nonlinearity, self.spec.tau, seed, self.spec.record_every)
-        if self.loadings is not None and isinstance(rule, GradientDescent | SynapticRule):
-            from predictlearn.network.training import train_network
-
-            trajectory = train_network(self.loadings, task, rule, epochs, *how)
-            self.loadings = trajectory.loadings
-            return trajectory
-        if isinstance(rule, SynapticRule):
-            raise InputError(f"{whole.kind} needs a network of neurons.")
-        # learning time of gradient flow is epochs times rate
-        length = epochs * _flow_rate(whole) if isinstance(rule, GradientFlow) else epochs
-        return learn(self.overlaps, task, rule, length, *how)
-
-    def evaluate(self, trials: Trials) -> float:
-        """Return the loss on trials."""
-        if self.loadings is None:
-            return loss(self.overlaps, trials, self.spec.nonlinearity, self.spec.tau)
-        from predictlearn.network.activity import run_network
-
-        activity = run_network(self.loadings, trials, self.spec.nonlinearity, self.spec.tau)
-        return trials.loss(activity.outputs)
-
-    def change(self, phase: PhaseSpec, sequence: np.random.SeedSequence) -> None:
-        """Change the readout."""
-        if phase.rotate_readout is not None:
-            self.overlaps = rotate_readout(self.overlaps, phase.rotate_readout)
-            if self.loadings is not None:
-                z = self.loadings.z @ rotation(phase.rotate_readout).T
-                self.loadings = Loadings(self.loadings.m, self.loadings.u, self.loadings.v, z)
-            return
-        self.overlaps = change_readout(self.overlaps, phase.readout or {}, phase.within_manifold)
-        if self.loadings is not None:
-            self.loadings = match_readout(self.loadings, self.overlaps, sequence)
-
-
-def _flow_rate(whole: RuleSpec) -> float:
-    """Return the rate that converts a phase's epochs to the learning time of gradient flow."""
-    return whole.rate or 1.0
-
-
-def _thinned(trajectory: Trajectory, names: Mapping[str, tuple[int, int]]) -> tuple:
-    """Return epochs, losses at those epochs, and overlaps by name."""
-    rows, columns = zip(*names.values(), strict=True)
-    at = np.searchsorted(trajectory.loss_epochs, trajectory.epochs)
-    overlaps = trajectory.array[:, list(rows), list(columns)]
-    return np.asarray(trajectory.epochs, dtype=float), trajectory.losses[at], overlaps
 
 
 def run_arms(
@@ -221,26 +162,33 @@ def _run_arm(
 ) -> Iterator[PhaseRecord | Failure]:
     """Yield the records of one arm's phases; after a failure, nothing more."""
     begin = arm_start(start, spec.arms[arm], spec.nonlinearity)
-    state = _Network(spec, begin)
+    state = NetworkState(spec, begin)
     n_neurons = spec.neurons_of(arm)
     if n_neurons is not None:
         # one stream for all arms: equivalent networks share their random directions
         state.loadings = begin.loadings(n_neurons, _whole(stream(seed, network, LOADINGS)))
-    names = begin.sizes.pairs
+    elif learns_in_span(spec, tasks, arm):
+        state.span = Factors.from_overlaps(begin)
     visits = dict.fromkeys(tasks, 0)
     before = 0.0
     for number, phase in enumerate(spec.arms[arm].phases):
         label = phase.label(number)
         where = (arm, label, phase.task or "", before)
+
+        def record(
+            course: Course, values: np.ndarray, where: tuple[str, str, str, float] = where
+        ) -> PhaseRecord:
+            parts = (course.epochs, course.losses, course.names, course.values)
+            return PhaseRecord(*where, *parts, values, state.theta, state.learner, state.stacked)
+
+        place = f"arm {arm!r}, phase {label!r}, network {network}"
         if phase.task is None:
             try:
-                state.change(phase, stream(seed, network, READOUT, number))
+                course = state.change(phase, stream(seed, network, READOUT, number))
             except InputError as error:
-                place = f"arm {arm!r}, phase {label!r}, network {network}"
                 raise InputError(f"{place}: {error}") from None
-            row = state.overlaps.to_series().to_numpy()[None]
             values = np.array([[state.evaluate(trials)] for trials in shown]).reshape(-1, 1)
-            yield PhaseRecord(*where, np.zeros(1), np.zeros(0), row, values, state.theta)
+            yield record(course, values)
             continue
         task, whole = tasks[phase.task], spec.rule_of(arm, phase)
         # the k-th time a task is trained it brings the same trials in every arm: arms are paired
@@ -257,15 +205,21 @@ def _run_arm(
         except np.linalg.LinAlgError as error:
             yield Failure(*where, float("nan"), f"learning led to overlaps without {error}")
             return
-        epochs, losses, overlaps = _thinned(trajectory, names)
+        except InputError as error:
+            if state.span is None:
+                raise
+            # a loop that this network makes unstable: others of the cohort may not
+            yield Failure(*where, 0.0, str(error))
+            return
+        course = course_of(trajectory)
         if whole.kind == "gradient-flow":
-            epochs = epochs / _flow_rate(whole)
+            course = replace(course, epochs=course.epochs / flow_rate(whole))
         try:
-            state.overlaps = trajectory.final
+            state.become(trajectory)
         except InputError as error:
             reason = f"learning led to overlaps that no network has: {error}"
-            yield Failure(*where, float(epochs[-1]), reason)
+            yield Failure(*where, float(course.epochs[-1]), reason)
             return
         values = np.array([first, [state.evaluate(trials) for trials in shown]]).T.reshape(-1, 2)
-        yield PhaseRecord(*where, epochs, losses, overlaps, values, state.theta)
+        yield record(course, values)
         before += float(phase.epochs or 0)

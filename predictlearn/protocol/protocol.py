@@ -405,7 +405,7 @@ class Protocol:
             np.asarray(part).tobytes()
             for task in arrays
             for part in (task.inputs, task.targets, task.weights, task.offset, task.smoothing)
-        )
+        )  # a world stands in the protocol itself
 
     def _records(
         self,

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from predictlearn.checks import as_float_array
 from predictlearn.errors import InputError
+from predictlearn.theory.names import table_pairs
 from predictlearn.theory.overlaps import Loadings, Overlaps
+from predictlearn.theory.synapses.network import Factors, Synapses
 
-__all__ = ["change_readout", "match_readout", "rotate_readout", "rotation"]
+__all__ = [
+    "change_readout",
+    "match_readout",
+    "readout_in_span",
+    "rotate_readout",
+    "rotation",
+]
 
 # Relative size below which what is left of a readout outside the other loadings counts as nothing.
 _NOTHING = 1e-12
@@ -165,20 +175,130 @@ def match_readout(
         Z = Theta X + E with E orthogonal to Theta = [M U V]; E is the old one's, rescaled.
     """
     theta = np.concatenate([loadings.m, loadings.u, loadings.v], axis=1)
-    n, k = theta.shape
+    k = theta.shape[1]
+    draw = np.random.default_rng(seed).standard_normal(loadings.z.shape)
+    z = _matched(theta, loadings.z, overlaps.matrix[:k, k:], overlaps.matrix[k:, k:], draw)
+    return Loadings(loadings.m, loadings.u, loadings.v, z)
+
+
+def _matched(
+    theta: np.ndarray, z: np.ndarray, cross: np.ndarray, own: np.ndarray, draw: np.ndarray
+) -> np.ndarray:
+    """Return the readout with given overlaps with theta, (N, k), and with itself.
+
+    What is outside of theta is the old one's, or `draw` where that has nothing there.
+    """
+    n = len(theta)
     inverse = np.linalg.pinv(theta.T @ theta / n, hermitian=True)
-    target = overlaps.matrix[:k, k:]
-    inside = inverse @ target
-    private = overlaps.matrix[k:, k:] - target.T @ inside
-    outside = _outside(loadings.z, theta, inverse)
+    inside = inverse @ cross
+    private = own - cross.T @ inside
+    outside = _outside(z, theta, inverse)
     size = outside.T @ outside / n
-    scale = max(float(np.max(np.diag(overlaps.matrix))), 1e-300)
+    scale = max(float(np.max(np.diag(own))), float(np.max(theta**2)), 1e-300)
     if np.linalg.eigvalsh(size)[0] < _NOTHING * scale:
-        draw = np.random.default_rng(seed).standard_normal(loadings.z.shape)
         outside = _outside(draw, theta, inverse)
         size = outside.T @ outside / n
-    z = theta @ inside + outside @ _root(size, -0.5) @ _root(private, 0.5)
-    return Loadings(loadings.m, loadings.u, loadings.v, z)
+    return theta @ inside + outside @ _root(size, -0.5) @ _root(private, 0.5)
+
+
+def readout_in_span(
+    network: Synapses | Factors,
+    values: Mapping[str, float],
+    within_manifold: bool = False,
+    degrees: float | None = None,
+) -> Synapses | Factors:
+    """Return a network in its span after the readout is turned or replaced; feedback stays.
+
+    Parameters
+    ----------
+    network : Synapses or Factors
+        The network before.
+    values : mapping of str to float
+        New values of overlaps with z, as of `change_readout`; of synapses, which have no u and v,
+        those of z with m and with z.
+    within_manifold : bool, default False
+        As of `change_readout`; for factors only.
+    degrees : float, optional
+        Turn the output of two dimensions by so much instead.
+
+    Returns
+    -------
+    Synapses or Factors
+        The network after, in a span with further dimensions if the new readout needs them.
+
+    Raises
+    ------
+    InputError
+        If a name is not an overlap with z, or no readout has these overlaps.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> after = readout_in_span(Synapses.from_overlaps(Overlaps(np.eye(4))), {"zm": 0.5})
+    >>> round(after.quantities()["zm"], 12), round(after.quantities()["zz"], 12)
+    (0.5, 1.0)
+    """
+    if degrees is not None:
+        return replace(network, z=network.z @ rotation(degrees).T)
+    z, n_out = network.z, network.z.shape[1]
+    if isinstance(network, Factors):
+        s = change_readout(network.overlaps, values, within_manifold).matrix
+        theta = network.stacked[:, :-n_out]
+        k = theta.shape[1]
+        cross, own = s[:k, k:], s[k:, k:]
+    else:
+        theta = network.m
+        cross, own = _synaptic_targets(network, values, within_manifold)
+    # new dimensions for what the old readout has nothing of
+    dim = len(z) + n_out
+
+    def longer(x: np.ndarray) -> np.ndarray:
+        return np.pad(x, ((0, dim - len(x)), (0, 0)))
+
+    draw = np.zeros((dim, n_out))
+    draw[-n_out:] = np.eye(n_out)
+    # loadings of N neurons are larger than columns of the span by the root of N
+    size = np.sqrt(dim)
+    new = _matched(size * longer(theta), size * longer(z), cross, own, size * draw) / size
+    if not np.any(new[-n_out:]):
+        return replace(network, z=new[:-n_out])
+    parts: dict[str, Any] = {
+        name: longer(getattr(network, name))
+        for name in ("m", "u", "v", "w", "feedback")
+        if getattr(network, name, None) is not None
+    }
+    if "w" in parts:
+        parts["w"] = np.pad(parts["w"], ((0, 0), (0, n_out)))
+    return replace(network, z=new, **parts)
+
+
+def _synaptic_targets(
+    network: Synapses, values: Mapping[str, float], within_manifold: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return overlaps of a new readout with m and with itself, (n_in, n_out), (n_out, n_out)."""
+    sizes = (network.n_in, 1, network.n_out)
+    theta = np.hstack([network.m, np.zeros((network.dim, 2)), network.z])
+    matrix, pairs = theta.T @ theta, table_pairs(*sizes)
+    allowed = [n for n in pairs if n.startswith("z") and "u" not in n and "v" not in n]
+    if within_manifold or any(name not in allowed for name in values):
+        raise InputError(
+            "where synapses have learned there are no u and v: readout can change "
+            f"{', '.join(allowed)} only, without within_manifold; or use rotate_readout."
+        )
+    for name, value in values.items():
+        i, j = pairs[name]
+        matrix[i, j] = matrix[j, i] = float(as_float_array(name, value, ndim=0))
+    n_in = network.n_in
+    cross, own = matrix[:n_in, -network.n_out :], matrix[-network.n_out :, -network.n_out :]
+    least = cross.T @ np.linalg.pinv(matrix[:n_in, :n_in], hermitian=True) @ cross
+    if np.linalg.eigvalsh(own - least)[0] < -1e-9 * np.diag(own).max():
+        sizes_said = ", ".join(f"{value:.4g}" for value in np.diag(least))
+        raise InputError(
+            "no readout has the overlaps "
+            + ", ".join(f"{name} = {value:g}" for name, value in values.items())
+            + f" in this network: with m as asked its own size must be at least {sizes_said}."
+        )
+    return cross, own
 
 
 def _outside(columns: np.ndarray, theta: np.ndarray, inverse: np.ndarray) -> np.ndarray:

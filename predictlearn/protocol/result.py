@@ -12,14 +12,16 @@ import pandas as pd
 
 from predictlearn.errors import InputError, choice
 from predictlearn.protocol.engine import NetworkRecord, PhaseRecord
+from predictlearn.protocol.state import span_of
 from predictlearn.theory.loadings import Loadings
-from predictlearn.theory.names import PATHWAYS, overlap_names, pathway_slices
+from predictlearn.theory.names import PATHWAYS, pathway_slices
 from predictlearn.theory.overlaps import Overlaps
+from predictlearn.theory.synapses.network import Factors, Synapses
 
 __all__ = ["ProtocolResult"]
 
 _LABELS = ["arm", "network", "phase", "task", "epoch", "phase_epoch"]
-_MAPPINGS = ("settings", "neurons")
+_MAPPINGS = ("settings", "neurons", "networks")
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,13 @@ class ProtocolResult:
         One row per value: ``arm``, ``network`` (from 0), ``phase`` (its name), ``task`` (that the
         phase trains; empty for a change of readout), ``epoch`` (since the start of the arm),
         ``phase_epoch`` (since the start of the phase), ``quantity`` and ``value``. Quantities are
-        ``loss`` (on the phase's task, on that epoch's trials), every overlap by name, and
-        ``loss:TASK`` for each evaluated task at the first and the last epoch of a phase, on trials
-        that are the same throughout. Row e holds the network before update e, so the last epoch
-        of a phase and epoch 0 of the next are the same network. A network that diverged has a row
-        of ``loss`` infinity at that epoch, and none after it.
+        ``loss`` (on the phase's task, on that epoch's trials), every overlap by name (where
+        synapses have learned, the quantities of `Synapses.quantities` in their place), the
+        ``alignment`` of feedback that is not the readout, and ``loss:TASK`` for each evaluated task
+        at the first and the last epoch of a phase, on trials that are the same throughout. Row e
+        holds the network before update e, so the last epoch of a phase and epoch 0 of the next are
+        the same network. A network that diverged has a row of ``loss`` infinity at that epoch, and
+        none after it.
     failed : pandas.DataFrame
         One row per network and arm that did not get through: ``arm``, ``network``, ``phase``,
         ``task``, ``epoch``, ``phase_epoch``, ``reason``. Empty if all did.
@@ -51,6 +55,9 @@ class ProtocolResult:
     neurons : mapping of (str, int, str) to numpy.ndarray, (N, D)
         Theta = [M U V Z] at the end of a phase, by arm, network and phase, for arms computed with
         engine network; see `loadings`.
+    networks : mapping of (str, int, str) to Synapses or Factors
+        The network in its span at the end of a phase, for arms where overlaps do not say it all:
+        synapses learn, errors have feedback of their own, or the output moves a world.
     """
 
     name: str
@@ -60,6 +67,7 @@ class ProtocolResult:
     seed: int
     settings: Mapping[str, Any]
     neurons: Mapping[tuple[str, int, str], np.ndarray] = field(default_factory=dict)
+    networks: Mapping[tuple[str, int, str], Synapses | Factors] = field(default_factory=dict)
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -121,7 +129,8 @@ class ProtocolResult:
         Returns
         -------
         pandas.DataFrame
-            A row per network that got through, columns the overlaps.
+            A row per network that got through, columns the overlaps; where synapses have learned,
+            their quantities.
 
         Raises
         ------
@@ -137,15 +146,14 @@ class ProtocolResult:
     def _edge(self, arm: str, last: bool) -> pd.DataFrame:
         """Return the first or last overlaps of every network that got through an arm."""
         choice("arm", arm, self.arms)
-        names = self.overlap_names
         lost = set(self.failed.loc[self.failed["arm"] == arm, "network"]) if last else set()
-        keep = (self.table["arm"] == arm) & self.table["quantity"].isin(names)
-        rows = self.table[keep & ~self.table["network"].isin(lost)]
-        grouped = rows.groupby(["network", "quantity"], sort=False)["value"]
-        edge = (grouped.last() if last else grouped.first()).unstack("quantity")
+        rows = self.table[(self.table["arm"] == arm) & ~self.table["network"].isin(lost)]
+        names = _names(rows, last, self.overlap_names)
+        grouped = rows[rows["quantity"].isin(names)].groupby(["network", "quantity"], sort=False)
+        edge = (grouped["value"].last() if last else grouped["value"].first()).unstack("quantity")
         return edge.reindex(columns=list(names)).sort_index()
 
-    def final(self, arm: str) -> dict[int, Overlaps]:
+    def final(self, arm: str) -> dict[int, Any]:
         """Return the networks at the end of an arm.
 
         Parameters
@@ -155,7 +163,7 @@ class ProtocolResult:
 
         Returns
         -------
-        dict of int to Overlaps
+        dict of int to Overlaps, or to Synapses where these have learned
             By network; those listed in `failed` for this arm are absent.
 
         Raises
@@ -165,6 +173,9 @@ class ProtocolResult:
         """
         sizes = self.starts[0].sizes
         table = self.final_table(arm)
+        if tuple(table.columns) != self.overlap_names:
+            last = {k: network for (a, k, _), network in self.networks.items() if a == arm}
+            return {int(k): last[int(k)] for k in table.index}
         return {
             int(k): Overlaps.from_series(dict(zip(table.columns, row, strict=True)), *sizes)
             for k, row in zip(table.index, table.to_numpy(), strict=True)
@@ -219,17 +230,24 @@ class ProtocolResult:
         settings: Mapping[str, Any],
     ) -> ProtocolResult:
         """Return the result made of the records of all networks, in their order."""
-        names = overlap_names(*starts[0].sizes)
         parts: list[pd.DataFrame] = []
         failed: list[dict[str, Any]] = []
         neurons: dict[tuple[str, int, str], np.ndarray] = {}
+        networks: dict[tuple[str, int, str], Synapses | Factors] = {}
         for record in records:
+            networks |= {
+                (phase.arm, record.network, phase.phase): span_of(
+                    phase.learner, phase.stacked, starts[0].sizes
+                )
+                for phase in record.phases
+                if phase.learner
+            }
             neurons |= {
                 (phase.arm, record.network, phase.phase): phase.loadings
                 for phase in record.phases
                 if len(phase.loadings)
             }
-            parts += [_rows(phase, record.network, names, evaluated) for phase in record.phases]
+            parts += [_rows(phase, record.network, evaluated) for phase in record.phases]
             for failure in record.failures:
                 labels = {
                     "arm": failure.arm,
@@ -248,7 +266,8 @@ class ProtocolResult:
                 if bool((frame[column] % 1 == 0).all()):
                     frame[column] = frame[column].astype("int64")
         frozen = MappingProxyType(dict(settings))
-        return cls(name, table, lost, tuple(starts), seed, frozen, MappingProxyType(neurons))
+        held = (MappingProxyType(neurons), MappingProxyType(networks))
+        return cls(name, table, lost, tuple(starts), seed, frozen, *held)
 
     def __getstate__(self) -> dict[str, Any]:
         plain = {name: dict(getattr(self, name)) for name in _MAPPINGS}
@@ -259,13 +278,21 @@ class ProtocolResult:
         self.__dict__.update({**state, **frozen})
 
 
-def _rows(
-    phase: PhaseRecord, network: int, names: Sequence[str], evaluated: Sequence[str]
-) -> pd.DataFrame:
+def _names(rows: pd.DataFrame, last: bool, overlaps: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the quantities of the first or the last phase, which are the overlaps of factors."""
+    kept = rows[(rows["quantity"] != "loss") & ~rows["quantity"].str.startswith("loss:")]
+    if kept.empty:
+        return overlaps
+    at = kept["phase"].iloc[-1 if last else 0]
+    found = tuple(kept.loc[kept["phase"] == at, "quantity"].unique())
+    return overlaps if set(overlaps) <= set(found) else found
+
+
+def _rows(phase: PhaseRecord, network: int, evaluated: Sequence[str]) -> pd.DataFrame:
     """Return one phase of one network in tidy form: epochs in order within a quantity."""
     ends = phase.epochs[[0, -1]] if phase.evaluations.shape[1] == 2 else phase.epochs[[0]]
     blocks = [("loss", phase.epochs, phase.losses)] if phase.losses.size else []
-    blocks += [(name, phase.epochs, phase.overlaps[:, k]) for k, name in enumerate(names)]
+    blocks += [(name, phase.epochs, phase.values[:, k]) for k, name in enumerate(phase.names)]
     blocks += [(f"loss:{t}", ends, phase.evaluations[k]) for k, t in enumerate(evaluated)]
     epochs = np.concatenate([block[1] for block in blocks])
     return pd.DataFrame(

@@ -9,7 +9,9 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from predictlearn.errors import InputError, choice
 from predictlearn.protocol.section import Count, NonNegative, Positive, ProtocolSection, one_of
+from predictlearn.theory.learning.local_rules import RFLO, FeedbackAlignment, LocalRule
 from predictlearn.theory.learning.rules import (
+    ALL_PATHWAYS,
     DirectDescent,
     FirstOrderDescent,
     GradientDescent,
@@ -17,14 +19,26 @@ from predictlearn.theory.learning.rules import (
     Rule,
 )
 from predictlearn.theory.learning.schedules import RateDecay, RateDrop, Schedule
+from predictlearn.theory.learning.span import LEARNERS
 from predictlearn.theory.learning.synaptic_rules import Adam, RMSProp, SignDescent, SynapticRule
-from predictlearn.theory.names import PATHWAYS
+from predictlearn.theory.synapses.network import Feedback
 
-__all__ = ["NETWORK_RULES", "NEURONS_ONLY", "RULES", "SCHEDULE_KINDS", "RuleSpec", "ScheduleSpec"]
+__all__ = [
+    "BEFORE",
+    "NETWORK_RULES",
+    "NEURONS_ONLY",
+    "RULES",
+    "UNION_KINDS",
+    "FeedbackSpec",
+    "RuleSpec",
+    "ScheduleSpec",
+]
 
-RULES: dict[str, type[Rule] | type[SynapticRule]] = {
+RULES: dict[str, type[Rule] | type[SynapticRule] | type[FeedbackAlignment] | type[RFLO]] = {
     "gradient-descent": GradientDescent,
     "gradient-flow": GradientFlow,
+    "feedback-alignment": FeedbackAlignment,
+    "rflo": RFLO,
     "first-order-descent": FirstOrderDescent,
     "direct-descent": DirectDescent,
     "adam": Adam,
@@ -34,6 +48,11 @@ RULES: dict[str, type[Rule] | type[SynapticRule]] = {
 # Rules of single synapses; their rate is a step of the loadings, not an eta.
 NEURONS_ONLY = ("adam", "rmsprop", "sign-descent")
 NETWORK_RULES = ("gradient-descent", *NEURONS_ONLY)
+# Rules whose errors come by feedback of their own, and all by which synapses may learn.
+FEEDBACK_RULES = ("feedback-alignment", "rflo")
+SYNAPTIC_RULES = ("gradient-descent", "gradient-flow", *FEEDBACK_RULES)
+# Feedback by the readout of before its last change.
+BEFORE = "readout-before"
 
 Memory = Annotated[float, Field(ge=0, lt=1)]
 
@@ -59,8 +78,21 @@ class ScheduleSpec(ProtocolSection):
         return RateDrop(**settings) if self.type == "drop" else RateDecay(**settings)
 
 
-# Names by which messages of the validation tell the two ways to write a schedule apart.
+class FeedbackSpec(ProtocolSection):
+    """By which vectors errors reach the neurons."""
+
+    decoder: Any = 0.0
+    private: NonNegative = 1.0
+
+    def build(self) -> Feedback:
+        """Return the feedback; InputError if the decoder is no number and no square matrix."""
+        return Feedback(self.decoder, self.private)
+
+
+# Names by which messages of the validation tell the two ways to write a value apart.
 SCHEDULE_KINDS = ("schedule: settings", "schedule: multipliers")
+FEEDBACK_KINDS = ("feedback: settings", "feedback: word")
+UNION_KINDS = (*SCHEDULE_KINDS, *FEEDBACK_KINDS)
 
 AnySchedule = Annotated[
     Annotated[ScheduleSpec, Tag(SCHEDULE_KINDS[0])]
@@ -68,12 +100,21 @@ AnySchedule = Annotated[
     Discriminator(lambda value: SCHEDULE_KINDS[isinstance(value, list)]),
 ]
 
+AnyFeedback = Annotated[
+    Annotated[FeedbackSpec, Tag(FEEDBACK_KINDS[0])]
+    | Annotated[str, one_of(BEFORE), Tag(FEEDBACK_KINDS[1])],
+    Discriminator(lambda value: FEEDBACK_KINDS[isinstance(value, str)]),
+]
+
 
 class RuleSpec(ProtocolSection):
     """A learning rule, or in an arm or a phase the settings of it that differ there."""
 
     type: Annotated[str, one_of(*RULES)] | None = None
+    learns: Annotated[str, one_of(*LEARNERS)] | None = None
     rate: Positive | None = None
+    feedback: AnyFeedback | None = None
+    loop: Annotated[str, one_of("through", "given")] | None = None
     pathway_rates: dict[str, NonNegative] | None = None
     momentum: Memory | None = None
     weight_decay: NonNegative | None = None
@@ -91,13 +132,23 @@ class RuleSpec(ProtocolSection):
     @model_validator(mode="after")
     def _pathways(self) -> RuleSpec:
         for name in self.pathway_rates or {}:
-            choice("a pathway of pathway_rates", name, PATHWAYS)
+            choice("a pathway of pathway_rates", name, ALL_PATHWAYS)
         return self
 
     @property
     def kind(self) -> str:
         """Name of the rule."""
         return self.type or "gradient-descent"
+
+    @property
+    def has_feedback(self) -> bool:
+        """Whether errors come by feedback of their own."""
+        return self.kind in FEEDBACK_RULES
+
+    @property
+    def leaves_overlaps(self) -> bool:
+        """Whether overlaps alone do not follow it: synapses learn, or errors have feedback."""
+        return self.learns == "synapses" or self.has_feedback
 
     def changed(self, override: RuleSpec | None) -> RuleSpec:
         """Return the rule with the settings of an arm or a phase put in place.
@@ -120,18 +171,18 @@ class RuleSpec(ProtocolSection):
         given = {name: getattr(override, name) for name in override.model_fields_set}
         kind = override.type or self.kind
         if kind != self.kind:
-            known = {"type", "rate", *_settings(kind)}
+            known = {"type", "rate", "learns", *_settings(kind)}
             if (kind in NEURONS_ONLY) != (self.kind in NEURONS_ONLY):
                 known.discard("rate")
             inherited = {name: value for name, value in inherited.items() if name in known}
         return RuleSpec(**{**inherited, **given})
 
-    def build(self) -> Rule | SynapticRule:
+    def build(self) -> Rule | SynapticRule | LocalRule:
         """Return the rule.
 
         Returns
         -------
-        Rule or SynapticRule
+        Rule, SynapticRule or LocalRule
             An object of `predictlearn.theory`.
 
         Raises
@@ -141,12 +192,17 @@ class RuleSpec(ProtocolSection):
         """
         settings: dict[str, Any] = {
             name: value
-            for name in sorted(self.model_fields_set - {"type"})
+            for name in sorted(self.model_fields_set - {"type", "learns"})
             if (value := getattr(self, name)) is not None
         }
         allowed = _settings(self.kind)
         if self.kind == "gradient-flow":
             settings.pop("rate", None)  # it sets how much learning time an epoch is
+        if self.learns == "synapses" and self.kind not in SYNAPTIC_RULES:
+            raise InputError(
+                f"learns: synapses does not go with {self.kind}; synapses learn by "
+                f"{', '.join(SYNAPTIC_RULES)}"
+            )
         for name in settings:
             if name not in allowed:
                 raise InputError(
@@ -158,7 +214,11 @@ class RuleSpec(ProtocolSection):
             raise InputError(f"the rule needs a rate{own}, such as rate: {example}")
         if isinstance(self.schedule, ScheduleSpec):
             settings["schedule"] = self.schedule.build()
-        rule: Rule | SynapticRule = RULES[self.kind](**settings)
+        if self.feedback == BEFORE:
+            settings["feedback"] = Feedback(decoder=1.0, private=0.0)
+        elif isinstance(self.feedback, FeedbackSpec):
+            settings["feedback"] = self.feedback.build()
+        rule: Rule | SynapticRule | LocalRule = RULES[self.kind](**settings)
         return rule
 
 

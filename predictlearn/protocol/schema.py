@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from predictlearn.errors import choice, nearest
-from predictlearn.protocol.rule import SCHEDULE_KINDS, RuleSpec, ScheduleSpec
+from predictlearn.protocol.rule import UNION_KINDS, FeedbackSpec, RuleSpec, ScheduleSpec
 from predictlearn.protocol.section import (
     Count,
     NonNegative,
@@ -25,6 +25,7 @@ __all__ = [
     "ArmSpec",
     "CohortSpec",
     "DistributionSpec",
+    "FeedbackSpec",
     "PhaseSpec",
     "ProtocolSpec",
     "RuleSpec",
@@ -174,6 +175,19 @@ class ProtocolSpec(ProtocolSection):
         """Return the rule of a phase: the protocol's, what the arm and what the phase change."""
         return self.rule.changed(self.arms[arm].rule).changed(phase.rule)
 
+    def is_synaptic(self, arm: str, number: int) -> bool:
+        """Return whether synapses learn in an arm's phase, or have learned before it."""
+        return any(rule.learns == "synapses" for rule in self._rules_until(arm, number))
+
+    def has_feedback(self, arm: str, number: int) -> bool:
+        """Return whether errors have feedback of their own in an arm's phase, or before it."""
+        return any(rule.has_feedback for rule in self._rules_until(arm, number))
+
+    def _rules_until(self, arm: str, number: int) -> list[RuleSpec]:
+        """Return the rules of an arm's training up to a phase."""
+        phases = self.arms[arm].phases[: number + 1]
+        return [self.rule_of(arm, phase) for phase in phases if phase.trains]
+
 
 def _section_at(location: Sequence[str | int]) -> type[BaseModel] | None:
     """Return the model whose keys stand at a location, or None inside free mappings."""
@@ -188,6 +202,7 @@ def _section_at(location: Sequence[str | int]) -> type[BaseModel] | None:
     for place in ((), arm, (*arm, "phases", "*")):
         known[(*place, "rule")] = RuleSpec
         known[(*place, "rule", "schedule")] = ScheduleSpec
+        known[(*place, "rule", "feedback")] = FeedbackSpec
     pattern = tuple(
         "*" if isinstance(part, int) or (depth == 1 and location[0] == "arms") else str(part)
         for depth, part in enumerate(location)
@@ -198,7 +213,7 @@ def _section_at(location: Sequence[str | int]) -> type[BaseModel] | None:
 def _explain(error: Any) -> Problem:
     """Return where one pydantic error is and, in plain words, what is wrong."""
     # which of two kinds of value was tried is no part of where it stands
-    location: Location = tuple(part for part in error["loc"] if part not in SCHEDULE_KINDS)
+    location: Location = tuple(part for part in error["loc"] if part not in UNION_KINDS)
     kind, message, got = error["type"], str(error["msg"]), error["input"]
     if kind == "extra_forbidden":
         section = _section_at(location[:-1])

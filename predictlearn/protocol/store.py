@@ -29,7 +29,8 @@ from predictlearn.theory.overlaps import Overlaps
 __all__ = ["Store", "run_key"]
 
 _MANIFEST = "protocol.json"
-_ARRAYS = ("epochs", "losses", "overlaps", "evaluations", "loadings")
+_LABELS = ("arm", "phase", "task", "before", "learner")
+_ARRAYS = ("epochs", "losses", "values", "evaluations", "loadings", "stacked")
 
 
 def run_key(
@@ -141,7 +142,10 @@ class Store:
         """Write a finished network."""
         about = {
             "network": record.network,
-            "phases": [[p.arm, p.phase, p.task, p.before] for p in record.phases],
+            "phases": [
+                {name: getattr(p, name) for name in _LABELS} | {"names": list(p.names)}
+                for p in record.phases
+            ],
             "failures": [
                 [f.arm, f.phase, f.task, f.before, f.epoch, f.reason] for f in record.failures
             ],
@@ -168,7 +172,11 @@ class Store:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 about = json.loads(str(stored["about"]))
                 phases = tuple(
-                    PhaseRecord(*labels, *(stored[f"{name}_{k}"] for name in _ARRAYS))
+                    PhaseRecord(
+                        **{name: labels[name] for name in _LABELS},
+                        names=tuple(labels["names"]),
+                        **{name: stored[f"{name}_{k}"] for name in _ARRAYS},
+                    )
                     for k, labels in enumerate(about["phases"])
                 )
                 failures = tuple(Failure(*values) for values in about["failures"])

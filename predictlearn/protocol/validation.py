@@ -10,6 +10,7 @@ import numpy as np
 
 from predictlearn.errors import InputError, choice, nearest
 from predictlearn.protocol.cohort import arm_start, draw_start
+from predictlearn.protocol.learners import check_learner, check_loop
 from predictlearn.protocol.rule import NETWORK_RULES, NEURONS_ONLY
 from predictlearn.protocol.schema import MOST_DIMENSIONS, PhaseSpec, ProtocolSpec
 from predictlearn.protocol.source import Location, Problem
@@ -125,6 +126,7 @@ def _check_phases(spec: ProtocolSpec, tasks: Mapping[str, AnyTask]) -> list[Prob
     problems: list[Problem] = []
     for place, phase in _training(spec):
         if phase.task is None:
+            problems += check_learner(spec, tasks, str(place[1]), int(place[3]), place)
             continue
         wrong = _unknown(phase.task, "the tasks", spec.tasks)
         if wrong:
@@ -137,6 +139,7 @@ def _check_phases(spec: ProtocolSpec, tasks: Mapping[str, AnyTask]) -> list[Prob
         except InputError as error:
             problems.append((at, _sentence(error)))
             continue
+        problems += check_learner(spec, tasks, arm, int(place[3]), at)
         if spec.engine_of(arm) == "theory" and whole.kind in NEURONS_ONLY:
             problems.append(
                 (
@@ -145,7 +148,8 @@ def _check_phases(spec: ProtocolSpec, tasks: Mapping[str, AnyTask]) -> list[Prob
                     "overlaps; it needs engine: network, for the protocol or for this arm",
                 )
             )
-        if spec.engine_of(arm) == "network" and whole.kind not in NETWORK_RULES:
+        closed_forms = whole.kind not in NETWORK_RULES and not whole.has_feedback
+        if spec.engine_of(arm) == "network" and closed_forms:
             problems.append(
                 (
                     at,
@@ -197,7 +201,7 @@ def _check_engines(spec: ProtocolSpec) -> list[Problem]:
     return problems
 
 
-def _check_start(spec: ProtocolSpec, sizes: Sizes) -> list[Problem]:
+def _check_start(spec: ProtocolSpec, tasks: Mapping[str, AnyTask], sizes: Sizes) -> list[Problem]:
     """Return why no network of the cohort can be drawn, or nothing."""
     cohort = spec.cohort
     dim = sizes.dim
@@ -221,10 +225,12 @@ def _check_start(spec: ProtocolSpec, sizes: Sizes) -> list[Problem]:
     problems: list[Problem] = []
     for name, arm in spec.arms.items():
         try:
-            arm_start(start, arm, spec.nonlinearity)
+            begin = arm_start(start, arm, spec.nonlinearity)
         except InputError as error:
             at = ("arms", name, "start" if arm.start else "start_change")
             problems.append((at, _sentence(error)))
+        else:
+            problems += check_loop(spec, tasks, name, begin)
     return problems
 
 
@@ -263,5 +269,5 @@ def check_protocol(spec: ProtocolSpec, tasks: Mapping[str, AnyTask]) -> tuple[Si
         return sizes, [*problems, (at, f"{said} must be at most {MOST_DIMENSIONS} together")]
     problems += check_names(spec, sizes)
     if not problems:
-        problems += _check_start(spec, sizes)
+        problems += _check_start(spec, tasks, sizes)
     return sizes, problems

@@ -8,6 +8,8 @@ settings, where there are any. Arrays are (trials, time, inputs or outputs); tim
 
 from predictlearn.tasks.arrays import ArrayTask
 from predictlearn.tasks.context import ContextDecision, decision_accuracy
+from predictlearn.tasks.cursor_reaching import CursorReaching
+from predictlearn.tasks.cursor_tracking import CursorTracking
 from predictlearn.tasks.decision import DecisionMaking
 from predictlearn.tasks.filter import Filter
 from predictlearn.tasks.flipflop import FlipFlop
@@ -21,6 +23,8 @@ __all__ = [
     "TASKS",
     "ArrayTask",
     "ContextDecision",
+    "CursorReaching",
+    "CursorTracking",
     "DampedOscillation",
     "DecisionMaking",
     "Filter",

@@ -19,7 +19,21 @@ from predictlearn.tasks.trial_windows import (
 )
 from predictlearn.theory.trials import Trials
 
-__all__ = ["ReachingReadout"]
+__all__ = ["ReachingReadout", "target_directions"]
+
+
+def target_directions(targets: int | Sequence[float]) -> tuple[float, ...]:
+    """Return the directions of targets in degrees: as given, or so many evenly spaced."""
+    if isinstance(targets, Sequence | np.ndarray) and not isinstance(targets, str):
+        directions = as_float_array("targets", targets, ndim=1, axes="of degrees")
+        if directions.size == 0:
+            raise InputError("targets must hold at least one direction in degrees; got none.")
+    else:
+        count = positive_int("targets", targets)
+        if count > 1000:
+            raise InputError(f"targets must be at most 1000 directions; got {count}.")
+        directions = np.arange(count) * (360.0 / count)
+    return tuple(directions.tolist())
 
 
 @dataclass(frozen=True)
@@ -129,20 +143,7 @@ class ReachingReadout(Freezable):
         object.__setattr__(self, "smoothing", tuple(map(tuple, smoothing.tolist())))
         rotation = as_float_array("rotation", self.rotation, ndim=0, axes="of degrees")
         object.__setattr__(self, "rotation", float(rotation))
-        object.__setattr__(self, "targets", self._directions())
-
-    def _directions(self) -> tuple[float, ...]:
-        """Return the directions of the targets in degrees, checked."""
-        if isinstance(self.targets, Sequence | np.ndarray) and not isinstance(self.targets, str):
-            directions = as_float_array("targets", self.targets, ndim=1, axes="of degrees")
-            if directions.size == 0:
-                raise InputError("targets must hold at least one direction in degrees; got none.")
-        else:
-            count = positive_int("targets", self.targets)
-            if count > 1000:
-                raise InputError(f"targets must be at most 1000 directions; got {count}.")
-            directions = np.arange(count) * (360.0 / count)
-        return tuple(directions.tolist())
+        object.__setattr__(self, "targets", target_directions(self.targets))
 
     @property
     def angles(self) -> np.ndarray:

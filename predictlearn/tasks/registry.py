@@ -10,12 +10,15 @@ from typing import Any
 from predictlearn.errors import InputError, choice, nearest
 from predictlearn.tasks.arrays import ArrayTask
 from predictlearn.tasks.context import ContextDecision
+from predictlearn.tasks.cursor_reaching import CursorReaching
+from predictlearn.tasks.cursor_tracking import CursorTracking
 from predictlearn.tasks.decision import DecisionMaking
 from predictlearn.tasks.filter import Filter
 from predictlearn.tasks.flipflop import FlipFlop
 from predictlearn.tasks.oscillation import DampedOscillation
 from predictlearn.tasks.reaching import ReachingReadout
 from predictlearn.tasks.teacher import Teacher
+from predictlearn.theory.world import LinearWorld
 
 __all__ = ["TASKS", "AnyTask", "get_task", "task_settings"]
 
@@ -27,6 +30,8 @@ AnyTask = (
     | ContextDecision
     | Teacher
     | ReachingReadout
+    | CursorReaching
+    | CursorTracking
     | ArrayTask
 )
 
@@ -39,6 +44,8 @@ TASKS: Mapping[str, type[Any]] = MappingProxyType(
         "context-decision": ContextDecision,
         "teacher": Teacher,
         "reaching": ReachingReadout,
+        "cursor-reaching": CursorReaching,
+        "cursor-tracking": CursorTracking,
         "arrays": ArrayTask,
     }
 )
@@ -73,6 +80,17 @@ def task_settings(name: str) -> tuple[str, ...]:
     return ("file", *names) if name == "arrays" else names
 
 
+def _world(settings: Mapping[str, Any]) -> LinearWorld:
+    """Return the world of a mapping of its arguments."""
+    allowed = tuple(field.name for field in fields(LinearWorld))
+    for key in settings:
+        choice("world: a key", key, allowed)
+    try:
+        return LinearWorld(**settings)
+    except TypeError as error:
+        raise InputError(f"world lacks a setting: {error}.") from error
+
+
 def get_task(name: str, **settings: Any) -> AnyTask:
     """Return a task by name.
 
@@ -80,11 +98,12 @@ def get_task(name: str, **settings: Any) -> AnyTask:
     ----------
     name : str
         One of `TASKS`: ``"filter"``, ``"damped-oscillation"``, ``"flip-flop"``,
-        ``"decision-making"``, ``"context-decision"``, ``"teacher"``, ``"reaching"`` or
-        ``"arrays"``.
+        ``"decision-making"``, ``"context-decision"``, ``"teacher"``, ``"reaching"``,
+        ``"cursor-reaching"``, ``"cursor-tracking"`` or ``"arrays"``.
     **settings
         Arguments of the task; what is not given has its published value. ``"arrays"`` takes
-        ``file``, an ``.npz``, in place of the arrays themselves.
+        ``file``, an ``.npz``, in place of the arrays themselves, and a ``world`` as the arguments
+        of a `LinearWorld`.
 
     Returns
     -------
@@ -119,6 +138,8 @@ def get_task(name: str, **settings: Any) -> AnyTask:
         if len(settings) > 1:
             raise InputError("file must be the only setting of the task 'arrays' if it is given.")
         return ArrayTask.load(settings["file"])
+    if isinstance(settings.get("world"), Mapping):
+        settings["world"] = _world(settings["world"])
     try:
         task: AnyTask = TASKS[name](**settings)
     except TypeError as error:

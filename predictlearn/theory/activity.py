@@ -22,7 +22,7 @@ from predictlearn.theory.kernels.impulse import (
     impulse_state,
     impulse_work,
 )
-from predictlearn.theory.nonlinearity import Nonlinearity, resolve
+from predictlearn.theory.nonlinearity import Nonlinearity, gain, resolve
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Trials
 from predictlearn.theory.world import LinearWorld
@@ -191,7 +191,7 @@ def simulate(
     overlaps : Overlaps
         The network.
     trials : Trials
-        The inputs; targets and weights are not used.
+        The inputs, and the world if the loop is closed; targets and weights are not used.
     nonlinearity : {"linear", "erf", "tanh"} or Nonlinearity
         Which phi.
     tau : float, default 1.0
@@ -223,11 +223,37 @@ def simulate(
     """
     check_fit(overlaps, trials.n_in, trials.n_out, "the batch of trials")
     ready = Batch(trials, nonlinearity, tau)
+    if trials.world is not None and trials.world.is_closed:
+        return _in_the_loop(overlaps, trials, trials.world, ready)
     k_u, g, y = kernels.rollout_kernel(
         overlaps.matrix, *overlaps.sizes, ready.a, ready.gain, ready.k_m
     )
     k_m, k_u, outputs = (np.ascontiguousarray(np.moveaxis(x, 2, 0)) for x in (ready.k_m, k_u, y))
     return Activity(k_m, k_u, outputs, np.ascontiguousarray(g.T))
+
+
+def _in_the_loop(overlaps: Overlaps, trials: Trials, world: LinearWorld, ready: Batch) -> Activity:
+    """Roll out the reduced activity where the output moves what the input reports."""
+    n_in, rank, n_out = overlaps.sizes
+    b, s = n_in + rank, overlaps.matrix
+    forward, form = s[b:, :b].T, s[:b, :b]
+    k = np.zeros((trials.n_steps + 1, trials.n_trials, b))
+    g = np.ones((trials.n_steps + 1, trials.n_trials))
+    y = np.empty((trials.n_steps, trials.n_trials, n_out))
+    state = np.broadcast_to(world.start, (trials.n_trials, world.n_state))
+    for t in range(trials.n_steps):
+        drive = np.empty((trials.n_trials, b))
+        drive[:, :n_in] = trials.inputs[:, t] + state @ world.seen.T
+        drive[:, n_in:] = g[t, :, None] * (k[t] @ forward[:, :rank])
+        k[t + 1] = k[t] + ready.a * (drive - k[t])
+        if ready.gain.size:
+            variance = np.sum((k[t + 1] @ form) * k[t + 1], axis=1)
+            g[t + 1] = gain(np.maximum(variance, 0.0), ready.nonlinearity)
+        y[t] = g[t + 1, :, None] * (k[t + 1] @ forward[:, rank:])
+        state = state @ world.step.T + y[t] @ world.push.T + world.offset
+    parts = (k[1:, :, :n_in], k[1:, :, n_in:], y, g[1:])
+    k_m, k_u, outputs, gains = (np.ascontiguousarray(np.swapaxes(x, 0, 1)) for x in parts)
+    return Activity(k_m, k_u, outputs, gains)
 
 
 def loss_and_derivative(

@@ -118,7 +118,7 @@ MISTAKES = [
     (
         "rule: {rate: 5e-3}",
         "rule: {rate: 1, pathway_rates: {w: 0}}",
-        r"line 14: rule: a pathway of pathway_rates must be one of 'm', 'u', 'v', 'z'; got 'w'",
+        r"line 14: rule\.pathway_rates: 'w' is no pathway where factors learn",
     ),
     (
         "rule: {rate: 5e-3}",

@@ -154,8 +154,8 @@ def _borrowed(best: RuleProblem, x: Array, problem: RuleProblem) -> Array:
     rates = best.model.hypothesis.rule.rate, problem.model.hypothesis.rule.rate
     if "rate" in strengths:
         strengths["rate"] += np.log(rates[0] / rates[1])
-    own = problem.model.first(1.0, np.zeros(3))
-    own = [strengths.get(s, v) for s, v in zip(problem.model.strengths, own, strict=True)]
+    first = problem.model.first(1.0, np.zeros(3))
+    own = [strengths.get(s, v) for s, v in zip(problem.model.strengths, first, strict=True)]
     return np.concatenate([x[:n], own])
 
 

@@ -32,6 +32,7 @@ def account_by_overlap(
     nonlinearity: str,
     tau: float,
     n_jobs: int,
+    learns: str = "factors",
 ) -> pd.DataFrame:
     """Split the difference in speed by overlap, and learn with each entry swapped alone."""
     probes = probe_trials(phases[0].task, seeds[-2])
@@ -42,8 +43,9 @@ def account_by_overlap(
         if twin is None:
             continue
         rule = phases[index].rule
-        part = speed_contributions(start, twin, probes, rule, nonlinearity, tau)
-        speeds = [learning_speed(one, probes, rule, nonlinearity, tau) for one in (start, twin)]
+        how = (probes, rule, nonlinearity, tau, learns)
+        part = speed_contributions(start, twin, *how)
+        speeds = [learning_speed(one, *how) for one in (start, twin)]
         unit = mean_loss(start, probes, nonlinearity, tau)
         part[["sensitivity", "contribution", "swap_speed"]] /= unit
         part.insert(0, "network", int(cohort.network[index]))
@@ -61,7 +63,7 @@ def account_by_overlap(
                 places.append((len(parts), row, index))
         parts.append(part)
     for (part_index, row, index), run in zip(
-        places, run_all(jobs, nonlinearity, tau, n_jobs), strict=True
+        places, run_all(jobs, nonlinearity, tau, n_jobs, learns=learns), strict=True
     ):
         if not run.failure:
             gap = run.losses[0] / before[index] - original[index]

@@ -18,6 +18,7 @@ from predictlearn.predictions.base import (
     outcome_band,
 )
 from predictlearn.predictions.exposure.account import account_by_overlap, summarise_account
+from predictlearn.predictions.exposure.other_learner import areas_of_other, say_other
 from predictlearn.predictions.exposure.pairs import (
     Changes,
     left_out,
@@ -28,6 +29,7 @@ from predictlearn.predictions.exposure.pairs import (
 )
 from predictlearn.predictions.exposure.report import animals_table, outcome_table, state
 from predictlearn.predictions.exposure.same_behaviour import behaviour_tests
+from predictlearn.predictions.learners import check_learns
 from predictlearn.predictions.runs import (
     Run,
     child_seeds,
@@ -82,6 +84,10 @@ class PerturbationExposure:
         ``arm``, ``quantity``, ``epoch``, ``mean``, ``low``, ``high``, ``kind``.
     excluded : pandas.DataFrame
         Networks that were left out, with the reason.
+    other_learner : pandas.DataFrame
+        What the prediction becomes where what learns is the other, factors or synapses: ``draw``,
+        ``network``, ``learns`` and ``area``, the primary outcome, by both, in a dozen pairs at
+        most. Empty where the other does not learn by this rule; the statement says why.
     equivalent : bool or None
         Whether every equivalence test held; None if there was one network and hence no test.
     settings : mapping
@@ -102,6 +108,7 @@ class PerturbationExposure:
     table: pd.DataFrame
     curves: pd.DataFrame
     excluded: pd.DataFrame
+    other_learner: pd.DataFrame
     equivalent: bool | None
     settings: Mapping[str, Any]
     seed: int
@@ -129,6 +136,7 @@ def perturbation_exposure(
     partners: Sequence[Overlaps] | None = None,
     nonlinearity: str = "linear",
     tau: float = 1.0,
+    learns: str = "factors",
     seed: int = 0,
     draw: Sequence[Any] | None = None,
     network: Sequence[Any] | None = None,
@@ -164,6 +172,9 @@ def perturbation_exposure(
         Which phi; decides which overlaps are loss-invisible.
     tau : float
         Time constant in seconds.
+    learns : {"factors", "synapses"}
+        What learns; synapses of linear networks only. The statement says whether the prediction
+        holds for the other too.
     seed : int
         Seed of everything random. The two networks of a pair see the same trials and noise.
     draw, network : sequence, optional
@@ -230,6 +241,7 @@ def perturbation_exposure(
     seeds = child_seeds(seed, cohort.n_networks + 2)
     length = int(epochs) if epochs == int(epochs) else epochs
     rules = rules_of(rule, len(cohort.starts))
+    check_learns(learns, nonlinearity, rules)
     phases = [Leg(task, length, own) for own in rules]
     jobs = [
         (overlaps, [phase], [seeds[int(net)]])
@@ -239,7 +251,7 @@ def perturbation_exposure(
         if twin is not None
         for overlaps in (start, twin)
     ]
-    runs = iter(run_all(jobs, nonlinearity, tau, n_jobs))
+    runs = iter(run_all(jobs, nonlinearity, tau, n_jobs, learns=learns))
     pairs: list[tuple[Run, Run] | None] = []
     for index, twin in enumerate(twins):
         pair = None if twin is None else (next(runs), next(runs))
@@ -275,7 +287,21 @@ def perturbation_exposure(
         seed=seed,
     )
     account = account_by_overlap(
-        cohort, twins, original, changed, steps, before, phases, seeds, nonlinearity, tau, n_jobs
+        cohort,
+        twins,
+        original,
+        changed,
+        steps,
+        before,
+        phases,
+        seeds,
+        nonlinearity,
+        tau,
+        n_jobs,
+        learns,
+    )
+    other, why_not = areas_of_other(
+        cohort, twins, outcomes, phases, seeds, nonlinearity, tau, n_jobs, learns
     )
     band = outcome_band(cohort, outcomes)
     animals = animals_table(cohort, outcomes, alpha, power, animal_sd)
@@ -283,8 +309,11 @@ def perturbation_exposure(
     summary = summarise_account(account)
     return PerturbationExposure(
         name="perturbation exposure",
-        paragraphs=state(
-            same, behaviour, apart, summary, band, animals, margin, n_neurons, len(excluded)
+        paragraphs=(
+            *state(
+                same, behaviour, apart, summary, band, animals, margin, n_neurons, len(excluded)
+            ),
+            say_other(other, learns, why_not),
         ),
         observable=(
             "The loss (error) on the task, epoch by epoch, in pairs of networks or groups of "
@@ -304,6 +333,7 @@ def perturbation_exposure(
             quantity="loss (share of the loss before learning)",
         ),
         excluded=pd.DataFrame(excluded, columns=["draw", "network", "reason"]),
+        other_learner=other,
         equivalent=equivalent,
         settings=MappingProxyType(
             {
@@ -314,6 +344,7 @@ def perturbation_exposure(
                 "partners": partners is not None,
                 "nonlinearity": nonlinearity,
                 "tau": tau,
+                "learns": learns,
                 "margin": margin,
                 "checkpoints": tuple(points),
                 "input_noise": input_noise,

@@ -15,10 +15,12 @@ from predictlearn.predictions.exposure.pairs import mean_loss_over
 from predictlearn.predictions.learning_speed import probe_trials
 from predictlearn.predictions.runs import Run
 from predictlearn.statistics.comparisons import number, p_text, span
-from predictlearn.theory.activity import losses_along
+from predictlearn.theory.activity import Batch, losses_along
 from predictlearn.theory.names import table_pairs
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.trials import Task
+from predictlearn.theory.synapses.gradients import Directions, Steering
+from predictlearn.theory.synapses.network import Synapses
+from predictlearn.theory.trials import Task, Trials
 
 ARMS = ("AB", "BA")
 Pairs = Sequence[tuple[Run, Run] | None]
@@ -29,6 +31,51 @@ ORDER = "order AB minus BA"
 OVERLAP_FAMILIES = (TRACE_A, TRACE_B, ORDER)
 # Where each task stands in each arm.
 _PHASE = {("AB", "A"): 0, ("AB", "B"): 1, ("BA", "B"): 0, ("BA", "A"): 1}
+
+
+def described(network: Overlaps | Synapses) -> pd.Series:
+    """Return what a network is by name: its overlaps, or what is meant of synapses."""
+    return network.to_series() if isinstance(network, Overlaps) else network.quantities()
+
+
+def visibilities(network: Overlaps | Synapses, nonlinearity: str) -> dict[str, str]:
+    """Return by name whether the loss sees it; of synapses it sees Z' W^k M."""
+    if isinstance(network, Overlaps):
+        seen = set(network.visible_names(nonlinearity))
+        names = list(network.names)
+    else:
+        names = [str(name) for name in network.quantities().index]
+        seen = {name for name in names if name.startswith("z") and "m" in name}
+    return {name: "loss-visible" if name in seen else "loss-invisible" for name in names}
+
+
+def _rows_of(kept: np.ndarray, n_in: int) -> list[Synapses]:
+    """Return the networks that rows of [m w z] hold."""
+    dim = kept.shape[1]
+    return [Synapses(*np.split(row, [n_in, n_in + dim], axis=1)) for row in kept]
+
+
+def _path_of(
+    run: Run, sizes: tuple[int, int, int], probes: Mapping[str, Sequence[Trials]], how: tuple
+) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
+    """Return the loss on both tasks and what the network is, through both phases."""
+    path = np.concatenate([run.kept[0], run.kept[1][1:]])
+    if isinstance(run.ends[0], Overlaps):
+        losses = {
+            task: np.mean([losses_along(path, sizes, t, *how) for t in given], axis=0)
+            for task, given in probes.items()
+        }
+        named = {name: path[:, i, j] for name, (i, j) in table_pairs(*sizes).items()}
+        return losses, pd.DataFrame(named)
+    rows = _rows_of(path, sizes[0])
+    losses = {}
+    for task, given in probes.items():
+        each = []
+        for trials in given:
+            loss = Directions(Batch(trials, *how), Steering(), len(rows[0].w), False)
+            each.append([loss(row.m, row.w, row.z)[0] for row in rows])
+        losses[task] = np.mean(each, axis=0)
+    return losses, pd.DataFrame([row.quantities() for row in rows])
 
 
 def order_curves(
@@ -60,7 +107,7 @@ def order_curves(
         )
     grid = np.union1d(times["AB"], times["BA"])
     sizes = cohort.starts[0].sizes
-    names = table_pairs(*sizes)
+    names = [str(name) for name in described(first[0].ends[0]).index]
     n = len(pairs)
     curves: dict[str, tuple[np.ndarray, dict[str, np.ndarray]]] = {
         quantity: (grid, {arm: np.full((n, grid.size), np.nan) for arm in ARMS})
@@ -72,12 +119,9 @@ def order_curves(
         if pair is None:
             continue
         for place, (arm, run) in enumerate(zip(ARMS, pair, strict=True)):
-            path = np.concatenate([run.kept[0], run.kept[1][1:]])
+            measured, table = _path_of(run, sizes, probes, (nonlinearity, tau))
             middle = len(run.kept[0]) - 1
-            for task in "AB":
-                values = np.mean(
-                    [losses_along(path, sizes, t, nonlinearity, tau) for t in probes[task]], axis=0
-                )
+            for task, values in measured.items():
                 if values[0] <= 0:
                     raise InputError(
                         f"starts must not solve task {task} already: its loss before learning is 0."
@@ -86,8 +130,8 @@ def order_curves(
                 values = values / values[0]
                 losses[task][index, place] = values[[0, middle, -1]]
                 curves[f"loss on {task}"][1][arm][index] = np.interp(grid, times[arm], values)
-            for name, (i, j) in names.items():
-                curves[name][1][arm][index] = np.interp(grid, times[arm], path[:, i, j])
+            for name in names:
+                curves[name][1][arm][index] = np.interp(grid, times[arm], table[name])
     return curves, losses
 
 
@@ -137,7 +181,7 @@ def behaviour_outcomes(pairs: Pairs, losses: Mapping[str, np.ndarray]) -> Outcom
 
 def _read_pairs(
     pairs: Pairs,
-    read: Callable[[Overlaps], pd.Series],
+    read: Callable[[Any], pd.Series],
     moments: tuple[tuple[int, int], tuple[int, int]],
 ) -> Outcomes:
     """Return named numbers of the overlaps at two moments, each an (arm, phase)."""
@@ -178,12 +222,13 @@ def trace_outcomes(pairs: Pairs, nonlinearity: str) -> dict[str, Outcomes]:
         TRACE_B: ((1, 1), (0, 0)),
         ORDER: ((0, 1), (1, 1)),
     }
-    families = {
-        family: _read_pairs(pairs, lambda overlaps: overlaps.to_series(), where)
-        for family, where in moments.items()
-    }
+    families = {family: _read_pairs(pairs, described, where) for family, where in moments.items()}
     start = next(pair for pair in pairs if pair is not None)[0].ends[0]
-    hidden, seen = start.invisible_names(nonlinearity), start.visible_names(nonlinearity)
+    label = visibilities(start, nonlinearity)
+    hidden, seen = (
+        [name for name, word in label.items() if word == which]
+        for which in ("loss-invisible", "loss-visible")
+    )
     sizes = {
         f"{family}, rms of loss-invisible minus loss-visible overlaps": (
             _size(outcomes, hidden),
@@ -191,8 +236,9 @@ def trace_outcomes(pairs: Pairs, nonlinearity: str) -> dict[str, Outcomes]:
         )
         for family, outcomes in families.items()
     }
-    invariants = _read_pairs(pairs, lambda overlaps: overlaps.gauge_invariants(), moments[ORDER])
-    families[f"gauge-invariant combinations, {ORDER.removeprefix('order ')}"] = invariants
+    if isinstance(start, Overlaps):  # synapses have no gauge
+        invariants = _read_pairs(pairs, lambda s: s.gauge_invariants(), moments[ORDER])
+        families[f"gauge-invariant combinations, {ORDER.removeprefix('order ')}"] = invariants
     families["trace size"] = sizes
     return families
 
@@ -225,7 +271,7 @@ def order_table(
             for moment, end in zip(moments[1:], run.ends, strict=True):
                 rows.extend(
                     {**label, "epoch": moment, "quantity": str(name), "value": float(value)}
-                    for name, value in end.to_series().items()
+                    for name, value in described(end).items()
                 )
     return pd.DataFrame(rows)
 

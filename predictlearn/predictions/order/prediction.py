@@ -18,6 +18,8 @@ from predictlearn.predictions.base import (
     curve_bands,
     outcome_band,
 )
+from predictlearn.predictions.learners import check_learns
+from predictlearn.predictions.order.other_learner import outcomes_of_other, say_other_order
 from predictlearn.predictions.order.outcomes import (
     OVERLAP_FAMILIES,
     behaviour_outcomes,
@@ -25,6 +27,7 @@ from predictlearn.predictions.order.outcomes import (
     order_table,
     state_order,
     trace_outcomes,
+    visibilities,
 )
 from predictlearn.predictions.runs import (
     Run,
@@ -68,7 +71,8 @@ class TrainingOrder:
         phases, which differ by the task learned last as well) and the same in
         ``"gauge-invariant combinations, AB minus BA"``; and ``"trace size"`` (root mean square over
         invisible minus over visible overlaps). Each family has its own correction; the column
-        ``visibility`` tells which overlaps are loss-visible.
+        ``visibility`` tells which overlaps are loss-visible. Where synapses learn, what is meant of
+        them stands in place of overlaps, see `Synapses.quantities`, and there is no gauge.
     band : pandas.DataFrame
         The same differences with what the recording could not tell, apart from variation between
         networks.
@@ -79,6 +83,10 @@ class TrainingOrder:
         phases), ``mean``, ``low``, ``high``, ``kind``.
     excluded : pandas.DataFrame
         Networks that were left out, with the reason.
+    other_learner : pandas.DataFrame
+        What becomes of transfer, forgetting and traces where what learns is the other, factors or
+        synapses: ``draw``, ``network``, ``learns``, ``outcome``, ``value``, by both, in a dozen
+        networks at most. Empty where the other does not learn by this rule; the statement says why.
     settings : mapping
         Everything that was set.
     seed : int
@@ -93,6 +101,7 @@ class TrainingOrder:
     table: pd.DataFrame
     curves: pd.DataFrame
     excluded: pd.DataFrame
+    other_learner: pd.DataFrame
     settings: Mapping[str, Any]
     seed: int
 
@@ -118,6 +127,7 @@ def training_order(
     *,
     nonlinearity: str = "linear",
     tau: float = 1.0,
+    learns: str = "factors",
     seed: int = 0,
     draw: Sequence[Any] | None = None,
     network: Sequence[Any] | None = None,
@@ -143,6 +153,9 @@ def training_order(
         Which phi.
     tau : float
         Time constant in seconds.
+    learns : {"factors", "synapses"}
+        What learns; synapses of linear networks only. The statement says whether the prediction
+        holds for the other too.
     seed : int
         Seed of everything random. A network sees the same trials of a task in both orders.
     draw, network : sequence, optional
@@ -188,6 +201,7 @@ def training_order(
     positive_int("seed", seed, minimum=0)
     lengths = _lengths(epochs)
     rules = rules_of(rule, len(cohort.starts))
+    check_learns(learns, nonlinearity, rules)
     seeds = child_seeds(seed, cohort.n_networks + 1)
     jobs: list[tuple[Overlaps, list[Leg], list[int]]] = []
     for start, net, how in zip(cohort.starts, cohort.network, rules, strict=True):
@@ -195,7 +209,7 @@ def training_order(
         own = child_seeds(seeds[int(net)], 2)
         jobs.append((start, [phase_a, phase_b], own))
         jobs.append((start, [phase_b, phase_a], own[::-1]))
-    runs = run_all(jobs, nonlinearity, tau, n_jobs, rows=_ROWS)
+    runs = run_all(jobs, nonlinearity, tau, n_jobs, rows=_ROWS, learns=learns)
     pairs: list[tuple[Run, Run] | None] = []
     excluded: list[dict[str, Any]] = []
     for index in range(len(cohort.starts)):
@@ -224,7 +238,10 @@ def training_order(
         for family, outcomes in families.items()
     ]
     tests = pd.concat(parts, ignore_index=True)
-    tests["visibility"] = _visibility(tests, cohort.starts[0], nonlinearity)
+    tests["visibility"] = _visibility(tests, pairs, nonlinearity)
+    other, why_not = outcomes_of_other(
+        cohort, pairs, losses, jobs, (task_a, task_b), seeds[-1], tau, n_jobs, learns, nonlinearity
+    )
     bands = [
         outcome_band(cohort, outcomes).assign(family=family)
         for family, outcomes in families.items()
@@ -232,7 +249,10 @@ def training_order(
     band = pd.concat(bands, ignore_index=True)
     return TrainingOrder(
         name="training order",
-        paragraphs=state_order(tests, band, cohort, len(excluded)),
+        paragraphs=(
+            *state_order(tests, band, cohort, len(excluded)),
+            say_other_order(other, learns, why_not),
+        ),
         observable=(
             "The loss (error) on A and on B, before learning and after each phase, and while each "
             "is learned, in the same network trained in both orders (or two groups of animals); "
@@ -249,6 +269,7 @@ def training_order(
             ignore_index=True,
         ),
         excluded=pd.DataFrame(excluded, columns=["draw", "network", "reason"]),
+        other_learner=other,
         settings=MappingProxyType(
             {
                 "task_a": repr(task_a),
@@ -257,6 +278,7 @@ def training_order(
                 "epochs": lengths,
                 "nonlinearity": nonlinearity,
                 "tau": tau,
+                "learns": learns,
                 "criterion": criterion,
                 "correction": correction,
                 "method": method,
@@ -279,10 +301,12 @@ def _lengths(epochs: float | tuple[float, float]) -> tuple[float, float]:
     return first, second
 
 
-def _visibility(tests: pd.DataFrame, start: Overlaps, nonlinearity: str) -> list[str]:
+def _visibility(
+    tests: pd.DataFrame, pairs: Sequence[tuple[Run, Run] | None], nonlinearity: str
+) -> list[str]:
     """Return whether each test is about a loss-visible or loss-invisible overlap, or neither."""
-    label = dict.fromkeys(start.invisible_names(nonlinearity), "loss-invisible")
-    label.update(dict.fromkeys(start.visible_names(nonlinearity), "loss-visible"))
+    there = next(pair for pair in pairs if pair is not None)
+    label = visibilities(there[0].ends[0], nonlinearity)
     return [
         label.get(name, "") if family in OVERLAP_FAMILIES else ""
         for family, name in zip(tests["family"], tests["name"], strict=True)

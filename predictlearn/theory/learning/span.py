@@ -20,7 +20,13 @@ from predictlearn.theory.learning.schedules import drop_of, multipliers
 from predictlearn.theory.learning.trajectory import Trajectory
 from predictlearn.theory.learning.trial_stream import TrialStream
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.synapses.gradients import Directions, Steering, loop_radius
+from predictlearn.theory.synapses.gradients import (
+    RUNAWAY,
+    Directions,
+    Steering,
+    loop_radius,
+    runs_away,
+)
 from predictlearn.theory.synapses.moments import worth_moments
 from predictlearn.theory.synapses.network import Factors, Synapses
 
@@ -36,8 +42,6 @@ __all__ = [
 
 # What may learn.
 LEARNERS = ("factors", "synapses")
-# How far above 1 rounding may bring the spectral radius of a loop that neither grows nor decays.
-_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -256,18 +260,19 @@ def _network_of(network: Synapses | Factors, theta: np.ndarray, where: dict[str,
 
 
 def check_loop(network: Synapses | Factors, ready: Batch) -> None:
-    """Raise if the loop of network and world is unstable from the start, by its linear part."""
+    """Raise if the loop of network and world runs away within a trial, by its linear part."""
     if ready.world is None or not ready.world.is_closed:
         return
     w = network.w if isinstance(network, Synapses) else network.u @ network.v.T
     joint, apart = loop_radius(network.m, w, network.z, ready)
-    if joint > max(1.0, apart) + _ROUNDING:
-        growth = float(np.log(joint))
+    n_steps = ready.inputs.shape[0]
+    if runs_away(joint, apart, n_steps):
         raise InputError(
             f"the loop of network and world is unstable before learning: what is left of a push "
-            f"grows by {100 * (joint - 1):.3g}% a bin, e-fold in {1 / growth:.3g} bins. A weaker "
-            "`seen` or `push` of the world, or a network with a weaker product of input and "
-            "readout, gives a stable one."
+            f"grows by {100 * (joint - 1):.3g}% a bin, e-fold in {1 / np.log(joint):.3g} bins, and "
+            f"more than {RUNAWAY:g}-fold in a trial of {n_steps}. A weaker `seen` or `push` of "
+            "the world, or a network with a weaker product of input and readout, gives a stable "
+            "one; pl.loop_stability says by how much."
         )
 
 

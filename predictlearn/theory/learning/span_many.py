@@ -16,7 +16,7 @@ from predictlearn.theory.kernels.span import Moments
 from predictlearn.theory.kernels.span_many import learn_side_by_side
 from predictlearn.theory.learning.local_rules import LocalRule
 from predictlearn.theory.learning.rules import GradientDescent
-from predictlearn.theory.learning.span import _check_loop, learn_in_span, steering_of
+from predictlearn.theory.learning.span import check_loop, learn_in_span, steering_of
 from predictlearn.theory.learning.trial_stream import TrialStream
 from predictlearn.theory.synapses.moments import moments_of
 from predictlearn.theory.synapses.network import Factors, Synapses
@@ -213,7 +213,7 @@ class SpanSchedule:
 def _is_stable(network: Synapses | Factors, stream: TrialStream) -> bool:
     """Return whether network and world together are stable, as learning checks it."""
     try:
-        _check_loop(network, stream.next())
+        check_loop(network, stream.next())
     except InputError:
         return False
     return True

@@ -22,7 +22,12 @@ from predictlearn.theory.kernels.span import (
 )
 from predictlearn.theory.synapses.moments import moments_of
 
-__all__ = ["Directions", "Steering", "loop_radius", "world_of"]
+__all__ = ["RUNAWAY", "Directions", "Steering", "loop_radius", "runs_away", "world_of"]
+
+# What may become of a push in a closed loop within a trial before learning, beside what becomes of
+# it in network and world apart. A slower loop is one that learning can make stable, as it must from
+# a random start.
+RUNAWAY = 100.0
 
 
 class Steering(NamedTuple):
@@ -72,6 +77,12 @@ def loop_radius(m: np.ndarray, w: np.ndarray, z: np.ndarray, ready: Batch) -> tu
     joint[dim:, :dim], joint[dim:, dim:] = push @ inner, world.step + push @ joint[:dim, dim:]
     apart = [np.linalg.eigvals(inner), np.linalg.eigvals(world.step)]
     return float(np.abs(np.linalg.eigvals(joint)).max()), float(np.abs(np.hstack(apart)).max())
+
+
+def runs_away(joint: float, apart: float, n_steps: int) -> bool:
+    """Return whether a loop of these spectral radii makes too much of a push within a trial."""
+    growth = np.log(max(joint, 1e-300)) - np.log(max(1.0, apart))
+    return bool(growth * n_steps > np.log(RUNAWAY))
 
 
 class Directions:

@@ -1,0 +1,129 @@
+"""Checks of who learns in a protocol: synapses or factors, by which feedback, in which loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from predictlearn.errors import InputError
+from predictlearn.protocol.rule import BEFORE, FeedbackSpec, RuleSpec
+from predictlearn.protocol.schema import PhaseSpec, ProtocolSpec
+from predictlearn.protocol.source import Location, Problem
+from predictlearn.protocol.state import learns_in_span
+from predictlearn.tasks.registry import AnyTask
+from predictlearn.theory.overlaps import Overlaps
+from predictlearn.theory.synapses.gradients import runs_away
+from predictlearn.theory.synapses.loops import loop_stability
+
+__all__ = ["check_learner", "check_loop"]
+
+_OF_OVERLAPS = ("first-order-descent", "direct-descent")
+_WHY = "synapses learn, errors have feedback of their own, or the output moves a world"
+
+
+def check_learner(
+    spec: ProtocolSpec, tasks: Mapping[str, AnyTask], arm: str, number: int, at: Location
+) -> list[Problem]:
+    """Return what is wrong with who learns in one phase.
+
+    Parameters
+    ----------
+    spec : ProtocolSpec
+        The protocol.
+    tasks : mapping of str to Task
+        Its tasks.
+    arm : str
+        Name of the arm.
+    number : int
+        Which of its phases, from 0.
+    at : tuple
+        Where the rule of the phase is stated.
+    """
+    phase = spec.arms[arm].phases[number]
+    synaptic = spec.is_synaptic(arm, number)
+    if phase.task is None:
+        place: Location = ("arms", arm, "phases", number, "readout")
+        return _check_readout(phase, place) if synaptic else []
+    whole, task = spec.rule_of(arm, phase), tasks.get(phase.task)
+    in_a_world = getattr(task, "world", None) is not None
+    problems = _check_pathways(whole, synaptic, at)
+    if whole.learns == "factors" and synaptic:
+        said = "synapses that have learned have no factors; start factors in an arm of their own"
+        problems.append(((*at, "learns"), said))
+    if spec.engine_of(arm) == "network":
+        if synaptic or whole.has_feedback or in_a_world:
+            said = (
+                "engine: network trains factors in an open loop only; engine: theory follows "
+                "synapses, feedback and closed loops, exactly for linear networks of any size"
+            )
+            problems.append((at, said))
+        return problems
+    if learns_in_span(spec, tasks, arm):
+        if whole.kind in _OF_OVERLAPS:
+            said = f"{whole.kind} needs an arm in which overlaps say it all; in this one {_WHY}"
+            problems.append((at, said))
+        if whole.kind == "gradient-flow" and not synaptic:
+            said = f"gradient-flow is of synapses here (learns: synapses), since in this arm {_WHY}"
+            problems.append((at, said))
+        if whole.synaptic_noise:
+            said = f"this leaves the span that is followed where {_WHY}"
+            problems.append(((*at, "synaptic_noise"), said))
+    if task is not None:
+        problems += _check_feedback(spec, arm, number, whole, task.n_out, at)
+    return problems
+
+
+def _check_pathways(whole: RuleSpec, synaptic: bool, at: Location) -> list[Problem]:
+    """Return the pathways that what learns does not have."""
+    have, who = ("mwz", "synapses learn") if synaptic else ("muvz", "factors learn")
+    return [
+        ((*at, "pathway_rates"), f"{name!r} is no pathway where {who}; these are {', '.join(have)}")
+        for name in whole.pathway_rates or {}
+        if name not in have
+    ]
+
+
+def _check_readout(phase: PhaseSpec, place: Location) -> list[Problem]:
+    """Return what cannot be said of a readout where synapses have learned."""
+    of_factors = [name for name in phase.readout or {} if "u" in name or "v" in name]
+    if not of_factors and not phase.within_manifold:
+        return []
+    said = (
+        "where synapses have learned there are no u and v: a readout is changed by overlaps of z "
+        "with m and with z, or by rotate_readout"
+    )
+    return [(place, said)]
+
+
+def _check_feedback(
+    spec: ProtocolSpec, arm: str, number: int, whole: RuleSpec, n_out: int, at: Location
+) -> list[Problem]:
+    """Return what is wrong with the feedback of a rule."""
+    here: Location = (*at, "feedback")
+    if not whole.has_feedback:
+        return []
+    if whole.feedback == BEFORE:
+        if any(not earlier.trains for earlier in spec.arms[arm].phases[:number]):
+            return []
+        return [(here, f"{BEFORE} needs a change of the readout before it in arm {arm!r}")]
+    if isinstance(whole.feedback, FeedbackSpec):
+        try:
+            whole.feedback.build().mixing(n_out)
+        except InputError as error:
+            return [(here, str(error).removesuffix("."))]
+    return []
+
+
+def check_loop(
+    spec: ProtocolSpec, tasks: Mapping[str, AnyTask], arm: str, start: Overlaps
+) -> list[Problem]:
+    """Return whether the loop that an arm learns first runs away from its start."""
+    first = next((phase.task for phase in spec.arms[arm].phases if phase.task), None)
+    task = tasks.get(first or "")
+    if task is None or getattr(task, "world", None) is None:
+        return []
+    loop = loop_stability(start, task, spec.tau)
+    # every task with a world has a duration, or arrays
+    bins = task.inputs.shape[1] if hasattr(task, "inputs") else round(task.duration / task.dt)
+    if not runs_away(loop.radius, loop.open_radius, bins):
+        return []
+    return [(("arms", arm), f"cannot learn {first!r} from the cohort's overlaps: {loop}")]
