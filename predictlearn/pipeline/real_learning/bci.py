@@ -218,8 +218,12 @@ def _start(session: BCISession, drawn: DrawnNetwork, hypothesis: LearningHypothe
         b = rng.standard_normal(z.shape) * np.sqrt((z**2).mean())
     # u in the gauge of the draw
     uu = np.trace(drawn.start.block("u", "u")) / np.trace(model.u_.T @ model.u_ / len(model.u_))
-    known = np.hstack([model.m_, np.sqrt(uu) * model.u_, z, b]).T @ b / len(b)
-    return with_feedback(drawn.start, known, (*drawn.seed.spawn_key, 2))
+    known = np.hstack([model.m_, np.sqrt(uu) * model.u_, z])
+    inside = np.linalg.lstsq(known, b, rcond=None)[0]
+    outside = b - known @ inside
+    return with_feedback(
+        drawn.start, inside, outside.T @ outside / len(b), (*drawn.seed.spawn_key, 2)
+    )
 
 
 def together(parts: Sequence[ReadoutLearning]) -> ReadoutLearning:

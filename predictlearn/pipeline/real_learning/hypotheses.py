@@ -103,7 +103,10 @@ class LearningHypothesis:
 
 
 def with_feedback(
-    start: Overlaps, feedback: np.ndarray | None, seed: int | tuple[int, ...] = 0
+    start: Overlaps,
+    inside: np.ndarray | None,
+    rest: np.ndarray | None = None,
+    seed: int | tuple[int, ...] = 0,
 ) -> Factors:
     """Return a network in its span with feedback of which only some overlaps are known.
 
@@ -111,11 +114,14 @@ def with_feedback(
     ----------
     start : Overlaps
         The network.
-    feedback : array_like, (n_in + rank + 2 n_out, n_out), or None
-        Overlaps of B with m, u, z and itself, in this order. None: with nothing but itself, where
-        they are 1. Its overlaps with v are those that these leave, in a random direction: as of
-        private parts in `HiddenPrior`.
-    seed : int
+    inside : array_like, (n_in + rank + n_out, n_out), or None
+        By which weights m, u and z, in this order, are in B. None: B has no overlap with anything
+        but itself, where it is 1.
+    rest : array_like, (n_out, n_out)
+        Overlaps among themselves of what B has outside of m, u and z. Where v points outside of
+        them may be anywhere in that and in itself: its direction is drawn, as of private parts in
+        `HiddenPrior`.
+    seed : int or tuple of int
         Seed of that direction.
 
     Returns
@@ -123,17 +129,11 @@ def with_feedback(
     Factors
         The network with B.
 
-    Raises
-    ------
-    InputError
-        If no B has these overlaps.
-
     Examples
     --------
     >>> import predictlearn as pl
-    >>> start = pl.Overlaps(np.eye(4) + 0.5)  # m, u, v, z
-    >>> known = np.array([[0.2], [0.1], [0.7], [2.0]])  # with m, u, z and B
-    >>> network = with_feedback(start, known)
+    >>> start = pl.Overlaps(np.eye(4))  # m, u, v, z
+    >>> network = with_feedback(start, np.array([[0.0], [0.0], [0.7]]), np.array([[1.0]]))
     >>> (network.z.T @ network.feedback).round(9).item()
     0.7
     """
@@ -144,29 +144,24 @@ def with_feedback(
         return np.vstack([x, np.zeros((n_out, x.shape[1]))])
 
     b = np.zeros((start.dim + n_out, n_out))
-    if feedback is None:
+    if inside is None or rest is None:
         b[-n_out:] = np.eye(n_out)
     else:
         known = np.hstack([network.m, network.u, network.z])
-        size = known.shape[1]
-        gram = known.T @ known
-        inside = known @ np.linalg.solve(gram, feedback[:size])
-        rest = feedback[size:] - inside.T @ inside
-        values, vectors = np.linalg.eigh((rest + rest.T) / 2)
-        # overlaps of a fit are corrected for its errors, and may miss those of loadings by a little
-        if values[0] < -0.01 * max(float(np.trace(feedback[size:])), 1e-300):
-            raise InputError("no feedback has these overlaps with the network and itself.")
-        root = (vectors * np.sqrt(np.clip(values, 0.0, None))) @ vectors.T
-        # what v has outside of m, u and z may point anywhere in it and what B has outside
+        root = _root(rest)
         outside, _, _ = np.linalg.svd(known)
-        own = outside[:, size : size + rank]
+        own = outside[:, known.shape[1] : known.shape[1] + rank]
         frame, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((rank + n_out, rank)))
         shared = frame[:n_out]
-        values, vectors = np.linalg.eigh(np.eye(n_out) - shared @ shared.T)
-        apart = (vectors * np.sqrt(np.clip(values, 0.0, None))) @ vectors.T
-        b[:-n_out] = inside + own @ shared.T @ root
-        b[-n_out:] = apart @ root
+        b[:-n_out] = known @ inside + own @ shared.T @ root
+        b[-n_out:] = _root(np.eye(n_out) - shared @ shared.T) @ root
     return Factors(longer(network.m), longer(network.u), longer(network.v), longer(network.z), b)
+
+
+def _root(matrix: np.ndarray) -> np.ndarray:
+    """Return the symmetric root of a positive semidefinite matrix."""
+    values, vectors = np.linalg.eigh(matrix)
+    return np.asarray((vectors * np.sqrt(np.clip(values, 0.0, None))) @ vectors.T)
 
 
 def learn_by(
