@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from predictlearn.errors import InputError
 from predictlearn.fitting.session.estimator import LowRankRNN
 from predictlearn.fitting.session.euler_twin import euler_twin
 from predictlearn.pipeline.cases import BCI_FIRST, bci_task
 from predictlearn.pipeline.fitted import FittedNetwork
+from predictlearn.pipeline.real_learning.cursor_loop import closed_loop
+from predictlearn.pipeline.real_learning.hypotheses import (
+    LearningHypothesis,
+    learn_by,
+    with_feedback,
+)
 from predictlearn.predictions.readout_learning import ReadoutLearning, readout_learning
 from predictlearn.real_learning.scores import LearningScore, score_prediction
 from predictlearn.recordings.datasets.bci_learning import BCISession, command_progress, progress
 from predictlearn.statistics.resampling import block_bootstrap
+from predictlearn.tasks.reaching import ReachingReadout
 from predictlearn.theory.hidden_prior import HiddenPrior
+from predictlearn.theory.overlaps import Overlaps
+from predictlearn.theory.synapses.network import Factors
 from predictlearn.theory.trials import Trials
 from predictlearn.workers import Parallel, delayed
 
-__all__ = ["BCIComparison", "compare_with_block_two"]
+__all__ = [
+    "BCIComparison",
+    "DrawnNetwork",
+    "compare_with_block_two",
+    "drawn_network",
+    "learning_of",
+    "target_forecasts",
+    "together",
+]
 
 _EARLY = 30
 _BLOCK = 20
@@ -73,10 +92,51 @@ def _refit(fit: FittedNetwork, readout: np.ndarray, chosen: np.ndarray, seed: in
     return model.fit(recording.activity[chosen], recording.inputs[chosen], readout=readout)
 
 
-def _one_draw(
+class DrawnNetwork(NamedTuple):
+    """One bootstrap fit with a draw of what the recording hides.
+
+    Parameters
+    ----------
+    model : LowRankRNN
+        The fit.
+    start : Overlaps
+        The network, read out by the perturbed mapping, one Euler step a bin.
+    tau : float
+        Its time constant, seconds.
+    task : ReachingReadout
+        Reaching through the perturbed mapping.
+    seed : numpy.random.SeedSequence
+        What a hypothesis needs to draw beyond that.
+    """
+
+    model: LowRankRNN
+    start: Overlaps
+    tau: float
+    task: ReachingReadout
+    seed: np.random.SeedSequence
+
+
+def drawn_network(
     session: BCISession, fit: FittedNetwork, prior: HiddenPrior, child: np.random.SeedSequence
-) -> tuple[np.ndarray, np.ndarray, ReadoutLearning]:
-    """Return old progress, immediate progress, and learning of one bootstrap fit and draw."""
+) -> DrawnNetwork:
+    """Fit block 1 to trials drawn with replacement, and draw what that hides.
+
+    Parameters
+    ----------
+    session : BCISession
+        Both blocks, cut to the bins that are analysed.
+    fit : FittedNetwork
+        Network fitted to block 1.
+    prior : HiddenPrior
+        Prior over the overlaps that block 1 does not show.
+    child : numpy.random.SeedSequence
+        Seed of the draw.
+
+    Returns
+    -------
+    DrawnNetwork
+        The network before it learns.
+    """
     import warnings
 
     from predictlearn.errors import ConvergenceWarning, UndeterminedWarning
@@ -90,31 +150,108 @@ def _one_draw(
         warnings.simplefilter("ignore", UndeterminedWarning)
         model = _refit(fit, session.perturbed_readout.loading(), chosen, int(rng.integers(2**31)))
     refitted = FittedNetwork(fit.recording, model, fit.ranks, fit.ceiling, fit.settings)
-    task = bci_task(session, refitted)
-    trials = task.sample()
     # the cursor moves once a bin, and so does the network that learns to move it
     twin = euler_twin(model)
     start = prior.draw(twin.overlaps, *refitted.sizes, n=1, seed=int(rng.integers(2**31)))[0]
-    learning = readout_learning(
-        [start],
-        task,
-        lambda trials, outputs: _measure(trials, outputs, task.angles),
-        nonlinearity=model.nonlinearity,
-        tau=twin.tau,
-        horizon=_HORIZON,
+    return DrawnNetwork(model, start, twin.tau, bci_task(session, refitted), child)
+
+
+def learning_of(
+    session: BCISession,
+    drawn: DrawnNetwork,
+    hypothesis: LearningHypothesis | None = None,
+    trials: Trials | None = None,
+) -> ReadoutLearning:
+    """Predict how one network learns the perturbed mapping.
+
+    Parameters
+    ----------
+    session : BCISession
+        Both blocks.
+    drawn : DrawnNetwork
+        The network.
+    hypothesis : LearningHypothesis, optional
+        How it learns; gradient flow of its factors in an open loop if not given.
+    trials : Trials, optional
+        What a hypothesis learns; by default `closed_loop` of the task where it closes the loop.
+
+    Returns
+    -------
+    ReadoutLearning
+        Progress of the cursor along learning, by target.
+    """
+    task = drawn.task
+
+    def measure(trials: Trials, outputs: np.ndarray) -> np.ndarray:
+        # by the code that measures it in the recording
+        commands = outputs + task.offset
+        return command_progress(commands, np.asarray(task.smoothing), task.angles, BCI_FIRST)
+
+    if hypothesis is None:
+        return readout_learning(
+            [drawn.start],
+            task,
+            measure,
+            nonlinearity=drawn.model.nonlinearity,
+            tau=drawn.tau,
+            horizon=_HORIZON,
+        )
+    if drawn.model.nonlinearity != "linear":
+        raise InputError(f"a hypothesis needs a linear fit; got {drawn.model.nonlinearity!r}.")
+    start = _start(session, drawn, hypothesis)
+    if trials is None:
+        trials = task.sample() if hypothesis.loop == "open" else closed_loop(task)
+    return learn_by(hypothesis, start, trials, measure, tau=drawn.tau, horizon=_HORIZON)
+
+
+def _start(session: BCISession, drawn: DrawnNetwork, hypothesis: LearningHypothesis) -> Factors:
+    """Return the network in its span, with the feedback of a hypothesis."""
+    kind, model = hypothesis.feedback, drawn.model
+    if kind == "new":
+        network = Factors.from_overlaps(drawn.start)
+        return replace(network, feedback=network.z)
+    if kind == "random":
+        return with_feedback(drawn.start, None)
+    z, b = session.perturbed_readout.loading(), session.intuitive_readout.loading()
+    if kind == "random neurons":
+        rng = np.random.default_rng((*drawn.seed.spawn_key, 1))
+        b = rng.standard_normal(z.shape) * np.sqrt((z**2).mean())
+    # u in the gauge of the draw
+    uu = np.trace(drawn.start.block("u", "u")) / np.trace(model.u_.T @ model.u_ / len(model.u_))
+    known = np.hstack([model.m_, np.sqrt(uu) * model.u_, z])
+    inside = np.linalg.lstsq(known, b, rcond=None)[0]
+    outside = b - known @ inside
+    return with_feedback(
+        drawn.start, inside, outside.T @ outside / len(b), (*drawn.seed.spawn_key, 2)
     )
-    before = _old_progress(session, model, trials, task.angles)
-    return before, learning.immediate[0], learning
 
 
-def _measure(trials: Trials, outputs: np.ndarray, angles: np.ndarray) -> np.ndarray:
-    """Return progress of a model's outputs, by the code that measures it in the recording."""
-    return command_progress(outputs + trials.offset, trials.smoothing, angles, BCI_FIRST)
+def together(parts: Sequence[ReadoutLearning]) -> ReadoutLearning:
+    """Return predictions of single draws, on one grid of learning time, as one."""
+    return ReadoutLearning(
+        np.concatenate([part.immediate for part in parts]),
+        parts[0].time,
+        np.concatenate([part.by_trial for part in parts]),
+        np.concatenate([part.loss for part in parts]),
+        np.concatenate([part.constants for part in parts]),
+        parts[0].settings | {"draws": len(parts)},
+    )
 
 
-def _old_progress(
-    session: BCISession, model: LowRankRNN, trials: Trials, angles: np.ndarray
-) -> np.ndarray:
+def _one_draw(
+    session: BCISession,
+    fit: FittedNetwork,
+    prior: HiddenPrior,
+    child: np.random.SeedSequence,
+    hypothesis: LearningHypothesis | None,
+) -> tuple[np.ndarray, ReadoutLearning]:
+    """Return old progress and learning of one bootstrap fit and draw."""
+    drawn = drawn_network(session, fit, prior, child)
+    before = _old_progress(session, drawn.model, drawn.task.angles)
+    return before, learning_of(session, drawn, hypothesis)
+
+
+def _old_progress(session: BCISession, model: LowRankRNN, angles: np.ndarray) -> np.ndarray:
     """Return the fitted activity's progress under the intuitive mapping, by target."""
     n_bins = session.intuitive.n_bins
     held = np.column_stack(
@@ -129,6 +266,7 @@ def compare_with_block_two(
     fit: FittedNetwork,
     *,
     prior: HiddenPrior | None = None,
+    hypothesis: LearningHypothesis | None = None,
     n_draws: int = 60,
     seed: int = 0,
     n_jobs: int = 1,
@@ -143,6 +281,8 @@ def compare_with_block_two(
         Network fitted to block 1.
     prior : HiddenPrior, optional
         Prior over the overlaps that block 1 does not show.
+    hypothesis : LearningHypothesis, optional
+        How the animal learns; gradient flow of factors in an open loop if not given.
     n_draws : int
         Draws; each is a fit to resampled trials with hidden overlaps drawn anew.
     seed : int
@@ -163,19 +303,11 @@ def compare_with_block_two(
     prior = prior or HiddenPrior()
     children = np.random.SeedSequence(seed).spawn(n_draws)
     rows = Parallel(n_jobs=n_jobs)(
-        delayed(_one_draw)(session, fit, prior, child) for child in children
+        delayed(_one_draw)(session, fit, prior, child, hypothesis) for child in children
     )
     before = np.array([row[0] for row in rows])
-    immediate = np.array([row[1] for row in rows])
-    parts = [row[2] for row in rows]
-    learning = ReadoutLearning(
-        immediate,
-        parts[0].time,
-        np.concatenate([part.by_trial for part in parts]),
-        np.concatenate([part.loss for part in parts]),
-        np.concatenate([part.constants for part in parts]),
-        parts[0].settings | {"draws": n_draws},
-    )
+    learning = together([row[1] for row in rows])
+    immediate = learning.immediate
     targets = session.perturbed.trials["target"].to_numpy()
     measured = progress(session.perturbed.activity, session.perturbed_readout, targets, BCI_FIRST)
     score = score_prediction(measured, learning.curves, time=learning.time, block=_BLOCK, seed=seed)
@@ -191,6 +323,7 @@ def compare_with_block_two(
             "block": _BLOCK,
             "draws": n_draws,
             "prior": prior.statement(),
+            "hypothesis": (hypothesis or LearningHypothesis()).name,
             "seed": seed,
         },
     )
@@ -275,14 +408,26 @@ def _target_table(
     )
 
 
-def _target_scores(
-    learning: ReadoutLearning,
-    score: LearningScore,
-    measured: np.ndarray,
-    targets: np.ndarray,
-    seed: int,
-) -> pd.DataFrame:
-    """Return how well each target's own curve forecasts it, beside what the first third showed."""
+def target_forecasts(
+    learning: ReadoutLearning, score: LearningScore, measured: np.ndarray, targets: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return what is forecast of every trial, with a curve or a mean for each target.
+
+    Parameters
+    ----------
+    learning : ReadoutLearning
+        The prediction, by target.
+    score : LearningScore
+        Of its mean over targets: the time scale, and which trials may be fitted.
+    measured, targets : numpy.ndarray, (trials,)
+        Progress and direction of every trial of block 2.
+
+    Returns
+    -------
+    dict
+        By name, (trials,) each: the means of the first third, the predicted curve, and those means
+        with the predicted change since then.
+    """
     n = len(measured)
     train = (score.predictions["part"] == "train").to_numpy()
     when = np.minimum(float(score.fit["rate"]) * np.arange(n), learning.time[-1])
@@ -295,11 +440,23 @@ def _target_scores(
         predicted[own] = np.interp(when[own], learning.time, curves[:, k])
         before[own] = measured[own & train].mean()
         change[own] = predicted[own] - predicted[own & train].mean()
-    forecasts = {
+    return {
         "mean of the target in the first third": before,
         "predicted curve of the target": predicted,
         "that mean plus the predicted change since then": before + change,
     }
+
+
+def _target_scores(
+    learning: ReadoutLearning,
+    score: LearningScore,
+    measured: np.ndarray,
+    targets: np.ndarray,
+    seed: int,
+) -> pd.DataFrame:
+    """Return how well each target's own curve forecasts it, beside what the first third showed."""
+    train = (score.predictions["part"] == "train").to_numpy()
+    forecasts = target_forecasts(learning, score, measured, targets)
     errors = np.stack([(measured - f)[~train] ** 2 for f in forecasts.values()], axis=1)
 
     def summarise(series: np.ndarray) -> np.ndarray:
