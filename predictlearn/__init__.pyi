@@ -189,6 +189,12 @@ from .theory.learning.span import (
 from .theory.learning.span import (
     SynapticTrajectory as SynapticTrajectory,
 )
+from .theory.learning.span_sensitivity import (
+    SynapticSensitivities as SynapticSensitivities,
+)
+from .theory.learning.span_sensitivity import (
+    synaptic_sensitivities as synaptic_sensitivities,
+)
 from .theory.learning.stability import largest_stable_rate as largest_stable_rate
 from .theory.learning.synaptic_rules import (
     Adam as Adam,

@@ -320,3 +320,29 @@ def test_learning_shows_as_many_dimensions_as_said(rank, name, learns):
     assert values[n - 1] > 5e-10 * values[0]
     assert len(values) == n or values[n] < 0.1 * values[n - 1]
     assert len(values) == n or values[n] < 1e-8 * values[0]
+
+
+def test_slopes_of_what_synapses_learn_are_those_of_learning():
+    start, task, rule = overlaps((1, 1, 1)), pl.Filter(duration=5.0), pl.GradientDescent(0.01)
+    found = pl.synaptic_sensitivities(start, task, rule, [0, 100])
+    for name in ("zu", "uu", "zv", "mm"):
+        i, j = start.index(name)
+        ends = []
+        for sign in (1, -1):
+            s = start.matrix.copy()
+            s[i, j] += sign * 1e-4
+            s[j, i] = s[i, j]
+            t = pl.learn(pl.Overlaps(s), task, rule, 100, learns="synapses", every=100)
+            ends.append(np.array([t.losses[-1], *t.final.quantities()[["zwm", "mm", "ww"]]]))
+        slope = found.slopes.loc[(100, name), ["loss", "zwm", "mm", "ww"]].to_numpy(float)
+        assert np.allclose((ends[0] - ends[1]) / 2e-4, slope, rtol=1e-6, atol=1e-7)
+    # of the gauge, du = u, dv = -v, there is no slope
+    gauge = np.diag([0.0, 1.0, -1.0, 0.0])
+    moved = gauge @ start.matrix + start.matrix @ gauge
+    losses = found.slopes.loc[100]["loss"]
+    along = sum(moved[start.index(name)] * losses[name] for name in start.names)
+    assert abs(along) < 1e-8 * losses.abs().max()
+    with pytest.raises(InputError, match="both sides"):
+        pl.synaptic_sensitivities(pl.Overlaps(np.ones((4, 4))), task, rule, [0, 10])
+    with pytest.raises(InputError, match="rising"):
+        pl.synaptic_sensitivities(start, task, rule, [10, 5])
