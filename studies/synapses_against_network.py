@@ -18,7 +18,13 @@ from predictlearn.theory.loadings import particles_of
 START = pl.Overlaps(np.eye(4)).replace(zm=0.1, zu=0.3, vm=0.3)
 CASES = {
     "filter": (pl.Filter(duration=5.0, dt=0.1), 0.02, 400),
-    "decision": (pl.DecisionMaking(dt=0.2, trials=8).freeze(0), 0.02, 600),
+    "decision": (
+        pl.DecisionMaking(
+            duration=6.0, fixation=0.4, stimulus=3.0, delay=0.6, dt=0.2, trials=6
+        ).freeze(0),
+        0.05,
+        300,
+    ),
 }
 NETWORKS = [("N = 200", 4), ("N = 800", 2)]
 
@@ -66,7 +72,7 @@ def apart(course, field) -> dict[str, float]:
         "loss at the end": course.losses[-1] / first,
         "later": when(course.losses) - when(field.losses),
         "quantities": np.abs(gap).max(),
-        "at the end": np.abs(gap[-1]).max(),
+        "worst": names[int(np.abs(gap).max(axis=0).argmax())],
         "moved": moved.max(),
     }
 
@@ -152,7 +158,7 @@ def largest_rate(rates, learns, draws: int) -> float:
 def reward_rows() -> pd.DataFrame:
     """Return the largest rate of node perturbation that learns, by neurons and by outputs."""
     task = pl.Filter(duration=5.0, dt=0.1)
-    rates = 0.08 / 1.25 ** np.arange(20)
+    rates = 0.03 / 1.25 ** np.arange(20)
     rows = []
     for n in (25, 50, 100, 200, 400):
 
@@ -167,7 +173,7 @@ def reward_rows() -> pd.DataFrame:
                 return False
             return bool(t.losses[-epochs // 10 :].mean() < 0.1 * t.losses[0])
 
-        rows.append({"N": n, "outputs": 1, "largest rate": largest_rate(rates, learns, 6)})
+        rows.append({"N": n, "outputs": 1, "largest rate": largest_rate(rates, learns, 4)})
     for outputs in (4, 8, 16, 32, 64):
         start, shown = many_outputs(outputs, 100)
 

@@ -150,6 +150,14 @@ def train_network(
     >>> theory = pl.learn(o, task, rule, 50)
     >>> bool(abs(network.overlaps - theory.overlaps).max().max() < 1e-12)
     True
+
+    Its synapses in place of its factors, by feedback alignment:
+
+    >>> rule = pl.FeedbackAlignment(5e-3)
+    >>> network = pl.train_network(o.loadings(50), task, rule, 50, learns="synapses", every=25)
+    >>> theory = pl.learn(o, task, rule, 50, learns="synapses", every=25)
+    >>> bool(abs(network.alignment - theory.alignment).max() < 1e-12)
+    True
     """
     if (
         not isinstance(loadings, Loadings)
