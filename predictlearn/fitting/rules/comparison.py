@@ -154,8 +154,8 @@ def _borrowed(best: RuleProblem, x: Array, problem: RuleProblem) -> Array:
     rates = best.model.hypothesis.rule.rate, problem.model.hypothesis.rule.rate
     if "rate" in strengths:
         strengths["rate"] += np.log(rates[0] / rates[1])
-    own = problem.model.first(1.0, np.zeros(3))
-    own = [strengths.get(s, v) for s, v in zip(problem.model.strengths, own, strict=True)]
+    first = problem.model.first(1.0, np.zeros(3))
+    own = [strengths.get(s, v) for s, v in zip(problem.model.strengths, first, strict=True)]
     return np.concatenate([x[:n], own])
 
 
@@ -170,11 +170,11 @@ def _left_out(problem: RuleProblem, x: Array, folds: int) -> Array:
 def _log_sizes(data: Sessions) -> Array:
     """Return the log determinant of every session's errors, times 2 pi."""
     count = np.bincount(data.session, minlength=len(data.epochs))
-    if data.noise.roots is not None:
-        roots = [root for _, root in data.noise.roots]
-        logs = np.array([2 * np.log(np.diag(root)).sum() for root in roots])
-    else:
-        logs = np.bincount(data.session, 2 * np.log(data.noise.sd), len(data.epochs))
+    sd, roots = data.noise.sd, data.noise.roots or []
+    # with covariances given, sd is 1
+    logs = np.bincount(data.session, 2 * np.log(sd), len(data.epochs))
+    for k, (_, root) in enumerate(roots):
+        logs[k] += 2 * np.log(np.diag(root)).sum()
     return np.asarray(logs + count * np.log(2 * np.pi))
 
 
