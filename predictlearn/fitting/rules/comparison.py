@@ -170,11 +170,11 @@ def _left_out(problem: RuleProblem, x: Array, folds: int) -> Array:
 def _log_sizes(data: Sessions) -> Array:
     """Return the log determinant of every session's errors, times 2 pi."""
     count = np.bincount(data.session, minlength=len(data.epochs))
-    if data.noise.roots is not None:
-        roots = [root for _, root in data.noise.roots]
-        logs = np.array([2 * np.log(np.diag(root)).sum() for root in roots])
-    else:
-        logs = np.bincount(data.session, 2 * np.log(data.noise.sd), len(data.epochs))
+    sd, roots = data.noise.sd, data.noise.roots or []
+    # with covariances given, sd is 1
+    logs = np.bincount(data.session, 2 * np.log(sd), len(data.epochs))
+    for k, (_, root) in enumerate(roots):
+        logs[k] += 2 * np.log(np.diag(root)).sum()
     return np.asarray(logs + count * np.log(2 * np.pi))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -38,11 +38,17 @@ _DAMPING, _STIFFEST = 10.0 ** np.arange(-3, 3), 1e12
 # Gain of log likelihood of a step that counts as none: a seventh of an error, or so much of what
 # a hypothesis that is far from the sessions leaves beyond their noise.
 _NOTHING, _NOTHING_OF = 1e-2, 1e-3
+# Part of a step after which its bend is taken, and how large that may be relative to the step: the
+# second order says nothing beyond.
+_PROBE, _BENT = 0.1, 0.75
+# How often a rate that diverges is divided by e.
+_SLOWER = 4
 # Steps of every start before the best goes on.
 _SCREENING = 6
 # How closely conventions are held in units of an overlap, where parameters are told from open ones.
 _PIN = 1e-3
-# A parameter is open where more than this share of it, in natural units, is.
+# A parameter is open where more than this share of it, in natural units, is, or where its own
+# standard deviation is larger than its size.
 _SHARE = 0.1
 
 
@@ -90,6 +96,17 @@ class RuleFit:
     def open(self) -> tuple[str, ...]:
         """Names of the parameters that the sessions leave open."""
         return tuple(self.parameters.index[self.parameters["open"]])
+
+
+class _Local(NamedTuple):
+    """Residuals, (n,), and slopes, (n, P), at a point, its normal matrix by axes, and the scale."""
+
+    values: Array
+    axes: Array
+    turned: Array
+    scale: Array
+    residuals: Array
+    slopes: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +196,7 @@ class RuleProblem:
         for _ in range(most):
             scales = [self.scales(xs[k]) for k in live]
             found = self._slopes(of, xs[live], np.array(scales))
-            local: dict[int, tuple[Array, Array, Array, Array]] = {}
+            local: dict[int, _Local] = {}
             for k, scale, (here, slopes) in zip(live, scales, found, strict=True):
                 here, slopes = here[rows[k]], slopes[rows[k]]
                 costs[k] = 0.5 * float(here @ here)
@@ -191,7 +208,9 @@ class RuleProblem:
                 stuck = (ahead == xs[k]) & (gradient != 0)
                 normal[stuck], normal[:, stuck], gradient[stuck] = 0.0, 0.0, 0.0
                 values, axes = np.linalg.eigh(normal)
-                local[k] = (np.maximum(values, 0.0), axes, axes.T @ gradient, scale)
+                local[k] = _Local(
+                    np.maximum(values, 0.0), axes, axes.T @ gradient, scale, here, slopes
+                )
             waiting = live = list(local)
             while waiting:
                 waiting = self._tried(waiting, local, xs, costs, damping, idle, rows, of)
@@ -207,7 +226,7 @@ class RuleProblem:
     def _tried(
         self,
         waiting: list[int],
-        local: dict[int, tuple[Array, Array, Array, Array]],
+        local: dict[int, _Local],
         xs: Array,
         costs: Array,
         damping: Array,
@@ -215,13 +234,30 @@ class RuleProblem:
         rows: npt.NDArray[np.bool_],
         of: Callable[[Array], Array],
     ) -> list[int]:
-        """Try steps of several dampings; move those that gain, and return those that do not."""
-        ends = []
+        """Try steps of several dampings; move those that gain, and return those that do not.
+
+        Each also with the bend of the residuals along it, found from a point on the way: valleys of
+        this likelihood are narrow and curved (Transtrum & Sethna 2012, arXiv:1201.5885).
+        """
+        n_tried = len(_DAMPING)
+        steps, probes, ends = {}, [], []
         for k in waiting:
-            values, axes, turned, scale = local[k]
-            tried = values[:, None] + damping[k] * _DAMPING
-            ends.append(self.model.inside(xs[k] - scale * (axes @ (turned[:, None] / tried)).T))
-        found = of(np.concatenate(ends)).reshape(len(waiting), len(_DAMPING), -1)
+            here = local[k]
+            over = here.values[:, None] + damping[k] * _DAMPING
+            steps[k] = -(here.axes @ (here.turned[:, None] / over)).T
+            probes.append(self.model.inside(xs[k] + _PROBE * here.scale * steps[k]))
+        found = of(np.concatenate(probes)).reshape(len(waiting), n_tried, -1)
+        for k, residuals in zip(waiting, found, strict=True):
+            here, step = local[k], steps[k]
+            over = here.values[:, None] + damping[k] * _DAMPING
+            with np.errstate(invalid="ignore"):
+                bend = (residuals[:, rows[k]] - here.residuals) / _PROBE - step @ here.slopes.T
+                turned = here.axes.T @ (here.slopes.T @ (2 / _PROBE * bend).T)
+            more = -0.5 * (here.axes @ (turned / over)).T
+            small = np.linalg.norm(more, axis=1) <= _BENT * np.linalg.norm(step, axis=1)
+            bent = np.where(small[:, None], step + more, 0.5 * step)
+            ends.append(self.model.inside(xs[k] + here.scale * np.vstack([step, bent])))
+        found = of(np.concatenate(ends)).reshape(len(waiting), 2 * n_tried, -1)
         left = []
         for k, points, residuals in zip(waiting, ends, found, strict=True):
             new = 0.5 * np.sum(residuals[:, rows[k]] ** 2, axis=1)
@@ -234,7 +270,7 @@ class RuleProblem:
             # once may be a step that was damped for the one before
             idle[k] = idle[k] + 1 if costs[k] - new[best] < little else 0
             xs[k], costs[k] = points[best], new[best]
-            damping[k] = max(damping[k] * _DAMPING[best], 1e-9)
+            damping[k] = max(damping[k] * _DAMPING[best % n_tried], 1e-9)
         return left
 
     def _slopes(
@@ -280,7 +316,7 @@ class RuleProblem:
 
     def search(self, more: Sequence[Array] = ()) -> tuple[Array, float, bool]:
         """Return the best maximum from several starts, and `more`; InputError if all diverge."""
-        starts = np.vstack([self.starts(), *more])
+        starts = self._learning(np.vstack([self.starts(), *more]))
         every = np.ones((len(starts), self.data.n), dtype=bool)
         xs, costs, ended = self.climb(starts, every, _SCREENING)
         best = int(np.argmin(costs))
@@ -293,6 +329,18 @@ class RuleProblem:
             xs, costs, ended = self.climb(xs[best : best + 1], every[:1], self.max_iter)
             best = 0
         return xs[best], float(costs[best]), bool(ended[best])
+
+    def _learning(self, starts: Array) -> Array:
+        """Return starts with rates, where fitted, so low that learning does not diverge."""
+        if "rate" not in self.model.strengths:
+            return starts
+        k = self.model.layout.n_overlaps + self.model.strengths.index("rate")
+        for _ in range(_SLOWER):
+            wild = ~np.all(np.isfinite(self.residuals(starts)), axis=1)
+            if not wild.any():
+                break
+            starts[wild, k] -= 1.0
+        return starts
 
     def described(self, x: Array, converged: bool, level: float = 0.95) -> RuleFit:
         """Return a maximum with its intervals and its test."""
@@ -336,6 +384,7 @@ class RuleProblem:
         sizes = np.concatenate([layout.scales(layout.matrix(x))[:n], np.ones(len(x) - n)])
         share = np.linalg.norm(turn @ found.free / sizes[:, None], axis=1)
         sd = np.sqrt(np.diag(turn @ found.covariance @ turn.T))
+        is_open = (share > _SHARE) | (sd > sizes)
         reach = stats.norm.ppf(0.5 + level / 2) * sd
         rows = {}
         for k, name in enumerate(model.names):
@@ -348,9 +397,9 @@ class RuleProblem:
                 # the square is what is estimated; its error says little of the root near zero
                 low, high, value = (np.sqrt(max(v, 0.0)) for v in (low, high, value))
                 own = (high - low) / (2 * stats.norm.ppf(0.5 + level / 2))
-            if share[k] > _SHARE:
+            if is_open[k]:
                 low = high = own = np.nan
-            rows[name] = (value, own, low, high, bool(share[k] > _SHARE))
+            rows[name] = (value, own, low, high, bool(is_open[k]))
         table = pd.DataFrame.from_dict(rows, orient="index")
         return table.set_axis(["estimate", "sd", "low", "high", "open"], axis=1)
 

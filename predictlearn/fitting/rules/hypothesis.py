@@ -68,6 +68,13 @@ class Hypothesis:
     def __post_init__(self) -> None:
         check_plain(self.rule, ())
         choice("learns", self.learns, LEARNERS)
+        pathways = "mwz" if self.learns == "synapses" else "muvz"
+        for pathway in self.rule.pathway_rates or {}:
+            if pathway not in pathways:
+                raise InputError(
+                    f"pathway_rates: {pathway!r} is no pathway where {self.learns} learn; these "
+                    f"are {', '.join(pathways)}."
+                )
         has = [_RATE]
         if isinstance(self.rule, LocalRule):
             number = not isinstance(self.rule.feedback.decoder, tuple)
