@@ -90,9 +90,13 @@ def prepared(data, n_draws=N_DRAWS):
         ranks=(case.rank,),
         seed=SEED,
     )
+    return case, fit, draws_of(case, fit, n_draws)
+
+
+def draws_of(case, fit, n_draws):
+    """Fit resampled trials, and draw what each fit hides."""
     children = np.random.SeedSequence(SEED).spawn(n_draws)
-    drawn = [drawn_network(case.later, fit, HiddenPrior(), child) for child in children]
-    return case, fit, drawn
+    return [drawn_network(case.later, fit, HiddenPrior(), child) for child in children]
 
 
 def learned(session, drawn, hypothesis, trials_of=None):
@@ -251,7 +255,7 @@ def seen_cursor(case, fit, distance=DISTANCE):
     )  # fmt: skip
     gap = (again.ranks.table["r2"] - fit.ranks.table["r2"]).to_numpy()
     error = float(gap.std(ddof=1) / np.sqrt(len(gap)))
-    return again.held_out[0], fit.held_out[0], float(gap.mean()), error
+    return again, float(gap.mean()), error
 
 
 LOOPS = {
@@ -260,8 +264,8 @@ LOOPS = {
 }
 
 
-def strong_loops(session, drawn):
-    """Return descent in loops stronger than the animal's, by name."""
+def other_loops(session, drawn, seeing):
+    """Return descent in loops stronger than the animal's, and from fits to what it saw, by name."""
     found = {PUBLISHED.name: learned(session, drawn, PUBLISHED)}
     for label, how in LOOPS.items():
         for loop in ("through", "given"):
@@ -269,6 +273,9 @@ def strong_loops(session, drawn):
             found[f"{chosen.name}: {label}"] = learned(
                 session, drawn, chosen, lambda task, how=how: closed_loop(task, **how)
             )
+    for loop in ("through", "given"):
+        chosen = Hypothesis("factors", loop)
+        found[f"{chosen.name}: fitted to inputs as seen"] = learned(session, seeing, chosen)
     return found
 
 
@@ -315,9 +322,12 @@ def main(argv=None):
     session = case.later
     say("session", f"{case.title}: {session.intuitive.n_trials} and {session.perturbed.n_trials} "
         f"trials; held-out R2 of block 1 {fit.held_out[0]:.3f}")  # fmt: skip
-    again, before, gap, error = seen_cursor(case, fit)
-    say("block 1 with inputs that report the cursor: R2", f"{again:.4f} for {before:.4f}; "
-        f"difference on the same folds {gap:.4f}, standard error {error:.4f}")  # fmt: skip
+    again, gap, error = seen_cursor(case, fit)
+    say(
+        "block 1 with inputs that report the cursor: R2",
+        f"{again.held_out[0]:.4f} for {fit.held_out[0]:.4f}; difference on the same folds "
+        f"{gap:.4f}, standard error {error:.4f}",
+    )
     found = {h.name: learned(session, drawn, h) for h in hypotheses()}
     trials = Trials(session)
     table = compared(trials, found)
@@ -340,8 +350,9 @@ def main(argv=None):
     say("by target, minus the means of the first third", table[["hypothesis"] + [
         f"MSE, {k} minus target means{e}" for k in ("target", "target change", "target, own rate")
         for e in gaps]])  # fmt: skip
-    strong = compared(trials, strong_loops(session, drawn))
-    say("stronger loops", strong[["hypothesis", "at once", "CRPS", "bias", "RMSE, target"]
+    seeing = draws_of(case, again, asked.draws)
+    strong = compared(trials, other_loops(session, drawn, seeing))
+    say("other loops", strong[["hypothesis", "at once", "CRPS", "bias", "RMSE, target"]
         + [f"CRPS minus published{e}" for e in gaps] + ["CRPS: verdict"]])  # fmt: skip
     if asked.data is None and asked.draws == N_DRAWS:
         here = Path(__file__).parent
