@@ -11,6 +11,7 @@ import pytest
 from scipy.io import savemat
 
 import predictlearn as pl
+from predictlearn.pipeline.real_learning.bci import compare_with_block_two
 from predictlearn.pipeline.real_learning.cursor_loop import closed_loop, cursor_world
 from predictlearn.pipeline.real_learning.hypotheses import (
     LearningHypothesis,
@@ -198,7 +199,7 @@ def test_another_session_that_cannot_be_read_is_one_message(kind, tmp_path, caps
 @pytest.mark.slow
 def test_a_part_of_the_study_runs_again():
     try:
-        case, _, drawn = bci_rules.prepared(None, n_draws=4)
+        case, fit, drawn = bci_rules.prepared(None, n_draws=4)
     except pl.InputError:
         pytest.skip("no bci-learning here; set PREDICTLEARN_DATA")
     session = case.later
@@ -216,3 +217,9 @@ def test_a_part_of_the_study_runs_again():
     assert 0.3 < old["cosine with the gradient"] < 0.9
     curves = [found[h.name][0].curves.mean(axis=0) for h in chosen]
     assert curves[2][50] < curves[0][50] - 10
+    # the comparison of `predict` with a hypothesis is that of the study
+    beside = compare_with_block_two(session, fit, hypothesis=chosen[2], n_draws=4)
+    np.testing.assert_allclose(beside.learning.curves.mean(axis=0), curves[2])
+    assert beside.settings["hypothesis"] == chosen[2].name
+    default = compare_with_block_two(session, fit, n_draws=4)
+    np.testing.assert_allclose(default.learning.curves.mean(axis=0), curves[0], atol=1e-2)

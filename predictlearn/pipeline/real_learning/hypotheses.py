@@ -243,24 +243,30 @@ def learn_by(
     def flow(_: float, flat: np.ndarray) -> np.ndarray:
         return -constant * evaluate(step_of, flat.reshape(first.shape))[1].ravel()
 
-    def runs_away(_: float, flat: np.ndarray) -> float:
+    def in_bounds(flat: np.ndarray) -> bool:
         now = evaluate(step_of, flat.reshape(first.shape))[0]
         length = float(np.linalg.norm(flat) / np.linalg.norm(first))
-        return max(now / loss / _MOST_LOSS, length / _MOST_LENGTH) - 1
+        return now <= _MOST_LOSS * loss and length <= _MOST_LENGTH
 
-    runs_away.terminal = True  # type: ignore[attr-defined]
     grid = np.linspace(0.0, horizon, points)
+    kept, ran_away = np.empty((points, *first.shape)), False
+    kept[0], done = first, 1
+    solver = integrate.LSODA(flow, 0.0, first.ravel(), horizon, rtol=1e-6, atol=1e-8)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        solution = integrate.solve_ivp(
-            flow, (0.0, horizon), first.ravel(), method="LSODA", t_eval=grid, events=runs_away,
-            rtol=1e-6, atol=1e-8,
-        )  # fmt: skip
-    if not solution.success or not np.all(np.isfinite(solution.y)):
-        raise DivergenceError(f"learning could not be followed: {solution.message}", 0)
-    kept = solution.y.T.reshape(-1, *first.shape)
-    if len(kept) < points:
-        kept = np.concatenate([kept, np.repeat(kept[-1:], points - len(kept), axis=0)])
+        while solver.status == "running" and not ran_away:
+            said = solver.step()
+            if solver.status == "failed" and hypothesis.rule == "descent":
+                raise DivergenceError(f"learning could not be followed: {said}", 0)
+            ran_away = solver.status == "failed" or not in_bounds(solver.y)
+            reached = done
+            while not ran_away and reached < points and grid[reached] <= solver.t:
+                reached += 1
+            if reached > done:
+                between = solver.dense_output()(grid[done:reached])
+                kept[done:reached] = between.T.reshape(-1, *first.shape)
+                done = reached
+    kept[done:] = kept[done - 1]
     outputs = _outputs(*split(kept), z, trials, ready.a)
     by_trial = np.array([measure(trials, made) for made in outputs])
     losses = np.array([trials.loss(made) for made in outputs])
@@ -270,7 +276,7 @@ def learn_by(
         "horizon": horizon,
         "draws": 1,
         "rule": f"{hypothesis.name}; z frozen",
-        "ran away": solution.status == 1,
+        "ran away": ran_away,
         "cosine": float(np.sum(step * gradient)) / speed,
     }
     return ReadoutLearning(
