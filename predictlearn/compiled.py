@@ -106,7 +106,7 @@ def sources(file: str | os.PathLike[str]) -> list[Path]:
     --------
     >>> from predictlearn.theory.kernels import few_trials
     >>> [path.name for path in sources(few_trials.__file__)]
-    ['compiled.py', 'few_trials.py', 'gain.py']
+    ['compiled.py', 'arguments.py', 'few_trials.py', 'gain.py']
     """
     todo, found = [Path(file)], set()
     while todo:

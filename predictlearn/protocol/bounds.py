@@ -91,7 +91,7 @@ def record_every(spec: ProtocolSpec, networks: int, sizes: Sizes) -> int:
     --------
     >>> import predictlearn as pl
     >>> spec = pl.Protocol.load("aba").spec
-    >>> record_every(spec, 100, (1, 1, 1))
+    >>> record_every(spec, 100, Sizes(1, 1, 1))
     20
     """
     given = "record_every" in spec.model_fields_set

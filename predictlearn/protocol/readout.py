@@ -235,8 +235,8 @@ def readout_in_span(
     --------
     >>> import numpy as np
     >>> after = readout_in_span(Synapses.from_overlaps(Overlaps(np.eye(4))), {"zm": 0.5})
-    >>> round(after.quantities()["zm"], 12), round(after.quantities()["zz"], 12)
-    (0.5, 1.0)
+    >>> after.quantities()[["zm", "zz"]].round(12).tolist()
+    [0.5, 1.0]
     """
     if degrees is not None:
         return replace(network, z=network.z @ rotation(degrees).T)

@@ -106,7 +106,7 @@ def test_reduced_activity_goes_round_the_loop(nonlinearity):
     reduced = pl.simulate(start, trials, nonlinearity, 0.2)
     if nonlinearity == "linear":
         n = start.loadings(40, 0)
-        _, seen, read = neuron_network.run(
+        _, _, seen, read = neuron_network.run(
             n.m, n.u @ n.v.T / 40, n.z, task.world, trials.inputs, 0.25
         )
         assert np.abs(np.moveaxis(seen, 0, 1) - trials.inputs).max() > 0.01
@@ -213,8 +213,8 @@ def test_stability_is_what_a_push_in_the_loop_becomes(task, by):
         world = replace(task.world, push=factor * task.world.push)
         pushes = np.zeros((1, 3000, world.n_state))
         pushes[0, 0, : task.n_out] = 1.0
-        _, _, read = neuron_network.run(
-            n.m, n.u @ n.v.T / 20, n.z, world, silent, task.dt / tau, pushes
+        *_, read = neuron_network.run(
+            n.m, n.u @ n.v.T / 20, n.z, world, silent, task.dt / tau, pushes=pushes
         )
         return np.abs(np.array(read)[:, 0]).max(axis=1)
 

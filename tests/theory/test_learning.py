@@ -175,7 +175,7 @@ def test_divergence_names_the_epoch():
         (lambda: pl.GradientDescent(True), "rate must be a positive number; got True"),
         (lambda: pl.GradientDescent(1e-3, momentum=1.0), "momentum must be below 1"),
         (lambda: pl.GradientDescent(1e-3, target_noise=-1), "target_noise must be zero or"),
-        (lambda: pl.GradientDescent(1e-3, pathway_rates={"w": 0}), "must be one of 'm', 'u'"),
+        (lambda: pl.GradientDescent(1e-3, pathway_rates={"x": 0}), "must be one of 'm', 'u'"),
         (lambda: pl.GradientDescent(1e-3, pathway_rates={"z": -1}), r"pathway_rates\['z'\]"),
         (lambda: pl.GradientDescent(1e-3, pathway_rates=[0]), "must map pathways to rates"),
         (lambda: pl.GradientFlow(rtol=0.0), "rtol must be a positive number"),

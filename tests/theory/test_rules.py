@@ -50,7 +50,7 @@ def batch_task(n_trials=6, fixed=True):
         (lambda: pl.Adam(1e-3, beta1=1.0), "beta1 must be below 1; got 1"),
         (lambda: pl.Adam(1e-3, beta2=-0.1), "beta2 must be zero or a positive number"),
         (lambda: pl.Adam(1e-3, epsilon=0.0), "epsilon must be a positive number"),
-        (lambda: pl.Adam(1e-3, pathway_rates={"w": 1}), "must be one of 'm', 'u'"),
+        (lambda: pl.Adam(1e-3, pathway_rates={"x": 1}), "must be one of 'm', 'u'"),
         (lambda: pl.RMSProp(1e-3, decay=1.5), r"decay must be below 1; got 1\.5"),
         (lambda: pl.RMSProp(1e-3, epsilon=-1), "epsilon must be a positive number"),
         (lambda: pl.SignDescent(-1), "rate must be a positive number; got -1"),
