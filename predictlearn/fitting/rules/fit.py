@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +22,6 @@ from predictlearn.fitting.learning.sessions import Sessions, checked_sessions
 from predictlearn.fitting.rules.columns import check_columns
 from predictlearn.fitting.rules.hypothesis import Hypothesis, RuleModel
 from predictlearn.theory.learning.local_rules import LocalRule
-from predictlearn.theory.learning.phases import LOSS
 from predictlearn.theory.learning.rules import GradientDescent
 from predictlearn.theory.learning.span_many import check_plain
 from predictlearn.theory.overlaps import Overlaps
@@ -43,8 +42,8 @@ _NOTHING, _NOTHING_OF = 1e-2, 1e-3
 _PROBE, _BENT = 0.1, 0.75
 # How often a rate that diverges is divided by e.
 _SLOWER = 4
-# Steps of every start before the best goes on.
-_SCREENING = 6
+# Steps of every start to each part of the sessions, all of them last, before the best goes on.
+_SCREENING, _STAGES = 8, (0.15, 0.3, 0.6, 1.0)
 # How closely conventions are held in units of an overlap, where parameters are told from open ones.
 _PIN = 1e-3
 # A parameter is open where more than this share of it, in natural units, is, or where its own
@@ -141,12 +140,15 @@ class RuleProblem:
         return np.ascontiguousarray(self.data.noise.whiten(np.eye(self.data.n), np.ones(2)).T)
 
     def residuals(self, xs: Array) -> Array:
-        """Return whitened residuals, (k, n); infinite where learning diverges."""
-        left = self.data.values - self.model.predictions(xs)
-        finite = np.all(np.isfinite(left), axis=1)
-        out = np.full(left.shape, np.inf)
-        out[finite] = left[finite] @ self._whiten
-        return out
+        """Return whitened residuals, (k, n); infinite in sessions from which learning diverged."""
+        data = self.data
+        left = data.values - self.model.predictions(xs)
+        wild = ~np.isfinite(left)
+        left[wild] = 0.0
+        left = left @ self._whiten
+        for k in np.flatnonzero(wild.any(axis=1)):
+            left[k, np.isin(data.session, data.session[wild[k]])] = np.inf
+        return np.asarray(left)
 
     def scales(self, x: Array) -> Array:
         """Return the natural size of every parameter: norms of loadings, and 1."""
@@ -284,14 +286,15 @@ class RuleProblem:
         with np.errstate(invalid="ignore"):
             return [(f[0], ((f[1:] - f[0]) / _STEP).T) for f in found]
 
-    def _first_residuals(self, xs: Array) -> Array:
-        """Return what the first session would leave, roughly whitened, beside a hold on x."""
-        data = self.data
-        seen = (data.session == 0) & (np.array(data.columns)[data.column] != LOSS)
+    def _first_residuals(self, xs: Array, scale: float) -> Array:
+        """Return what the first session would leave, and a hold on the norms."""
+        data, layout = self.data, self.model.layout
+        seen = np.flatnonzero(data.session == 0)
         left = data.values[seen] - self.model.first_session(xs)[:, data.column[seen]]
-        out = np.zeros((len(xs), data.n))
-        out[:, seen] = left / np.maximum(0.02 * np.abs(data.values[seen]).max(initial=1.0), 1e-12)
-        return out
+        # the loss there is not known before anything is run
+        left = np.nan_to_num(left) @ self._whiten[np.ix_(seen, seen)]
+        norms = np.array([np.sum(layout.factor(x) ** 2, axis=1) for x in xs])
+        return np.hstack([left, np.log(np.maximum(norms, 1e-300) / scale**2)])
 
     def starts(self) -> Array:
         """Return starts, (k, P), that agree with the first session, the first one plain."""
@@ -311,14 +314,19 @@ class RuleProblem:
             lower = lower + 0.1 * scale * np.tril(rng.standard_normal(lower.shape))
             strengths = self.model.first(scale, spread)
             out.append(np.concatenate([lower[np.tril_indices(layout.dim)], strengths]))
-        every = np.ones((self.n_starts, data.n), dtype=bool)
-        return self.climb(np.array(out), every, 15, self._first_residuals)[0]
+        first = partial(self._first_residuals, scale=scale)
+        every = np.ones((self.n_starts, first(np.array(out[:1])).shape[1]), dtype=bool)
+        return self.climb(np.array(out), every, 15, first)[0]
 
     def search(self, more: Sequence[Array] = ()) -> tuple[Array, float, bool]:
         """Return the best maximum from several starts, and `more`; InputError if all diverge."""
-        starts = self._learning(np.vstack([self.starts(), *more]))
-        every = np.ones((len(starts), self.data.n), dtype=bool)
-        xs, costs, ended = self.climb(starts, every, _SCREENING)
+        xs = self._learning(np.vstack([self.starts(), *more]))
+        n = len(self.data.epochs)
+        # early learning first, which is nearly linear in where it starts from
+        for part in _STAGES:
+            early = self.data.session < max(3, round(part * n))
+            xs, costs, ended = self.climb(xs, np.tile(early, (len(xs), 1)), _SCREENING)
+        every = np.ones((len(xs), self.data.n), dtype=bool)
         best = int(np.argmin(costs))
         if not np.isfinite(costs[best]):
             raise InputError(

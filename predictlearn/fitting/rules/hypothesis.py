@@ -203,7 +203,7 @@ class RuleModel:
         return x
 
     def predictions(self, xs: Array) -> Array:
-        """Return predicted measurements, (k, n), for rows of parameters; NaN on divergence."""
+        """Return predicted measurements, (k, n), for rows of parameters; NaN once diverged."""
         data = self.data
         parts, b = self._networks(xs)
         rates = self.hypothesis.rule.rate * np.exp(self._strength(_RATE, xs, 0.0))
@@ -212,9 +212,8 @@ class RuleModel:
             values = columns_of(found.m, found.w, found.z, data.columns)
         if LOSS in data.columns:
             values[..., data.columns.index(LOSS)] = found.losses
-        out = values[:, data.session, data.column]
-        out[~np.all(np.isfinite(found.losses), axis=1)] = np.nan
-        return np.asarray(out)
+        values[~np.isfinite(found.losses)] = np.nan
+        return np.asarray(values[:, data.session, data.column])
 
     def first_session(self, xs: Array) -> Array:
         """Return what the first session would show, (k, columns); NaN for the loss."""
