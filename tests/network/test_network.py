@@ -33,7 +33,7 @@ def test_a_network_runs_in_the_loop_and_with_its_synapses_as_a_dense_one():
     trials = task.sample()
     loadings = random_overlaps(0, 3, 1, 2).loadings(30, seed=1)
     synapses = pl.SynapticNetwork.from_loadings(loadings)
-    _, _, read = neuron_network.run(
+    *_, read = neuron_network.run(
         loadings.m, synapses.w, loadings.z, task.world, trials.inputs, task.dt / 0.3
     )
     for network in (loadings, synapses):
