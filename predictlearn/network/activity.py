@@ -8,9 +8,10 @@ import numpy as np
 
 from predictlearn.errors import InputError
 from predictlearn.network.kernels import network_rollout
-from predictlearn.theory.activity import Batch
+from predictlearn.theory.activity import Batch, check_fit
 from predictlearn.theory.nonlinearity import Nonlinearity, network_phi, phi
 from predictlearn.theory.overlaps import Loadings
+from predictlearn.theory.synapses.network import SynapticNetwork
 from predictlearn.theory.trials import Trials
 
 __all__ = ["NetworkActivity", "run_network"]
@@ -52,7 +53,7 @@ def network_sizes(loadings: Loadings, n_in: int, n_out: int) -> tuple[int, int, 
 
 
 def run_network(
-    loadings: Loadings,
+    loadings: Loadings | SynapticNetwork,
     trials: Trials,
     nonlinearity: str | Nonlinearity = "linear",
     tau: float = 1.0,
@@ -61,10 +62,10 @@ def run_network(
 
     Parameters
     ----------
-    loadings : Loadings
-        m, u, v, z of every neuron.
+    loadings : Loadings or SynapticNetwork
+        m, u, v, z of every neuron, or the synapses.
     trials : Trials
-        The inputs.
+        The inputs, and the world if the loop is closed.
     nonlinearity : {"linear", "erf", "tanh"} or Nonlinearity
         Which phi.
     tau : float, default 1.0
@@ -92,9 +93,46 @@ def run_network(
     >>> pl.run_network(pl.Overlaps(np.eye(4)).loadings(30), trials).rates.shape
     (1, 20, 30)
     """
+    closed = trials.world is not None and trials.world.is_closed
+    if isinstance(loadings, SynapticNetwork) or closed:
+        return _run_densely(loadings, trials, nonlinearity, tau)
     sizes = network_sizes(loadings, trials.n_in, trials.n_out)
     ready = Batch(trials, nonlinearity, tau)
     theta = np.ascontiguousarray(loadings.stacked.T)
     k_u, outputs = network_rollout(theta, *sizes, ready.a, *network_phi(nonlinearity), ready.k_m)
     h = np.moveaxis(ready.k_m, 2, 0) @ loadings.m.T + k_u @ loadings.u.T
+    return NetworkActivity(h, phi(h, nonlinearity), outputs)
+
+
+def _run_densely(
+    network: Loadings | SynapticNetwork,
+    trials: Trials,
+    nonlinearity: str | Nonlinearity,
+    tau: float,
+) -> NetworkActivity:
+    """Run synapses, or a network in a closed loop, bin by bin."""
+    if isinstance(network, Loadings):
+        network_sizes(network, trials.n_in, trials.n_out)
+    else:
+        check_fit(network, trials.n_in, trials.n_out, "the task")
+    a, n = Batch(trials, nonlinearity, tau).a, network.n_neurons
+    shape = (trials.n_trials, trials.n_steps)
+    h, outputs = np.empty((*shape, n)), np.empty((*shape, trials.n_out))
+    world = trials.world if trials.world is not None and trials.world.is_closed else None
+    now = np.zeros((trials.n_trials, n))
+    state = None if world is None else np.tile(world.start, (trials.n_trials, 1))
+    for t in range(trials.n_steps):
+        rates = phi(now, nonlinearity)
+        if isinstance(network, Loadings):
+            recurrent = (rates @ network.v) @ network.u.T / n
+        else:
+            recurrent = rates @ network.w.T
+        x = trials.inputs[:, t]
+        if world is not None:
+            x = x + state @ world.seen.T
+        now = now + a * (recurrent + x @ network.m.T - now)
+        outputs[:, t] = phi(now, nonlinearity) @ network.z / n
+        if world is not None:
+            state = state @ world.step.T + outputs[:, t] @ world.push.T + world.offset
+        h[:, t] = now
     return NetworkActivity(h, phi(h, nonlinearity), outputs)

@@ -57,7 +57,7 @@ def rows_of(spec: ProtocolSpec, networks: int, sizes: Sizes, every: int) -> int:
     dim = sizes.dim
     rows = 0
     for arm in spec.arms:
-        numbers = (spec.neurons_of(arm) or 0) * dim
+        neurons = spec.neurons_of(arm) or 0
         for number, phase in enumerate(spec.arms[arm].phases):
             synaptic, feedback = spec.is_synaptic(arm, number), spec.has_feedback(arm, number)
             quantities = _n_quantities(sizes, synaptic, feedback)
@@ -65,6 +65,7 @@ def rows_of(spec: ProtocolSpec, networks: int, sizes: Sizes, every: int) -> int:
             if spec.rule_of(arm, phase).kind == "gradient-flow":
                 epochs = min(epochs, _FLOW_ROWS)
             rows += epochs * quantities + 2 * len(spec.evaluate)
+            numbers = neurons * (neurons + dim if synaptic else dim)
             rows += math.ceil(numbers * 8 / _ROW_BYTES)
     return rows * networks
 

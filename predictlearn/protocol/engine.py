@@ -66,10 +66,11 @@ class PhaseRecord:
     loadings : numpy.ndarray, (N, D)
         Theta = [M U V Z] at the end of the phase; without rows where there are no neurons.
     learner : str
-        What `stacked` is of, "factors" or "synapses"; empty where overlaps say it all.
-    stacked : numpy.ndarray, (D, columns)
-        The network at the end of the phase in its span, with its feedback: [m u v z b], or
-        [m w z b]; see `predictlearn.protocol.state.span_of`.
+        What `stacked` is of, "factors" or "synapses" in the span of the start, or "neurons" with
+        synapses; empty where overlaps or loadings say it all.
+    stacked : numpy.ndarray, (D, columns) or (N, columns)
+        The network at the end of the phase, with its feedback: [m u v z b], or [m w z b]; see
+        `predictlearn.protocol.state.span_of`.
     """
 
     arm: str
@@ -166,7 +167,7 @@ def _run_arm(
     n_neurons = spec.neurons_of(arm)
     if n_neurons is not None:
         # one stream for all arms: equivalent networks share their random directions
-        state.loadings = begin.loadings(n_neurons, _whole(stream(seed, network, LOADINGS)))
+        state.neurons = begin.loadings(n_neurons, _whole(stream(seed, network, LOADINGS)))
     elif learns_in_span(spec, tasks, arm):
         state.span = Factors.from_overlaps(begin)
     visits = dict.fromkeys(tasks, 0)
@@ -206,7 +207,7 @@ def _run_arm(
             yield Failure(*where, float("nan"), f"learning led to overlaps without {error}")
             return
         except InputError as error:
-            if state.span is None:
+            if not learns_in_span(spec, tasks, arm):
                 raise
             # a loop that this network makes unstable: others of the cohort may not
             yield Failure(*where, 0.0, str(error))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from predictlearn.errors import InputError
-from predictlearn.protocol.rule import BEFORE, FeedbackSpec, RuleSpec
+from predictlearn.protocol.rule import BEFORE, NEURONS_ONLY, FeedbackSpec, RuleSpec
 from predictlearn.protocol.schema import PhaseSpec, ProtocolSpec
 from predictlearn.protocol.source import Location, Problem
 from predictlearn.protocol.state import learns_in_span
@@ -49,15 +49,10 @@ def check_learner(
     if whole.learns == "factors" and synaptic:
         said = "synapses that have learned have no factors; start factors in an arm of their own"
         problems.append(((*at, "learns"), said))
-    if spec.engine_of(arm) == "network":
-        if synaptic or whole.has_feedback or in_a_world:
-            said = (
-                "engine: network trains factors in an open loop only; engine: theory follows "
-                "synapses, feedback and closed loops, exactly for linear networks of any size"
-            )
-            problems.append((at, said))
-        return problems
-    if learns_in_span(spec, tasks, arm):
+    if whole.kind in NEURONS_ONLY and (synaptic or in_a_world):
+        said = f"{whole.kind} moves the factors of an open loop only; use gradient-descent"
+        problems.append((at, said))
+    if spec.engine_of(arm) == "theory" and learns_in_span(spec, tasks, arm):
         if whole.kind in _OF_OVERLAPS:
             said = f"{whole.kind} needs an arm in which overlaps say it all; in this one {_WHY}"
             problems.append((at, said))

@@ -12,12 +12,13 @@ from predictlearn.checks import as_float_array
 from predictlearn.errors import InputError
 from predictlearn.theory.names import table_pairs
 from predictlearn.theory.overlaps import Loadings, Overlaps
-from predictlearn.theory.synapses.network import Factors, Synapses
+from predictlearn.theory.synapses.network import Factors, Synapses, SynapticNetwork
 
 __all__ = [
     "change_readout",
     "match_readout",
     "readout_in_span",
+    "readout_of_synapses",
     "rotate_readout",
     "rotation",
 ]
@@ -270,6 +271,43 @@ def readout_in_span(
     if "w" in parts:
         parts["w"] = np.pad(parts["w"], ((0, 0), (0, n_out)))
     return replace(network, z=new, **parts)
+
+
+def readout_of_synapses(
+    network: SynapticNetwork,
+    values: Mapping[str, float],
+    within_manifold: bool = False,
+    degrees: float | None = None,
+    seed: int | np.random.SeedSequence = 0,
+) -> SynapticNetwork:
+    """Return N neurons with synapses after the readout is turned or replaced; feedback stays.
+
+    Parameters
+    ----------
+    network : SynapticNetwork
+        The network before.
+    values, within_manifold, degrees
+        As of `readout_in_span`.
+    seed : int or numpy.random.SeedSequence, default 0
+        Draws the part of the readout outside of M where the old one has none.
+
+    Returns
+    -------
+    SynapticNetwork
+        The network after.
+
+    Raises
+    ------
+    InputError
+        If a name is not an overlap with z, or no readout has these overlaps.
+    """
+    if degrees is not None:
+        return replace(network, z=network.z @ rotation(degrees).T)
+    root = np.sqrt(network.n_neurons)
+    scaled = Synapses(network.m / root, network.w, network.z / root)
+    cross, own = _synaptic_targets(scaled, values, within_manifold)
+    draw = np.random.default_rng(seed).standard_normal(network.z.shape)
+    return replace(network, z=_matched(network.m, network.z, cross, own, draw))
 
 
 def _synaptic_targets(

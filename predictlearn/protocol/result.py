@@ -12,11 +12,10 @@ import pandas as pd
 
 from predictlearn.errors import InputError, choice
 from predictlearn.protocol.engine import NetworkRecord, PhaseRecord
-from predictlearn.protocol.state import span_of
+from predictlearn.protocol.state import AnyNetwork, span_of
 from predictlearn.theory.loadings import Loadings
 from predictlearn.theory.names import PATHWAYS, pathway_slices
 from predictlearn.theory.overlaps import Overlaps
-from predictlearn.theory.synapses.network import Factors, Synapses
 
 __all__ = ["ProtocolResult"]
 
@@ -55,9 +54,10 @@ class ProtocolResult:
     neurons : mapping of (str, int, str) to numpy.ndarray, (N, D)
         Theta = [M U V Z] at the end of a phase, by arm, network and phase, for arms computed with
         engine network; see `loadings`.
-    networks : mapping of (str, int, str) to Synapses or Factors
-        The network in its span at the end of a phase, for arms where overlaps do not say it all:
-        synapses learn, errors have feedback of their own, or the output moves a world.
+    networks : mapping of (str, int, str) to Synapses, Factors or SynapticNetwork
+        The network at the end of a phase, in its span or as neurons with synapses, for arms where
+        overlaps do not say it all: synapses learn, errors have feedback of their own, or the
+        output moves a world.
     """
 
     name: str
@@ -67,7 +67,7 @@ class ProtocolResult:
     seed: int
     settings: Mapping[str, Any]
     neurons: Mapping[tuple[str, int, str], np.ndarray] = field(default_factory=dict)
-    networks: Mapping[tuple[str, int, str], Synapses | Factors] = field(default_factory=dict)
+    networks: Mapping[tuple[str, int, str], AnyNetwork] = field(default_factory=dict)
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -233,7 +233,7 @@ class ProtocolResult:
         parts: list[pd.DataFrame] = []
         failed: list[dict[str, Any]] = []
         neurons: dict[tuple[str, int, str], np.ndarray] = {}
-        networks: dict[tuple[str, int, str], Synapses | Factors] = {}
+        networks: dict[tuple[str, int, str], AnyNetwork] = {}
         for record in records:
             networks |= {
                 (phase.arm, record.network, phase.phase): span_of(

@@ -47,9 +47,9 @@ RULES: dict[str, type[Rule] | type[SynapticRule] | type[FeedbackAlignment] | typ
 }
 # Rules of single synapses; their rate is a step of the loadings, not an eta.
 NEURONS_ONLY = ("adam", "rmsprop", "sign-descent")
-NETWORK_RULES = ("gradient-descent", *NEURONS_ONLY)
 # Rules whose errors come by feedback of their own, and all by which synapses may learn.
 FEEDBACK_RULES = ("feedback-alignment", "rflo")
+NETWORK_RULES = ("gradient-descent", *FEEDBACK_RULES, *NEURONS_ONLY)
 SYNAPTIC_RULES = ("gradient-descent", "gradient-flow", *FEEDBACK_RULES)
 # Feedback by the readout of before its last change.
 BEFORE = "readout-before"

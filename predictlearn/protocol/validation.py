@@ -148,8 +148,7 @@ def _check_phases(spec: ProtocolSpec, tasks: Mapping[str, AnyTask]) -> list[Prob
                     "overlaps; it needs engine: network, for the protocol or for this arm",
                 )
             )
-        closed_forms = whole.kind not in NETWORK_RULES and not whole.has_feedback
-        if spec.engine_of(arm) == "network" and closed_forms:
+        if spec.engine_of(arm) == "network" and whole.kind not in NETWORK_RULES:
             problems.append(
                 (
                     at,

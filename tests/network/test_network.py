@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import neuron_network
 import numpy as np
 import pytest
 from conftest import random_overlaps
@@ -25,6 +26,24 @@ def test_activity_matches_a_dense_network(sizes, nonlinearity):
     outputs = pl.run_network(loadings, trials, nonlinearity).outputs
     expected = network_outputs(loadings.stacked, sizes, trials, nonlinearity)
     np.testing.assert_allclose(outputs, expected, atol=1e-13)
+
+
+def test_a_network_runs_in_the_loop_and_with_its_synapses_as_a_dense_one():
+    task = pl.CursorReaching(delay=0.1, smoothing=0.1)
+    trials = task.sample()
+    loadings = random_overlaps(0, 3, 1, 2).loadings(30, seed=1)
+    synapses = pl.SynapticNetwork.from_loadings(loadings)
+    *_, read = neuron_network.run(
+        loadings.m, synapses.w, loadings.z, task.world, trials.inputs, task.dt / 0.3
+    )
+    for network in (loadings, synapses):
+        outputs = pl.run_network(network, trials, tau=0.3).outputs
+        np.testing.assert_allclose(trials.observe(outputs), np.moveaxis(read, 0, 1), atol=1e-13)
+    erf = [pl.run_network(n, trials, "erf", 0.3).rates for n in (loadings, synapses)]
+    np.testing.assert_allclose(erf[0], erf[1], atol=1e-13)
+    opened = random_trials(1, 3, 2)
+    one, two = (pl.run_network(n, opened, "erf").outputs for n in (loadings, synapses))
+    np.testing.assert_allclose(one, two, atol=1e-13)
 
 
 def loss_and_gradient(theta, sizes, trials, nonlinearity):

@@ -121,6 +121,59 @@ def test_the_old_decoder_goes_on_teaching_after_the_turn(learns, feedback):
     assert turned_by.to_numpy() == pytest.approx(np.cos(turn), abs=1e-12)
 
 
+def quantities(run, arm):
+    """Return loss, alignment and what both engines record, a row an epoch kept."""
+    rows = run.table[run.table["arm"] == arm].set_index(["network", "phase", "epoch", "quantity"])
+    return rows["value"]
+
+
+LEARNERS = [
+    {"learns": "synapses"},
+    {"type": "rflo", "feedback": {"decoder": 0.3, "private": 0.8}},
+    {"type": "feedback-alignment", "feedback": {"decoder": 0.3, "private": 0.8}},
+    {"type": "rflo", "learns": "synapses", "feedback": {"decoder": 1.0, "private": 0.4}},
+]
+
+
+@pytest.mark.parametrize("rule", LEARNERS, ids=lambda rule: "-".join(map(str, rule.values())))
+@pytest.mark.parametrize("loop", ["open", "closed"])
+def test_neurons_go_through_the_phases_as_the_theory_does(rule, loop):
+    synaptic = rule.get("learns") == "synapses"
+    if loop == "open":
+        change = {"readout": {"zm": 0.3, "zz": 1.2} if synaptic else {"zm": 0.3, "zu": 0.2}}
+        phases, task, make = [ABA[0], {"name": "change", **change}, *ABA[1:]], "A", protocol
+    else:
+        phases = [
+            {"name": "practice", "task": "reach", "epochs": 60},
+            {"name": "turn", "rotate_readout": 30.0},
+            {"name": "perturbed", "task": "reach", "epochs": 40},
+            {"name": "back", "rotate_readout": -30.0},
+        ]
+        task, make = "reach", reaching
+    old = {"name": "old decoder", "task": task, "epochs": 40}
+    old["rule"] = {"type": "feedback-alignment", "feedback": "readout-before"}
+    phases = [*phases, old, {"name": "descent", "task": task, "epochs": 20,
+                             "rule": {"type": "gradient-descent", "feedback": None}}]  # fmt: skip
+    arms = {
+        "theory": {"rule": rule, "phases": phases},
+        "neurons": {"rule": rule, "engine": "network", "n_neurons": 40, "phases": phases},
+    }
+    short = {name: {**each, "duration": 6.0} for name, each in (("A", A), ("B", B))}
+    run = (make(arms, short) if loop == "open" else make(arms)).run(seed=0)
+    assert run.failed.empty
+    one, two = quantities(run, "theory"), quantities(run, "neurons")
+    both = one.index.intersection(two.index)
+    named = set(both.get_level_values("quantity"))
+    assert named >= {"loss", "zm" if loop == "open" else "z1m1", "alignment"}
+    if synaptic:
+        assert named >= {"ww", "w1", "w2"}
+        assert isinstance(run.final("neurons")[0], pl.SynapticNetwork)
+    else:
+        assert named >= set(run.overlap_names)
+        assert run.loadings("neurons", 0).u.shape[0] == 40
+    np.testing.assert_allclose(one[both], two[both], rtol=1e-8, atol=1e-10)
+
+
 def test_feedback_and_synapses_are_handed_on():
     random = {"type": "rflo", "feedback": {"decoder": 0.2, "private": 0.9}}
     phases = [
@@ -253,14 +306,20 @@ MISTAKES = [
     ({"rule": {"learns": "synapses", "pathway_rates": {"u": 0}}}, None, "these are m, w, z"),
     ({"rule": {"pathway_rates": {"w": 0}}}, None, "these are m, u, v, z"),
     ({"rule": {"learns": "synapses", "synaptic_noise": 0.1}}, None, "leaves the span"),
-    ({"rule": {"learns": "synapses"}, "engine": "network", "n_neurons": 50}, None, "factors in an"),
-    ({"rule": {"type": "rflo"}, "engine": "network", "n_neurons": 50}, None, "engine: theory fol"),
     (
         {},
         [{**GIVEN, "rule": {"learns": "synapses"}}, {**GIVEN, "rule": {"learns": "factors"}}],
         "have no factors",
     ),
     ({}, [{**GIVEN, "rule": {"learns": "synapses"}}, {"readout": {"zu": 0.1}}], "no u and v"),
+    (
+        {"engine": "network", "n_neurons": 50},
+        [
+            {**GIVEN, "rule": {"learns": "synapses"}},
+            {**GIVEN, "rule": {"type": "adam", "rate": 0.1}},
+        ],
+        "factors of an open loop only",
+    ),
     (
         {},
         [{**GIVEN, "rule": {"type": "rflo"}}, {**GIVEN, "rule": {"type": "gradient-flow"}}],
