@@ -49,7 +49,7 @@ RULES: dict[str, type[Rule] | type[SynapticRule] | type[FeedbackAlignment] | typ
 NEURONS_ONLY = ("adam", "rmsprop", "sign-descent")
 # Rules whose errors come by feedback of their own, and all by which synapses may learn.
 FEEDBACK_RULES = ("feedback-alignment", "rflo")
-NETWORK_RULES = ("gradient-descent", *FEEDBACK_RULES, *NEURONS_ONLY)
+NETWORK_RULES = ("gradient-descent", *NEURONS_ONLY, *FEEDBACK_RULES)
 SYNAPTIC_RULES = ("gradient-descent", "gradient-flow", *FEEDBACK_RULES)
 # Feedback by the readout of before its last change.
 BEFORE = "readout-before"
