@@ -30,6 +30,7 @@ from predictlearn.pipeline.real_learning.bci import (
     together,
 )
 from predictlearn.pipeline.real_learning.cursor_loop import DISTANCE, closed_loop
+from predictlearn.pipeline.real_learning.hypotheses import MOST_LOSS
 from predictlearn.pipeline.real_learning.hypotheses import LearningHypothesis as Hypothesis
 from predictlearn.real_learning.curve_fits import (
     fit_exponential,
@@ -99,12 +100,12 @@ def draws_of(case, fit, n_draws):
     return [drawn_network(case.later, fit, HiddenPrior(), child) for child in children]
 
 
-def learned(session, drawn, hypothesis, trials_of=None):
+def learned(session, drawn, hypothesis, trials_of=None, most_loss=MOST_LOSS):
     """Learn from every draw; the prediction, and what is said of its draws."""
     parts = []
     for one in drawn:
         trials = None if trials_of is None else trials_of(one.task)
-        parts.append(learning_of(session, one, hypothesis, trials))
+        parts.append(learning_of(session, one, hypothesis, trials, most_loss))
     about = {
         "cosine with the gradient": float(np.mean([p.settings["cosine"] for p in parts])),
         "ran away": float(np.mean([p.settings["ran away"] for p in parts])),
@@ -279,6 +280,15 @@ def other_loops(session, drawn, seeing):
     return found
 
 
+def stopped_sooner(session, drawn, found):
+    """Return what ran away in an open loop, followed to twice the first loss only, by name."""
+    sooner = {PUBLISHED.name: found[PUBLISHED.name]}
+    for chosen in hypotheses():
+        if chosen.loop == "open" and found[chosen.name][1]["ran away"] > 0.05:
+            sooner[chosen.name] = learned(session, drawn, chosen, most_loss=2.0)
+    return sooner
+
+
 def main(argv=None):
     """Run everything."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -317,6 +327,9 @@ def main(argv=None):
     seeing = draws_of(case, again, asked.draws)
     strong = compared(trials, other_loops(session, drawn, seeing))
     say("other loops", strong[["hypothesis", "at once", "CRPS", "bias", "RMSE, target"]
+        + [f"CRPS minus published{e}" for e in gaps] + ["CRPS: verdict"]])  # fmt: skip
+    sooner = compared(trials, stopped_sooner(session, drawn, found))
+    say("stopped sooner", sooner[["hypothesis", "CRPS", "bias", "RMSE, target"]
         + [f"CRPS minus published{e}" for e in gaps] + ["CRPS: verdict"]])  # fmt: skip
     if asked.data is None and asked.draws == N_DRAWS:
         table.round(6).to_csv(Path(__file__).with_suffix(".csv"), index=False)

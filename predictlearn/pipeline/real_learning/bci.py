@@ -16,6 +16,7 @@ from predictlearn.pipeline.cases import BCI_FIRST, bci_task
 from predictlearn.pipeline.fitted import FittedNetwork
 from predictlearn.pipeline.real_learning.cursor_loop import closed_loop
 from predictlearn.pipeline.real_learning.hypotheses import (
+    MOST_LOSS,
     LearningHypothesis,
     learn_by,
     with_feedback,
@@ -161,6 +162,7 @@ def learning_of(
     drawn: DrawnNetwork,
     hypothesis: LearningHypothesis | None = None,
     trials: Trials | None = None,
+    most_loss: float = MOST_LOSS,
 ) -> ReadoutLearning:
     """Predict how one network learns the perturbed mapping.
 
@@ -174,6 +176,8 @@ def learning_of(
         How it learns; gradient flow of its factors in an open loop if not given.
     trials : Trials, optional
         What a hypothesis learns; by default `closed_loop` of the task where it closes the loop.
+    most_loss : float, default 25.0
+        How far learning that runs away is followed, see `learn_by`.
 
     Returns
     -------
@@ -201,7 +205,15 @@ def learning_of(
     start = _start(session, drawn, hypothesis)
     if trials is None:
         trials = task.sample() if hypothesis.loop == "open" else closed_loop(task)
-    return learn_by(hypothesis, start, trials, measure, tau=drawn.tau, horizon=_HORIZON)
+    return learn_by(
+        hypothesis,
+        start,
+        trials,
+        measure,
+        tau=drawn.tau,
+        horizon=_HORIZON,
+        most_loss=most_loss,
+    )
 
 
 def _start(session: BCISession, drawn: DrawnNetwork, hypothesis: LearningHypothesis) -> Factors:

@@ -18,11 +18,11 @@ from predictlearn.theory.synapses.gradients import Directions, Steering
 from predictlearn.theory.synapses.network import Factors
 from predictlearn.theory.trials import Trials
 
-__all__ = ["LearningHypothesis", "learn_by", "with_feedback"]
+__all__ = ["MOST_LOSS", "LearningHypothesis", "learn_by", "with_feedback"]
 
-# A rule that does not descend may run away. It is followed until the loss is so many times that of
-# the start, or the weights so many times as long.
-_MOST_LOSS, _MOST_LENGTH = 25.0, 100.0
+# A rule that does not descend may run away: until the loss is so many times that of the start, or
+# the weights so many times as long.
+MOST_LOSS, _MOST_LENGTH = 25.0, 100.0
 _POINTS = 201
 FEEDBACKS = ("new", "old", "random", "random neurons")
 
@@ -173,6 +173,7 @@ def learn_by(
     tau: float,
     horizon: float,
     points: int = _POINTS,
+    most_loss: float = MOST_LOSS,
 ) -> ReadoutLearning:
     """Predict how a linear network learns with a fixed readout, in the limit of small steps.
 
@@ -195,12 +196,14 @@ def learn_by(
         other step of that size could bring the loss to zero.
     points : int, default 201
         Points of the curve.
+    most_loss : float, default 25.0
+        How far learning that runs away is followed: to so many times the first loss.
 
     Returns
     -------
     ReadoutLearning
-        Of one draw. Where learning runs away, the curve stays where it was before the loss had
-        risen to 25 times the first, or the weights were 100 times as long.
+        Of one draw. Where learning runs away, the curve stays where it was before that, or before
+        the weights were 100 times as long.
 
     Raises
     ------
@@ -246,7 +249,7 @@ def learn_by(
     def in_bounds(flat: np.ndarray) -> bool:
         now = evaluate(step_of, flat.reshape(first.shape))[0]
         length = float(np.linalg.norm(flat) / np.linalg.norm(first))
-        return now <= _MOST_LOSS * loss and length <= _MOST_LENGTH
+        return now <= most_loss * loss and length <= _MOST_LENGTH
 
     grid = np.linspace(0.0, horizon, points)
     kept, ran_away = np.empty((points, *first.shape)), False
