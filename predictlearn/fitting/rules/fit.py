@@ -48,7 +48,7 @@ _SCREENING, _STAGES = 8, (0.15, 0.3, 0.6, 1.0)
 _PIN = 1e-3
 # A parameter is open where more than this share of it, in natural units, is, or where its own
 # standard deviation is larger than its size.
-_SHARE = 0.1
+_SHARE = 0.03
 
 
 @dataclass(frozen=True, eq=False)
