@@ -14,8 +14,9 @@ from predictlearn.arrays import Array
 from predictlearn.checks import positive_int
 from predictlearn.errors import InputError
 from predictlearn.fitting.learning.sessions import Sessions
-from predictlearn.fitting.rules.fit import RuleFit, RuleProblem, rule_problem
+from predictlearn.fitting.rules.fit import RuleProblem, rule_problem
 from predictlearn.fitting.rules.hypothesis import Hypothesis
+from predictlearn.fitting.rules.result import RuleFit
 
 __all__ = ["RuleComparison", "compare_rules"]
 

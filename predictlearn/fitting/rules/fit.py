@@ -15,18 +15,17 @@ from scipy import stats
 from predictlearn.arrays import Array
 from predictlearn.checks import positive, positive_int
 from predictlearn.errors import InputError
-from predictlearn.fitting.learning.goodness import GoodnessOfFit, chi_square
+from predictlearn.fitting.learning.goodness import chi_square
 from predictlearn.fitting.learning.identifiability import Identified, identify
 from predictlearn.fitting.learning.parameters import draw_factor
 from predictlearn.fitting.learning.sessions import Sessions, checked_sessions
 from predictlearn.fitting.rules.columns import check_columns
 from predictlearn.fitting.rules.hypothesis import Hypothesis, RuleModel
-from predictlearn.theory.learning.local_rules import LocalRule
-from predictlearn.theory.learning.rules import GradientDescent
+from predictlearn.fitting.rules.result import RuleFit
 from predictlearn.theory.learning.span_many import check_plain
 from predictlearn.theory.overlaps import Overlaps
 
-__all__ = ["RuleFit", "RuleProblem", "fit_rule", "rule_problem"]
+__all__ = ["RuleProblem", "fit_rule", "rule_problem"]
 
 # Step of the differences that make slopes, in units of the size of a parameter: their error is a
 # millionth of a slope's own change, and rounding stays below it.
@@ -49,52 +48,6 @@ _PIN = 1e-3
 # A parameter is open where more than this share of it, in natural units, is, or where its own
 # standard deviation is larger than its size.
 _SHARE = 0.03
-
-
-@dataclass(frozen=True, eq=False)
-class RuleFit:
-    """A hypothesis fitted to sessions.
-
-    Parameters
-    ----------
-    hypothesis : Hypothesis
-        What was fitted.
-    rule : GradientDescent, FeedbackAlignment or RFLO
-        With the rate and the feedback found.
-    start : Overlaps
-        Overlaps before learning. Where synapses learn those of u and v mean nothing beyond
-        U V': they are given with U'U = V'V.
-    parameters : DataFrame
-        estimate, sd, low, high by parameter: overlaps, rate, decoder and private as far as fitted;
-        and whether it is open: that the sessions leave it so, with no interval then.
-    log_likelihood : float
-        At the maximum.
-    n_determined : int
-        Directions of the parameters that the sessions determine.
-    predicted, residuals : DataFrame
-        What the fit predicts for the sessions, and what it leaves, in units of the errors and
-        uncorrelated within a session.
-    goodness : GoodnessOfFit
-        The chi-square test of the hypothesis, its degrees of freedom less what is determined.
-    converged : bool
-        Whether the search ended by itself.
-    """
-
-    hypothesis: Hypothesis
-    rule: GradientDescent | LocalRule
-    start: Overlaps
-    parameters: pd.DataFrame
-    log_likelihood: float
-    n_determined: int
-    predicted: pd.DataFrame
-    residuals: pd.DataFrame
-    goodness: GoodnessOfFit
-    converged: bool
-
-    @property
-    def open(self) -> tuple[str, ...]:
-        """Names of the parameters that the sessions leave open."""
-        return tuple(self.parameters.index[self.parameters["open"]])
 
 
 class _Local(NamedTuple):
