@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from predictlearn.fitting.learning.goodness import GoodnessOfFit
 from predictlearn.fitting.rules.hypothesis import Hypothesis
+from predictlearn.theory.learning.local_rules import LocalRule
+from predictlearn.theory.learning.rules import GradientDescent
+from predictlearn.theory.overlaps import Overlaps
 
 __all__ = ["RuleFit"]
 
