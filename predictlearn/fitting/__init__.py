@@ -19,9 +19,8 @@ from predictlearn.fitting.learning.forecast import Forecast
 from predictlearn.fitting.learning.goodness import GoodnessOfFit
 from predictlearn.fitting.rules.columns import measured_rule_columns
 from predictlearn.fitting.rules.comparison import RuleComparison, compare_rules
-from predictlearn.fitting.rules.fit import fit_rule
+from predictlearn.fitting.rules.fit import RuleFit, fit_rule
 from predictlearn.fitting.rules.hypothesis import Hypothesis
-from predictlearn.fitting.rules.result import RuleFit
 from predictlearn.fitting.session.estimator import LowRankRNN
 from predictlearn.fitting.state_space.estimator import Smoothed, StochasticLowRankRNN
 from predictlearn.recordings.silent_units import fallen_silent, mask_silent

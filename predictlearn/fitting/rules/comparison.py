@@ -14,9 +14,9 @@ from predictlearn.arrays import Array
 from predictlearn.checks import positive_int
 from predictlearn.errors import InputError
 from predictlearn.fitting.learning.sessions import Sessions
-from predictlearn.fitting.rules.fit import RuleProblem, rule_problem
+from predictlearn.fitting.rules.fit import RuleFit, described
 from predictlearn.fitting.rules.hypothesis import Hypothesis
-from predictlearn.fitting.rules.result import RuleFit
+from predictlearn.fitting.rules.search import RuleProblem, rule_problem
 
 __all__ = ["RuleComparison", "compare_rules"]
 
@@ -143,7 +143,7 @@ def compare_rules(
             again = problem.climb(start[None], np.ones((1, problem.data.n), dtype=bool), max_iter)
             if again[1][0] < found[name][1]:
                 found[name] = (again[0][0], float(again[1][0]), bool(again[2][0]))
-    fits = {name: problems[name].described(x, ok, level) for name, (x, _, ok) in found.items()}
+    fits = {name: described(problems[name], x, ok, level) for name, (x, _, ok) in found.items()}
     left = {name: _left_out(problems[name], found[name][0], folds) for name in problems}
     return _compared(problems, left, fits, level)
 

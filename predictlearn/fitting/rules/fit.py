@@ -2,47 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
 from predictlearn.arrays import Array
-from predictlearn.checks import positive, positive_int
-from predictlearn.errors import InputError
-from predictlearn.fitting.learning.goodness import chi_square
+from predictlearn.fitting.learning.goodness import GoodnessOfFit, chi_square
 from predictlearn.fitting.learning.identifiability import Identified, identify
-from predictlearn.fitting.learning.parameters import draw_factor
-from predictlearn.fitting.learning.sessions import Sessions, checked_sessions
-from predictlearn.fitting.rules.columns import check_columns
 from predictlearn.fitting.rules.hypothesis import Hypothesis, RuleModel
-from predictlearn.fitting.rules.result import RuleFit
-from predictlearn.theory.learning.span_many import check_plain
+from predictlearn.fitting.rules.search import STEP, RuleProblem, rule_problem
+from predictlearn.theory.learning.local_rules import LocalRule
+from predictlearn.theory.learning.rules import GradientDescent
 from predictlearn.theory.overlaps import Overlaps
 
-__all__ = ["RuleProblem", "fit_rule", "rule_problem"]
+__all__ = ["RuleFit", "described", "fit_rule"]
 
-# Step of the differences that make slopes, in units of the size of a parameter: their error is a
-# millionth of a slope's own change, and rounding stays below it.
-_STEP = 1e-6
-# Damping of a step, in units in which a direction with a standard deviation of 1 has 1: tried at
-# once, relative to that of the step before; and beyond which a search has ended.
-_DAMPING, _STIFFEST = 10.0 ** np.arange(-3, 3), 1e12
-# Gain of log likelihood of a step that counts as none: a seventh of an error, or so much of what
-# a hypothesis that is far from the sessions leaves beyond their noise.
-_NOTHING, _NOTHING_OF = 1e-2, 1e-3
-# Part of a step after which its bend is taken, and how large that may be relative to the step: the
-# second order says nothing beyond.
-_PROBE, _BENT = 0.1, 0.75
-# How often a rate that diverges is divided by e.
-_SLOWER = 4
-# Steps of every start to each part of the sessions, all of them last, before the best goes on.
-_SCREENING, _STAGES = 8, (0.15, 0.3, 0.6, 1.0)
 # How closely conventions are held in units of an overlap, where parameters are told from open ones.
 _PIN = 1e-3
 # A parameter is open where more than this share of it, in natural units, is, or where its own
@@ -50,354 +27,113 @@ _PIN = 1e-3
 _SHARE = 0.03
 
 
-class _Local(NamedTuple):
-    """Residuals, (n,), and slopes, (n, P), at a point, its normal matrix by axes, and the scale."""
-
-    values: Array
-    axes: Array
-    turned: Array
-    scale: Array
-    residuals: Array
-    slopes: Array
-
-
 @dataclass(frozen=True, eq=False)
-class RuleProblem:
-    """Whitened residuals of a hypothesis, and the search for its maximum of the likelihood.
+class RuleFit:
+    """A hypothesis fitted to sessions.
 
     Parameters
     ----------
-    model : RuleModel
-        Predictions.
-    n_starts : int
-        Starts.
-    max_iter : int
-        Steps from the best.
-    seed : int
-        Seed of the starts.
+    hypothesis : Hypothesis
+        What was fitted.
+    rule : GradientDescent, FeedbackAlignment or RFLO
+        With the rate and the feedback found.
+    start : Overlaps
+        Overlaps before learning. Where synapses learn those of u and v mean nothing beyond
+        U V': they are given with U'U = V'V.
+    parameters : DataFrame
+        estimate, sd, low, high by parameter: overlaps, rate, decoder and private as far as fitted;
+        and whether it is open: that the sessions leave it so, with no interval then.
+    log_likelihood : float
+        At the maximum.
+    n_determined : int
+        Directions of the parameters that the sessions determine.
+    predicted, residuals : DataFrame
+        What the fit predicts for the sessions, and what it leaves, in units of the errors and
+        uncorrelated within a session.
+    goodness : GoodnessOfFit
+        The chi-square test of the hypothesis, its degrees of freedom less what is determined.
+    converged : bool
+        Whether the search ended by itself.
     """
 
-    model: RuleModel
-    n_starts: int
-    max_iter: int
-    seed: int
+    hypothesis: Hypothesis
+    rule: GradientDescent | LocalRule
+    start: Overlaps
+    parameters: pd.DataFrame
+    log_likelihood: float
+    n_determined: int
+    predicted: pd.DataFrame
+    residuals: pd.DataFrame
+    goodness: GoodnessOfFit
+    converged: bool
 
     @property
-    def data(self) -> Sessions:
-        """The measurements."""
-        return self.model.data
-
-    @cached_property
-    def _whiten(self) -> Array:
-        """The matrix, (n, n), by which errors are of unit size and uncorrelated, turned over."""
-        return np.ascontiguousarray(self.data.noise.whiten(np.eye(self.data.n), np.ones(2)).T)
-
-    def residuals(self, xs: Array) -> Array:
-        """Return whitened residuals, (k, n); infinite in sessions from which learning diverged."""
-        data = self.data
-        left = data.values - self.model.predictions(xs)
-        wild = ~np.isfinite(left)
-        left[wild] = 0.0
-        left = left @ self._whiten
-        for k in np.flatnonzero(wild.any(axis=1)):
-            left[k, np.isin(data.session, data.session[wild[k]])] = np.inf
-        return np.asarray(left)
-
-    def scales(self, x: Array) -> Array:
-        """Return the natural size of every parameter: norms of loadings, and 1."""
-        n = self.model.layout.n_overlaps
-        norms = np.linalg.norm(self.model.layout.factor(x), axis=1)
-        norms = np.maximum(norms, 0.03 * norms.max())
-        rows, _ = np.tril_indices(len(norms))
-        return np.concatenate([norms[rows], np.ones(len(x) - n)])
-
-    def climb(
-        self,
-        xs: Array,
-        rows: npt.NDArray[np.bool_],
-        most: int,
-        of: Callable[[Array], Array] | None = None,
-    ) -> tuple[Array, Array, npt.NDArray[np.bool_]]:
-        """Return where several searches end, side by side, by half chi-square.
-
-        Steps of Levenberg and Marquardt. All that one step of all searches needs is learned by
-        networks at once: those that make the slopes, and those of several dampings.
-
-        Parameters
-        ----------
-        xs : numpy.ndarray, (k, P)
-            Where they begin.
-        rows : numpy.ndarray of bool, (k, n)
-            Which measurements count in each.
-        most : int
-            Steps.
-        of : callable, optional
-            Residuals, (points, n), of parameters, (points, P), if not `residuals`.
-
-        Returns
-        -------
-        xs : numpy.ndarray, (k, P)
-            Ends.
-        costs : numpy.ndarray, (k,)
-            Half chi-square there; infinite where learning diverges.
-        ended : numpy.ndarray of bool, (k,)
-            Whether the search ended by itself.
-        """
-        of = of or self.residuals
-        xs, n = np.array(xs), len(xs)
-        costs, damping, idle = np.full(n, np.inf), np.ones(n), np.zeros(n, dtype=int)
-        ended = np.zeros(n, dtype=bool)
-        live = list(range(n))
-        for _ in range(most):
-            scales = [self.scales(xs[k]) for k in live]
-            found = self._slopes(of, xs[live], np.array(scales))
-            local: dict[int, _Local] = {}
-            for k, scale, (here, slopes) in zip(live, scales, found, strict=True):
-                here, slopes = here[rows[k]], slopes[rows[k]]
-                costs[k] = 0.5 * float(here @ here)
-                if not np.isfinite(costs[k]) or not np.all(np.isfinite(slopes)):
-                    continue
-                gradient, normal = slopes.T @ here, slopes.T @ slopes
-                # what would leave where it is allowed stays
-                ahead = self.model.inside(xs[k] - 1e-3 * scale * np.sign(gradient))
-                stuck = (ahead == xs[k]) & (gradient != 0)
-                normal[stuck], normal[:, stuck], gradient[stuck] = 0.0, 0.0, 0.0
-                values, axes = np.linalg.eigh(normal)
-                local[k] = _Local(
-                    np.maximum(values, 0.0), axes, axes.T @ gradient, scale, here, slopes
-                )
-            waiting = live = list(local)
-            while waiting:
-                waiting = self._tried(waiting, local, xs, costs, damping, idle, rows, of)
-                for k in [k for k in waiting if damping[k] > _STIFFEST]:
-                    ended[k] = True
-                    waiting.remove(k)
-            ended[idle >= 2] = True
-            live = [k for k in live if not ended[k]]
-            if not live:
-                break
-        return xs, costs, ended
-
-    def _tried(
-        self,
-        waiting: list[int],
-        local: dict[int, _Local],
-        xs: Array,
-        costs: Array,
-        damping: Array,
-        idle: npt.NDArray[np.intp],
-        rows: npt.NDArray[np.bool_],
-        of: Callable[[Array], Array],
-    ) -> list[int]:
-        """Try steps of several dampings; move those that gain, and return those that do not.
-
-        Each also with the bend of the residuals along it, found from a point on the way: valleys of
-        this likelihood are narrow and curved (Transtrum & Sethna 2012, arXiv:1201.5885).
-        """
-        n_tried = len(_DAMPING)
-        steps, probes, ends = {}, [], []
-        for k in waiting:
-            here = local[k]
-            over = here.values[:, None] + damping[k] * _DAMPING
-            steps[k] = -(here.axes @ (here.turned[:, None] / over)).T
-            probes.append(self.model.inside(xs[k] + _PROBE * here.scale * steps[k]))
-        found = of(np.concatenate(probes)).reshape(len(waiting), n_tried, -1)
-        for k, residuals in zip(waiting, found, strict=True):
-            here, step = local[k], steps[k]
-            over = here.values[:, None] + damping[k] * _DAMPING
-            with np.errstate(invalid="ignore"):
-                bend = (residuals[:, rows[k]] - here.residuals) / _PROBE - step @ here.slopes.T
-                turned = here.axes.T @ (here.slopes.T @ (2 / _PROBE * bend).T)
-            more = -0.5 * (here.axes @ (turned / over)).T
-            small = np.linalg.norm(more, axis=1) <= _BENT * np.linalg.norm(step, axis=1)
-            bent = np.where(small[:, None], step + more, 0.5 * step)
-            ends.append(self.model.inside(xs[k] + here.scale * np.vstack([step, bent])))
-        found = of(np.concatenate(ends)).reshape(len(waiting), 2 * n_tried, -1)
-        left = []
-        for k, points, residuals in zip(waiting, ends, found, strict=True):
-            new = 0.5 * np.sum(residuals[:, rows[k]] ** 2, axis=1)
-            best = int(np.argmin(new))
-            if not new[best] < costs[k]:
-                damping[k] *= 10.0 * _DAMPING[-1]
-                left.append(k)
-                continue
-            little = max(_NOTHING, _NOTHING_OF * (costs[k] - 0.5 * np.sum(rows[k])))
-            # once may be a step that was damped for the one before
-            idle[k] = idle[k] + 1 if costs[k] - new[best] < little else 0
-            xs[k], costs[k] = points[best], new[best]
-            damping[k] = max(damping[k] * _DAMPING[best % n_tried], 1e-9)
-        return left
-
-    def _slopes(
-        self, of: Callable[[Array], Array], xs: Array, scales: Array
-    ) -> list[tuple[Array, Array]]:
-        """Return residuals, (n,), and their slopes in units of `scales`, (n, P), at every point."""
-        size = xs.shape[1]
-        moved = xs[:, None] + np.zeros((1, size + 1, 1))
-        moved[:, 1:] += _STEP * np.eye(size) * scales[:, None]
-        found = of(moved.reshape(-1, size)).reshape(len(xs), size + 1, -1)
-        with np.errstate(invalid="ignore"):
-            return [(f[0], ((f[1:] - f[0]) / _STEP).T) for f in found]
-
-    def _first_residuals(self, xs: Array, scale: float) -> Array:
-        """Return what the first session would leave, and a hold on the norms."""
-        data, layout = self.data, self.model.layout
-        seen = np.flatnonzero(data.session == 0)
-        left = data.values[seen] - self.model.first_session(xs)[:, data.column[seen]]
-        # the loss there is not known before anything is run
-        left = np.nan_to_num(left) @ self._whiten[np.ix_(seen, seen)]
-        norms = np.array([np.sum(layout.factor(x) ** 2, axis=1) for x in xs])
-        return np.hstack([left, np.log(np.maximum(norms, 1e-300) / scale**2)])
-
-    def starts(self) -> Array:
-        """Return starts, (k, P), that agree with the first session, the first one plain."""
-        layout, data = self.model.layout, self.data
-        seen = [
-            v
-            for k, c, v in zip(data.session, data.column, data.values, strict=True)
-            if k == 0 and data.columns[c] in ("m.m", "m1.m1") and v > 0
-        ]
-        scale = float(np.sqrt(seen[0])) if seen else 1.0
-        out = []
-        for k, child in enumerate(np.random.SeedSequence(self.seed).spawn(self.n_starts)):
-            rng = np.random.default_rng(child)
-            lower = scale * np.eye(layout.dim) if k == 0 else draw_factor(layout.dim, scale, rng)
-            spread = np.zeros(3) if k == 0 else rng.standard_normal(3)
-            # nothing has a slope at products of vectors that are all zero
-            lower = lower + 0.1 * scale * np.tril(rng.standard_normal(lower.shape))
-            strengths = self.model.first(scale, spread)
-            out.append(np.concatenate([lower[np.tril_indices(layout.dim)], strengths]))
-        first = partial(self._first_residuals, scale=scale)
-        every = np.ones((self.n_starts, first(np.array(out[:1])).shape[1]), dtype=bool)
-        return self.climb(np.array(out), every, 15, first)[0]
-
-    def search(self, more: Sequence[Array] = ()) -> tuple[Array, float, bool]:
-        """Return the best maximum from several starts, and `more`; InputError if all diverge."""
-        xs = self._learning(np.vstack([self.starts(), *more]))
-        n = len(self.data.epochs)
-        # early learning first, which is nearly linear in where it starts from
-        for part in _STAGES:
-            early = self.data.session < max(3, round(part * n))
-            xs, costs, ended = self.climb(xs, np.tile(early, (len(xs), 1)), _SCREENING)
-        every = np.ones((len(xs), self.data.n), dtype=bool)
-        best = int(np.argmin(costs))
-        if not np.isfinite(costs[best]):
-            raise InputError(
-                f"no start gave finite learning by {self.model.hypothesis.rule!r}; check that its "
-                "rate is one that the task allows, and that epochs counts updates."
-            )
-        if not ended[best]:
-            xs, costs, ended = self.climb(xs[best : best + 1], every[:1], self.max_iter)
-            best = 0
-        return xs[best], float(costs[best]), bool(ended[best])
-
-    def _learning(self, starts: Array) -> Array:
-        """Return starts with rates, where fitted, so low that learning does not diverge."""
-        if "rate" not in self.model.strengths:
-            return starts
-        k = self.model.layout.n_overlaps + self.model.strengths.index("rate")
-        for _ in range(_SLOWER):
-            wild = ~np.all(np.isfinite(self.residuals(starts)), axis=1)
-            if not wild.any():
-                break
-            starts[wild, k] -= 1.0
-        return starts
-
-    def described(self, x: Array, converged: bool, level: float = 0.95) -> RuleFit:
-        """Return a maximum with its intervals and its test."""
-        model, data, layout = self.model, self.data, self.model.layout
-        x = model.conventional(x)
-        scale = self.scales(x)
-        left, slopes = self._slopes(self.residuals, x[None], scale[None])[0]
-        held = np.array([model.held(row) for row in np.vstack([x, x + _STEP * np.diag(scale)])])
-        size = float(np.mean(np.diag(layout.matrix(x))))
-        pins = (held[1:] - held[0]).T / _STEP / (_PIN * size)
-        found = identify(np.vstack([slopes, pins]), np.ones(len(x)))
-        n_determined = int(np.sum(found.sds < 1.0)) - len(pins)
-        values = model.predictions(x[None])[0]
-        log_likelihood = -0.5 * float(
-            left @ left + data.n * np.log(2 * np.pi) + data.noise.log_determinant(np.ones(2))
-        )
-        by_column = [
-            np.sqrt(np.mean(left[data.column == c] ** 2)) for c in range(len(data.columns))
-        ]
-        strengths = x[layout.n_overlaps :]
-        return RuleFit(
-            hypothesis=model.hypothesis,
-            rule=model.rule_at(strengths),
-            start=Overlaps(layout.matrix(x), *data.sizes),
-            parameters=self._parameters(x, scale, found, level),
-            log_likelihood=log_likelihood,
-            n_determined=n_determined,
-            predicted=data.table(values),
-            residuals=data.table(left),
-            goodness=chi_square(
-                left, n_determined, pd.Series(by_column, index=list(data.columns), name="rms")
-            ),
-            converged=converged,
-        )
-
-    def _parameters(self, x: Array, scale: Array, found: Identified, level: float) -> pd.DataFrame:
-        """Return estimates with intervals, in the units in which they are reported."""
-        model, layout = self.model, self.model.layout
-        n, natural = layout.n_overlaps, layout.natural(x)
-        turn = layout.slopes(x) * scale
-        sizes = np.concatenate([layout.scales(layout.matrix(x))[:n], np.ones(len(x) - n)])
-        share = np.linalg.norm(turn @ found.free / sizes[:, None], axis=1)
-        sd = np.sqrt(np.diag(turn @ found.covariance @ turn.T))
-        is_open = (share > _SHARE) | (sd > sizes)
-        reach = stats.norm.ppf(0.5 + level / 2) * sd
-        rows = {}
-        for k, name in enumerate(model.names):
-            low, high, value, own = natural[k] - reach[k], natural[k] + reach[k], natural[k], sd[k]
-            if name == "rate":
-                rate = model.hypothesis.rule.rate
-                low, high, value = (rate * np.exp(v) for v in (low, high, value))
-                own = own * value
-            elif name == "private":
-                # the square is what is estimated; its error says little of the root near zero
-                low, high, value = (np.sqrt(max(v, 0.0)) for v in (low, high, value))
-                own = (high - low) / (2 * stats.norm.ppf(0.5 + level / 2))
-            if is_open[k]:
-                low = high = own = np.nan
-            rows[name] = (value, own, low, high, bool(is_open[k]))
-        table = pd.DataFrame.from_dict(rows, orient="index")
-        return table.set_axis(["estimate", "sd", "low", "high", "open"], axis=1)
+    def open(self) -> tuple[str, ...]:
+        """Names of the parameters that the sessions leave open."""
+        return tuple(self.parameters.index[self.parameters["open"]])
 
 
-def rule_problem(
-    sessions: Any,
-    tasks: Any,
-    epochs: Any,
-    hypothesis: Any,
-    errors: Any,
-    *,
-    rank: int | None,
-    tau: float,
-    n_starts: int,
-    max_iter: int,
-    seed: int,
-) -> RuleProblem:
-    """Return the problem of a fit, all arguments checked; see `fit_rule`."""
-    if not isinstance(hypothesis, Hypothesis):
-        raise InputError(
-            "a hypothesis must be a pl.Hypothesis(rule, learns=...); "
-            f"got {type(hypothesis).__name__}."
-        )
-    if errors is None:
-        raise InputError(
-            "errors must be given: hypotheses are judged by whether what they leave is as large as "
-            "the errors. pl.measured_rule_columns returns those of recordings."
-        )
-    data = checked_sessions(sessions, tasks, epochs, errors, rank, check_columns)
-    check_plain(hypothesis.rule, data.tasks)
-    model = RuleModel(data, hypothesis, positive("tau", tau))
-    return RuleProblem(
-        model,
-        positive_int("n_starts", n_starts),
-        positive_int("max_iter", max_iter),
-        positive_int("seed", seed, minimum=0),
+def described(problem: RuleProblem, x: Array, converged: bool, level: float) -> RuleFit:
+    """Return a maximum with its intervals and its test."""
+    model, data, layout = problem.model, problem.data, problem.model.layout
+    x = model.conventional(x)
+    scale = problem.scales(x)
+    left, slopes = problem.slopes(problem.residuals, x[None], scale[None])[0]
+    held = np.array([model.held(row) for row in np.vstack([x, x + STEP * np.diag(scale)])])
+    size = float(np.mean(np.diag(layout.matrix(x))))
+    pins = (held[1:] - held[0]).T / STEP / (_PIN * size)
+    found = identify(np.vstack([slopes, pins]), np.ones(len(x)))
+    n_determined = int(np.sum(found.sds < 1.0)) - len(pins)
+    values = model.predictions(x[None])[0]
+    log_likelihood = -0.5 * float(
+        left @ left + data.n * np.log(2 * np.pi) + data.noise.log_determinant(np.ones(2))
     )
+    by_column = [np.sqrt(np.mean(left[data.column == c] ** 2)) for c in range(len(data.columns))]
+    strengths = x[layout.n_overlaps :]
+    return RuleFit(
+        hypothesis=model.hypothesis,
+        rule=model.rule_at(strengths),
+        start=Overlaps(layout.matrix(x), *data.sizes),
+        parameters=_parameters(model, x, scale, found, level),
+        log_likelihood=log_likelihood,
+        n_determined=n_determined,
+        predicted=data.table(values),
+        residuals=data.table(left),
+        goodness=chi_square(
+            left, n_determined, pd.Series(by_column, index=list(data.columns), name="rms")
+        ),
+        converged=converged,
+    )
+
+
+def _parameters(
+    model: RuleModel, x: Array, scale: Array, found: Identified, level: float
+) -> pd.DataFrame:
+    """Return estimates with intervals, in the units in which they are reported."""
+    layout = model.layout
+    n, natural = layout.n_overlaps, layout.natural(x)
+    turn = layout.slopes(x) * scale
+    sizes = np.concatenate([layout.scales(layout.matrix(x))[:n], np.ones(len(x) - n)])
+    share = np.linalg.norm(turn @ found.free / sizes[:, None], axis=1)
+    sd = np.sqrt(np.diag(turn @ found.covariance @ turn.T))
+    is_open = (share > _SHARE) | (sd > sizes)
+    reach = stats.norm.ppf(0.5 + level / 2) * sd
+    rows = {}
+    for k, name in enumerate(model.names):
+        low, high, value, own = natural[k] - reach[k], natural[k] + reach[k], natural[k], sd[k]
+        if name == "rate":
+            rate = model.hypothesis.rule.rate
+            low, high, value = (rate * np.exp(v) for v in (low, high, value))
+            own = own * value
+        elif name == "private":
+            # the square is what is estimated; its error says little of the root near zero
+            low, high, value = (np.sqrt(max(v, 0.0)) for v in (low, high, value))
+            own = (high - low) / (2 * stats.norm.ppf(0.5 + level / 2))
+        if is_open[k]:
+            low = high = own = np.nan
+        rows[name] = (value, own, low, high, bool(is_open[k]))
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    return table.set_axis(["estimate", "sd", "low", "high", "open"], axis=1)
 
 
 def fit_rule(
@@ -477,4 +213,4 @@ def fit_rule(
         rank=rank, tau=tau, n_starts=n_starts, max_iter=max_iter, seed=seed,
     )  # fmt: skip
     x, _, converged = problem.search()
-    return problem.described(x, converged, level)
+    return described(problem, x, converged, level)

@@ -11,7 +11,7 @@ import predictlearn as pl
 from predictlearn.errors import InputError
 from predictlearn.fitting.learning.sessions import checked_sessions
 from predictlearn.fitting.rules.columns import check_columns, column_names, columns_of
-from predictlearn.fitting.rules.fit import rule_problem
+from predictlearn.fitting.rules.search import rule_problem
 from predictlearn.theory.learning.sensitivity import Leg, learn_with_sensitivities
 from predictlearn.theory.learning.span_many import SpanSchedule
 
@@ -153,7 +153,7 @@ def test_slopes_are_exact_ones_but_for_a_millionth():
     problem = problem_of(blank(5, columns), pl.Hypothesis(RULES["through"]), errors=1.0)
     x = parameters(problem, start(), [0.0])
     scale = problem.scales(x)
-    _, slopes = problem._slopes(problem.residuals, x[None], scale[None])[0]
+    _, slopes = problem.slopes(problem.residuals, x[None], scale[None])[0]
     exact = learn_with_sensitivities(
         start(), [Leg(TASK, 4 * GAPS, RULES["through"])], [k * GAPS for k in range(5)]
     )
