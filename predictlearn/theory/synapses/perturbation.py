@@ -62,7 +62,7 @@ class PerturbationStep:
     def growth(self) -> float:
         """Expected square of all synapses that the step makes outside the span.
 
-        Of |W|^2 + |M|^2 / N: proportional to N - D, and to the square of the rate.
+        Of ``|W|^2 + |M|^2 / N``: proportional to N - D, and to the square of the rate.
         """
         return self.n_outside * float(np.trace(self.outside))
 
