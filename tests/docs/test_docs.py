@@ -54,7 +54,16 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title).strip().lower().replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=named)
+# Pages of what has long tests of its own, and takes long to compile.
+LONG = ("closure", "populations", "fitting", "what-learns")
+WITH_PYTHON = [
+    pytest.param(page, marks=[pytest.mark.slow] if page.stem in LONG else [], id=named(page))
+    for page in PAGES
+    if blocks(page, "python")
+]
+
+
+@pytest.mark.parametrize("page", WITH_PYTHON)
 def test_python_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     # dataclasses look their module up by name
