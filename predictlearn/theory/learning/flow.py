@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +18,9 @@ from predictlearn.theory.learning.trajectory import Trajectory
 from predictlearn.theory.learning.trial_stream import TrialStream
 from predictlearn.theory.overlaps import Overlaps
 
-__all__ = ["FlowTrajectory", "flow"]
+__all__ = ["ROWS", "FlowTrajectory", "fixed_trials", "flow", "solved"]
 
-_ROWS = 201
+ROWS = 201
 # Steps of learning that goes on for 1e10 times its own time scale need a hundredth of these.
 _MOST_EVALUATIONS = 200_000
 # How far outside of the cone of realisable overlaps an eigenvalue may lie, of the largest, and of
@@ -154,6 +155,94 @@ def _within(matrices: np.ndarray, drift: float, time: float) -> np.ndarray:
     return np.where((low < 0.0)[..., None, None], inside, matrices)
 
 
+def fixed_trials(stream: TrialStream) -> Batch:
+    """Return the trials that every epoch shows, prepared, or raise InputError."""
+    if not stream.task.fixed:
+        raise InputError(
+            "gradient flow needs a task with fixed trials; this task draws new trials each epoch. "
+            "Use task.freeze(seed), or GradientDescent."
+        )
+    return stream.next()
+
+
+def solved(
+    speed: Callable[[np.ndarray], np.ndarray],
+    loss: Callable[[np.ndarray], float],
+    start: np.ndarray,
+    duration: float,
+    goal: float,
+    rule: GradientFlow,
+    what: str,
+) -> Any:
+    """Return the solution of a flow from `start`, until `duration` or a loss of `goal`.
+
+    Parameters
+    ----------
+    speed, loss : callable
+        Of the state, (n,): its speed, (n,), and the loss there.
+    start : numpy.ndarray, (n,)
+        The state at learning time zero.
+    duration : float
+        Learning time.
+    goal : float
+        Loss that ends the flow; minus infinity for none.
+    rule : GradientFlow
+        Its tolerances.
+    what : str
+        What a number of the state is, for the message.
+
+    Returns
+    -------
+    object
+        As of `scipy.integrate.solve_ivp`, with an interpolant.
+
+    Raises
+    ------
+    DivergenceError
+        If the solver does not come to the end.
+    """
+    count = 0
+
+    def counted(time: float, flat: np.ndarray) -> np.ndarray:
+        nonlocal count
+        count += 1
+        if count > _MOST_EVALUATIONS:
+            raise DivergenceError(
+                f"gradient flow came to learning time {time:g} of {duration:g} in "
+                f"{_MOST_EVALUATIONS} evaluations of the gradient, and was stopped. Ask for a "
+                "shorter time, or try a looser rtol.",
+                int(min(time, 1e15)),
+            )
+        return speed(flat)
+
+    def above(_: float, flat: np.ndarray) -> float:
+        return loss(flat) - goal
+
+    above.terminal = True  # type: ignore[attr-defined]
+    with warnings.catch_warnings(), np.errstate(over="ignore", invalid="ignore"):
+        # what the solver warns of is in its message as well
+        warnings.simplefilter("ignore", UserWarning)
+        solution = integrate.solve_ivp(
+            counted,
+            (0.0, duration),
+            start,
+            method="LSODA",
+            dense_output=True,
+            events=above if np.isfinite(goal) else None,
+            rtol=rule.rtol,
+            atol=rule.atol,
+        )
+    if not solution.success or not np.all(np.isfinite(solution.y)):
+        reached = float(solution.t[-1]) if solution.t.size else 0.0
+        said = f"{what} was not finite." if solution.success else solution.message
+        raise DivergenceError(
+            f"gradient flow stopped at learning time {reached:g} of {duration:g}: {said} Try a "
+            "looser rtol.",
+            int(min(reached, 1e15)),
+        )
+    return solution
+
+
 def flow(
     overlaps: Overlaps,
     stream: TrialStream,
@@ -164,12 +253,7 @@ def flow(
     settings: dict[str, Any],
 ) -> FlowTrajectory:
     """Integrate gradient flow for a learning time, or until the loss has fallen to `goal`."""
-    if not stream.task.fixed:
-        raise InputError(
-            "gradient flow needs a task with fixed trials; this task draws new trials each epoch. "
-            "Use task.freeze(seed), or GradientDescent."
-        )
-    ready = stream.next()
+    ready = fixed_trials(stream)
     dim, sizes = overlaps.dim, overlaps.sizes
     upper = np.triu_indices(dim)
     columns = column_rates(rule.pathway_rates, sizes)
@@ -181,49 +265,18 @@ def flow(
 
     find = _evaluator(sizes, ready)
     a = np.empty((dim, dim))
-    count = 0
 
-    def speed(time: float, flat: np.ndarray) -> np.ndarray:
-        nonlocal count
-        count += 1
-        if count > _MOST_EVALUATIONS:
-            raise DivergenceError(
-                f"gradient flow came to learning time {time:g} of {duration:g} in "
-                f"{_MOST_EVALUATIONS} evaluations of the gradient, and was stopped. Ask for a "
-                "shorter time, or try a looser rtol.",
-                int(min(time, 1e15)),
-            )
+    def speed(flat: np.ndarray) -> np.ndarray:
         matrix = flat.take(place)
         find(matrix, a)
         step = matrix @ (a * columns)
         return -(step + step.T).take(corner)
 
-    def above(_: float, flat: np.ndarray) -> float:
-        return find(flat.take(place), a) - goal
+    def value(flat: np.ndarray) -> float:
+        return find(flat.take(place), a)
 
-    above.terminal = True  # type: ignore[attr-defined]
-    with warnings.catch_warnings(), np.errstate(over="ignore", invalid="ignore"):
-        # what the solver warns of is in its message as well
-        warnings.simplefilter("ignore", UserWarning)
-        solution = integrate.solve_ivp(
-            speed,
-            (0.0, duration),
-            overlaps.matrix[upper],
-            method="LSODA",
-            dense_output=True,
-            events=above if np.isfinite(goal) else None,
-            rtol=rule.rtol,
-            atol=rule.atol,
-        )
-    if not solution.success or not np.all(np.isfinite(solution.y)):
-        reached = float(solution.t[-1]) if solution.t.size else 0.0
-        said = "an overlap was not finite." if solution.success else solution.message
-        raise DivergenceError(
-            f"gradient flow stopped at learning time {reached:g} of {duration:g}: {said} Try a "
-            "looser rtol.",
-            int(min(reached, 1e15)),
-        )
-    times = np.linspace(0.0, float(solution.t[-1]), _ROWS)
+    solution = solved(speed, value, overlaps.matrix[upper], duration, goal, rule, "an overlap")
+    times = np.linspace(0.0, float(solution.t[-1]), ROWS)
     drift = max(_DRIFT, _DRIFT_OF_RTOL * rule.rtol)
     kept = _within(_unpack(solution.sol(times), dim), drift, float(solution.t[-1]))
     losses = _losses(kept, sizes, ready)
