@@ -117,6 +117,30 @@ class Sessions:
     values: Array
     noise: Noise
 
+    @classmethod
+    def named(
+        cls, sizes: tuple[int, int, int], epochs: Any, tasks: Any, columns: Sequence[str], n: int
+    ) -> Sessions:
+        """Return n sessions whose overlaps are measured by a likelihood of its own: NaN here.
+
+        Raises
+        ------
+        InputError
+            If tasks or epochs cannot be used.
+        """
+        session, column = (grid.ravel() for grid in np.indices((n, len(columns))))
+        return cls(
+            sizes=sizes,
+            epochs=cumulative_epochs(epochs, n),
+            tasks=interval_tasks(tasks, n - 1),
+            columns=tuple(columns),
+            index=pd.RangeIndex(n),
+            session=session,
+            column=column,
+            values=np.full(session.size, np.nan),
+            noise=Noise(True, np.ones(session.size), np.zeros_like(session)),
+        )
+
     @property
     def n(self) -> int:
         """Number of measurements."""
