@@ -2,7 +2,8 @@
 
 `Choices`, `Errors` and `CursorProgress` turn outputs into outcomes, each with its expectation,
 simulation and log likelihood; `Criterion` counts trials to criterion; `simulate_animals` trains
-animals in `Sessions` and returns tidy tables; `behaviour_defaults` holds what public data say.
+animals in `TrainingSessions` and returns tidy tables; `behaviour_defaults` holds what public
+data say.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from predictlearn.behaviour.criterion import Criterion
 from predictlearn.behaviour.cursor import CursorProgress
 from predictlearn.behaviour.distributions import DISTRIBUTIONS, as_distribution
 from predictlearn.behaviour.movement import Errors, angles_between
-from predictlearn.behaviour.sessions import Sessions
+from predictlearn.behaviour.sessions import TrainingSessions
 from predictlearn.behaviour.simulation import SimulatedAnimals, simulate_animals
 
 __all__ = [
@@ -27,8 +28,8 @@ __all__ = [
     "CursorProgress",
     "Errors",
     "OutputCurves",
-    "Sessions",
     "SimulatedAnimals",
+    "TrainingSessions",
     "angles_between",
     "as_distribution",
     "response_means",

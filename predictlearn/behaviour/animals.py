@@ -12,7 +12,7 @@ import pandas as pd
 from predictlearn.arrays import Array
 from predictlearn.behaviour.base import Behaviour
 from predictlearn.behaviour.distributions import as_distribution, draws_of
-from predictlearn.behaviour.sessions import Sessions
+from predictlearn.behaviour.sessions import TrainingSessions
 from predictlearn.checks import positive_int
 from predictlearn.errors import InputError, nearest
 from predictlearn.theory.overlaps import Overlaps
@@ -45,7 +45,7 @@ class Animals:
     noise, lapse, bias : float, mapping or distribution, optional
         In place of those of the behaviour.
     sessions : int, mapping or distribution, optional
-        Sessions of each animal, at most those of `Sessions`.
+        Sessions of each animal, at most those of `TrainingSessions`.
 
     Raises
     ------
@@ -153,7 +153,7 @@ def draw_animals(
     starts: Sequence[Overlaps] | None,
     n_animals: int,
     behaviour: Behaviour,
-    sessions: Sessions,
+    sessions: TrainingSessions,
     seed: np.random.SeedSequence,
 ) -> Drawn:
     """Draw everything that differs between animals; each kind by a seed of its own."""

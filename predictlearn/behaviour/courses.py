@@ -10,10 +10,10 @@ import numpy as np
 
 from predictlearn.arrays import Array
 from predictlearn.behaviour.base import response_weights
+from predictlearn.behaviour.outputs import mean_outputs
 from predictlearn.checks import as_float_array
 from predictlearn.errors import InputError
 from predictlearn.theory.activity import Batch
-from predictlearn.theory.kernels.means import mean_outputs
 from predictlearn.theory.learning.many import learn_many
 from predictlearn.theory.learning.rules import GradientFlow
 from predictlearn.theory.learning.together import FAILURES
@@ -82,13 +82,13 @@ class OutputCurves:
         """Number of animals."""
         return int(self.outputs.shape[0])
 
-    def courses(self) -> list[list[Course]]:
+    def courses(self) -> list[list[OutputCourse]]:
         """Return the course of every animal."""
-        return [[Course(self.times, own)] for own in self.outputs]
+        return [[OutputCourse(self.times, own)] for own in self.outputs]
 
 
 @dataclass(frozen=True)
-class Course:
+class OutputCourse:
     """Outputs of one animal by learning time, (points, stimuli, n_out)."""
 
     times: Array
@@ -113,7 +113,7 @@ class Course:
         return i, np.clip(part, 0.0, 1.0)
 
     def interpolation_error(self) -> float:
-        """Return how far outputs may be from the lines between points, a quarter of the largest bend."""
+        """Return how far outputs may be from lines between points: a quarter of the worst bend."""
         if len(self.times) < 3:
             return 0.0
         t, y = self.times, self.outputs
@@ -170,7 +170,7 @@ def learned_courses(
     points: int,
     seeds: Sequence[int],
     n_jobs: int,
-) -> list[list[Course]]:
+) -> list[list[OutputCourse]]:
     """Return the course of every animal: one over all sessions, or one a session if it forgets.
 
     Parameters
@@ -194,14 +194,14 @@ def learned_courses(
 
     Returns
     -------
-    list of list of Course
+    list of list of OutputCourse
         By animal and session.
     """
     if retention == 1.0:
         whole = lengths.sum(axis=1)
         found, _ = _learned(starts, whole, probe, how, points, seeds, n_jobs)
         return [[course] for course in found]
-    courses: list[list[Course]] = [[] for _ in starts]
+    courses: list[list[OutputCourse]] = [[] for _ in starts]
     now = list(starts)
     each = max(2, -(-points // lengths.shape[1]))
     for session in range(lengths.shape[1]):
@@ -223,7 +223,7 @@ def _learned(
     points: int,
     seeds: Sequence[int],
     n_jobs: int,
-) -> tuple[list[Course], list[Array]]:
+) -> tuple[list[OutputCourse], list[Array]]:
     """Return courses over given learning times, and the overlap matrices at their ends."""
     order = np.argsort(lengths, kind="stable")
     groups = [order[i : i + _GROUP] for i in range(0, len(order), _GROUP)]
@@ -233,7 +233,7 @@ def _learned(
     # the same spacing for all, so that an animal's course does not depend on its neighbours
     every = 1 if flows else max(1, int(np.ceil(np.median(lengths) / unit / points)))
 
-    def run(group: np.ndarray) -> list[tuple[Course, Array]]:
+    def run(group: np.ndarray) -> list[tuple[OutputCourse, Array]]:
         """Learn with animals of similar length side by side."""
         longest = float(lengths[group].max())
         steps = max(1, int(np.ceil(longest / unit / every - 1e-9))) * every
@@ -255,7 +255,7 @@ def _learned(
             # up to the first point that is late enough
             last = min(int(np.searchsorted(times, lengths[i] - 1e-12)) + 1, len(times))
             rows = outcome.array[: max(last, 2)]
-            course = Course(times[: len(rows)], probe.outputs(rows, outcome.sizes))
+            course = OutputCourse(times[: len(rows)], probe.outputs(rows, outcome.sizes))
             made.append((course, _matrix_at(outcome, times, float(lengths[i]))))
         return made
 

@@ -12,11 +12,11 @@ from predictlearn.behaviour.distributions import as_distribution, draws_of
 from predictlearn.checks import non_negative, positive, positive_int
 from predictlearn.errors import InputError
 
-__all__ = ["Sessions"]
+__all__ = ["TrainingSessions"]
 
 
 @dataclass(frozen=True)
-class Sessions:
+class TrainingSessions:
     """How training is divided into sessions.
 
     Parameters
@@ -25,7 +25,7 @@ class Sessions:
         Sessions.
     trials : int, mapping or distribution
         Trials of a session, the same for all or drawn for each of every animal, see
-        `as_distribution`. `Sessions.typical` takes it from data.
+        `as_distribution`. `TrainingSessions.typical` takes it from data.
     performance_noise : float, default 0.0
         Standard deviation of the deviations of whole sessions, normal and independent: in log odds
         of a correct choice, in the unit of signed errors, angles and progress, and in natural
@@ -53,7 +53,7 @@ class Sessions:
 
     Examples
     --------
-    >>> Sessions(number=20, trials=300).number
+    >>> TrainingSessions(number=20, trials=300).number
     20
     """
 

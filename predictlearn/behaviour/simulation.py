@@ -12,9 +12,9 @@ import pandas as pd
 from predictlearn.arrays import Array
 from predictlearn.behaviour.animals import Animals, Drawn, draw_animals
 from predictlearn.behaviour.base import Behaviour
-from predictlearn.behaviour.courses import Course, OutputCurves, Probe
+from predictlearn.behaviour.courses import OutputCourse, OutputCurves, Probe
 from predictlearn.behaviour.criterion import Criterion
-from predictlearn.behaviour.sessions import Sessions
+from predictlearn.behaviour.sessions import TrainingSessions
 from predictlearn.behaviour.spread import Experiment, spread_table
 from predictlearn.checks import positive_int, seed_sequence
 from predictlearn.errors import InputError
@@ -109,7 +109,7 @@ def simulate_animals(
     task: Task | None,
     rule: Any,
     behaviour: Behaviour,
-    sessions: Sessions,
+    sessions: TrainingSessions,
     animals: Animals | float,
     *,
     nonlinearity: str | Nonlinearity = "linear",
@@ -137,7 +137,7 @@ def simulate_animals(
         How it is learned. Its rate is the step of the integration; None with OutputCurves.
     behaviour : Choices, Errors or CursorProgress
         How outputs become behaviour.
-    sessions : Sessions
+    sessions : TrainingSessions
         Sessions and trials.
     animals : Animals or float
         What differs between animals; a number is the ``rate_per_trial`` of all.
@@ -177,12 +177,12 @@ def simulate_animals(
     --------
     >>> import numpy as np
     >>> import predictlearn as pl
-    >>> from predictlearn.behaviour import Animals, Choices, Sessions, simulate_animals
+    >>> from predictlearn.behaviour import Animals, Choices, TrainingSessions, simulate_animals
     >>> start = pl.Overlaps(np.eye(4)).replace(zu=0.1, vm=0.1)
     >>> rate = {"distribution": "lognormal", "median": 1e-3, "sd_log": 0.5}
     >>> found = simulate_animals(
     ...     start, pl.Filter(), pl.GradientDescent(5e-3), Choices(noise=0.1, lapse=0.02),
-    ...     Sessions(number=5, trials=200), Animals(rate, number=10))
+    ...     TrainingSessions(number=5, trials=200), Animals(rate, number=10))
     >>> found.table.columns.tolist()
     ['subject', 'arm', 'session', 'trial', 'trials', 'percent_correct']
     >>> means = found.table.groupby("session").percent_correct.mean()
@@ -193,8 +193,8 @@ def simulate_animals(
         raise InputError(
             f"behaviour must be Choices, Errors or CursorProgress; got {type(behaviour).__name__}."
         )
-    if not isinstance(sessions, Sessions):
-        raise InputError(f"sessions must be Sessions; got {type(sessions).__name__}.")
+    if not isinstance(sessions, TrainingSessions):
+        raise InputError(f"sessions must be TrainingSessions; got {type(sessions).__name__}.")
     if n_jobs != -1:
         positive_int("n_jobs", n_jobs)
     positive_int("points", points, minimum=2)
@@ -299,9 +299,9 @@ def _learning(
 
 def _trials_of(
     i: int,
-    courses: list[Course],
+    courses: list[OutputCourse],
     drawn: Drawn,
-    sessions: Sessions,
+    sessions: TrainingSessions,
     behaviour: Behaviour,
     targets: Array,
     rng: np.random.Generator,

@@ -11,8 +11,8 @@ import pandas as pd
 from predictlearn.arrays import Array
 from predictlearn.behaviour.animals import Drawn
 from predictlearn.behaviour.base import Behaviour
-from predictlearn.behaviour.courses import Course, OutputCurves, Probe, learned_courses
-from predictlearn.behaviour.sessions import Sessions
+from predictlearn.behaviour.courses import OutputCourse, OutputCurves, Probe, learned_courses
+from predictlearn.behaviour.sessions import TrainingSessions
 from predictlearn.errors import InputError
 from predictlearn.theory.overlaps import Overlaps
 
@@ -46,7 +46,7 @@ class Experiment:
     """
 
     behaviour: Behaviour
-    sessions: Sessions
+    sessions: TrainingSessions
     drawn: Drawn
     targets: Array
     probe: Probe | None
@@ -56,7 +56,7 @@ class Experiment:
     cohort: Any
     n_jobs: int
 
-    def courses(self, drawn: Drawn) -> list[list[Course]]:
+    def courses(self, drawn: Drawn) -> list[list[OutputCourse]]:
         """Return the courses of all animals as drawn."""
         if self.probe is None or drawn.starts is None:
             curves: OutputCurves = self.cohort
@@ -88,7 +88,7 @@ class Experiment:
             raise InputError("retention must be 1 with OutputCurves, which hold no overlaps.")
 
     def expected(
-        self, drawn: Drawn, session: int, courses: list[list[Course]] | None = None
+        self, drawn: Drawn, session: int, courses: list[list[OutputCourse]] | None = None
     ) -> tuple[Array, Array]:
         """Return expected outcome of a session (from 1), and its variance by finite trials."""
         courses = self.courses(drawn) if courses is None else courses
@@ -197,7 +197,7 @@ def _middle_start(drawn: Drawn) -> list[Overlaps] | None:
     return [Overlaps(mean, *drawn.starts[0].sizes)] * len(drawn.starts)
 
 
-def _shared_courses(experiment: Experiment, alone: Drawn) -> list[list[Course]]:
+def _shared_courses(experiment: Experiment, alone: Drawn) -> list[list[OutputCourse]]:
     """Return courses, worked out once where all animals have the same start."""
     n = len(alone.rates)
     if alone.starts is None:
