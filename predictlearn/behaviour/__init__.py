@@ -14,6 +14,7 @@ from predictlearn.behaviour.choices import Choices
 from predictlearn.behaviour.courses import OutputCurves
 from predictlearn.behaviour.criterion import Criterion
 from predictlearn.behaviour.cursor import CursorProgress
+from predictlearn.behaviour.defaults import behaviour_defaults, typical_value
 from predictlearn.behaviour.distributions import DISTRIBUTIONS, as_distribution
 from predictlearn.behaviour.movement import Errors, angles_between
 from predictlearn.behaviour.sessions import TrainingSessions
@@ -32,6 +33,8 @@ __all__ = [
     "TrainingSessions",
     "angles_between",
     "as_distribution",
+    "behaviour_defaults",
     "response_means",
     "simulate_animals",
+    "typical_value",
 ]

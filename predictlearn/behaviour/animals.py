@@ -11,6 +11,7 @@ import pandas as pd
 
 from predictlearn.arrays import Array
 from predictlearn.behaviour.base import Behaviour
+from predictlearn.behaviour.defaults import typical_value
 from predictlearn.behaviour.distributions import as_distribution, draws_of
 from predictlearn.behaviour.sessions import TrainingSessions
 from predictlearn.checks import positive_int
@@ -81,6 +82,26 @@ class Animals:
                 as_distribution(name, getattr(self, name))
         for name, spec in (self.start or {}).items():
             as_distribution(f"start[{name!r}]", spec)
+
+    @classmethod
+    def typical(cls, rate_per_trial: float, number: int | None = None) -> Animals:
+        """Return animals whose rates differ as those of mice: ``mouse_reversal_rate_sd_log``.
+
+        Parameters
+        ----------
+        rate_per_trial : float
+            Of the animal in the middle; that of a network is not that of any data.
+        number : int, optional
+            As of the class.
+
+        Examples
+        --------
+        >>> Animals.typical(1e-3).rate_per_trial["distribution"]
+        'lognormal'
+        """
+        spread = typical_value("mouse_reversal_rate_sd_log")
+        rate = {"distribution": "lognormal", "median": rate_per_trial, "sd_log": spread}
+        return cls(rate, number)
 
 
 @dataclass(frozen=True)

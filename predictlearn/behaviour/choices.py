@@ -11,6 +11,7 @@ from scipy import special, stats
 
 from predictlearn.arrays import Array
 from predictlearn.behaviour.base import checked_range, vectors
+from predictlearn.behaviour.defaults import typical_value
 from predictlearn.checks import as_float_array, non_negative
 from predictlearn.errors import InputError
 
@@ -80,6 +81,17 @@ class Choices:
                 f"lapse must be from 0 up to but not including 0.5; got {self.lapse:g}. It is the "
                 "share of errors on trials that are easy."
             )
+
+    @classmethod
+    def typical(cls, noise: float, threshold: float = 0.0) -> Choices:
+        """Return choices with the lapse rate of mice, ``mouse_lapse`` of `behaviour_defaults`.
+
+        Parameters
+        ----------
+        noise, threshold : float
+            As of the class: they are in units of the output, which no data know.
+        """
+        return cls(noise, typical_value("mouse_lapse"), threshold)
 
     def _chosen(self, margin: Any, sd: Any = 0.0) -> Array:
         """Return the probability of a side that the output favours by a margin."""

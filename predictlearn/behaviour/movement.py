@@ -10,6 +10,7 @@ from scipy import special
 
 from predictlearn.arrays import Array
 from predictlearn.behaviour.base import checked_range, vectors
+from predictlearn.behaviour.defaults import typical_value
 from predictlearn.checks import as_float_array, non_negative, positive_int
 from predictlearn.errors import InputError, choice
 
@@ -138,6 +139,11 @@ class Errors:
         object.__setattr__(self, "bias", float(as_float_array("bias", self.bias, ndim=0)))
         if self.measure == "distance" and self.bias:
             raise InputError("bias must be 0 for distances, which have no sign.")
+
+    @classmethod
+    def typical(cls) -> Errors:
+        """Return angles with the motor noise of people, ``human_motor_noise`` of the defaults."""
+        return cls(typical_value("human_motor_noise"))
 
     @property
     def outcome(self) -> str:

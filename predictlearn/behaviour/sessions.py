@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from predictlearn.arrays import Array
+from predictlearn.behaviour.defaults import typical_value
 from predictlearn.behaviour.distributions import as_distribution, draws_of
 from predictlearn.checks import non_negative, positive, positive_int
 from predictlearn.errors import InputError
@@ -82,6 +83,37 @@ class TrainingSessions:
         if self.warm_up_trials is not None:
             trials = positive("warm_up_trials", self.warm_up_trials)
             object.__setattr__(self, "warm_up_trials", trials)
+
+    @classmethod
+    def typical(cls, number: int, **others: Any) -> TrainingSessions:
+        """Return sessions of mice that train by themselves in their home cage.
+
+        Trials a session are lognormal, their spread that between and within animals together, and
+        performance varies from session to session: ``mouse_trials_per_session``,
+        ``mouse_trials_sd_log_animals``, ``mouse_trials_sd_log_sessions`` and
+        ``mouse_session_noise`` of `behaviour_defaults`.
+
+        Parameters
+        ----------
+        number : int
+            Sessions.
+        **others
+            Other settings, in place of these.
+
+        Examples
+        --------
+        >>> TrainingSessions.typical(10, trials=300).performance_noise > 0.3
+        True
+        """
+        parts = ("mouse_trials_sd_log_animals", "mouse_trials_sd_log_sessions")
+        spread = float(np.hypot(*map(typical_value, parts)))
+        middle = typical_value("mouse_trials_per_session")
+        settings: dict[str, Any] = {
+            "trials": {"distribution": "lognormal", "median": middle, "sd_log": spread},
+            "performance_noise": typical_value("mouse_session_noise"),
+            **others,
+        }
+        return cls(number, **settings)
 
     def counts(self, n_animals: int, rng: np.random.Generator) -> np.ndarray:
         """Draw the trials of every session, (animals, sessions), whole and at least one."""
