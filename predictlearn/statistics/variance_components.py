@@ -4,7 +4,7 @@ The model is y = X beta + sum_k Z_k b_k + e, b_k ~ N(0, tau_k I), e ~ N(0, sigma
 profiled restricted likelihood is that of Bates et al. (2015, J Stat Softw 67(1)); degrees of
 freedom are Satterthwaite's, from the expected information (Giesbrecht & Burns 1985, as in
 Kuznetsova et al. 2017). statsmodels' MixedLM has the same estimates (a test compares) but normal
-p values only, which with few animals are too small, and takes some hundred times as long.
+p values only, which with few animals are too small, and takes some five times as long.
 """
 
 from __future__ import annotations
@@ -111,7 +111,9 @@ class VarianceFit:
     converged: bool
 
 
-def moments_of(x: Array, y: Array, blocks: Sequence[Block], weights: Array | None = None) -> Moments:
+def moments_of(
+    x: Array, y: Array, blocks: Sequence[Block], weights: Array | None = None
+) -> Moments:
     """Return the weighted products of a design.
 
     Parameters
