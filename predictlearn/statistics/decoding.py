@@ -18,7 +18,7 @@ from predictlearn.checks import names_of, non_negative, positive_int
 from predictlearn.errors import InputError
 from predictlearn.statistics.comparisons import check_level, p_text, span
 from predictlearn.statistics.results import AssumptionCheck, TestResult, bare, tests_table
-from predictlearn.statistics.tables import Labels, as_table, labels, numbers
+from predictlearn.statistics.tables import ColumnLabels, as_table, labels, numbers
 
 __all__ = ["decoding"]
 
@@ -75,7 +75,11 @@ def _balanced(truth: np.ndarray, predicted: np.ndarray, n_classes: int) -> Array
 
 
 def _relabelled(
-    codes: np.ndarray, animals: Labels, units: np.ndarray | None, n: int, rng: np.random.Generator
+    codes: np.ndarray,
+    animals: ColumnLabels,
+    units: np.ndarray | None,
+    n: int,
+    rng: np.random.Generator,
 ) -> tuple[np.ndarray, str]:
     """Return n labellings that are as likely under the null, and in words what was exchanged.
 

@@ -13,7 +13,7 @@ from predictlearn.checks import names_of
 from predictlearn.errors import InputError
 from predictlearn.statistics.tables import arm_labels, labels, numbers
 
-__all__ = ["Design", "Term", "design_of"]
+__all__ = ["ModelDesign", "Term", "design_of"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Design:
+class ModelDesign:
     """A design matrix, the intercept first, and what its other columns are.
 
     Parameters
@@ -87,7 +87,7 @@ def _varies(data: pd.DataFrame, name: str) -> bool:
 
 def design_of(
     data: pd.DataFrame, terms: str | Sequence[str], reference: Mapping[str, object] | None
-) -> Design:
+) -> ModelDesign:
     """Return the design of some terms.
 
     Parameters
@@ -101,7 +101,7 @@ def design_of(
 
     Returns
     -------
-    Design
+    ModelDesign
         The design.
 
     Raises
@@ -134,9 +134,9 @@ def design_of(
     x = np.concatenate(columns, axis=1)
     scaled = x / np.maximum(np.abs(x).max(axis=0), 1e-300)
     gram = scaled.T @ scaled
-    if np.linalg.matrix_rank(gram, hermitian=True, tol=1e-9 * len(x)) < x.shape[1]:
+    if np.linalg.eigvalsh(gram)[0] < 1e-9 * len(x):
         raise InputError(
             f"terms {', '.join(term.name for term in made)} cannot be told apart in these data: "
             "one of them follows from the others in every row; leave one out."
         )
-    return Design(x, tuple(made))
+    return ModelDesign(x, tuple(made))

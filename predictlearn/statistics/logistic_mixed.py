@@ -19,11 +19,13 @@ from predictlearn.statistics.variance_components import (
     VarianceFit,
     fit_variances,
     moments_of,
+    search_ratios,
+    solve_at,
 )
 
 __all__ = ["Binomial", "fit_binomial"]
 
-_ROUNDS = 60
+_ROUNDS, _SETTLED = 60, 1e-4
 # Log odds that no animal has: beyond it a level of a factor has no failures, or no successes.
 _FURTHEST = 12.0
 
@@ -89,32 +91,34 @@ def fit_binomial(
         Empty, or why the fit cannot be used.
     """
     cells, x, blocks = _cells(response, x, blocks)
-    design = [block.matrix() for block in blocks]
     edges = np.cumsum([0, *(block.n for block in blocks)])
     eta = special.logit((cells.k + 0.5) / (cells.n + 1.0))
-    fit, moved = None, np.inf
+    ratio: Array | None = None
+    beta, moved, m = np.zeros(x.shape[1]), np.inf, None
     for _ in range(_ROUNDS):
         mu = special.expit(eta)
         weights = np.maximum(cells.n * mu * (1 - mu), 1e-10)
-        working = eta + (cells.k - cells.n * mu) / weights
-        fit = fit_variances(moments_of(x, working, blocks, weights), sigma2=1.0)
-        new = x @ fit.beta
-        for z, low, high in zip(design, edges[:-1], edges[1:], strict=True):
-            new += z @ fit.effects[low:high]
+        m = moments_of(x, eta + (cells.k - cells.n * mu) / weights, blocks, weights)
+        # on the boundary, or after a step, look everywhere again
+        near = ratio if ratio is not None and ratio.min() > 0 and moved < 0.5 else None
+        ratio, _ = search_ratios(m, 1.0, near)
+        beta, effects = solve_at(m, ratio, 1.0)
+        new = x @ beta
+        for block, low, high in zip(blocks, edges[:-1], edges[1:], strict=True):
+            part = effects[low:high][block.codes]
+            new = new + (part if block.slope is None else part * block.slope)
         moved = float(np.abs(new - eta).max())
         eta = np.clip(new, -30, 30)
-        if moved < 1e-6:
+        if moved < _SETTLED or np.abs(x @ beta).max() > _FURTHEST:
             break
-        if np.abs(x @ fit.beta).max() > _FURTHEST:
-            break
-    if fit is None or np.abs(x @ fit.beta).max() > _FURTHEST:
-        return fit, np.nan, "a level has only successes or only failures, so its log odds diverge"
-    if moved >= 1e-6:
+    if np.abs(x @ beta).max() > _FURTHEST or m is None:
+        return None, np.nan, "a level has only successes or only failures: its log odds diverge"
+    fit = fit_variances(m, sigma2=1.0)
+    if moved >= _SETTLED:
         return fit, np.nan, f"penalised quasi-likelihood did not settle in {_ROUNDS} rounds"
     mu = special.expit(eta)
-    squares = float(
-        ((cells.k - cells.n * mu) ** 2 / np.maximum(cells.n * mu * (1 - mu), 1e-10)).sum()
-    )
+    variance = np.maximum(cells.n * mu * (1 - mu), 1e-10)
+    squares = float(((cells.k - cells.n * mu) ** 2 / variance).sum())
     used = x.shape[1] + sum(block.n for block, tau in zip(blocks, fit.tau, strict=True) if tau > 0)
     # with as many effects as cells there is nothing left to judge by
     left = cells.k.size - used

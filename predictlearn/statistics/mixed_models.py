@@ -14,7 +14,7 @@ from predictlearn.arrays import Array
 from predictlearn.checks import names_of
 from predictlearn.errors import InputError, choice
 from predictlearn.statistics.comparisons import check_level, number, p_text, span
-from predictlearn.statistics.design import Design, Term, design_of
+from predictlearn.statistics.design import ModelDesign, Term, design_of
 from predictlearn.statistics.groups import normality
 from predictlearn.statistics.logistic_mixed import Binomial, fit_binomial
 from predictlearn.statistics.results import (
@@ -24,7 +24,7 @@ from predictlearn.statistics.results import (
     failed_result,
     tests_table,
 )
-from predictlearn.statistics.tables import Labels, Limits, as_table, labels, numbers, within
+from predictlearn.statistics.tables import ColumnLabels, Limits, as_table, labels, numbers, within
 from predictlearn.statistics.variance_components import (
     Block,
     VarianceFit,
@@ -42,7 +42,7 @@ class _Random:
     """The random part: blocks, and the labels of each."""
 
     blocks: list[Block]
-    animals: Labels
+    animals: ColumnLabels
 
 
 def _random_part(
@@ -353,7 +353,7 @@ def _marginal(middle: float, apart: float, variance: float) -> float:
 
 def _row(
     term: Term,
-    design: Design,
+    design: ModelDesign,
     fit: VarianceFit,
     random: _Random,
     df: float,
@@ -368,8 +368,9 @@ def _row(
     j = term.column
     estimate, error = float(fit.beta[j]), math.sqrt(float(fit.covariance[j, j]))
     t = estimate / error
-    p = float(2 * stats.t.sf(abs(t), df))
-    half = float(stats.t.ppf((1 + level) / 2, df)) * error
+    df = min(df, 1e9)
+    p = float(2 * special.stdtr(df, -abs(t)))
+    half = float(special.stdtrit(df, (1 + level) / 2)) * error
     ends = (estimate - half, estimate + half)
     levels = [tau for tau, block in zip(fit.tau, random.blocks, strict=True) if block.slope is None]
     spread = float(np.sum(levels))

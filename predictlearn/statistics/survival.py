@@ -16,7 +16,14 @@ from predictlearn.errors import InputError
 from predictlearn.statistics.comparisons import check_level, number, p_text, span
 from predictlearn.statistics.effects import two_sample_effect
 from predictlearn.statistics.results import AssumptionCheck, TestResult, bare, tests_table
-from predictlearn.statistics.tables import Labels, arm_labels, as_table, labels, numbers, within
+from predictlearn.statistics.tables import (
+    ColumnLabels,
+    arm_labels,
+    as_table,
+    labels,
+    numbers,
+    within,
+)
 from predictlearn.statistics.times_to_event import hazard_ratio, log_rank, proportional, pseudo
 
 __all__ = ["compare_survival", "survival_curves"]
@@ -28,7 +35,7 @@ class _Times:
 
     time: Array
     reached: Array
-    arms: Labels
+    arms: ColumnLabels
 
 
 def _times(
