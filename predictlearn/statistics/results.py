@@ -221,7 +221,7 @@ def tests_table(results: Sequence[TestResult]) -> pd.DataFrame:
     ['loss']
     """
     if bare():
-        names = ("name", "p", "verdict", "failed", "n_animals")
+        names = ("name", "p", "verdict", "degenerate", "failed", "n_animals")
         return pd.DataFrame({name: [getattr(one, name) for one in results] for name in names})
     frame = pd.DataFrame([result.to_series() for result in results]).reset_index(drop=True)
     return frame.infer_objects()

@@ -12,13 +12,13 @@ from predictlearn.arrays import Array
 from predictlearn.doors import LARGEST
 from predictlearn.errors import InputError, nearest
 
-__all__ = ["Animals", "Labels", "Pairs"]
+__all__ = ["Animals", "ColumnLabels", "Pairs"]
 
 Limits = tuple[float | None, float | None]
 
 
 @dataclass(frozen=True)
-class Labels:
+class ColumnLabels:
     """A column of labels: a number for each row, and what the numbers stand for.
 
     Parameters
@@ -148,7 +148,7 @@ def numbers(data: pd.DataFrame, role: str, name: object, limits: Limits = (None,
     return values
 
 
-def labels(data: pd.DataFrame, role: str, name: object) -> Labels:
+def labels(data: pd.DataFrame, role: str, name: object) -> ColumnLabels:
     """Return a column of labels, none missing, or raise InputError with the row."""
     column = _column(data, role, name)
     if isinstance(column.dtype, pd.CategoricalDtype):
@@ -168,10 +168,10 @@ def labels(data: pd.DataFrame, role: str, name: object) -> Labels:
             f"{role} {name!r} is missing in {_row(data, int(gone[0]))} "
             f"({gone.size} of {codes.size} rows)."
         )
-    return Labels(codes, tuple(map(str, names)))
+    return ColumnLabels(codes, tuple(map(str, names)))
 
 
-def reference_first(found: Labels, role: str, reference: object) -> Labels:
+def reference_first(found: ColumnLabels, role: str, reference: object) -> ColumnLabels:
     """Return labels with the reference moved to the first place."""
     if reference is None or str(reference) == found.names[0]:
         return found
@@ -185,10 +185,10 @@ def reference_first(found: Labels, role: str, reference: object) -> Labels:
     first = found.names.index(str(reference))
     order = [first, *(i for i in range(len(found.names)) if i != first)]
     place = np.argsort(order)
-    return Labels(place[found.codes], tuple(found.names[i] for i in order))
+    return ColumnLabels(place[found.codes], tuple(found.names[i] for i in order))
 
 
-def arm_labels(data: pd.DataFrame, arm: object, reference: object = None) -> Labels:
+def arm_labels(data: pd.DataFrame, arm: object, reference: object = None) -> ColumnLabels:
     """Return the arms, at least two, the reference first."""
     found = reference_first(labels(data, "arm", arm), "arm", reference)
     if len(found.names) < 2:
@@ -200,7 +200,12 @@ def arm_labels(data: pd.DataFrame, arm: object, reference: object = None) -> Lab
 
 
 def within(
-    data: pd.DataFrame, inner: Labels, outer: Labels, inner_name: str, outer_name: str, why: str
+    data: pd.DataFrame,
+    inner: ColumnLabels,
+    outer: ColumnLabels,
+    inner_name: str,
+    outer_name: str,
+    why: str,
 ) -> np.ndarray:
     """Return which outer label each inner one belongs to; each may belong to one only."""
     n = len(inner.names)
@@ -219,7 +224,7 @@ def within(
 
 
 def _enough(
-    data: pd.DataFrame, arm: np.ndarray, arms: Sequence[str], animals: Labels, least: int
+    data: pd.DataFrame, arm: np.ndarray, arms: Sequence[str], animals: ColumnLabels, least: int
 ) -> None:
     """Raise InputError if an arm has too few animals."""
     sizes = np.bincount(arm, minlength=len(arms))

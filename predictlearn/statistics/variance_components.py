@@ -4,21 +4,29 @@ The model is y = X beta + sum_k Z_k b_k + e, b_k ~ N(0, tau_k I), e ~ N(0, sigma
 profiled restricted likelihood is that of Bates et al. (2015, J Stat Softw 67(1)); degrees of
 freedom are Satterthwaite's, from the expected information (Giesbrecht & Burns 1985, as in
 Kuznetsova et al. 2017). statsmodels' MixedLM has the same estimates (a test compares) but normal
-p values only, which with few animals are too small, and takes some hundred times as long.
+p values only, which with few animals are too small, and takes some five times as long.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg, optimize, sparse
+from scipy import linalg, optimize
 
 from predictlearn.arrays import Array
 
-__all__ = ["Block", "Moments", "VarianceFit", "fit_variances", "moments_of"]
+__all__ = [
+    "Block",
+    "ProductMoments",
+    "VarianceFit",
+    "fit_variances",
+    "moments_of",
+    "search_ratios",
+    "solve_at",
+]
 
 # Logarithm of tau / sigma^2: the search goes no further.
 _LOWEST, _HIGHEST = -14.0, 14.0
@@ -45,15 +53,9 @@ class Block:
     n: int
     slope: Array | None = None
 
-    def matrix(self) -> sparse.csr_matrix:
-        """Return Z_k, (rows, levels)."""
-        rows = np.arange(self.codes.size)
-        values = np.ones(rows.size) if self.slope is None else self.slope
-        return sparse.csr_matrix((values, (rows, self.codes)), shape=(rows.size, self.n))
-
 
 @dataclass(frozen=True)
-class Moments:
+class ProductMoments:
     """Weighted products of a design, all that the restricted likelihood needs.
 
     Parameters
@@ -111,7 +113,9 @@ class VarianceFit:
     converged: bool
 
 
-def moments_of(x: Array, y: Array, blocks: Sequence[Block], weights: Array | None = None) -> Moments:
+def moments_of(
+    x: Array, y: Array, blocks: Sequence[Block], weights: Array | None = None
+) -> ProductMoments:
     """Return the weighted products of a design.
 
     Parameters
@@ -127,22 +131,39 @@ def moments_of(x: Array, y: Array, blocks: Sequence[Block], weights: Array | Non
 
     Returns
     -------
-    Moments
+    ProductMoments
         The products.
     """
-    z = sparse.hstack([block.matrix() for block in blocks], format="csr")
     w = np.ones(y.size) if weights is None else weights
-    wz = sparse.diags_array(w) @ z
     wx, wy = x * w[:, None], y * w
-    column = np.repeat(np.arange(len(blocks)), [block.n for block in blocks])
-    return Moments(
-        (z.T @ wz).toarray(),
-        z.T @ wx,
-        z.T @ wy,
+    scaled = [w if block.slope is None else w * block.slope for block in blocks]
+    zx = [
+        np.column_stack(
+            [np.bincount(block.codes, each * column, minlength=block.n) for column in x.T]
+        )
+        for block, each in zip(blocks, scaled, strict=True)
+    ]
+    zy = [
+        np.bincount(block.codes, each * y, minlength=block.n)
+        for block, each in zip(blocks, scaled, strict=True)
+    ]
+    edges = np.cumsum([0, *(block.n for block in blocks)])
+    zz = np.zeros((edges[-1], edges[-1]))
+    for k, (one, each) in enumerate(zip(blocks, scaled, strict=True)):
+        for j, other in enumerate(blocks[: k + 1]):
+            values = each if other.slope is None else each * other.slope
+            cell = np.bincount(one.codes * other.n + other.codes, values, one.n * other.n)
+            part = cell.reshape(one.n, other.n)
+            zz[edges[k] : edges[k + 1], edges[j] : edges[j + 1]] = part
+            zz[edges[j] : edges[j + 1], edges[k] : edges[k + 1]] = part.T
+    return ProductMoments(
+        zz,
+        np.concatenate(zx),
+        np.concatenate(zy),
         x.T @ wx,
         x.T @ wy,
         float(y @ wy),
-        column,
+        np.repeat(np.arange(len(blocks)), [block.n for block in blocks]),
         y.size,
         len(blocks),
     )
@@ -160,7 +181,7 @@ class _Solved:
     root: Array
 
 
-def _solve(m: Moments, ratio: Array, fixed: float | None) -> _Solved:
+def _solve(m: ProductMoments, ratio: Array, fixed: float | None) -> _Solved:
     """Solve the penalised least squares at ratios tau / sigma^2."""
     scale = np.sqrt(ratio)[m.column]
     a = scale[:, None] * m.zz * scale
@@ -184,46 +205,99 @@ def _solve(m: Moments, ratio: Array, fixed: float | None) -> _Solved:
     return _Solved(deviance, beta, squares, factor, reduced, root)
 
 
-def _search(m: Moments, fixed: float | None) -> tuple[Array, bool]:
-    """Return the ratios of variances at which the restricted likelihood is highest."""
+def _deviance_of(m: ProductMoments, fixed: float | None) -> Callable[[Array], float]:
+    """Return the deviance as a function of ratios of variances.
+
+    With one random effect, whose products are diagonal, it needs no matrix of that effect's size:
+    the factor of X and y together, bordered, holds the logarithm and the squares.
+    """
+    if m.n_blocks > 1 or np.count_nonzero(m.zz) > len(m.zz):
+        return lambda ratio: _solve(m, ratio, fixed).deviance
+    p, weight = m.xx.shape[0], np.diagonal(m.zz).copy()
+    side = np.column_stack([m.zx, m.zy])
+    whole = np.block([[m.xx, m.xy[:, None]], [m.xy[None], np.array([[m.yy]])]])
+    whole[p, p] *= 1 + 1e-13  # rounding of data without residuals
+    left = m.n_rows - p
+
+    def deviance(ratio: Array) -> float:
+        a = 1.0 + ratio[0] * weight
+        root = np.linalg.cholesky(whole - side.T @ (side * (ratio[0] / a)[:, None]))
+        diagonal = np.diagonal(root)
+        squares = float(diagonal[p]) ** 2
+        logs = float(np.log(a).sum() + 2 * np.log(diagonal[:p]).sum())
+        if fixed is None:
+            return logs + left * (1 + math.log(2 * math.pi * squares / left))
+        return logs + left * math.log(2 * math.pi * fixed) + squares / fixed
+
+    return deviance
+
+
+def search_ratios(
+    m: ProductMoments, fixed: float | None, near: Array | None = None
+) -> tuple[Array, bool]:
+    """Return the ratios tau / sigma^2 at which the restricted likelihood is highest.
+
+    Parameters
+    ----------
+    m : ProductMoments
+        Products of the design.
+    fixed : float or None
+        Residual variance, where it is known.
+    near : numpy.ndarray, (blocks,), optional
+        Ratios to begin from.
+
+    Returns
+    -------
+    ratios : numpy.ndarray, (blocks,)
+        Exactly zero on the boundary.
+    converged : bool
+        Whether the search ended at a minimum.
+    """
+    deviance = _deviance_of(m, fixed)
 
     def at(logs: Array) -> float:
-        return _solve(m, np.exp(logs), fixed).deviance
+        return deviance(np.exp(logs))
 
+    begin = None if near is None else np.log(np.clip(near, 1e-4, 1e4))
     if m.n_blocks == 1:
-        # a coarse look first: the bracket may hold a flat end
-        grid = np.linspace(-9.0, 9.0, 10)
-        best = grid[int(np.argmin([at(np.array([g])) for g in grid]))]
+        if begin is not None:
+            low, high = float(begin[0]) - 1.0, float(begin[0]) + 1.0
+        else:
+            # a coarse look first: the bracket may hold a flat end
+            grid = np.linspace(-9.0, 9.0, 7)
+            best = float(grid[int(np.argmin([at(np.array([g])) for g in grid]))])
+            low, high = max(best - 3.0, _LOWEST), min(best + 3.0, _HIGHEST)
         one = optimize.minimize_scalar(
             lambda g: at(np.array([g])),
-            bounds=(max(best - 2.5, _LOWEST), min(best + 2.5, _HIGHEST)),
+            bounds=(low, high),
             method="bounded",
-            options={"xatol": 1e-5},
+            options={"xatol": 1e-5 if begin is None else 1e-4},
         )
         ratio, converged = np.array([math.exp(one.x)]), bool(one.success)
     else:
+        starts = [np.full(m.n_blocks, s) for s in (0.0, -4.0)] if begin is None else [begin]
         found = [
             optimize.minimize(
                 at,
-                np.full(m.n_blocks, start),
+                start,
                 method="L-BFGS-B",
                 bounds=[(_LOWEST, _HIGHEST)] * m.n_blocks,
                 options={"ftol": 1e-13, "gtol": 1e-6},
             )
-            for start in (0.0, -4.0)
+            for start in starts
         ]
         best_of = min(found, key=lambda one: float(one.fun))
         ratio, converged = np.exp(best_of.x), bool(np.isfinite(best_of.fun))
     # on the boundary: no worse without an effect than with the variance that was found
     for k in np.argsort(ratio):
         without = np.where(np.arange(ratio.size) == k, 0.0, ratio)
-        if _solve(m, without, fixed).deviance <= _solve(m, ratio, fixed).deviance + 1e-7:
+        if deviance(without) <= deviance(ratio) + 1e-7:
             ratio = without
     return ratio, converged
 
 
 def _information(
-    m: Moments, solved: _Solved, ratio: Array, sigma2: float, fixed: bool
+    m: ProductMoments, solved: _Solved, ratio: Array, sigma2: float, fixed: bool
 ) -> tuple[Array, list[Array]]:
     """Return the expected information on the variances, and how X'V^-1X changes with each.
 
@@ -258,15 +332,47 @@ def _information(
     return info / 2, [rest / sigma2, *changes]
 
 
-def fit_variances(m: Moments, *, sigma2: float | None = None) -> VarianceFit:
+def _effects(m: ProductMoments, solved: _Solved, ratio: Array) -> Array:
+    """Return the predicted random effects."""
+    scale = np.sqrt(ratio)[m.column]
+    pulled = scale * (m.zy - m.zx @ solved.beta)
+    return np.asarray(scale * linalg.cho_solve((solved.factor, True), pulled, check_finite=False))
+
+
+def solve_at(m: ProductMoments, ratio: Array, fixed: float) -> tuple[Array, Array]:
+    """Return fixed and random effects at given ratios of variances.
+
+    Parameters
+    ----------
+    m : ProductMoments
+        Products of the design.
+    ratio : numpy.ndarray, (blocks,)
+        Ratios tau / sigma^2.
+    fixed : float
+        Residual variance.
+
+    Returns
+    -------
+    beta, effects : numpy.ndarray
+        Fixed and random effects.
+    """
+    solved = _solve(m, ratio, fixed)
+    return solved.beta, _effects(m, solved, ratio)
+
+
+def fit_variances(
+    m: ProductMoments, *, sigma2: float | None = None, ratio: Array | None = None
+) -> VarianceFit:
     """Fit a mixed model by restricted maximum likelihood.
 
     Parameters
     ----------
-    m : Moments
+    m : ProductMoments
         Products of the design, of full rank in X.
     sigma2 : float, optional
         Residual variance, where it is known.
+    ratio : numpy.ndarray, (blocks,), optional
+        Ratios tau / sigma^2, where they were found already.
 
     Returns
     -------
@@ -278,7 +384,9 @@ def fit_variances(m: Moments, *, sigma2: float | None = None) -> VarianceFit:
     numpy.linalg.LinAlgError
         If the fixed part is not of full rank.
     """
-    ratio, converged = _search(m, sigma2)
+    converged = True
+    if ratio is None:
+        ratio, converged = search_ratios(m, sigma2)
     solved = _solve(m, ratio, sigma2)
     p = solved.beta.size
     residual = solved.squares / (m.n_rows - p) if sigma2 is None else sigma2
@@ -293,10 +401,7 @@ def fit_variances(m: Moments, *, sigma2: float | None = None) -> VarianceFit:
             uncertain = float(slope @ spread @ slope)
             if uncertain > 0:
                 df[j] = 2 * covariance[j, j] ** 2 / uncertain
-    scale = np.sqrt(ratio)[m.column]
-    effects = scale * linalg.cho_solve(
-        (solved.factor, True), scale * (m.zy - m.zx @ solved.beta), check_finite=False
-    )
+    effects = _effects(m, solved, ratio)
     return VarianceFit(
         solved.beta,
         covariance,
