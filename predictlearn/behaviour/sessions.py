@@ -106,7 +106,7 @@ class TrainingSessions:
         True
         """
         parts = ("mouse_trials_sd_log_animals", "mouse_trials_sd_log_sessions")
-        spread = float(np.hypot(*map(typical_value, parts)))
+        spread = float(np.linalg.norm([typical_value(part) for part in parts]))
         middle = typical_value("mouse_trials_per_session")
         settings: dict[str, Any] = {
             "trials": {"distribution": "lognormal", "median": middle, "sd_log": spread},
