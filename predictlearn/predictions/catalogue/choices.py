@@ -39,24 +39,26 @@ def _speed(animal: Animal) -> dict[str, Array]:
     """Learning, reversal, learning again, and another task: how fast each goes."""
     first = animal.train(discrimination(), TRIALS, 15)[..., 0] * SIDES
     power = animal.power(discrimination())
-    reversal = -animal.train(discrimination(-1.0), TRIALS, 12)[..., 0] * SIDES
-    again = animal.train(discrimination(), TRIALS, 15)[..., 0] * SIDES
-    other = animal.train(cue_task(unlike(-0.6), 1.0), TRIALS, 4)[..., 0]
+    reversal = -animal.train(discrimination(-1.0), TRIALS, 25)[..., 0] * SIDES
+    again = animal.train(discrimination(), TRIALS, 30)[..., 0] * SIDES
+    other = animal.train(cue_task(unlike(-0.6), 1.0), TRIALS, 8)[..., 0]
     return {
-        "reversal": reversal[:4],
+        "relearning": again[:8],
         "first_learning": first[2:7],
+        "reversal": reversal[:12],
         "performance": again[-3:],
         "activity": np.array(power),
-        "other_task": other,
+        "third_cue": other,
     }
 
 
 _SPEED_MEASURES: dict[str, Measure] = {
-    "reversal": PercentCorrect(),
+    "relearning": PercentCorrect(),
     "first_learning": PercentCorrect(),
+    "reversal": PercentCorrect(),
     "performance": PercentCorrect(),
     "activity": Recorded("squared activity"),
-    "other_task": PercentCorrect(),
+    "third_cue": PercentCorrect(),
 }
 
 
@@ -110,35 +112,38 @@ CHOICE_ENTRIES = (
         design="groups",
         outcome="percent_correct",
         reference="discrimination only",
+        axis="Correct with the third cue (%)",
     ),
     Entry(
         name="learning-speed",
-        statement="Mice that reverse a discrimination fast also learn another contradicting cue "
-        "fast, beyond what their performance, first learning and recorded activity tell.",
+        statement="Mice that relearn a discrimination fast after its reversal also learn a third cue "
+        "fast, beyond what their performance, earlier learning and recorded activity tell.",
         protocol="",
-        intervention="Every mouse learns a discrimination, its reversal, the discrimination again "
-        "and then a third cue; nothing differs between mice but what they hide.",
-        measure="Percent correct in the first four sessions of the reversal and of the third cue, "
-        "in sessions 3 to 7 of first learning and the last three before the third cue; mean squared "
-        "activity of recorded neurons after first learning.",
+        intervention="Every mouse learns a discrimination in 15 sessions, its reversal in 25, the "
+        "discrimination again in 30 and then a third cue; nothing differs between mice but what "
+        "they hide.",
+        measure="Percent correct in the first eight sessions of relearning and of the third cue; as "
+        "covariates in sessions 3 to 7 of first learning, the first twelve of the reversal and the "
+        "last three before the third cue, and mean squared activity of recorded neurons after first "
+        "learning.",
         kind="behaviour",
         test=partial(
             regression,
-            outcome="other_task",
-            terms=["reversal", "first_learning", "performance", "activity"],
+            outcome="third_cue",
+            terms=["relearning", "first_learning", "reversal", "performance", "activity"],
         ),
-        row="reversal",
-        falsifier="A partial slope of speed in the third task on speed of reversal that is zero, "
-        "its 95% interval below half of the predicted slope.",
+        row="relearning",
+        falsifier="A partial slope of the third cue on relearning whose 95% interval lies below half "
+        "of the predicted one.",
         alternatives="A learning rate or motivation of the whole animal: it would show in first "
-        "learning as much, which is held fixed here.",
-        correlation="Over animals: percent correct early in the third task against that early in "
-        "the reversal, given performance, speed of first learning and recorded activity.",
+        "learning and the reversal as much, which are held fixed here.",
+        correlation="Over animals: percent correct early with the third cue against that early in "
+        "relearning, given performance, speed of first learning and reversal, and activity.",
         experiment=_speed,
         measures=_SPEED_MEASURES,
         design="columns",
-        outcome="other_task",
-        reference="reversal",
+        outcome="third_cue",
+        reference="relearning",
     ),
     Entry(
         name="training-order",
@@ -158,6 +163,7 @@ CHOICE_ENTRIES = (
         design="groups",
         outcome="percent_correct",
         reference="long first",
+        axis="Correct with both delays (%)",
     ),
     Entry(
         name="blocked-or-interleaved",
@@ -178,5 +184,6 @@ CHOICE_ENTRIES = (
         design="groups",
         outcome="percent_correct",
         reference="blocked",
+        axis="Correct with both cues (%)",
     ),
 )

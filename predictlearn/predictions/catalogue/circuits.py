@@ -63,6 +63,7 @@ CIRCUIT_ENTRIES = (
         design="groups",
         outcome="percent_correct",
         reference="drug on readout",
+        axis="Correct in sessions 3 to 7 (%)",
     ),
     Entry(
         name="conserved-dose",
@@ -84,5 +85,6 @@ CIRCUIT_ENTRIES = (
         design="doses",
         outcome="growth",
         reference="0",
+        axis="Growth of readout less input (percentage points)",
     ),
 )

@@ -74,6 +74,8 @@ class Entry:
     bound : float, default 0.0
         Where the prediction is that nothing differs: the smallest difference that would matter, in
         the unit of the outcome, which is what the null then is.
+    axis : str
+        Label of the outcome in a picture, with its unit.
     """
 
     name: str
@@ -96,6 +98,7 @@ class Entry:
     features: tuple[str, ...] = ()
     n_cohort: int = 200
     bound: float = 0.0
+    axis: str = ""
 
     def measure_of(self, key: str) -> Measure:
         """Return how an arm, condition or column is measured."""

@@ -95,6 +95,7 @@ MEMORY_ENTRIES = (
         design="pairs",
         outcome="percent_correct",
         reference="first",
+        axis="Correct in three sessions of B (%)",
     ),
     Entry(
         name="serial-reversal",
@@ -114,6 +115,7 @@ MEMORY_ENTRIES = (
         design="pairs",
         outcome="percent_correct",
         reference="first reversal",
+        axis="Correct early in a reversal (%)",
     ),
     Entry(
         name="history-decoding",
@@ -155,5 +157,6 @@ MEMORY_ENTRIES = (
         design="groups",
         outcome="change",
         reference="constant rewards",
+        axis="Change of squared activity (size, %)",
     ),
 )

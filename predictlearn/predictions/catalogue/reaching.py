@@ -108,6 +108,7 @@ REACHING_ENTRIES = (
         outcome="degrees",
         reference="first",
         subjects="people",
+        axis="Angle off target, first 40 reaches (degrees)",
     ),
     Entry(
         name="closed-loop-readout",
@@ -130,6 +131,7 @@ REACHING_ENTRIES = (
         reference="first",
         subjects="monkeys",
         n_cohort=60,
+        axis="Progress under the new mapping (mm/s)",
     ),
     Entry(
         name="rules-told-apart",
@@ -152,5 +154,6 @@ REACHING_ENTRIES = (
         outcome="degrees",
         reference="early",
         subjects="monkeys",
+        axis="Angle off target (degrees)",
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,10 +12,11 @@ from predictlearn.errors import choice
 from predictlearn.predictions.catalogue.choices import CHOICE_ENTRIES
 from predictlearn.predictions.catalogue.circuits import CIRCUIT_ENTRIES
 from predictlearn.predictions.catalogue.entry import Entry
+from predictlearn.predictions.catalogue.evaluate import signed
 from predictlearn.predictions.catalogue.memory import MEMORY_ENTRIES
 from predictlearn.predictions.catalogue.reaching import REACHING_ENTRIES
 
-__all__ = ["ENTRIES", "catalogue", "find_entry", "learners_of", "measured"]
+__all__ = ["ENTRIES", "catalogue", "effect_in_words", "find_entry", "learners_of", "measured"]
 
 ENTRIES: dict[str, Entry] = {
     entry.name: entry
@@ -61,6 +63,26 @@ def learners_of(name: str) -> pd.DataFrame:
     find_entry(name)
     table = _read("learners.csv")
     return table[table["name"] == name].drop(columns="name").reset_index(drop=True)
+
+
+def effect_in_words(name: str) -> tuple[str, str]:
+    """Return the effect of an entry as measured, and the animals for 80% power, as text.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+
+    Returns
+    -------
+    effect, animals : str
+        For a listing.
+    """
+    row = measured().set_index("name").loc[name]
+    low, high = signed(row["effect_low"]), signed(row["effect_high"])
+    animals = row["animals_80"]
+    text = f"{signed(row['effect'])} {row['unit']} [{low}, {high}]"
+    return text, f"{animals:.0f}" if math.isfinite(animals) else "more than 256"
 
 
 def find_entry(name: str) -> Entry:
