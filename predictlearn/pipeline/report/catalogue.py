@@ -57,9 +57,7 @@ def entry_figure(found: EvaluatedEntry) -> Drawing:
         first, second = sorted(apart, key=apart.__getitem__, reverse=True)[:2]
         labels = [f"{name.replace('_', ' · ')} (inner product)" for name in (first, second)]
         return figures.animals_scattered(table, first, second, *labels, by="arm")
-    return figures.animals_by_arm(
-        table, entry.outcome, entry.axis, paired=entry.design == "pairs"
-    )
+    return figures.animals_by_arm(table, entry.outcome, entry.axis, paired=entry.design == "pairs")
 
 
 def learners_table(learners: pd.DataFrame, unit: str) -> Table:

@@ -25,7 +25,8 @@ __all__ = ["Animal", "naive_networks"]
 
 # The largest step of descent in one update: below it courses are those of gradient flow.
 _STEP = 5e-3
-# Where such a step diverges, updates are made so many times smaller, twice.
+# Updates between two points at most; where they diverge, so many times more, twice.
+_MOST = 8
 _FINER = (4, 8)
 # Points of a session at which outputs are worked out.
 POINTS = 4
@@ -175,7 +176,7 @@ class Animal:
         # bins, over which the noise of single bins averages
         bins = np.count_nonzero(task.weights[0, :, 0])
         self.seed += 1
-        updates = max(1, int(np.ceil(time / _STEP)))
+        updates = min(max(1, int(np.ceil(time / _STEP))), _MOST)
         for finer in (*_FINER, None):
             noise = unreliable * np.sqrt(bins * POINTS * updates / trials)
             try:

@@ -14,6 +14,7 @@ from predictlearn.predictions.catalogue.animals import Animal, naive_networks
 from predictlearn.predictions.catalogue.learner import Learner
 from predictlearn.predictions.catalogue.measure import DECISION_NOISE
 from predictlearn.predictions.catalogue.tasks import cue_task, mixed, reach
+from predictlearn.theory.learning.together import FAILURES
 
 __all__ = ["discrimination", "own_rates", "rate_spread", "speeds", "typical_rate"]
 
@@ -48,9 +49,14 @@ def speeds(subjects: str, learner: Learner) -> tuple[float, ...]:
     tuple of float
         Speeds of 24 networks; 0 where a network did not get there.
     """
-    if subjects == "mice":
-        return tuple(_of_discrimination(n, learner) for n in naive_networks(_MEASURED, _SEED))
-    return tuple(_of_rotation(n, learner) for n in naive_networks(_MEASURED, _SEED, n_out=2))
+    of = _of_discrimination if subjects == "mice" else _of_rotation
+    found = []
+    for network in naive_networks(_MEASURED, _SEED, n_out=1 if subjects == "mice" else 2):
+        try:
+            found.append(of(network, learner))
+        except FAILURES:
+            found.append(0.0)
+    return tuple(found)
 
 
 def _of_discrimination(network: object, learner: Learner) -> float:
@@ -141,7 +147,9 @@ def typical_rate(subjects: str, learner: Learner | None = None) -> float:
     learner = Learner() if learner is None else learner
     middle = float(np.median(speeds(subjects, learner)))
     if middle == 0:
-        raise InputError(f"most networks do not learn what a typical rate is set by: {learner.name}.")
+        raise InputError(
+            f"most networks do not learn what a typical rate is set by: {learner.name}."
+        )
     if subjects == "mice":
         return 1.0 / (middle * typical_value("mouse_trials_to_criterion"))
     # a cycle is four reaches
