@@ -1,10 +1,10 @@
 """The numbers of the catalogue: effects, animals, size of every test, and other learners.
 
 python studies/catalogue.py             about ten minutes of two processors; writes the tables
-python studies/catalogue.py --name a-b-a                one entry, printed and not written
+python studies/catalogue.py --name a-b-a                the rows of one entry
 
 Tables: catalogue.csv and learners.csv beside predictlearn/predictions/catalogue/table.py, and
-catalogue.md here. `pytest -m slow tests/predictions/test_catalogue_study.py` makes some of them again.
+catalogue.md here. `pytest -m slow tests/predictions/test_catalogue_study.py` makes some again.
 """
 
 from __future__ import annotations
@@ -17,14 +17,20 @@ import numpy as np
 import pandas as pd
 
 from predictlearn.errors import InputError
-from predictlearn.predictions.catalogue import LEARNERS, evaluate, rejection_rate, simulate_cohort
+from predictlearn.predictions.catalogue import (
+    ENTRIES,
+    LEARNERS,
+    cohort_table,
+    evaluate,
+    rejection_rate,
+    simulate_cohort,
+)
 from predictlearn.predictions.catalogue.evaluate import signed
-from predictlearn.predictions.catalogue.table import ENTRIES, cohort_table
 
 ROOT = Path(__file__).resolve().parents[1]
 PLACE = ROOT / "predictlearn" / "predictions" / "catalogue"
 PAGE = ROOT / "studies" / "catalogue.md"
-SEED, SIMULATIONS, NULLS, FEW = 0, 400, 2000, 24
+SEED, SIMULATIONS, NULLS, FEW = 0, 300, 1000, 24
 
 
 def row_of(entry, n_jobs):
@@ -43,7 +49,11 @@ def row_of(entry, n_jobs):
         "standardised_low": result["effect_low"],
         "standardised_high": result["effect_high"],
         "standardised_name": result["effect_name"],
-        **{f"animals_{100 * t:.0f}{k}": v for t, three in animals.items() for k, v in zip(("", "_low", "_high"), three)},
+        **{
+            f"animals_{100 * target:.0f}{end}": value
+            for target, three in animals.items()
+            for end, value in zip(("", "_low", "_high"), three, strict=True)
+        },
         "each": "in each arm" if entry.design in ("groups", "doses") else "in all",
         "simulated": found.cohort.n_animals,
         "lost": found.cohort.lost,
@@ -53,7 +63,7 @@ def row_of(entry, n_jobs):
         "size_animals": at,
         "size_simulations": NULLS,
         "cautions": " ".join(found.cautions),
-    }  # fmt: skip
+    }
 
 
 def verdict(entry, low, high, sign):
@@ -74,7 +84,7 @@ def learners_of(entry, sign, n_jobs):
             cohort = simulate_cohort(entry, FEW, SEED + 1, learner, n_jobs)
             result = entry.result(cohort_table(entry, cohort, None, np.random.default_rng(SEED)))
         except InputError as error:
-            print(f"  {learner.name}: {error}", flush=True)
+            print(f"  {learner.name}: {error}", flush=True)  # noqa: T201
             rows.append(
                 {
                     **row,
@@ -100,84 +110,81 @@ def learners_of(entry, sign, n_jobs):
                 "holds": holds,
             }
         )
-        print(
-            f"  {learner.name}: {result['estimate']:.3g} [{low:.3g}, {high:.3g}] {holds}",
-            flush=True,
-        )
+        print(f"  {learner.name}: {result['estimate']:.3g} {holds}", flush=True)  # noqa: T201
     return rows
+
+
+def _count(n):
+    """Return a number of animals in words."""
+    return f"{n:.0f}" if math.isfinite(n) else "more than 256"
+
+
+def _line(*cells):
+    """Return a row of a table."""
+    return f"| {' | '.join(cells)} |"
 
 
 def page(table, learners):
     """Put the tables into the page."""
-    lines = [
-        "| prediction | effect [95% interval] | standardised | animals for 80, 95% power | size under the null |",
-        "|---|---|---|---|---|",
-    ]
-    for row in table.itertuples():
-        needed = ", ".join(
-            f"{x:.0f}" if math.isfinite(x) else "more than 256"
-            for x in (row.animals_80, row.animals_95)
-        )
+    heads = ("effect [95% interval]", "standardised", "animals for 80, 95%", "size under the null")
+    lines = [_line("prediction", *heads), "|---|---|---|---|---|"]
+    for row in table.to_dict("records"):
+        effect, low, high = (signed(row[k]) for k in ("effect", "effect_low", "effect_high"))
+        size, least, most = (100 * row[k] for k in ("size", "size_low", "size_high"))
         lines.append(
-            f"| {row.name} | {signed(row.effect)} {row.unit} [{signed(row.effect_low)}, {signed(row.effect_high)}] | "
-            f"{signed(row.standardised)} {row.standardised_name} | {needed} {row.each} | "
-            f"{100 * row.size:.1f}% [{100 * row.size_low:.1f}, {100 * row.size_high:.1f}], n = {row.size_animals} |"
+            _line(
+                row["name"],
+                f"{effect} {row['unit']} [{low}, {high}]",
+                f"{signed(row['standardised'])} {row['standardised_name']}",
+                f"{_count(row['animals_80'])}, {_count(row['animals_95'])} {row['each']}",
+                f"{size:.1f}% [{least:.1f}, {most:.1f}], n = {row['size_animals']}",
+            )
         )
     names = [learner.name for learner in LEARNERS]
-    lines += ["", "| prediction | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
+    lines += ["", _line("prediction", *names), "|---|" + "---|" * len(names)]
     for name, own in learners.groupby("name", sort=False):
         cells = [
             f"{r.holds}: {signed(r.estimate)}" if math.isfinite(r.estimate) else r.holds
             for r in own.itertuples()
         ]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        lines.append(_line(name, *cells))
     text = PAGE.read_text(encoding="utf-8")
-    before, _, rest = text.partition("<!-- tables: begin -->\n")
-    _, mark, after = rest.partition("<!-- tables: end -->")
-    PAGE.write_text(
-        before + "<!-- tables: begin -->\n" + "\n".join(lines) + "\n" + mark + after,
-        encoding="utf-8",
-    )
+    before, begin, rest = text.partition("<!-- tables: begin -->\n")
+    _, end, after = rest.partition("<!-- tables: end -->")
+    PAGE.write_text(before + begin + "\n".join(lines) + "\n" + end + after, encoding="utf-8")
+
+
+def put(made, file):
+    """Put rows into a table in place of those of the same entries, and return it."""
+    made = pd.DataFrame(made)
+    if (PLACE / file).exists():
+        old = pd.read_csv(PLACE / file)
+        made = pd.concat([old[~old["name"].isin(made["name"])], made])
+    order = {name: k for k, name in enumerate(ENTRIES)}
+    made = made[made["name"].isin(order)]
+    made = made.sort_values("name", key=lambda x: x.map(order), kind="stable")
+    made.to_csv(PLACE / file, index=False, float_format="%.6g")
+    return made
 
 
 def main():
-    """Make the tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--name", action="append", help="only this entry, printed, not written")
-    parser.add_argument(
-        "--update", action="store_true", help="with --name: write these rows into the tables"
-    )
+    """Make the tables, an entry at a time."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--name", action="append", choices=list(ENTRIES), help="only these entries")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--part", choices=["effects", "learners", "page"], help="only this part")
     given = parser.parse_args()
-    rows, learners = [], []
-    for name, entry in ENTRIES.items():
-        if given.name and name not in given.name:
-            continue
-        rows.append(row_of(entry, given.jobs))
-        print(pd.Series(rows[-1]).to_string(), flush=True)
-        learners += learners_of(
-            entry, rows[-1]["effect"] - (50 if entry.features else 0), given.jobs
-        )
-    table, others = pd.DataFrame(rows), pd.DataFrame(learners)
-    if given.name and not given.update:
-        return
-    if given.name:
-        for made, file in ((table, "catalogue.csv"), (others, "learners.csv")):
-            if (PLACE / file).exists():
-                old = pd.read_csv(PLACE / file)
-                made = pd.concat([old[~old["name"].isin(made["name"])], made])
-            order = {name: k for k, name in enumerate(ENTRIES)}
-            made = made[made["name"].isin(order)].sort_values(
-                "name", key=lambda x: x.map(order), kind="stable"
-            )
-            made.to_csv(PLACE / file, index=False, float_format="%.6g")
-        table, others = (pd.read_csv(PLACE / file) for file in ("catalogue.csv", "learners.csv"))
-    else:
-        table.to_csv(PLACE / "catalogue.csv", index=False, float_format="%.6g")
-        others.to_csv(PLACE / "learners.csv", index=False, float_format="%.6g")
-    page(table, others)
+    chosen = [entry for name, entry in ENTRIES.items() if name in (given.name or ENTRIES)]
+    for entry in chosen if given.part in (None, "effects") else []:
+        row = row_of(entry, given.jobs)
+        put([row], "catalogue.csv")
+        print(pd.Series(row).to_string(), flush=True)  # noqa: T201
+    effects = pd.read_csv(PLACE / "catalogue.csv")
+    for entry in chosen if given.part in (None, "learners") else []:
+        effect = effects.set_index("name").loc[entry.name, "effect"]
+        print(entry.name, flush=True)  # noqa: T201
+        put(learners_of(entry, effect - (50 if entry.features else 0), given.jobs), "learners.csv")
+    page(effects, pd.read_csv(PLACE / "learners.csv"))
 
 
 if __name__ == "__main__":

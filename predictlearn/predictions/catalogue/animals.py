@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -126,7 +126,7 @@ class Animal:
 
     network: Any
     rate: float
-    learner: Learner = Learner()
+    learner: Learner = field(default_factory=Learner)
     seed: int = 0
 
     def outputs(self, task: ArrayTask) -> Array:
@@ -250,4 +250,4 @@ def _rows(found: Any) -> tuple[Array, tuple[int, int, int]]:
     if hasattr(found, "array"):
         return found.array, found.sizes
     tables = [_as_overlaps(found.at(k)) for k in range(len(found.epochs))]
-    return np.array([t.matrix for t in tables]), tuple(tables[0].sizes)
+    return np.array([t.matrix for t in tables]), tables[0].sizes

@@ -1,4 +1,4 @@
-"""One entry of the catalogue: what is predicted, how it is tested, and cohorts of animals for it."""
+"""One entry of the catalogue: what is predicted, its test, and cohorts of animals for it."""
 
 from __future__ import annotations
 

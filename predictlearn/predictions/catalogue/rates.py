@@ -66,7 +66,7 @@ def _of_discrimination(network: object, learner: Learner) -> float:
     animal, time = Animal(network, 1.0, learner), 0.0
     step = 0.05
     while time < _LONGEST:
-        y = animal.train(discrimination(), step, 5)[..., 0] * np.array([1.0, -1.0])  # type: ignore[arg-type]
+        y = animal.train(discrimination(), step, 5)[..., 0] * np.array([1.0, -1.0])
         course = y.mean(axis=-1).ravel()
         if course[-1] >= margin:
             first = int(np.argmax(course >= margin))
@@ -84,7 +84,7 @@ def _of_rotation(network: object, learner: Learner) -> float:
     first = abs(float(angles_between(animal.outputs(turned), targets).mean()))
     time, step = 0.0, 0.01
     while time < _LONGEST:
-        animal.train(turned, step, 5)  # type: ignore[arg-type]
+        animal.train(turned, step, 5)
         time += 5 * step
         error = abs(float(angles_between(animal.outputs(turned), targets).mean()))
         if error < 0.5 * first:
@@ -112,7 +112,7 @@ def trained_reacher(animal: Animal, readout: float = 1.0) -> Animal:
     drug = None if readout == 1.0 else {"out": readout}
     time, step = 0.0, 0.1
     while time < 4 * _LONGEST:
-        animal.train(reach(), step, 5, drug=drug)  # type: ignore[arg-type]
+        animal.train(reach(), step, 5, drug=drug)
         off = animal.outputs(reach()) - reach().targets[:, -1]
         if np.sqrt(np.mean(off**2)) < 0.03:
             break

@@ -33,7 +33,7 @@ def _error(outputs: Array, task: ArrayTask) -> Array:
 
 
 def _savings(animal: Animal) -> dict[str, Array]:
-    """A rotation learned, washed out with veridical feedback, and learned again."""
+    """Learn a rotation, wash it out with veridical feedback, and learn it again."""
     trained_reacher(animal)
     turned = reach(30.0)
     first = _error(animal.train(turned, 40, 8), turned)
@@ -68,7 +68,7 @@ def _under(animal: Animal, degrees: float) -> Array:
 
 
 def _loop(animal: Animal) -> dict[str, Array]:
-    """Familiar mapping, new mapping, familiar again: what activity would do under the new one."""
+    """Go through a familiar, a new and the familiar mapping of a cursor."""
     fixed = {"out": 0.0}
     trained_reacher(animal, readout=0.0)
     animal.train(loop(), 100, 4, drug=fixed, read=False)
@@ -82,7 +82,7 @@ def _loop(animal: Animal) -> dict[str, Array]:
 
 
 def _far_turn(animal: Animal) -> dict[str, Array]:
-    """A readout that does not learn, turned by far more than a right angle: progress."""
+    """Turn a readout that does not learn by far more than a right angle."""
     fixed = {"out": 0.0}
     trained_reacher(animal, readout=0.0)
     aims = reach().targets[:, -1]
@@ -95,8 +95,8 @@ def _far_turn(animal: Animal) -> dict[str, Array]:
 REACHING_ENTRIES = (
     Entry(
         name="savings",
-        statement="People relearn a rotation a little faster after washout, by a degree or two over "
-        "the first 40 reaches: savings, not attenuation.",
+        statement="People relearn a rotation a little faster after washout, by a degree or two "
+        "over the first 40 reaches: savings, not attenuation.",
         protocol="savings, washout-three-ways",
         intervention="A visuomotor rotation of 30 degrees for 320 reaches, 320 with veridical "
         "feedback, and the rotation again.",
@@ -104,8 +104,8 @@ REACHING_ENTRIES = (
         "and second time.",
         kind="behaviour",
         test=partial(compare_pairs, outcome="degrees", reference="first"),
-        falsifier="Relearning that is slower than first learning (attenuation, Avraham et al. 2021, "
-        "eLife 10:e67432), or faster by far.",
+        falsifier="Relearning that is slower than first learning (attenuation, Avraham et al. "
+        "2021, eLife 10:e67432), or faster by far.",
         alternatives="Recall of an explicit strategy, which saves more; use-dependent biases.",
         experiment=_savings,
         measures=ReachAngle(40),
@@ -121,8 +121,8 @@ REACHING_ENTRIES = (
         "interface, activity is what it was: it would move the cursor under the new mapping no "
         "better than before.",
         protocol="closed-loop-reaching, readout-perturbation",
-        intervention="A cursor in a closed loop whose readout is turned by 50 degrees for 600 trials "
-        "and turned back for 400.",
+        intervention="A cursor in a closed loop whose readout is turned by 50 degrees for 600 "
+        "trials and turned back for 400.",
         measure="Progress that the activity of the familiar mapping would make under the new one, "
         "mm/s, in 100 trials before and after; the same within 2.2 mm/s.",
         kind="activity",
