@@ -19,6 +19,7 @@ __all__ = [
     "agreement",
     "check_learns",
     "few",
+    "holds",
     "learner_in_words",
     "leaves_overlaps",
     "other_learner",
@@ -153,10 +154,22 @@ def agreement(own: np.ndarray, other: np.ndarray) -> str:
     'with the same sign in 2 of 2 networks: it holds for both'
     """
     same = int(np.sum(np.sign(own) == np.sign(other)))
+    return f"with the same sign in {same} of {len(own)} networks: {holds(own, other, True)}"
+
+
+def holds(own: np.ndarray, other: np.ndarray, both: bool = False) -> str:
+    """Return in words whether an effect holds for the other learner too, by its signs.
+
+    Parameters
+    ----------
+    own, other : numpy.ndarray, (networks,)
+        The effect in the same networks by either learner.
+    both : bool, default False
+        Speak of both, not of the other.
+    """
+    same = int(np.sum(np.sign(own) == np.sign(other)))
     if same >= _MOST * len(own):
-        word = "it holds for both"
-    elif np.sign(own.mean()) == np.sign(other.mean()):
-        word = "it holds for both in part"
-    else:
-        word = "it does not hold for the other"
-    return f"with the same sign in {same} of {len(own)} networks: {word}"
+        return "it holds for both" if both else "it holds too"
+    if np.sign(own.mean()) == np.sign(other.mean()):
+        return "it holds for both in part" if both else "it holds in part"
+    return "it does not hold for the other" if both else "it does not hold"

@@ -14,6 +14,7 @@ from predictlearn.predictions.learners import (
     IN_WORDS,
     agreement,
     few,
+    holds,
     learner_in_words,
     other_learner,
     rule_of_other,
@@ -25,7 +26,7 @@ from predictlearn.theory.learning.phases import Leg
 from predictlearn.theory.learning.rules import Rule
 from predictlearn.theory.overlaps import Overlaps
 
-__all__ = ["areas_of_other", "say_other"]
+__all__ = ["areas_of_other", "say_other", "whether_both"]
 
 _COLUMNS = ["draw", "network", "learns", "area"]
 
@@ -88,3 +89,12 @@ def say_other(table: pd.DataFrame, learns: str, why_not: str, rule: Rule | Local
         f"learning, differs by {number(theirs.mean())} in place of {number(own.mean())} of the "
         f"loss before learning, {agreement(own, theirs)}."
     )
+
+
+def whether_both(table: pd.DataFrame, learns: str) -> str:
+    """Return in few words whether it holds for the other learner, to follow who learns."""
+    if table.empty:
+        return ""
+    other = other_learner(learns)
+    own, theirs = (table.loc[table["learns"] == who, "area"].to_numpy() for who in (learns, other))
+    return f"; where {IN_WORDS[other]}, {holds(own, theirs)}"
