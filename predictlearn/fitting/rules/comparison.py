@@ -22,8 +22,8 @@ __all__ = ["RuleComparison", "compare_rules"]
 
 # Steps of the fit to what a fold leaves, from that to all sessions.
 _REFIT = 12
-# Log likelihood less than that of the best from which no search around a maximum brings a rule back:
-# what it gains is about 5 at most.
+# Log likelihood below that of the best from which no search around a maximum brings a rule back:
+# what that gains is about 5 at most.
 _HOPELESS = 20.0
 
 
