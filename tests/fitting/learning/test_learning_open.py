@@ -178,7 +178,7 @@ def test_draws_run_along_the_ridge(behaviour):
     # they agree with the sessions, far as they are from each other
     assert np.median(misfits) < 3
     assert np.std(rows[:, -1]) > 0.3
-    assert not np.array_equal(rows, behaviour._draws(30, 1))
+    assert not np.array_equal(rows[:5], behaviour._draws(5, 1))
 
 
 def test_intervals_hold_the_truth_and_are_made_anew_by_a_new_fit(monkeypatch):
