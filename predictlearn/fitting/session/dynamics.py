@@ -231,7 +231,10 @@ class Dynamics:
     def delayed(self, latency: float) -> tuple[Array, Array]:
         """Return the inputs after a latency (linear interpolation), and their slope in it."""
         if latency == 0.0 and not self.layout.fit_latency:
-            return self.inputs, self.inputs  # whose slope nobody asks for
+            # whose slope nobody asks for; of what cannot be written to numba would make a second
+            # version of the loop
+            inputs = np.require(self.inputs, requirements="W")
+            return inputs, inputs
         shift = latency / self.dt
         whole = int(np.floor(shift + 1e-12))
         part = max(shift - whole, 0.0)
