@@ -262,6 +262,19 @@ def test_gradient_flow_of_synapses_conserves():
     assert run.curves("x")[0].index.get_level_values("epoch")[-1] == 200
 
 
+def test_gradient_flow_of_factors_goes_through_a_loop_as_small_steps_do():
+    flow = {"type": "gradient-flow", "rate": 0.02, "pathway_rates": {"z": 0.0}}
+    small = {"type": "gradient-descent", "rate": 0.001, "pathway_rates": {"z": 0.0}}
+    arms = {
+        "flow": {"rule": flow, "phases": [{"task": "reach", "epochs": 50}]},
+        "small steps": {"rule": small, "phases": [{"task": "reach", "epochs": 1000}]},
+    }
+    run = reaching(arms).run(seed=0)
+    ends = [run.curves(arm)[0].iloc[-1] for arm in run.arms]
+    assert ends[0] == pytest.approx(ends[1], rel=1e-2)
+    assert ends[0] < 0.5 * run.curves("flow")[0].iloc[0]
+
+
 def test_a_network_whose_loop_runs_away_fails_alone():
     cohort = {"networks": 12, "overlaps": {"z1m1": 0.0}, "spread": 0.3}
     tasks = {"reach": {**REACH, "gain": 25.0}}
@@ -319,11 +332,6 @@ MISTAKES = [
             {**GIVEN, "rule": {"type": "adam", "rate": 0.1}},
         ],
         "factors of an open loop only",
-    ),
-    (
-        {},
-        [{**GIVEN, "rule": {"type": "rflo"}}, {**GIVEN, "rule": {"type": "gradient-flow"}}],
-        "gradient-flow is of synapses here",
     ),
     (
         {},
