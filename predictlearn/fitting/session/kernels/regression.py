@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from predictlearn.compiled import FAST, compiled
-from predictlearn.theory.kernels.phi import fill_erf
+from predictlearn.theory.kernels.phi import fill_erf, fill_erf_slopes
 
 __all__ = ["accumulate_erf", "theta_by_theta"]
 
@@ -201,7 +201,7 @@ def theta_by_theta(  # type: ignore[no-untyped-def]
     n = nodes * width
     both = np.zeros((n, n, m))
     slopes, h = np.zeros((nodes, m)), np.zeros(m)
-    product, scratch = np.zeros(m), np.zeros(m)
+    product = np.zeros(m)
     for i in range(len(phi)):
         scale = (phi[i, at_gain] if at_gain >= 0 else 1.0) / nodes
         for node in range(nodes):
@@ -212,7 +212,7 @@ def theta_by_theta(  # type: ignore[no-untyped-def]
                 load = phi[i, lead + c]
                 for t in range(m):
                     h[t] += load * k[c, at + t]
-            fill_erf(h, scratch, slopes[node])
+            fill_erf_slopes(h, slopes[node])
         for a in range(nodes):
             for b in range(a + 1):
                 for t in range(m):
