@@ -276,7 +276,7 @@ class Dynamics:
         else:
             x, slope = self.delayed(latency)
             roll_trials(x, slope, vm, vu, bb, self.dt / tau, layout.erf, *fitted, k, dk)
-        largest = max(np.abs(k).max(), np.abs(dk).max(initial=0.0) / _RUNAWAY)
+        largest = max(_largest(k), _largest(dk) / _RUNAWAY)
         return (k, dk) if np.isfinite(largest) and largest < _RUNAWAY else None
 
     def _growth(self, vu: Array, tau: float) -> float:
@@ -307,6 +307,11 @@ class Dynamics:
         bb = self.layout.unpack(theta)[2]
         delta = np.einsum("cpt,cd,dpt->pt", k, bb, k)
         return 1 / np.sqrt(1 + np.pi / 2 * np.maximum(delta, 0.0))
+
+
+def _largest(x: Array) -> float:
+    """Return the largest absolute value, without a copy; 0 of nothing."""
+    return float(max(x.max(initial=0.0), -x.min(initial=0.0)))
 
 
 def _spread_nodes(means: Array) -> None:
