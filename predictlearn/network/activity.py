@@ -14,7 +14,7 @@ from predictlearn.theory.overlaps import Loadings
 from predictlearn.theory.synapses.network import SynapticNetwork
 from predictlearn.theory.trials import Trials
 
-__all__ = ["NetworkActivity", "run_network"]
+__all__ = ["NetworkActivity", "network_outputs", "run_network"]
 
 
 @dataclass(frozen=True)
@@ -96,12 +96,61 @@ def run_network(
     closed = trials.world is not None and trials.world.is_closed
     if isinstance(loadings, SynapticNetwork) or closed:
         return _run_densely(loadings, trials, nonlinearity, tau)
+    ready, k_u, outputs = _coordinates(loadings, trials, nonlinearity, tau)
+    h = np.moveaxis(ready.k_m, 2, 0) @ loadings.m.T + k_u @ loadings.u.T
+    return NetworkActivity(h, phi(h, nonlinearity), outputs)
+
+
+def network_outputs(
+    loadings: Loadings,
+    trials: Trials,
+    nonlinearity: str | Nonlinearity = "linear",
+    tau: float = 1.0,
+) -> np.ndarray:
+    """Return what `run_network` puts out, without the currents and rates of every neuron.
+
+    Parameters
+    ----------
+    loadings : Loadings
+        m, u, v, z of every neuron.
+    trials : Trials
+        The inputs, and the world if the loop is closed.
+    nonlinearity : {"linear", "erf", "tanh"} or Nonlinearity
+        Which phi.
+    tau : float, default 1.0
+        Time constant in seconds.
+
+    Returns
+    -------
+    numpy.ndarray, (trials, time, n_out)
+        Outputs.
+
+    Raises
+    ------
+    InputError
+        If sizes disagree or an argument is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import predictlearn as pl
+    >>> trials = pl.Filter(duration=1.0).sample(np.random.default_rng(0))
+    >>> network_outputs(pl.Overlaps(np.eye(4)).loadings(30), trials).shape
+    (1, 20, 1)
+    """
+    if trials.world is not None and trials.world.is_closed:
+        return run_network(loadings, trials, nonlinearity, tau).outputs
+    return _coordinates(loadings, trials, nonlinearity, tau)[2]
+
+
+def _coordinates(
+    loadings: Loadings, trials: Trials, nonlinearity: str | Nonlinearity, tau: float
+) -> tuple[Batch, np.ndarray, np.ndarray]:
+    """Return the trials laid out, k_u and the outputs, (trials, time, rank or n_out)."""
     sizes = network_sizes(loadings, trials.n_in, trials.n_out)
     ready = Batch(trials, nonlinearity, tau)
     theta = np.ascontiguousarray(loadings.stacked.T)
-    k_u, outputs = network_rollout(theta, *sizes, ready.a, *network_phi(nonlinearity), ready.k_m)
-    h = np.moveaxis(ready.k_m, 2, 0) @ loadings.m.T + k_u @ loadings.u.T
-    return NetworkActivity(h, phi(h, nonlinearity), outputs)
+    return ready, *network_rollout(theta, *sizes, ready.a, *network_phi(nonlinearity), ready.k_m)
 
 
 def _run_densely(

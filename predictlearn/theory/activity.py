@@ -340,10 +340,12 @@ def _evaluator(
 
 def _losses(matrices: np.ndarray, sizes: tuple[int, int, int], ready: Batch) -> np.ndarray:
     """Return the loss at each of many overlap matrices, (rows, D, D), on prepared trials."""
-    find = _evaluator(sizes, ready)
     rows = np.require(matrices, requirements=["C", "W"])
-    alone = tuple(sizes) == (1, 1, 1) and ready.law is None and ready.k_m.shape[2] > kernels.FEW
-    a = np.empty((0, 0) if alone else matrices.shape[1:])
+    if tuple(sizes) == (1, 1, 1) and ready.law is None and ready.k_m.shape[2] > kernels.FEW:
+        losses = np.empty(len(rows))
+        kernels.single_losses(rows, ready.shown(), ready.scratch(1), losses)
+        return losses
+    find, a = _evaluator(sizes, ready), np.empty(matrices.shape[1:])
     return np.array([find(matrix, a) for matrix in rows])
 
 

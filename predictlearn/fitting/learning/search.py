@@ -290,13 +290,13 @@ def fit_recorded(
     seen = [names[base + r, j] for r in range(rank) for j in range(n_in)]
     seen += [names[base + r, n_in + j] for r in range(rank) for j in range(rank)]
     seen += [names[base + rank + o, j] for o in range(n_out) for j in range(base)]
-    blank = pd.DataFrame(np.zeros((len(recordings), len(seen))), columns=seen)
     # tasks and epochs are looked at before any session is fitted
-    data = checked_sessions(blank, tasks, epochs, 1.0, rank)
-    if data.sizes != (n_in, rank, n_out):
+    data = Sessions.named((n_in, rank, n_out), epochs, tasks, seen, len(recordings))
+    task = data.tasks[0]
+    if (task.n_in, task.n_out) != (n_in, n_out):
         raise InputError(
             f"tasks must have {n_in} input(s) and {n_out} output(s), as the recordings; got "
-            f"{data.sizes[0]} and {data.sizes[2]}."
+            f"{task.n_in} and {task.n_out}."
         )
     known = 1.0 if gain == "fit" else positive("gain", gain)
     ready = {}

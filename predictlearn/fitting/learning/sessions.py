@@ -117,10 +117,54 @@ class Sessions:
     values: Array
     noise: Noise
 
+    @classmethod
+    def named(
+        cls, sizes: tuple[int, int, int], epochs: Any, tasks: Any, columns: Sequence[str], n: int
+    ) -> Sessions:
+        """Return n sessions whose overlaps are measured by a likelihood of its own: NaN here.
+
+        Raises
+        ------
+        InputError
+            If tasks or epochs cannot be used.
+        """
+        session, column = (grid.ravel() for grid in np.indices((n, len(columns))))
+        return cls(
+            sizes=sizes,
+            epochs=cumulative_epochs(epochs, n),
+            tasks=interval_tasks(tasks, n - 1),
+            columns=tuple(columns),
+            index=pd.RangeIndex(n),
+            session=session,
+            column=column,
+            values=np.full(session.size, np.nan),
+            noise=Noise(True, np.ones(session.size), np.zeros_like(session)),
+        )
+
     @property
     def n(self) -> int:
         """Number of measurements."""
         return len(self.values)
+
+    def first(self, count: int) -> Sessions:
+        """Return the first sessions alone, at least two; errors must be of each session alone."""
+        rows = slice(0, int(np.searchsorted(self.session, count)))
+        noise, roots = self.noise, self.noise.roots
+        return replace(
+            self,
+            epochs=self.epochs[:count],
+            tasks=self.tasks[: count - 1],
+            index=self.index[:count],
+            session=self.session[rows],
+            column=self.column[rows],
+            values=self.values[rows],
+            noise=replace(
+                noise,
+                sd=noise.sd[rows],
+                group=noise.group[rows],
+                roots=None if roots is None else roots[:count],
+            ),
+        )
 
     def table(self, values: Array) -> pd.DataFrame:
         """Return values, (n,), as a table of sessions by columns; NaN where nothing was seen."""

@@ -115,11 +115,18 @@ def mean_loss_over(steps: np.ndarray, losses: np.ndarray) -> np.ndarray:
 
 
 def pair_outcomes(
-    steps: np.ndarray, original: np.ndarray, changed: np.ndarray, points: Sequence[float]
+    steps: np.ndarray,
+    original: np.ndarray,
+    changed: np.ndarray,
+    points: Sequence[float],
+    when: str = "epoch",
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return the outcomes (changed, original): the area, then the loss at each checkpoint."""
+    """Return the outcomes (changed, original): the area, then the loss at each checkpoint.
+
+    `when` is what the steps count: epochs, or the learning time of a gradient flow.
+    """
     outcomes = {AREA: (mean_loss_over(steps, changed), mean_loss_over(steps, original))}
     for point in points:
         at = max(1, int(np.argmin(np.abs(steps - point))))
-        outcomes[f"loss at epoch {steps[at]:g}"] = (changed[:, at], original[:, at])
+        outcomes[f"loss at {when} {steps[at]:g}"] = (changed[:, at], original[:, at])
     return outcomes

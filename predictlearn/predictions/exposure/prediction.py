@@ -43,7 +43,7 @@ from predictlearn.statistics.comparisons import check_level
 from predictlearn.statistics.corrections import CORRECTIONS
 from predictlearn.theory.learning.local_rules import LocalRule
 from predictlearn.theory.learning.phases import Leg
-from predictlearn.theory.learning.rules import Rule
+from predictlearn.theory.learning.rules import GradientFlow, Rule
 from predictlearn.theory.names import NONLINEARITIES
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Task
@@ -266,7 +266,8 @@ def perturbation_exposure(
         reasons = reasons_in_brief([row["reason"] for row in excluded])
         raise InputError(f"starts: no pair of equivalent networks is left. {reasons}")
     steps, original, changed, before = relative_losses(pairs)
-    outcomes = pair_outcomes(steps, original, changed, points)
+    when = "learning time" if isinstance(phases[0].rule, GradientFlow) else "epoch"
+    outcomes = pair_outcomes(steps, original, changed, points, when)
     same, behaviour = behaviour_tests(
         cohort,
         twins,

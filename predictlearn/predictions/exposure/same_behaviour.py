@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from predictlearn.checks import non_negative, positive, positive_int
-from predictlearn.network.activity import run_network
+from predictlearn.network.activity import network_outputs
 from predictlearn.predictions.base import Cohort
 from predictlearn.predictions.runs import child_seeds
 from predictlearn.statistics.corrections import family_table
@@ -92,8 +92,8 @@ def behaviour(
     outputs = []
     for overlaps, own in ((first, seeds[1]), (second, seeds[2])):
         loadings = overlaps.loadings(n_neurons, seed=own)
-        quiet = clean.observe(run_network(loadings, clean, nonlinearity, tau).outputs)
-        loud = clean.observe(run_network(loadings, noisy, nonlinearity, tau).outputs)
+        quiet = clean.observe(network_outputs(loadings, clean, nonlinearity, tau))
+        loud = clean.observe(network_outputs(loadings, noisy, nonlinearity, tau))
         outputs.append((quiet, loud - quiet))
 
     def power(gap: np.ndarray) -> float:

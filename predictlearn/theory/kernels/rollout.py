@@ -44,6 +44,7 @@ __all__ = [
     "loss_and_derivative_kernel",
     "rollout_kernel",
     "single_loss_and_derivative",
+    "single_losses",
 ]
 
 
@@ -366,6 +367,17 @@ def single_loss_and_derivative(
         for j in range(i):
             grad[j, i] = grad[i, j]
     return total
+
+
+@compiled(nogil=True)
+def single_losses(rows: np.ndarray, shown: Shown, buffer: np.ndarray, losses: np.ndarray) -> None:
+    """Fill `losses` with the loss at many matrices, (rows, 4, 4), of one input, rank and output.
+
+    Of more than `FEW` trials.
+    """
+    none = np.empty((0, 0))
+    for i in range(rows.shape[0]):
+        losses[i] = single_loss_and_derivative(rows[i], shown, buffer, none)
 
 
 @compiled(nogil=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from predictlearn.theory.learning.trajectory import Trajectory
 from predictlearn.theory.learning.trial_stream import TrialStream
 from predictlearn.theory.overlaps import Overlaps
 
-__all__ = ["ROWS", "FlowTrajectory", "fixed_trials", "flow", "solved"]
+__all__ = ["ROWS", "FlowTrajectory", "Way", "fixed_trials", "flow", "solved"]
 
 ROWS = 201
 # Steps of learning that goes on for 1e10 times its own time scale need a hundredth of these.
@@ -26,6 +28,58 @@ _MOST_EVALUATIONS = 200_000
 # How far outside of the cone of realisable overlaps an eigenvalue may lie, of the largest, and of
 # the solver's tolerance.
 _DRIFT, _DRIFT_OF_RTOL = 1e-5, 1e3
+# ODEPACK keeps its state between calls in one place for the whole process.
+_ONE_AT_A_TIME = threading.Lock()
+
+
+@dataclass(frozen=True)
+class _Field:
+    """The speed of the overlaps under gradient flow, dS/dt = -(S A R + R A S).
+
+    Parameters
+    ----------
+    sizes : (n_in, rank, n_out)
+        Of the overlaps.
+    ready : Batch
+        The trials.
+    rule : GradientFlow
+        Pathway rates and tolerances.
+    """
+
+    sizes: tuple[int, int, int]
+    ready: Batch
+    rule: GradientFlow
+
+    @property
+    def drift(self) -> float:
+        """How far outside of the cone the solver's errors may lead."""
+        return max(_DRIFT, _DRIFT_OF_RTOL * self.rule.rtol)
+
+    def solve(
+        self, matrix: np.ndarray, duration: float, goal: float, dense: bool = False
+    ) -> tuple[np.ndarray, np.ndarray, Any]:
+        """Return what `solved` does, from a matrix of overlaps; a state is its upper triangle."""
+        dim = len(matrix)
+        upper = np.triu_indices(dim)
+        columns = column_rates(self.rule.pathway_rates, self.sizes)
+        # where each entry of the matrix stands in its upper triangle
+        place = np.empty((dim, dim), dtype=np.intp)
+        place[upper] = np.arange(len(upper[0]))
+        place.T[upper] = place[upper]
+        corner = np.ravel_multi_index(upper, (dim, dim))
+        find, a = _evaluator(self.sizes, self.ready), np.empty((dim, dim))
+
+        def speed(flat: np.ndarray) -> np.ndarray:
+            matrix = flat.take(place)
+            find(matrix, a)
+            step = matrix @ (a * columns)
+            return -(step + step.T).take(corner)
+
+        def loss(flat: np.ndarray) -> float:
+            return find(flat.take(place), a)
+
+        way = Way(speed, loss, "an overlap", self.rule)
+        return solved(way, matrix[upper], duration, goal, dense)
 
 
 @dataclass(frozen=True)
@@ -34,14 +88,16 @@ class FlowTrajectory(Trajectory):
 
     Parameters
     ----------
-    solution : scipy.integrate.OdeSolution
-        The solver's interpolant, for the upper triangle of S.
-    ready : Batch
-        The trials, for losses in between.
+    field : object
+        The speed of the overlaps.
     """
 
-    solution: integrate.OdeSolution
-    ready: Batch
+    field: _Field
+
+    @cached_property
+    def solution(self) -> Any:
+        """The solver's interpolant, for the upper triangle of S; found when first asked for."""
+        return self.field.solve(self.array[0], float(self.epochs[-1]), -np.inf, dense=True)[2].sol
 
     def at(self, times: np.ndarray | float) -> np.ndarray:
         """Return the overlap matrices at given learning times.
@@ -81,7 +137,7 @@ class FlowTrajectory(Trajectory):
 
     def loss_at(self, time: float) -> float:
         """Return the loss at a learning time."""
-        return _evaluate(self.at(time), self.sizes, self.ready)[0]
+        return _evaluate(self.at(time), self.sizes, self.field.ready)[0]
 
     def reached(self, loss: float) -> float:
         """Return the learning time at which the loss first falls to a criterion.
@@ -165,36 +221,52 @@ def fixed_trials(stream: TrialStream) -> Batch:
     return stream.next()
 
 
-def solved(
-    speed: Callable[[np.ndarray], np.ndarray],
-    loss: Callable[[np.ndarray], float],
-    start: np.ndarray,
-    duration: float,
-    goal: float,
-    rule: GradientFlow,
-    what: str,
-) -> Any:
-    """Return the solution of a flow from `start`, until `duration` or a loss of `goal`.
+@dataclass(frozen=True)
+class Way:
+    """What is integrated, and how finely.
 
     Parameters
     ----------
     speed, loss : callable
         Of the state, (n,): its speed, (n,), and the loss there.
+    what : str
+        What a number of the state is, for messages.
+    rule : GradientFlow
+        Its tolerances.
+    """
+
+    speed: Callable[[np.ndarray], np.ndarray]
+    loss: Callable[[np.ndarray], float]
+    what: str
+    rule: GradientFlow
+
+
+def solved(
+    way: Way, start: np.ndarray, duration: float, goal: float, dense: bool = False
+) -> tuple[np.ndarray, np.ndarray, Any]:
+    """Integrate a flow from `start`, until `duration` or a loss of `goal`, by LSODA.
+
+    Parameters
+    ----------
+    way : Way
+        Speed, loss and tolerances.
     start : numpy.ndarray, (n,)
         The state at learning time zero.
     duration : float
         Learning time.
     goal : float
         Loss that ends the flow; minus infinity for none.
-    rule : GradientFlow
-        Its tolerances.
-    what : str
-        What a number of the state is, for the message.
+    dense : bool, default False
+        Find an interpolant, too.
 
     Returns
     -------
-    object
-        As of `scipy.integrate.solve_ivp`, with an interpolant.
+    times : numpy.ndarray, (ROWS,)
+        Learning times.
+    states : numpy.ndarray, (ROWS, n)
+        The states then.
+    solution : object
+        Its ``nfev`` is how often the speed was asked for; its ``sol``, if `dense`, the interpolant.
 
     Raises
     ------
@@ -213,34 +285,81 @@ def solved(
                 "shorter time, or try a looser rtol.",
                 int(min(time, 1e15)),
             )
-        return speed(flat)
+        return way.speed(flat)
 
-    def above(_: float, flat: np.ndarray) -> float:
-        return loss(flat) - goal
-
-    above.terminal = True  # type: ignore[attr-defined]
     with warnings.catch_warnings(), np.errstate(over="ignore", invalid="ignore"):
         # what the solver warns of is in its message as well
         warnings.simplefilter("ignore", UserWarning)
-        solution = integrate.solve_ivp(
-            counted,
-            (0.0, duration),
-            start,
-            method="LSODA",
-            dense_output=True,
-            events=above if np.isfinite(goal) else None,
-            rtol=rule.rtol,
-            atol=rule.atol,
-        )
+        if dense or np.isfinite(goal):
+            solution = _step_by_step(counted, way, start, duration, goal)
+        else:
+            solution = _at_once(counted, way, start, duration)
     if not solution.success or not np.all(np.isfinite(solution.y)):
         reached = float(solution.t[-1]) if solution.t.size else 0.0
-        said = f"{what} was not finite." if solution.success else solution.message
+        said = f"{way.what} was not finite." if solution.success else solution.message
         raise DivergenceError(
             f"gradient flow stopped at learning time {reached:g} of {duration:g}: {said} Try a "
             "looser rtol.",
             int(min(reached, 1e15)),
         )
-    return solution
+    times = np.linspace(0.0, float(solution.t[-1]), ROWS)
+    return times, solution.sol(times).T if solution.sol else solution.y.T, solution
+
+
+def _step_by_step(
+    speed: Callable[[float, np.ndarray], np.ndarray],
+    way: Way,
+    start: np.ndarray,
+    duration: float,
+    goal: float,
+) -> Any:
+    """Return the solution with an interpolant, ended where the loss falls to the goal."""
+
+    def above(_: float, flat: np.ndarray) -> float:
+        return way.loss(flat) - goal
+
+    above.terminal = True  # type: ignore[attr-defined]
+    return integrate.solve_ivp(
+        speed,
+        (0.0, duration),
+        start,
+        method="LSODA",
+        dense_output=True,
+        events=above if np.isfinite(goal) else None,
+        rtol=way.rule.rtol,
+        atol=way.rule.atol,
+    )
+
+
+def _at_once(
+    speed: Callable[[float, np.ndarray], np.ndarray], way: Way, start: np.ndarray, duration: float
+) -> Any:
+    """Return the solution at `ROWS` times: the same solver, its steps not taken one by one.
+
+    A third of the time of `_step_by_step`, whose steps cost more than the speeds of small networks.
+    """
+    times = np.linspace(0.0, duration, ROWS)
+    with _ONE_AT_A_TIME:
+        states, told = integrate.odeint(
+            speed,
+            start,
+            times,
+            tfirst=True,
+            full_output=True,
+            rtol=way.rule.rtol,
+            atol=way.rule.atol,
+            mxstep=_MOST_EVALUATIONS,
+        )
+    success = told["message"] == "Integration successful."
+    come = times if success else np.append(0.0, told["tcur"][told["tcur"] > 0.0].max(initial=0.0))
+    return optimize.OptimizeResult(
+        t=come,
+        y=states.T,
+        sol=None,
+        nfev=int(told["nfe"][-1]),
+        success=success,
+        message=told["message"],
+    )
 
 
 def flow(
@@ -253,32 +372,9 @@ def flow(
     settings: dict[str, Any],
 ) -> FlowTrajectory:
     """Integrate gradient flow for a learning time, or until the loss has fallen to `goal`."""
-    ready = fixed_trials(stream)
-    dim, sizes = overlaps.dim, overlaps.sizes
-    upper = np.triu_indices(dim)
-    columns = column_rates(rule.pathway_rates, sizes)
-    # where each entry of the matrix stands in its upper triangle
-    place = np.empty((dim, dim), dtype=np.intp)
-    place[upper] = np.arange(len(upper[0]))
-    place.T[upper] = place[upper]
-    corner = np.ravel_multi_index(upper, (dim, dim))
-
-    find = _evaluator(sizes, ready)
-    a = np.empty((dim, dim))
-
-    def speed(flat: np.ndarray) -> np.ndarray:
-        matrix = flat.take(place)
-        find(matrix, a)
-        step = matrix @ (a * columns)
-        return -(step + step.T).take(corner)
-
-    def value(flat: np.ndarray) -> float:
-        return find(flat.take(place), a)
-
-    solution = solved(speed, value, overlaps.matrix[upper], duration, goal, rule, "an overlap")
-    times = np.linspace(0.0, float(solution.t[-1]), ROWS)
-    drift = max(_DRIFT, _DRIFT_OF_RTOL * rule.rtol)
-    kept = _within(_unpack(solution.sol(times), dim), drift, float(solution.t[-1]))
-    losses = _losses(kept, sizes, ready)
+    field = _Field(overlaps.sizes, fixed_trials(stream), rule)
+    times, states, solution = field.solve(overlaps.matrix, duration, goal)
+    kept = _within(_unpack(states.T, overlaps.dim), field.drift, float(times[-1]))
+    losses = _losses(kept, field.sizes, field.ready)
     settings = {**settings, "gradient_evaluations": int(solution.nfev)}
-    return FlowTrajectory(kept, times, losses, times, sizes, seed, settings, solution.sol, ready)
+    return FlowTrajectory(kept, times, losses, times, field.sizes, seed, settings, field)

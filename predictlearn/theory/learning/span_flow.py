@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from predictlearn.theory.learning.flow import ROWS, fixed_trials, solved
+from predictlearn.theory.learning.flow import Way, fixed_trials, solved
 from predictlearn.theory.learning.rules import GradientFlow
 from predictlearn.theory.learning.span import (
     FactorTrajectory,
@@ -58,10 +58,9 @@ def flow_in_span(
     def value(flat: np.ndarray) -> float:
         return evaluate(flat)[0]
 
-    what = "a weight" if synaptic else "a loading"
-    solution = solved(speed, value, first.ravel(), duration, goal, rule, what)
-    times = np.linspace(0.0, float(solution.t[-1]), ROWS)
-    kept = solution.sol(times).T.reshape(len(times), *first.shape)
+    way = Way(speed, value, "a weight" if synaptic else "a loading", rule)
+    times, states, solution = solved(way, first.ravel(), duration, goal)
+    kept = states.reshape(len(times), *first.shape)
     losses = np.array([evaluate(row.ravel())[0] for row in kept])
     settings = {
         **settings,
