@@ -11,7 +11,7 @@ import numpy as np
 from predictlearn.errors import InputError, choice, nearest
 from predictlearn.protocol.cohort import arm_start, draw_start
 from predictlearn.protocol.learners import check_learner, check_loop
-from predictlearn.protocol.rule import NETWORK_RULES, NEURONS_ONLY
+from predictlearn.protocol.rule import NETWORK_RULES, NEURONS_ONLY, PERTURBATION
 from predictlearn.protocol.schema import MOST_DIMENSIONS, PhaseSpec, ProtocolSpec
 from predictlearn.protocol.source import Location, Problem
 from predictlearn.tasks.registry import TASKS, AnyTask, get_task
@@ -146,6 +146,16 @@ def _check_phases(spec: ProtocolSpec, tasks: Mapping[str, AnyTask]) -> list[Prob
                     at,
                     f"{whole.kind} acts on single synapses, so it has no closed form in the "
                     "overlaps; it needs engine: network, for the protocol or for this arm",
+                )
+            )
+        if spec.engine_of(arm) == "theory" and whole.kind == PERTURBATION:
+            problems.append(
+                (
+                    at,
+                    f"{PERTURBATION} makes noise in N neurons, which leaves the span that the "
+                    "theory follows; it needs engine: network and n_neurons, for the protocol or "
+                    "for this arm. Its mean is gradient-descent, and pl.node_perturbation_step has "
+                    "the spread of a step in closed form",
                 )
             )
         if spec.engine_of(arm) == "network" and whole.kind not in NETWORK_RULES:

@@ -16,6 +16,7 @@ from predictlearn.fitting.learning.identifiability import Identified, identify
 from predictlearn.fitting.rules.hypothesis import Hypothesis
 from predictlearn.fitting.rules.profile import profiled
 from predictlearn.fitting.rules.search import STEP, Maxima, RuleProblem, rule_problem
+from predictlearn.fitting.rules.tables import LearnedTables
 from predictlearn.theory.learning.local_rules import LocalRule
 from predictlearn.theory.learning.rules import GradientDescent
 from predictlearn.theory.overlaps import Overlaps
@@ -30,8 +31,8 @@ _SHARE = 0.03
 
 
 @dataclass(frozen=True, eq=False)
-class RuleFit:
-    """A hypothesis fitted to sessions.
+class RuleFit(LearnedTables):
+    """A hypothesis fitted to sessions; its tables have the names of `LearningFit` too.
 
     Parameters
     ----------
