@@ -108,7 +108,7 @@ class RuleFit(LearnedTables):
         return tuple(self.parameters.index[self.parameters["open"]])
 
 
-class _Local(NamedTuple):
+class _AtMaximum(NamedTuple):
     """A maximum in the gauge of the report: parameters, their scales, residuals, what is known."""
 
     x: Array
@@ -118,7 +118,7 @@ class _Local(NamedTuple):
     n_pins: int
 
 
-def _local(problem: RuleProblem, x: Array) -> _Local:
+def _local(problem: RuleProblem, x: Array) -> _AtMaximum:
     """Return what the slopes at a maximum determine."""
     model, layout = problem.model, problem.model.layout
     x = model.conventional(x)
@@ -128,7 +128,7 @@ def _local(problem: RuleProblem, x: Array) -> _Local:
     size = float(np.mean(np.diag(layout.matrix(x))))
     pins = (held[1:] - held[0]).T / STEP / (_PIN * size)
     found = identify(np.vstack([slopes, pins]), np.ones(len(x)))
-    return _Local(x, scale, left, found, len(pins))
+    return _AtMaximum(x, scale, left, found, len(pins))
 
 
 def described(
