@@ -200,7 +200,7 @@ class Protocol:
         return content
 
     def with_epochs(self, scale: float) -> Protocol:
-        """Return the protocol with the epochs of every phase multiplied, one at least.
+        """Return the protocol with the epochs of every phase and session multiplied, one at least.
 
         Parameters
         ----------
@@ -219,12 +219,15 @@ class Protocol:
         """
         if positive("scale", scale) == 1.0:
             return self
-        arms = copy.deepcopy(self.to_dict()["arms"])
-        for arm in arms.values():
-            for phase in arm["phases"]:
-                if phase.get("epochs") is not None:
-                    phase["epochs"] = max(1, round(phase["epochs"] * scale))
-        return self.replace(arms=arms)
+        changes = {"arms": copy.deepcopy(self.to_dict()["arms"])}
+        for arm in changes["arms"].values():
+            _scale_epochs(arm["phases"], scale)
+        sessions = self.spec.sessions
+        if sessions is not None:
+            epochs = max(1, round(sessions.epochs * scale))
+            whole = {**self.to_dict()["sessions"], "epochs_per_trial": epochs / sessions.trials}
+            changes["sessions"] = whole
+        return self.replace(**changes)
 
     def replace(self, **changes: Any) -> Protocol:
         """Return the protocol with some of its top-level keys replaced, checked anew.
@@ -434,6 +437,14 @@ class Protocol:
                 # after an error or an interruption joblib warns that it cancels what is queued
                 warnings.simplefilter("ignore", UserWarning)
                 computed.close()
+
+
+def _scale_epochs(phases: list[dict[str, Any]], scale: float) -> None:
+    """Multiply the epochs of phases, repeated ones too, in place."""
+    for phase in phases:
+        if phase.get("epochs") is not None:
+            phase["epochs"] = max(1, round(phase["epochs"] * scale))
+        _scale_epochs(phase.get("phases") or [], scale)
 
 
 def _work(
