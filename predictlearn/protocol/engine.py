@@ -9,10 +9,10 @@ import numpy as np
 
 from predictlearn.errors import DivergenceError, InputError
 from predictlearn.protocol.cohort import arm_start
-from predictlearn.protocol.schema import ProtocolSpec, Step
+from predictlearn.protocol.schema import ProtocolSpec, ArmStep
 from predictlearn.protocol.state import Course, NetworkState, learns_in_span
 from predictlearn.protocol.training import (
-    Criterion,
+    StopCriterion,
     NotRealisableError,
     Training,
     criterion_of,
@@ -206,7 +206,7 @@ class _Walk:
     before: float = 0.0
     session: int = 0
     spent: float = 0.0
-    criterion: Criterion | None = None
+    criterion: StopCriterion | None = None
 
     def steps(self) -> Iterator[PhaseRecord | Failure]:
         """Yield what is recorded, step by step."""
@@ -233,7 +233,7 @@ class _Walk:
         """Return the loss on every evaluated task."""
         return [self.state.evaluate(trials) for trials in self.shown]
 
-    def _record(self, step: Step, course: Course, ends: list[list[float]]) -> PhaseRecord:
+    def _record(self, step: ArmStep, course: Course, ends: list[list[float]]) -> PhaseRecord:
         """Return the record of a step, from the losses at its ends."""
         state, where = self.state, (self.arm, step.label, step.phase.shown, self.before)
         epochs = course.epochs + self.spent
@@ -242,7 +242,7 @@ class _Walk:
         held = (state.theta, state.learner, state.stacked)
         return PhaseRecord(*where, *parts, values, *held, session=self.session)
 
-    def _untrained(self, step: Step) -> PhaseRecord:
+    def _untrained(self, step: ArmStep) -> PhaseRecord:
         """Go through a change of the readout, a rest or a probe."""
         phase, state = step.phase, self.state
         if phase.probe is not None:
@@ -265,7 +265,7 @@ class _Walk:
             raise InputError(f"{place}: {error}") from None
         return self._record(step, course, [self._losses()])
 
-    def _trained(self, step: Step) -> tuple[PhaseRecord | Failure, bool]:
+    def _trained(self, step: ArmStep) -> tuple[PhaseRecord | Failure, bool]:
         """Train for a phase, or for a session of it; also whether its criterion was reached."""
         phase, state, name = step.phase, self.state, step.phase.shown
         # the k-th time a task is trained it brings the same trials in every arm: arms are paired
@@ -304,7 +304,7 @@ class _Walk:
             record = replace(record, outcomes=CRITERION, measured=measured)
         return record, reached
 
-    def _failed(self, step: Step, epoch: float, reason: str) -> Failure:
+    def _failed(self, step: ArmStep, epoch: float, reason: str) -> Failure:
         """Return why the network goes no further."""
         where = (self.arm, step.label, step.phase.shown, self.before)
         return Failure(*where, self.spent + epoch, reason, self.session)

@@ -58,9 +58,6 @@ def check_learner(
         if whole.kind in _OF_OVERLAPS:
             said = f"{whole.kind} needs an arm in which overlaps say it all; in this one {_WHY}"
             problems.append((at, said))
-        if whole.kind == "gradient-flow" and not synaptic:
-            said = f"gradient-flow is of synapses here (learns: synapses), since in this arm {_WHY}"
-            problems.append((at, said))
         if whole.synaptic_noise:
             said = f"this leaves the span that is followed where {_WHY}"
             problems.append(((*at, "synaptic_noise"), said))

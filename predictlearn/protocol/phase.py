@@ -18,7 +18,7 @@ __all__ = [
     "PHASE_KINDS",
     "PhaseSpec",
     "SessionsSpec",
-    "Step",
+    "ArmStep",
     "UntilSpec",
     "n_steps",
     "steps_of",
@@ -212,7 +212,7 @@ class PhaseSpec(ProtocolSection):
 
 
 @dataclass(frozen=True)
-class Step:
+class ArmStep:
     """A phase on the way through an arm, or one session of it.
 
     Parameters
@@ -272,7 +272,7 @@ def _written(
 
 def steps_of(
     arm: str, phases: Sequence[PhaseSpec], sessions: SessionsSpec | None
-) -> tuple[Step, ...]:
+) -> tuple[ArmStep, ...]:
     """Return the steps of an arm.
 
     Parameters
@@ -286,11 +286,11 @@ def steps_of(
 
     Returns
     -------
-    tuple of Step
+    tuple of ArmStep
         In order: repeated phases each time, with their number after their name, and phases in
         sessions session by session.
     """
-    steps: list[Step] = []
+    steps: list[ArmStep] = []
     visits: dict[str, int] = {}
     for number, (phase, place, suffix) in enumerate(_written(phases, ("arms", arm, "phases"))):
         label = phase.label(number) + (suffix if phase.name else "")
@@ -301,5 +301,5 @@ def steps_of(
         for part in range(parts):
             visit = visits.get(phase.trained or "", 0)
             visits[phase.trained or ""] = visit + 1
-            steps.append(Step(phase, place, label, number, part, parts, epochs, visit))
+            steps.append(ArmStep(phase, place, label, number, part, parts, epochs, visit))
     return tuple(steps)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from predictlearn.errors import nearest
-from predictlearn.protocol.schema import ProtocolSpec, Step
+from predictlearn.protocol.schema import ProtocolSpec, ArmStep
 from predictlearn.protocol.source import Location, Problem
 
 __all__ = ["check_steps", "unknown"]
@@ -73,7 +73,7 @@ def _these(pathways: str) -> str:
     return f"these are {', '.join(pathways)}"
 
 
-def _check_tasks(spec: ProtocolSpec, step: Step) -> list[Problem]:
+def _check_tasks(spec: ProtocolSpec, step: ArmStep) -> list[Problem]:
     """Return the tasks that are named and are not there."""
     phase = step.phase
     at: Location = (*step.place, "task")
@@ -86,7 +86,7 @@ def _check_tasks(spec: ProtocolSpec, step: Step) -> list[Problem]:
     return [(place, wrong) for place, wrong in found if wrong is not None]
 
 
-def _check_until(spec: ProtocolSpec, arm: str, step: Step) -> list[Problem]:
+def _check_until(spec: ProtocolSpec, arm: str, step: ArmStep) -> list[Problem]:
     """Return why training cannot be looked at in between."""
     until = step.phase.until
     if until is None or until.on is None:
@@ -105,7 +105,9 @@ def _check_until(spec: ProtocolSpec, arm: str, step: Step) -> list[Problem]:
     return [((*step.place, "until", "on"), said)]
 
 
-def _forgetting(spec: ProtocolSpec, step: Step) -> Iterator[tuple[Location, Mapping[str, float]]]:
+def _forgetting(
+    spec: ProtocolSpec, step: ArmStep
+) -> Iterator[tuple[Location, Mapping[str, float]]]:
     """Yield where a step says by pathway what is forgotten."""
     for key in ("rest", "forgetting"):
         value = getattr(step.phase, key)

@@ -68,10 +68,10 @@ class Protocol:
       (10000).
     - ``tasks``: by name, ``type`` and the settings of `predictlearn.tasks`.
     - ``rule``: ``type`` ("gradient-descent", "gradient-flow", "first-order-descent",
-      "direct-descent", and with engine network "adam", "rmsprop" or "sign-descent") and its
-      settings; ``rate`` times epochs is the learning time of gradient flow. ``schedule`` is a list
-      of multipliers of the rate, ``{type: drop, factor: 5, below: 0.015}`` or
-      ``{type: decay, epochs: 1000}``.
+      "direct-descent", "feedback-alignment", "rflo", and with engine network "adam", "rmsprop",
+      "sign-descent" or "node-perturbation") and its settings; ``rate`` times epochs is the learning
+      time of gradient flow. ``schedule`` is a list of multipliers of the rate,
+      ``{type: drop, factor: 5, below: 0.015}`` or ``{type: decay, epochs: 1000}``.
     - ``arms``: by name, ``phases`` and optionally ``description``, ``engine``, ``n_neurons`` and
       ``rule`` (what differs in this arm), ``start`` (values of loss-invisible overlaps) and
       ``start_change`` (amounts added to them).

@@ -17,7 +17,7 @@ from predictlearn.protocol.phase import (
     PHASE_KINDS,
     PhaseSpec,
     SessionsSpec,
-    Step,
+    ArmStep,
     UntilSpec,
     n_steps,
     steps_of,
@@ -44,7 +44,7 @@ __all__ = [
     "RuleSpec",
     "ScheduleSpec",
     "SessionsSpec",
-    "Step",
+    "ArmStep",
     "UntilSpec",
     "parse",
 ]
@@ -165,7 +165,7 @@ class ProtocolSpec(ProtocolSection):
         """Return the rule of a phase: the protocol's, what the arm and what the phase change."""
         return self.rule.changed(self.arms[arm].rule).changed(phase.rule)
 
-    def steps(self, arm: str) -> tuple[Step, ...]:
+    def steps(self, arm: str) -> tuple[ArmStep, ...]:
         """Return what an arm comes to: repeated phases each time, sessions one by one."""
         return self._steps[arm]
 
@@ -186,7 +186,7 @@ class ProtocolSpec(ProtocolSection):
         )
 
     @cached_property
-    def _steps(self) -> dict[str, tuple[Step, ...]]:
+    def _steps(self) -> dict[str, tuple[ArmStep, ...]]:
         """The steps of every arm."""
         return {name: steps_of(name, arm.phases, self.sessions) for name, arm in self.arms.items()}
 

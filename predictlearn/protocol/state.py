@@ -28,7 +28,7 @@ from predictlearn.protocol.schema import PhaseSpec, ProtocolSpec
 from predictlearn.tasks.registry import AnyTask
 from predictlearn.theory.activity import loss
 from predictlearn.theory.learning.descent import learn
-from predictlearn.theory.learning.local_rules import LocalRule
+from predictlearn.theory.learning.local_rules import LocalRule, NodePerturbation
 from predictlearn.theory.learning.rules import GradientDescent, GradientFlow
 from predictlearn.theory.learning.span import FactorTrajectory, SynapticTrajectory
 from predictlearn.theory.learning.synaptic_rules import SynapticRule
@@ -105,7 +105,7 @@ class NetworkState:
         rule = whole.build()
         how = (self.spec.nonlinearity, self.spec.tau, seed, self.spec.record_every, stop_at)
         learns = "synapses" if whole.learns == "synapses" else None
-        by_neurons = isinstance(rule, GradientDescent | SynapticRule | LocalRule)
+        by_neurons = isinstance(rule, GradientDescent | SynapticRule | LocalRule | NodePerturbation)
         if self.neurons is not None and by_neurons:
             from predictlearn.network.training import train_network
 
@@ -122,7 +122,7 @@ class NetworkState:
                 start, task, taught, epochs, *how, learns=who, feedback=b
             )
             return trained
-        if isinstance(rule, SynapticRule):
+        if isinstance(rule, SynapticRule | NodePerturbation):
             raise InputError(f"{whole.kind} needs a network of neurons.")
         # learning time of gradient flow is epochs times rate
         length = epochs * flow_rate(whole) if isinstance(rule, GradientFlow) else epochs

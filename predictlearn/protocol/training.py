@@ -17,7 +17,7 @@ from predictlearn.theory.learning.epochs import kept_epochs
 from predictlearn.theory.learning.trial_stream import TrialStream
 from predictlearn.theory.trials import Trials
 
-__all__ = ["Criterion", "NotRealisableError", "Training", "criterion_of", "probe"]
+__all__ = ["StopCriterion", "NotRealisableError", "Training", "criterion_of", "probe"]
 
 # of a loss at which gradient flow ended, found as a root of its interpolant
 _ROUNDING = 1e-6
@@ -40,7 +40,7 @@ class NotRealisableError(InputError):
 
 
 @dataclass(frozen=True)
-class Criterion:
+class StopCriterion:
     """When a phase ends: at the first epoch whose loss is at or below the goal.
 
     The loss is that in training, looked at in every epoch; where there are `trials` it is that on
@@ -54,7 +54,7 @@ class Criterion:
 
 def criterion_of(
     until: UntilSpec, state: NetworkState, task: AnyTask, seed: int, on: Trials | None
-) -> Criterion:
+) -> StopCriterion:
     """Return the criterion of a phase that begins.
 
     Parameters
@@ -74,7 +74,7 @@ def criterion_of(
     if goal is None:
         shown = first_trials(task, state, seed) if on is None else on
         goal = (until.loss_fraction or 0.0) * state.evaluate(shown)
-    return Criterion(goal, on, until.every or state.spec.record_every)
+    return StopCriterion(goal, on, until.every or state.spec.record_every)
 
 
 def first_trials(task: AnyTask, state: NetworkState, seed: int) -> Trials:
@@ -110,14 +110,14 @@ class Training:
     seeds: Callable[[int], int]
     at: float = 0.0
 
-    def run(self, epochs: int, criterion: Criterion | None = None) -> tuple[Course, bool]:
+    def run(self, epochs: int, criterion: StopCriterion | None = None) -> tuple[Course, bool]:
         """Train, and return what is recorded and whether the criterion was reached.
 
         Parameters
         ----------
         epochs : int
             How many at most.
-        criterion : Criterion, optional
+        criterion : StopCriterion, optional
             When to stop before.
         """
         if criterion is None:
@@ -151,7 +151,7 @@ class Training:
         return replace(course, epochs=course.epochs + self.at)
 
     def _in_stretches(
-        self, epochs: int, criterion: Criterion, trials: Trials
+        self, epochs: int, criterion: StopCriterion, trials: Trials
     ) -> tuple[Course, bool]:
         """Train in stretches between which the loss on other trials is looked at."""
         parts: list[Course] = []

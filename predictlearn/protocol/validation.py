@@ -12,8 +12,8 @@ from predictlearn.errors import InputError, choice
 from predictlearn.protocol.cohort import arm_start, draw_start
 from predictlearn.protocol.learners import check_learner, check_loop
 from predictlearn.protocol.phase_checks import check_steps, unknown
-from predictlearn.protocol.rule import NETWORK_RULES, NEURONS_ONLY
-from predictlearn.protocol.schema import MOST_DIMENSIONS, ProtocolSpec, Step
+from predictlearn.protocol.rule import NETWORK_RULES, NEURONS_ONLY, PERTURBATION
+from predictlearn.protocol.schema import MOST_DIMENSIONS, ProtocolSpec, ArmStep
 from predictlearn.protocol.source import Location, Problem
 from predictlearn.tasks.mixture import Mixture
 from predictlearn.tasks.registry import TASKS, AnyTask, get_task
@@ -73,7 +73,7 @@ def _sentence(error: InputError) -> str:
     return str(error).removesuffix(".")
 
 
-def _phases(spec: ProtocolSpec) -> Iterable[tuple[str, int, Step]]:
+def _phases(spec: ProtocolSpec) -> Iterable[tuple[str, int, ArmStep]]:
     """Yield arm, number of the step and step of every phase, repeated ones each time."""
     for arm in spec.arms:
         for number, step in enumerate(spec.steps(arm)):
@@ -124,7 +124,7 @@ def check_names(spec: ProtocolSpec, sizes: Sizes) -> list[Problem]:
     return problems
 
 
-def _place_of_rule(spec: ProtocolSpec, arm: str, step: Step) -> Location:
+def _place_of_rule(spec: ProtocolSpec, arm: str, step: ArmStep) -> Location:
     """Return where the last word about the rule of a phase is said."""
     if step.phase.rule is not None:
         return (*step.place, "rule")
@@ -156,6 +156,16 @@ def _check_phases(spec: ProtocolSpec, tasks: Mapping[str, AnyTask]) -> list[Prob
                     at,
                     f"{whole.kind} acts on single synapses, so it has no closed form in the "
                     "overlaps; it needs engine: network, for the protocol or for this arm",
+                )
+            )
+        if spec.engine_of(arm) == "theory" and whole.kind == PERTURBATION:
+            problems.append(
+                (
+                    at,
+                    f"{PERTURBATION} makes noise in N neurons, which leaves the span that the "
+                    "theory follows; it needs engine: network and n_neurons, for the protocol or "
+                    "for this arm. Its mean is gradient-descent, and pl.node_perturbation_step has "
+                    "the spread of a step in closed form",
                 )
             )
         if spec.engine_of(arm) == "network" and whole.kind not in NETWORK_RULES:

@@ -11,7 +11,7 @@ from predictlearn.checks import as_float_array
 from predictlearn.errors import InputError, choice
 from predictlearn.statistics.effects import paired_effect, two_sample_effect
 from predictlearn.statistics.resampling import bca_interval, permutation_test, sign_flip_test
-from predictlearn.statistics.results import TestResult
+from predictlearn.statistics.results import TestResult, bare
 
 __all__ = ["paired_comparison", "two_sample_comparison"]
 
@@ -149,7 +149,9 @@ def paired_comparison(
     level = check_level("level", level)
     d = x - y
     n, mean = d.size, float(d.mean())
-    _, p_flip, exact = sign_flip_test(d, n_resamples=n_resamples, seed=seed)
+    p_flip, exact = math.nan, True
+    if method == "permutation" or not bare():
+        _, p_flip, exact = sign_flip_test(d, n_resamples=n_resamples, seed=seed)
     size = paired_effect(x, y, kind=effect, level=level)
     degenerate = ""
     if flat(d, x, y):
@@ -164,19 +166,17 @@ def paired_comparison(
         )
     else:
         half = float(stats.t.ppf((1 + level) / 2, n - 1) * d.std(ddof=1) / math.sqrt(n))
-        both = {
-            "t": (mean - half, mean + half),
-            "bca": bca_interval(d, level=level, n_resamples=n_resamples, seed=seed),
-        }
-        t_test = stats.ttest_1samp(d, 0.0)
-        signed = stats.wilcoxon(d, zero_method="pratt", method="auto")
-        p_t, p_wilcoxon = float(t_test.pvalue), float(signed.pvalue)
+        bca = (math.nan, math.nan)
+        if not bare():
+            bca = bca_interval(d, level=level, n_resamples=n_resamples, seed=seed)
+        both = {"t": (mean - half, mean + half), "bca": bca}
+        t = mean / (float(d.std(ddof=1)) / math.sqrt(n))
+        p_t, ranks, p_wilcoxon = float(2 * stats.t.sf(abs(t), n - 1)), math.nan, math.nan
+        if method == "wilcoxon" or not bare():
+            signed = stats.wilcoxon(d, zero_method="pratt", method="auto")
+            ranks, p_wilcoxon = float(signed.statistic), float(signed.pvalue)
         p = {"t": p_t, "wilcoxon": p_wilcoxon, "permutation": p_flip}[method]
-        statistic = {
-            "t": float(t_test.statistic),
-            "wilcoxon": float(signed.statistic),
-            "permutation": mean,
-        }[method]
+        statistic = {"t": t, "wilcoxon": ranks, "permutation": mean}[method]
     label = {
         "t": "paired t test",
         "wilcoxon": "Wilcoxon signed-rank test",
@@ -296,7 +296,9 @@ def two_sample_comparison(
         _, error, df = mean_gap(x, y, pooled=False)
         half = float(stats.t.ppf((1 + level) / 2, df)) * error
         low, high = gap - half, gap + half
-        _, p_permutation, exact = permutation_test(x, y, n_resamples=n_resamples, seed=seed)
+        p_permutation, exact = math.nan, True
+        if method == "permutation" or not bare():
+            _, p_permutation, exact = permutation_test(x, y, n_resamples=n_resamples, seed=seed)
         statistic = gap / error
         p_welch = float(2 * stats.t.sf(abs(statistic), df))
         p = p_welch if method == "welch" else p_permutation

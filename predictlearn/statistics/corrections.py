@@ -17,8 +17,19 @@ __all__ = ["CORRECTIONS", "correct_p", "family_table"]
 CORRECTIONS = ("holm", "fdr_bh", "none")
 """Holm (family-wise error), Benjamini-Hochberg (false discovery rate), or none."""
 
-# Verdicts of a test of a difference: shown, and not shown.
+# Verdicts of tests that have a p value: shown, and not shown.
 _DIFFERING = ("different", "not shown to differ")
+_EQUIVALENT = ("equivalent", "not shown equivalent")
+
+
+def corrected_verdicts(table: pd.DataFrame) -> pd.Series:
+    """Return verdicts that follow the corrected p, where a verdict follows from p."""
+    verdict = table["verdict"]
+    has_p = table["p"].astype(float).notna()
+    for words in (_DIFFERING, _EQUIVALENT):
+        mine = has_p & verdict.isin(words)
+        verdict = verdict.where(~mine, np.where(table["significant"], *words))
+    return verdict
 
 
 def correct_p(p: np.ndarray, *, method: str = "holm") -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
@@ -91,6 +92,15 @@ def sign_flip_test(
     return float(d.mean()), _p_value(null, float(d.mean() / scale), alternative, exact), exact
 
 
+@lru_cache(maxsize=16)
+def _arrangements(n: int, chosen: int) -> np.ndarray:
+    """Return every way to choose some of n first, as an order of all: (ways, n)."""
+    picks = np.array(list(combinations(range(n), chosen)))
+    mask = np.zeros((len(picks), n), dtype=bool)
+    np.put_along_axis(mask, picks, True, axis=1)
+    return np.argsort(~mask, axis=1, kind="stable")
+
+
 def _studentised(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return Welch's t along the last axis; infinite where neither sample varies."""
     gap = x.mean(-1) - y.mean(-1)
@@ -154,10 +164,7 @@ def permutation_test(
     pooled, n = np.concatenate([x, y]), x.size + y.size
     exact = math.comb(n, x.size) <= n_resamples + 1
     if exact:
-        chosen = np.array(list(combinations(range(n), x.size)))
-        mask = np.zeros((len(chosen), n), dtype=bool)
-        np.put_along_axis(mask, chosen, True, axis=1)
-        order = np.argsort(~mask, axis=1, kind="stable")
+        order = _arrangements(n, x.size)
     else:
         rng = np.random.default_rng(seed)
         order = np.argsort(rng.random((n_resamples, n)), axis=1)

@@ -45,7 +45,7 @@ from predictlearn.pipeline.checked import noise_said
 from predictlearn.pipeline.fitted import fit_recording
 from predictlearn.recordings.load import load_recording
 recording = load_recording(sys.argv[1])
-settings = {"offset": True, "tau": 0.3, "n_bootstrap": 10, "n_starts": 1}
+settings = {"offset": True, "tau": 0.3, "n_bootstrap": 2, "n_starts": 1}
 if recording.observed == "counts":
     settings |= {"noise": "poisson", "observed": "current"}
 fitted = fit_recording(recording, settings, ranks=(1,), cv=2)

@@ -27,7 +27,7 @@ from predictlearn.theory.learning.span import (
     learn_in_span,
     start_in_span,
 )
-from predictlearn.theory.learning.span_flow import flow_of_synapses
+from predictlearn.theory.learning.span_flow import flow_in_span
 from predictlearn.theory.learning.synaptic_rules import Adam, RMSProp, SignDescent
 from predictlearn.theory.learning.together import FAILURES, descend_together, runs_together
 from predictlearn.theory.learning.trajectory import Trajectory
@@ -174,7 +174,7 @@ def learn(
         check_fit(overlaps, task.n_in, task.n_out, "the task")
         if isinstance(rule, GradientFlow):
             duration = positive("epochs", epochs)
-            return flow_of_synapses(start, stream, rule, duration, goal, seed, settings)
+            return flow_in_span(start, stream, rule, duration, goal, seed, settings)
         if not isinstance(rule, GradientDescent | LocalRule):
             raise InputError(
                 "rule must be a GradientDescent, GradientFlow, FeedbackAlignment or RFLO where "
