@@ -87,12 +87,13 @@ def columns_of(m: Array, w: Array, z: Array, columns: Sequence[str]) -> Array:
 @lru_cache(maxsize=64)
 def _places(
     n_in: int, n_out: int, columns: tuple[str, ...]
-) -> tuple[int, tuple[Array, Array], list[int], list[int]]:
+) -> tuple[int, tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]], list[int], list[int]]:
     """Return how many powers columns need, their pairs, and which column is which value."""
     powers = 1 + max((part.count("w") for c in columns for part in c.split(".")), default=0)
     where = {name: k for k, name in enumerate(column_names(n_in, n_out, powers))}
     kept = [c for c, name in enumerate(columns) if name != LOSS]
-    return powers, np.triu_indices(powers * n_in), kept, [where[columns[c]] for c in kept]
+    rows, others = (places.astype(np.intp) for places in np.triu_indices(powers * n_in))
+    return powers, (rows, others), kept, [where[columns[c]] for c in kept]
 
 
 def check_columns(columns: Sequence[str], n_in: int, rank: int | None, n_out: int) -> int:
