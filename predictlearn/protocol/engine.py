@@ -9,11 +9,11 @@ import numpy as np
 
 from predictlearn.errors import DivergenceError, InputError
 from predictlearn.protocol.cohort import arm_start
-from predictlearn.protocol.schema import ProtocolSpec, ArmStep
+from predictlearn.protocol.schema import ArmStep, ProtocolSpec
 from predictlearn.protocol.state import Course, NetworkState, learns_in_span
 from predictlearn.protocol.training import (
-    StopCriterion,
     NotRealisableError,
+    StopCriterion,
     Training,
     criterion_of,
     probe,

@@ -16,9 +16,9 @@ from predictlearn.tasks.mixture import MIXTURES
 __all__ = [
     "MOST_STEPS",
     "PHASE_KINDS",
+    "ArmStep",
     "PhaseSpec",
     "SessionsSpec",
-    "ArmStep",
     "UntilSpec",
     "n_steps",
     "steps_of",

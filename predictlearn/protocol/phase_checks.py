@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from predictlearn.errors import nearest
-from predictlearn.protocol.schema import ProtocolSpec, ArmStep
+from predictlearn.protocol.schema import ArmStep, ProtocolSpec
 from predictlearn.protocol.source import Location, Problem
 
 __all__ = ["check_steps", "unknown"]

@@ -15,9 +15,9 @@ from predictlearn.errors import choice, nearest
 from predictlearn.protocol.phase import (
     MOST_STEPS,
     PHASE_KINDS,
+    ArmStep,
     PhaseSpec,
     SessionsSpec,
-    ArmStep,
     UntilSpec,
     n_steps,
     steps_of,
@@ -36,6 +36,7 @@ from predictlearn.theory.names import NONLINEARITIES, PATHWAYS
 
 __all__ = [
     "ArmSpec",
+    "ArmStep",
     "CohortSpec",
     "DistributionSpec",
     "FeedbackSpec",
@@ -44,7 +45,6 @@ __all__ = [
     "RuleSpec",
     "ScheduleSpec",
     "SessionsSpec",
-    "ArmStep",
     "UntilSpec",
     "parse",
 ]

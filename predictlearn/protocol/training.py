@@ -17,7 +17,7 @@ from predictlearn.theory.learning.epochs import kept_epochs
 from predictlearn.theory.learning.trial_stream import TrialStream
 from predictlearn.theory.trials import Trials
 
-__all__ = ["StopCriterion", "NotRealisableError", "Training", "criterion_of", "probe"]
+__all__ = ["NotRealisableError", "StopCriterion", "Training", "criterion_of", "probe"]
 
 # of a loss at which gradient flow ended, found as a root of its interpolant
 _ROUNDING = 1e-6

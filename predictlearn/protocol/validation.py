@@ -13,7 +13,7 @@ from predictlearn.protocol.cohort import arm_start, draw_start
 from predictlearn.protocol.learners import check_learner, check_loop
 from predictlearn.protocol.phase_checks import check_steps, unknown
 from predictlearn.protocol.rule import NETWORK_RULES, NEURONS_ONLY, PERTURBATION
-from predictlearn.protocol.schema import MOST_DIMENSIONS, ProtocolSpec, ArmStep
+from predictlearn.protocol.schema import MOST_DIMENSIONS, ArmStep, ProtocolSpec
 from predictlearn.protocol.source import Location, Problem
 from predictlearn.tasks.mixture import Mixture
 from predictlearn.tasks.registry import TASKS, AnyTask, get_task
