@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from predictlearn.errors import InputError
 from predictlearn.protocol.rule import BEFORE, NEURONS_ONLY, FeedbackSpec, RuleSpec
 from predictlearn.protocol.schema import PhaseSpec, ProtocolSpec
@@ -116,8 +118,7 @@ def check_loop(
     if task is None or getattr(task, "world", None) is None:
         return []
     loop = loop_stability(start, task, spec.tau)
-    # every task with a world has a duration, or arrays
-    bins = task.inputs.shape[1] if hasattr(task, "inputs") else round(task.duration / task.dt)
+    bins = task.sample(np.random.default_rng(0)).n_steps
     if not runs_away(loop.radius, loop.open_radius, bins):
         return []
     return [(("arms", arm), f"cannot learn {first!r} from the cohort's overlaps: {loop}")]

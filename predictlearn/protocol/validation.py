@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from predictlearn.errors import InputError, choice
 from predictlearn.protocol.cohort import arm_start, draw_start
+from predictlearn.protocol.given_tasks import GIVEN, PYTHON, named_task, own_task
 from predictlearn.protocol.learners import check_learner, check_loop
 from predictlearn.protocol.phase_checks import check_steps, unknown
 from predictlearn.protocol.rule import NETWORK_RULES, NEURONS_ONLY, PERTURBATION
 from predictlearn.protocol.schema import MOST_DIMENSIONS, ArmStep, ProtocolSpec
-from predictlearn.protocol.source import Location, Problem
+from predictlearn.protocol.source import Location, Problem, Source
 from predictlearn.tasks.mixture import Mixture
 from predictlearn.tasks.registry import TASKS, AnyTask, get_task
 from predictlearn.theory.learning.rules import GradientFlow
@@ -22,8 +22,11 @@ from predictlearn.theory.sizes import Sizes
 
 __all__ = ["build_tasks", "check_names", "check_protocol"]
 
+# Types of tasks that a file may name.
+_KINDS = (*TASKS, PYTHON)
 
-def build_tasks(spec: ProtocolSpec, folder: Path) -> tuple[dict[str, AnyTask], list[Problem]]:
+
+def build_tasks(spec: ProtocolSpec, source: Source) -> tuple[dict[str, AnyTask], list[Problem]]:
     """Return the tasks of a protocol, and what was wrong with those that could not be made."""
     tasks: dict[str, AnyTask] = {}
     problems: list[Problem] = []
@@ -32,22 +35,32 @@ def build_tasks(spec: ProtocolSpec, folder: Path) -> tuple[dict[str, AnyTask], l
         settings = dict(content)
         kind = settings.pop("type", None)
         if kind is None:
-            problems.append((here, f"the key 'type' is missing; it is one of {', '.join(TASKS)}"))
+            problems.append((here, f"the key 'type' is missing; it is one of {', '.join(_KINDS)}"))
             continue
-        try:
-            choice("type", kind, TASKS)
-        except InputError as error:
-            problems.append(((*here, "type"), _sentence(error)))
-            continue
+        if not (kind == GIVEN and name in source.given):
+            try:
+                choice("type", kind, _KINDS)
+            except InputError as error:
+                problems.append(((*here, "type"), _sentence(error)))
+                continue
         if kind == "arrays" and isinstance(settings.get("file"), str):
-            settings["file"] = folder / settings["file"]
+            settings["file"] = source.folder / settings["file"]
         try:
-            tasks[name] = get_task(kind, **settings)
+            tasks[name] = _made(name, kind, settings, source)
         except InputError as error:
             # messages begin with the setting they are about
             about = str(error).split(maxsplit=1)[0].rstrip(":,")
             problems.append(((*here, about) if about in settings else here, _sentence(error)))
     return {**tasks, **_mixtures(spec, tasks, problems)}, problems
+
+
+def _made(name: str, kind: str, settings: dict[str, Any], source: Source) -> Any:
+    """Return a task of ours, or one that the user wrote."""
+    if kind == GIVEN:
+        return own_task(f"the task {name!r}", source.given[name])
+    if kind == PYTHON:
+        return named_task(settings, source.folder, source.trust)
+    return get_task(kind, **settings)
 
 
 def _mixtures(

@@ -115,12 +115,6 @@ class Mixture(Freezable):
         return float(self.tasks[0].dt)
 
     @property
-    def duration(self) -> float:
-        """Length of a trial in seconds."""
-        trials: Trials = self.__dict__["_seen"]
-        return trials.n_steps * trials.dt
-
-    @property
     def world(self) -> LinearWorld | None:
         """The world of the tasks, or None."""
         trials: Trials = self.__dict__["_seen"]
