@@ -121,6 +121,9 @@ from .tasks import (
     FlipFlop as FlipFlop,
 )
 from .tasks import (
+    Mixture as Mixture,
+)
+from .tasks import (
     ReachingReadout as ReachingReadout,
 )
 from .tasks import (

@@ -3,7 +3,7 @@
 python studies/catalogue.py             about ten minutes of two processors; writes the tables
 python studies/catalogue.py --name a-b-a                the rows of one entry
 
-Tables: catalogue.csv and learners.csv beside predictlearn/predictions/catalogue/table.py, and
+Tables: catalogue.csv and learners.csv beside predictlearn/predictions/laboratory/table.py, and
 catalogue.md here. `pytest -m slow tests/predictions/test_catalogue_study.py` makes some again.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from predictlearn.errors import InputError
-from predictlearn.predictions.catalogue import (
+from predictlearn.predictions.laboratory import (
     ENTRIES,
     LEARNERS,
     cohort_table,
@@ -25,10 +25,10 @@ from predictlearn.predictions.catalogue import (
     rejection_rate,
     simulate_cohort,
 )
-from predictlearn.predictions.catalogue.evaluate import signed
+from predictlearn.predictions.laboratory.evaluation import signed
 
 ROOT = Path(__file__).resolve().parents[1]
-PLACE = ROOT / "predictlearn" / "predictions" / "catalogue"
+PLACE = ROOT / "predictlearn" / "predictions" / "laboratory"
 PAGE = ROOT / "studies" / "catalogue.md"
 SEED, SIMULATIONS, NULLS, FEW = 0, 300, 1000, 24
 

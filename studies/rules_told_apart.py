@@ -1,6 +1,6 @@
 """Count which rules of learning are told from which; prints the tables of rules_told_apart.md.
 
-    python studies/rules_told_apart.py                  all conditions, 30 animals a rule
+    python studies/rules_told_apart.py                  all conditions, 20 animals a rule
     python studies/rules_told_apart.py --animals 5 --jobs 2
     python studies/rules_told_apart.py --only 10        conditions whose name holds the word
     python studies/rules_told_apart.py --table          only the tables, from what is there
@@ -63,9 +63,15 @@ def guesses() -> dict[str, pl.Hypothesis]:
     return found
 
 
-def animal(number: int) -> pl.Overlaps:
+def seed_of(condition: str, truth: str, number: int) -> int:
+    """Return a seed of its own for every animal: tables pool rules and conditions."""
+    where = [list(CONDITIONS).index(condition), list(TRUE).index(truth), number]
+    return int(np.random.SeedSequence(where).generate_state(1)[0])
+
+
+def animal(seed: int) -> pl.Overlaps:
     """Return the overlaps of an animal's network before learning."""
-    rng = np.random.default_rng(number)
+    rng = np.random.default_rng(seed)
     g = rng.standard_normal((4, 8))
     s = g @ g.T
     turn = np.exp(0.2 * rng.standard_normal(4)) / np.sqrt(np.diag(s))
@@ -77,15 +83,16 @@ def measured(condition: str, truth: str, number: int) -> list[dict[str, Any]]:
     """Simulate an animal and compare the hypotheses: one row each."""
     began = time.process_time()
     noise, output_noise, n = CONDITIONS[condition]
+    seed = seed_of(condition, truth, number)
     gaps = np.diff(np.linspace(0, EPOCHS, n).round().astype(int)).tolist()
     with threadpool_limits(1):
         recordings, _ = pl.simulate_learning(
-            animal(number), TASK, gaps, TRUE[truth].rule, learns=TRUE[truth].learns,
+            animal(seed), TASK, gaps, TRUE[truth].rule, learns=TRUE[truth].learns,
             n_sessions=n, n_neurons=300, recorded=300, noise=noise, output_noise=output_noise,
-            n_trials=20, n_bins=40, seed=number,
+            n_trials=20, n_bins=40, seed=seed,
         )  # fmt: skip
         table, errors = pl.measured_rule_columns(recordings)
-        found = pl.compare_rules(table, TASK, gaps, guesses(), errors, n_starts=3, seed=number)
+        found = pl.compare_rules(table, TASK, gaps, guesses(), errors, n_starts=3, seed=seed)
     key = {"condition": condition, "truth": truth, "animal": number}
     spent = time.process_time() - began
     return [
@@ -184,7 +191,7 @@ def tables() -> str:
 def main() -> None:
     """Run what is asked for, and write the tables into the page."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--animals", type=int, default=30)
+    parser.add_argument("--animals", type=int, default=20)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", default="")
     parser.add_argument("--table", action="store_true")

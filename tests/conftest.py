@@ -23,18 +23,19 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # With --doctest-modules every module here is imported; a test runs this one.
 collect_ignore = ["docs/user_script.py"]
 
-# The order in which workers take the files, the rest after these: what compiles most beside what
-# compiles nothing, so that no two workers compile the same; then what takes longest.
+# The order in which workers take the files, the rest after these: what compiles most, so that two
+# workers compile different loops (fits and synapses; learning, the fourth order, populations) and
+# find those of the other compiled; then what takes longest.
 FIRST = (
+    "pipeline/test_pipeline.py",
+    "theory/test_impulse.py",
+    "theory/test_hermite.py",
     "docs/test_docs.py",
+    "theory/test_reduced.py",
+    "theory/test_populations.py",
     "doors/test_fuzz_doors.py",
     "recordings/test_readers_events.py",
     "recordings/test_readers.py",
-    "theory/test_impulse.py",
-    "pipeline/test_pipeline.py",
-    "theory/test_hermite.py",
-    "theory/test_reduced.py",
-    "theory/test_populations.py",
     "work/test_killed.py",
     "work/test_memory.py",
     "work/test_kept.py",

@@ -40,6 +40,12 @@ Networks = Annotated[
 EpochsScale = Annotated[
     float, typer.Option(help="Multiply the epochs of every phase, for a quick look.")
 ]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="Run the functions that tasks of type python name; know what they do."
+    ),
+]
 Folder = Annotated[
     Path | None,
     typer.Option(
@@ -61,9 +67,10 @@ def run(
     folder: Folder = None,
     networks: Networks = None,
     epochs_scale: EpochsScale = 1.0,
+    trust: Trust = False,
 ) -> None:
     """Run every network of a protocol through every arm."""
-    loaded, result = _run(protocol, seed, jobs, folder, networks, epochs_scale)
+    loaded, result = _run(protocol, seed, jobs, folder, networks, epochs_scale, trust)
     from rich.table import Table
 
     from predictlearn.reporting.page import format_value
@@ -106,10 +113,11 @@ def compare(
     folder: Folder = None,
     networks: Networks = None,
     epochs_scale: EpochsScale = 1.0,
+    trust: Trust = False,
 ) -> None:
     """Compare two arms of a protocol, paired within networks, and say how many animals it takes."""
-    pair = _pair(_load(protocol, networks, epochs_scale).arms, arms, method, correction)
-    loaded, result = _run(protocol, seed, jobs, folder, networks, epochs_scale)
+    pair = _pair(_load(protocol, networks, epochs_scale, trust).arms, arms, method, correction)
+    loaded, result = _run(protocol, seed, jobs, folder, networks, epochs_scale, trust)
     from predictlearn.predictions.arms import comparable_quantities, compare_arms
 
     at = "last" if epoch is None else epoch
@@ -207,13 +215,13 @@ def _pair(
     return first, second
 
 
-def _load(name: str, networks: int | None, epochs_scale: float) -> Protocol:
+def _load(name: str, networks: int | None, epochs_scale: float, trust: bool) -> Protocol:
     """Read a protocol, with another number of networks or other epochs if asked."""
     from predictlearn.checks import positive
     from predictlearn.protocol import Protocol
 
     positive("--epochs-scale", epochs_scale)
-    protocol = Protocol.load(name)
+    protocol = Protocol.load(name, trust=trust)
     if networks is not None:
         cohort = {**protocol.to_dict()["cohort"], "networks": networks}
         protocol = protocol.replace(cohort=cohort)
@@ -227,6 +235,7 @@ def _run(
     folder: Path | None,
     networks: int | None,
     epochs_scale: float,
+    trust: bool,
 ) -> tuple[Protocol, ProtocolResult]:
     """Read and run a protocol."""
     n_jobs = jobs_or_all(jobs)
@@ -235,7 +244,7 @@ def _run(
     if folder is not None:
         kept = f"finished networks are kept in {folder}; the same command goes on from there."
     with interruptible(kept):
-        protocol = _load(name, networks, epochs_scale)
+        protocol = _load(name, networks, epochs_scale, trust)
         result = protocol.run(seed=seed, n_jobs=n_jobs, output=folder, progress=True)
     for row in result.failed.to_dict("records"):
         say(

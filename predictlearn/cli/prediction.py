@@ -83,11 +83,26 @@ def predict(
     starts: Starts = None,
     bin_: Bin = None,
     folds: Folds = 5,
+    learns: Annotated[
+        str,
+        typer.Option(
+            help="What learns: factors, U and V of the connectivity as published, or synapses, "
+            "its entries. In Python `learns`."
+        ),
+    ] = "factors",
+    rule: Annotated[
+        str | None,
+        typer.Option(
+            help="How: gradient-flow, gradient-descent, feedback-alignment or rflo. In Python "
+            "`rule`.",
+            show_default="gradient-flow, with --rate gradient-descent",
+        ),
+    ] = None,
     rate: Annotated[
         float | None,
         typer.Option(
-            help="Rate of gradient descent; if not given, learning is gradient flow in each "
-            "draw's own learning time. In Python `rate`.",
+            help="Rate of the rule; if not given, learning is in each draw's own learning time. "
+            "In Python `rate`.",
             show_default=False,
         ),
     ] = None,
@@ -158,6 +173,8 @@ def predict(
             dataset,
             task=task,
             rank=rank,
+            learns=learns,
+            rule=rule,
             rate=rate,
             cv=folds,
             seed=seed,
@@ -180,6 +197,8 @@ def predict(
             "--starts": [starts],
             "--bin": [bin_],
             "--folds": [None if folds == 5 else folds],
+            "--learns": [None if learns == "factors" else learns],
+            "--rule": [rule],
             "--rate": [rate],
             "--read": read or [],
             "--seed": [seed],

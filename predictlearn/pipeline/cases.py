@@ -26,7 +26,7 @@ __all__ = ["Case", "bci_task", "case_of"]
 # The bins that every trial is cut to, and from which on progress is averaged (0-based).
 BCI_BINS, BCI_FIRST = 12, 6
 
-Designer = Callable[[FittedNetwork, list[list[Overlaps]]], Design]
+Designer = Callable[[FittedNetwork, list[list[Overlaps]], str], Design]
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Case:
     settings : mapping
         Settings of the fit.
     designer : callable or None
-        From the fit and the cohort to the design of the experiments, where the data set has one of
-        its own; None where the task is chosen.
+        From the fit, the cohort and what learns to the design of the experiments, where the data
+        set has one of its own; None where the task is chosen.
     readout : numpy.ndarray, optional
         The readout (neurons, n_out) under which the experiments are predicted, where it is known.
     conditions : numpy.ndarray, optional
@@ -177,7 +177,7 @@ def _bci(path: Path, settings: dict[str, Any]) -> Case:
     session = load_bci_learning(path).first_bins(BCI_BINS)
     block = session.intuitive
 
-    def designer(fit: FittedNetwork, cohort: list[list[Overlaps]]) -> Design:
+    def designer(fit: FittedNetwork, cohort: list[list[Overlaps]], learns: str) -> Design:
         task = bci_task(session, fit)
         turned = bci_task(session, fit, rotation=45.0)
         return flow_design(
@@ -191,6 +191,7 @@ def _bci(path: Path, settings: dict[str, Any]) -> Case:
             },
             nonlinearity=fit.model.nonlinearity,
             tau=euler_twin(fit.model).tau,
+            learns=learns,
         )
 
     return Case(

@@ -11,14 +11,15 @@ import pandas as pd
 
 from predictlearn.errors import DivergenceError, InputError
 from predictlearn.kept import once
+from predictlearn.pipeline.learner import Learner, learning_times, speed_of_learning
 from predictlearn.pipeline.task_choice import TaskChoice
 from predictlearn.pipeline.units import Units
 from predictlearn.predictions.exposure.closure import ExposureClosure, exposure_closure
 from predictlearn.predictions.exposure.prediction import PerturbationExposure, perturbation_exposure
+from predictlearn.predictions.learners import learner_in_words
 from predictlearn.predictions.order.prediction import TrainingOrder, training_order
-from predictlearn.predictions.readout_learning import initial_time_constant
 from predictlearn.predictions.runs import shorten
-from predictlearn.theory.activity import loss_and_derivative
+from predictlearn.theory.learning.local_rules import LocalRule
 from predictlearn.theory.learning.rules import GradientDescent, GradientFlow, Rule
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Task
@@ -36,10 +37,10 @@ __all__ = [
 
 # Particles of the mean field that erf predictions are checked against, and epochs between checks.
 _PARTICLES, _EVERY = 512, 20
-# Learning times that a task is trained for, and updates where a rate is given instead.
-LENGTH, EPOCHS = 20.0, 2000
 # Steps of descent that stand for the flow where only descent will do.
 _STEPS = 1000
+# Who learns where nothing else is asked for.
+_PUBLISHED = Learner()
 
 T = TypeVar("T")
 
@@ -66,16 +67,24 @@ class Design:
         Why these tasks.
     epoch_means : str
         What an epoch is, in a sentence.
+    learns : {"factors", "synapses"}
+        What learns.
     """
 
     exposing: Task
     order: tuple[Task, Task]
-    rules: tuple[Rule, ...]
+    rules: tuple[Rule | LocalRule, ...]
     epochs: float
     labels: Mapping[str, str]
     unit: str = "epochs"
     why: str = ""
     epoch_means: str = ""
+    learns: str = "factors"
+
+    @property
+    def who(self) -> str:
+        """Who learns by which rule, in words, to follow "where"."""
+        return learner_in_words(self.learns, self.rules[0])
 
 
 @dataclass(frozen=True)
@@ -157,7 +166,7 @@ def design_experiments(
     fitted: Any,
     cohort: Sequence[Sequence[Overlaps]],
     units: Units,
-    rate: float | None = None,
+    learner: Learner = _PUBLISHED,
 ) -> Design:
     """Return the design of both experiments for a recording of one's own.
 
@@ -171,9 +180,9 @@ def design_experiments(
         By draw and animal, in the units.
     units : Units
         In which the networks learn.
-    rate : float, optional
-        Rate of gradient descent, in the units. By default learning is gradient flow in each draw's
-        own learning time.
+    learner : Learner
+        Who learns, by which rule. By default factors by gradient flow, in each draw's own learning
+        time.
 
     Returns
     -------
@@ -187,78 +196,23 @@ def design_experiments(
     """
     (first, words), (second, other_words) = choice.tasks(fitted)
     one, two = (units.task(task).freeze() for task in (first, second))
-    labels = {"exposing": words, "A": words, "B": other_words}
     model = fitted.model
-    if rate is not None:
-        rules: tuple[Rule, ...] = (GradientDescent(rate),) * len(cohort)
-        means = (
-            f"An epoch is one update of gradient descent at rate {rate:g}, in units in which every "
-            "m and the recorded part of every z has length one"
-        )
-        return Design(one, (one, two), rules, EPOCHS, labels, "epochs", choice.why, f"{means}.")
-    times = learning_times(one, cohort, model.nonlinearity, float(model.tau_))
+    timed = isinstance(learner.rule, str) and learner.rate is None
+    times = np.ones(len(cohort))
+    if timed:
+        times = learning_times(one, cohort, model.nonlinearity, float(model.tau_), learner.learns)
+    course = learner.course(times)
     return Design(
         exposing=one,
         order=(one, two),
-        rules=tuple(
-            # with the time as the rate of every pathway an epoch is one learning time
-            GradientFlow(rtol=1e-6, atol=1e-8, pathway_rates=dict.fromkeys("muvz", float(time)))
-            for time in times
-        ),
-        epochs=LENGTH,
-        labels=labels,
-        unit="in each draw's own learning times",
+        rules=course.rules,
+        epochs=course.epochs,
+        labels={"exposing": words, "A": words, "B": other_words},
+        unit=course.unit,
         why=choice.why,
-        epoch_means=(
-            "One learning time (an epoch below) is how long the loss on A would take to vanish at "
-            "its first speed, L / |dL/dt|, in the median animal of a draw; learning is gradient "
-            "descent in small steps, in units in which every m and the recorded part of every z "
-            "has length one, so neither a rate nor the unit of activity has to be known."
-        ),
+        epoch_means=course.means,
+        learns=learner.learns,
     )
-
-
-def learning_times(
-    task: Task, cohort: Sequence[Sequence[Overlaps]], nonlinearity: str, tau: float
-) -> np.ndarray:
-    """Return the learning time L / |dL/dt| of each draw, the median over its animals.
-
-    Parameters
-    ----------
-    task : Task
-        What is learned; fixed trials.
-    cohort : sequence of sequence of Overlaps
-        By draw and animal.
-    nonlinearity : {"linear", "erf"}
-        Which phi.
-    tau : float
-        Time constant in seconds.
-
-    Returns
-    -------
-    numpy.ndarray, (draws,)
-        Times in units of 1 / rate; that of the median draw where no animal of a draw learns.
-
-    Raises
-    ------
-    InputError
-        If no animal of any draw learns the task.
-    """
-    trials = task.sample(np.random.default_rng(0))
-    times = np.full((len(cohort), max(map(len, cohort))), np.nan)
-    for d, animals in enumerate(cohort):
-        for k, start in enumerate(animals):
-            loss, a = loss_and_derivative(start, trials, nonlinearity, tau)
-            speed = float(np.sum((a @ a) * start.matrix))
-            if speed > 0 and np.isfinite(speed) and np.isfinite(loss):
-                times[d, k] = loss / speed
-    if not np.isfinite(times).any():
-        raise InputError("no network can learn this task: its loss has no slope in any of them.")
-    there = np.isfinite(times).any(axis=1)
-    by_draw = np.array(
-        [np.nanmedian(row) if ok else np.nan for row, ok in zip(times, there, strict=True)]
-    )
-    return np.where(there, by_draw, np.nanmedian(by_draw))
 
 
 def run_experiments(
@@ -299,7 +253,8 @@ def run_experiments(
     problems: list[str] = []
     rules = [rule for rule, row in zip(design.rules, cohort, strict=True) for _ in row]
     common: dict[str, Any] = {
-        "nonlinearity": nonlinearity, "tau": tau, "seed": seed, "n_jobs": n_jobs
+        "nonlinearity": nonlinearity, "tau": tau, "seed": seed, "n_jobs": n_jobs,
+        "learns": design.learns,
     }  # fmt: skip
     tell("predicting perturbation exposure")
     exposure = attempt(
@@ -367,6 +322,7 @@ def flow_design(
     nonlinearity: str,
     tau: float,
     length: float = 10.0,
+    learns: str = "factors",
 ) -> Design:
     """Return a design with a frozen readout whose learning time suits a recording's units.
 
@@ -374,12 +330,18 @@ def flow_design(
     is gradient flow with a frozen readout, for `length` times the median initial time constant
     L / |dL/dt| of the exposing task, which is the unit of learning time.
     """
-    trials = exposing.sample(np.random.default_rng(0))
-    constants = [
-        initial_time_constant(start, trials, nonlinearity, tau) for row in cohort for start in row
-    ]
+    constants = []
+    for start in (start for row in cohort for start in row):
+        loss, speed = speed_of_learning(start, exposing, nonlinearity, tau, learns, True)
+        if not (speed > 0 and np.isfinite(speed)):
+            raise InputError(
+                "no network can learn this task: its loss has no slope in one of them."
+            )
+        constants.append(loss / speed)
     unit = float(np.median(constants))
-    rule = GradientFlow(rtol=1e-6, atol=1e-8, pathway_rates=dict.fromkeys("muv", unit) | {"z": 0.0})
+    pathways = "mw" if learns == "synapses" else "muv"
+    rates = dict.fromkeys(pathways, unit) | {"z": 0.0}
+    rule = GradientFlow(rtol=1e-6, atol=1e-8, pathway_rates=rates)
     return Design(
         exposing=exposing,
         order=order,
@@ -389,4 +351,5 @@ def flow_design(
         unit="initial time constants of the loss",
         why="The readout is set by the experimenter and does not learn.",
         epoch_means="One epoch below is one of the initial time constants of the loss.",
+        learns=learns,
     )

@@ -12,6 +12,7 @@ from predictlearn.errors import InputError
 from predictlearn.fitting.evaluation.ceiling import Ceiling, condition_mean_ceiling
 from predictlearn.fitting.evaluation.rank_selection import RankSelection, select_rank
 from predictlearn.fitting.session.estimator import LowRankRNN
+from predictlearn.fitting.session.validation import check_settings
 from predictlearn.kept import once
 from predictlearn.recordings.recording import Recording
 
@@ -197,6 +198,8 @@ def fit_recording(
             f"{n_neurons}; got {', '.join(map(str, ranks)) or 'none'}."
         )
     common = {**settings, "dt": recording.dt}
+    # all settings are looked at before the first of many fits
+    check_settings(LowRankRNN(rank=usable[0], seed=seed, **common))
     searching = {k: v for k, v in common.items() if k != "n_bootstrap"}
     # a noise model that does not exist is refused by the fit itself
     counted = searching.get("noise") in ("poisson", "negative-binomial")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from predictlearn.checks import MOST_FOLDS, non_negative, positive, positive_int
+from predictlearn.checks import MOST_FOLDS, non_negative, positive_int
 from predictlearn.errors import InputError
 from predictlearn.fitting.session.euler_twin import euler_twin
 from predictlearn.kept import keeping, once
@@ -23,6 +23,7 @@ from predictlearn.pipeline.experiments import (
     run_experiments,
 )
 from predictlearn.pipeline.fitted import FittedNetwork, fit_recording, ranks_of
+from predictlearn.pipeline.learner import Learner
 from predictlearn.pipeline.protocol_run import ProtocolPrediction, predict_protocol
 from predictlearn.pipeline.real_learning.bci import BCIComparison, compare_with_block_two
 from predictlearn.pipeline.real_learning.sessions import SessionsComparison, compare_with_sessions
@@ -45,6 +46,8 @@ def predict(
     *,
     task: Any = None,
     rank: int | str = "auto",
+    learns: str = "factors",
+    rule: Any = None,
     rate: float | None = None,
     cv: int = 5,
     seed: int = 0,
@@ -74,9 +77,16 @@ def predict(
     rank : int or "auto", default "auto"
         Rank of the network; by cross-validation of 1, 2 and 3 as in `select_rank` (1 for
         ``"bci-learning"``).
+    learns : {"factors", "synapses"}, default "factors"
+        What learns: the factors U and V of the connectivity, as published, or the synapses W. The
+        statements say whether what is predicted holds for the other too.
+    rule : str or Rule, optional
+        ``"gradient-flow"``, the default without a rate; ``"gradient-descent"``, that with one;
+        ``"feedback-alignment"`` or ``"rflo"``, by random feedback; or a GradientDescent,
+        FeedbackAlignment or RFLO with its settings.
     rate : float, optional
-        Rate of gradient descent, in units in which every m and z has length one. By default
-        learning is gradient flow, in units of each draw's own learning time.
+        Rate of the rule, in units in which every m and z has length one. By default learning is in
+        units of each draw's own learning time.
     cv : int, default 5
         Folds of the cross-validation.
     seed : int, default 0
@@ -106,9 +116,11 @@ def predict(
     Raises
     ------
     InputError
-        If the data cannot be found or used, or a number is out of range. What learning or the
-        recording leads to after the fit (networks that diverge, an overlap that was not seen)
-        raises nothing: it is a line of ``problems`` or a row of ``excluded``.
+        If the data cannot be found or used, a number is out of range, or what learns, rule,
+        nonlinearity and task do not go together: synapses, feedback of a rule's own and closed
+        loops are predicted for linear networks, and a protocol says itself who learns. What
+        learning or the recording leads to after the fit (networks that diverge, an overlap that was
+        not seen) raises nothing: it is a line of ``problems`` or a row of ``excluded``.
 
     Notes
     -----
@@ -127,7 +139,7 @@ def predict(
     positive_int("n_animals", n_animals, minimum=3, maximum=10_000)
     positive_int("cv", cv, minimum=2, maximum=MOST_FOLDS)
     ranks_of(rank)
-    rate = None if rate is None else positive("rate", rate)
+    learner = Learner.of(learns, rule, rate)
     non_negative("spread", spread)
     prior = prior or HiddenPrior()
     if not isinstance(prior, HiddenPrior):
@@ -135,12 +147,12 @@ def predict(
     how = {"n_draws": n_draws, "n_animals": n_animals, "spread": spread, "seed": seed}
     source = {"recording": recording, "dataset": dataset, "task": task, "rank": rank}
     with bar("predict", shown=progress is None) as label:
-        return _predicted(source, rate, cv, n_jobs, how, prior, progress or label, settings)
+        return _predicted(source, learner, cv, n_jobs, how, prior, progress or label, settings)
 
 
 def _predicted(
     source: Mapping[str, Any],
-    rate: float | None,
+    learner: Learner,
     cv: int,
     n_jobs: int,
     how: Mapping[str, Any],
@@ -160,7 +172,13 @@ def _predicted(
 
     tell("reading the recording")
     case = case_of(source["recording"], source["dataset"], **settings)
-    choice = _choice(case, source["task"], rate)
+    choice = _choice(case, source["task"])
+    learner.check(
+        str(case.settings.get("nonlinearity", "linear")),
+        None if choice is None else choice.task,
+        protocol=choice is not None and choice.protocol is not None,
+        design_of=case.name if case.designer is not None else "",
+    )
     lap("read")
     tell("fitting the low-rank network and choosing its rank")
     fitted = fit_recording(
@@ -204,7 +222,7 @@ def _predicted(
         else:
             design = attempt(
                 "the design of the experiments",
-                lambda: _design(case, fitted, choice, begin, rate),
+                lambda: _design(case, fitted, choice, begin, learner),
                 problems,
             )
             if design is not None:
@@ -232,7 +250,9 @@ def _predicted(
             "animals": how["n_animals"],
             "spread between animals": how["spread"],
             "hidden prior": prior.statement(),
-            "rate": "of each draw" if rate is None else rate,
+            "learns": learner.learns,
+            "rule": learner.rule if isinstance(learner.rule, str) else repr(learner.rule),
+            "rate": learner.rate_said,
             "folds": cv,
             "fit": dict(fitted.settings),
         },
@@ -240,12 +260,11 @@ def _predicted(
     )
 
 
-def _choice(case: Case, task: Any, rate: float | None) -> TaskChoice | None:
+def _choice(case: Case, task: Any) -> TaskChoice | None:
     """Return what is learned; None where the data set has a design of its own."""
     if case.designer is not None:
-        if task is not None or rate is not None:
-            what = "task" if task is not None else "rate"
-            raise InputError(f"{what} is not for {case.name}, which has experiments of its own.")
+        if task is not None:
+            raise InputError(f"task is not for {case.name}, which has experiments of its own.")
         return None
     n_out = case.recording.n_out
     return choose_task(case.task if task is None else task, case.recording, n_out)
@@ -281,14 +300,14 @@ def _design(
     fitted: FittedNetwork,
     choice: TaskChoice | None,
     begin: tuple[list[list[Overlaps]], Units],
-    rate: float | None,
+    learner: Learner,
 ) -> Design:
     """Return the design of the experiments: of the data set, or for the chosen task."""
     if case.designer is not None:
-        return case.designer(fitted, begin[0])
+        return case.designer(fitted, begin[0], learner.learns)
     if choice is None:
         raise InputError("no task was chosen.")
-    return design_experiments(choice, fitted, *begin, rate)
+    return design_experiments(choice, fitted, *begin, learner)
 
 
 def _new_readout(sizes: tuple[int, int, int]) -> dict[str, float]:

@@ -82,6 +82,9 @@ class TaskChoice:
             The task, and the same with another desired output.
         """
         n_out = fitted.recording.n_out
+        if self.task is not None and getattr(self.task, "world", None) is not None:
+            # of what is read of the world, such as the two coordinates of a cursor
+            n_out = self.task.world.n_read
         other = self.change.other() if self.change.kind != "none" else first_change(n_out)
         if self.unknown:
             return tuple(  # type: ignore[return-value]
@@ -137,7 +140,7 @@ def _recorded_words(target: np.ndarray | None, change: Change) -> str:
 def changed_target(task: Task, change: Change) -> ArrayTask:
     """Return a task of fixed trials with another desired output."""
     trials: Trials = task.sample(np.random.default_rng(0))
-    matrix = change.matrix(trials.n_out)
+    matrix = change.matrix(trials.targets.shape[2])
     return ArrayTask(
         trials.inputs,
         trials.targets @ matrix.T,
@@ -145,6 +148,7 @@ def changed_target(task: Task, change: Change) -> ArrayTask:
         trials.dt,
         trials.offset,
         trials.smoothing,
+        trials.world,
     )
 
 

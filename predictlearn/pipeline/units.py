@@ -11,6 +11,7 @@ import pandas as pd
 from predictlearn.tasks.arrays import ArrayTask
 from predictlearn.theory.names import pathway_slices, table_pairs
 from predictlearn.theory.trials import Task, Trials
+from predictlearn.theory.world import LinearWorld
 
 __all__ = ["ScaledTask", "Units"]
 
@@ -133,10 +134,27 @@ class ScaledTask:
         """Whether every epoch shows the same trials."""
         return bool(self.task.fixed)
 
+    @property
+    def world(self) -> LinearWorld | None:
+        """What the outputs move and the inputs report, in the units; None in an open loop."""
+        return self._in_units(getattr(self.task, "world", None))
+
+    def _in_units(self, world: LinearWorld | None) -> LinearWorld | None:
+        """Return a world that outputs and inputs in these units move and report alike."""
+        if world is None:
+            return None
+        seen: Any = self.units.m[:, None] * world.seen if len(world.seen) else None
+        return replace(world, push=world.push * self.units.z, seen=seen)
+
     def sample(self, rng: np.random.Generator | None = None) -> Trials:
         """Draw the trials of one epoch, in the units."""
         trials: Trials = self.task.sample(rng)
         m, z = self.units.m, self.units.z
+        if trials.world is not None:
+            # what the loss reads is the world, which keeps its own units
+            return replace(
+                trials, inputs=trials.inputs * m, world=self._in_units(trials.world), law=None
+            )
         return replace(
             trials,
             inputs=trials.inputs * m,

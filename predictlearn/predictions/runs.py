@@ -12,21 +12,25 @@ import numpy as np
 from predictlearn.checks import positive_int
 from predictlearn.errors import InputError
 from predictlearn.theory.learning.descent import learn
+from predictlearn.theory.learning.local_rules import LocalRule
 from predictlearn.theory.learning.many import FAILURES, learn_many
 from predictlearn.theory.learning.phases import Leg
 from predictlearn.theory.learning.rules import GradientFlow, Rule
-from predictlearn.theory.learning.span import SynapticTrajectory
+from predictlearn.theory.learning.span import FactorTrajectory, SynapticTrajectory
 from predictlearn.theory.learning.trajectory import Trajectory
 from predictlearn.theory.overlaps import Overlaps
+from predictlearn.theory.trials import Task
 from predictlearn.workers import Parallel, delayed
 
-__all__ = ["Run", "child_seeds", "reasons_in_brief", "rules_of", "run_all"]
+__all__ = ["Run", "child_seeds", "in_a_world", "reasons_in_brief", "rules_of", "run_all"]
 
 # A reason is told up to so many characters, and so many kinds of reasons.
 _LONGEST, _KINDS = 160, 3
 
 
-def rules_of(rule: Rule | Sequence[Rule], n: int) -> tuple[Rule, ...]:
+def rules_of(
+    rule: Rule | LocalRule | Sequence[Rule | LocalRule], n: int
+) -> tuple[Rule | LocalRule, ...]:
     """Return one rule a start: the same for all, or as given.
 
     Parameters
@@ -53,7 +57,12 @@ def rules_of(rule: Rule | Sequence[Rule], n: int) -> tuple[Rule, ...]:
     return tuple(rule)
 
 
-def rules_said(rules: Sequence[Rule]) -> str:
+def in_a_world(task: Task) -> bool:
+    """Return whether a task's output moves a world, which the input may report."""
+    return getattr(task, "world", None) is not None
+
+
+def rules_said(rules: Sequence[Rule | LocalRule]) -> str:
     """Return rules as text for the settings."""
     return repr(rules[0]) if len(set(map(repr, rules))) == 1 else "one a start"
 
@@ -142,12 +151,14 @@ class _SoFar:
             self.failure = f"phase {number}: {outcome}"
             return
         try:
-            self.overlaps = outcome.final
+            end = outcome.final
         except InputError as error:
             self.failure = f"phase {number}: {error}"
             return
+        # learning goes on with the same feedback
+        self.overlaps = outcome.end if isinstance(outcome, FactorTrajectory) else end
         self.paths.append(outcome)
-        self.ends.append(self.overlaps)
+        self.ends.append(end)
 
     def run(self) -> Run:
         """Return all of it."""
@@ -187,6 +198,11 @@ def _run(
             so_far.add(learn(so_far.overlaps, *how, learns=learns))
         except FAILURES as error:
             so_far.add(error)
+        except InputError as error:
+            # a loop that this network makes unstable: others may not
+            if not in_a_world(phase.task):
+                raise
+            so_far.add(error)
         if so_far.failure:
             break
     return so_far.run()
@@ -208,10 +224,11 @@ def _side_by_side(
     for group in groups.values():
         for number, phase in enumerate(jobs[group[0]][1]):
             members = [index for index in group if not so_far[index].failure]
+            rule: Any = phase.rule
             outcomes = learn_many(
                 [so_far[index].overlaps for index in members],
                 phase.task,
-                phase.rule,
+                rule,
                 phase.epochs,
                 nonlinearity,
                 tau,
@@ -265,7 +282,12 @@ def run_all(
     """
     # the solver of flows is Python for the most part, which threads would run one at a time
     flows = any(isinstance(phase.rule, GradientFlow) for _, phases, _ in jobs for phase in phases)
-    if not flows and learns == "factors":
+    apart = learns == "synapses" or any(
+        isinstance(phase.rule, LocalRule) or in_a_world(phase.task)
+        for _, phases, _ in jobs
+        for phase in phases
+    )
+    if not flows and not apart:
         return _side_by_side(jobs, nonlinearity, tau, n_jobs, rows)
     return list(
         Parallel(n_jobs=n_jobs)(

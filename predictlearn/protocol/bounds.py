@@ -58,12 +58,17 @@ def rows_of(spec: ProtocolSpec, networks: int, sizes: Sizes, every: int) -> int:
     rows = 0
     for arm in spec.arms:
         neurons = spec.neurons_of(arm) or 0
-        for number, phase in enumerate(spec.arms[arm].phases):
+        for number, step in enumerate(spec.steps(arm)):
+            phase = step.phase
             synaptic, feedback = spec.is_synaptic(arm, number), spec.has_feedback(arm, number)
             quantities = _n_quantities(sizes, synaptic, feedback)
-            epochs = (phase.epochs or 0) // every + 2
-            if spec.rule_of(arm, phase).kind == "gradient-flow":
+            epochs = step.epochs // every + 2
+            if phase.trains and spec.rule_of(arm, phase).kind == "gradient-flow":
                 epochs = min(epochs, _FLOW_ROWS)
+            if phase.until is not None and phase.until.on is not None:
+                # each stretch between two looks at the loss keeps its ends
+                stretches = step.epochs // (phase.until.every or every) + 1
+                epochs = min(step.epochs, epochs * stretches) + 1
             rows += epochs * quantities + 2 * len(spec.evaluate)
             numbers = neurons * (neurons + dim if synaptic else dim)
             rows += math.ceil(numbers * 8 / _ROW_BYTES)
@@ -100,7 +105,7 @@ def record_every(spec: ProtocolSpec, networks: int, sizes: Sizes) -> int:
     stated = spec.record_every
     if rows_of(spec, networks, sizes, stated) <= most:
         return stated
-    longest = max((p.epochs or 1 for arm in spec.arms.values() for p in arm.phases), default=1)
+    longest = max((step.epochs for arm in spec.arms for step in spec.steps(arm)), default=1)
     # rows fall as more epochs are left out: halve the range until one is left
     low, high = stated, max(stated, longest) + 1
     while high - low > 1:

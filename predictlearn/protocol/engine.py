@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from predictlearn.errors import DivergenceError, InputError
 from predictlearn.protocol.cohort import arm_start
-from predictlearn.protocol.schema import ProtocolSpec
-from predictlearn.protocol.state import (
-    Course,
-    NetworkState,
-    course_of,
-    flow_rate,
-    learns_in_span,
+from predictlearn.protocol.schema import ArmStep, ProtocolSpec
+from predictlearn.protocol.state import Course, NetworkState, learns_in_span
+from predictlearn.protocol.training import (
+    NotRealisableError,
+    StopCriterion,
+    Training,
+    criterion_of,
+    probe,
 )
+from predictlearn.tasks.arrays import ArrayTask
 from predictlearn.tasks.registry import AnyTask
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.synapses.network import Factors
 from predictlearn.theory.trials import Trials
 
-__all__ = ["Failure", "NetworkRecord", "PhaseRecord", "run_arms", "stream"]
+__all__ = ["CRITERION", "Failure", "NetworkRecord", "PhaseRecord", "run_arms", "stream"]
 
+# What is measured of a phase that trains to a criterion: epochs taken, NaN where it was not
+# reached, and whether it was.
+CRITERION = ("epochs_to_criterion", "criterion_reached")
 # What a network's streams of random numbers are for; see `stream`.
 START, LOADINGS, EVALUATION, PHASE, READOUT = range(5)
 
@@ -49,7 +54,7 @@ class PhaseRecord:
     Parameters
     ----------
     arm, phase, task : str
-        Names; the task of a change of readout is empty.
+        Names; the task of a change of readout, and of a rest, is empty.
     before : float
         Epochs trained before this phase.
     epochs : numpy.ndarray, (rows,)
@@ -71,6 +76,12 @@ class PhaseRecord:
     stacked : numpy.ndarray, (D, columns) or (N, columns)
         The network at the end of the phase, with its feedback: [m u v z b], or [m w z b]; see
         `predictlearn.protocol.state.span_of`.
+    session : int
+        Which session of the arm it is, from 1, or how many there were before it.
+    outcomes : tuple of str
+        What was measured of the phase as a whole, at its end.
+    measured : numpy.ndarray, (outcomes,)
+        Their values.
     """
 
     arm: str
@@ -85,6 +96,9 @@ class PhaseRecord:
     loadings: np.ndarray
     learner: str
     stacked: np.ndarray
+    session: int = 0
+    outcomes: tuple[str, ...] = ()
+    measured: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass(frozen=True)
@@ -97,6 +111,7 @@ class Failure:
     before: float
     epoch: float
     reason: str
+    session: int = 0
 
 
 @dataclass(frozen=True)
@@ -136,11 +151,7 @@ def run_arms(
     InputError
         If a change of readout is not realisable.
     """
-    order = list(tasks)
-    shown = [
-        tasks[name].freeze(stream(seed, network, EVALUATION, order.index(name))).sample()
-        for name in spec.evaluate
-    ]
+    shown = [evaluation_trials(tasks, name, network, seed) for name in spec.evaluate]
     phases: list[PhaseRecord] = []
     failures: list[Failure] = []
     for arm in spec.arms:
@@ -150,6 +161,12 @@ def run_arms(
             else:
                 phases.append(item)
     return NetworkRecord(network, tuple(phases), tuple(failures))
+
+
+def evaluation_trials(tasks: Mapping[str, AnyTask], name: str, network: int, seed: int) -> Trials:
+    """Return the trials on which a task is evaluated, the same throughout a network's arms."""
+    task, sequence = tasks[name], stream(seed, network, EVALUATION, list(tasks).index(name))
+    return ArrayTask.from_trials(task.sample(np.random.default_rng(sequence))).sample()
 
 
 def _run_arm(
@@ -170,57 +187,124 @@ def _run_arm(
         state.neurons = begin.loadings(n_neurons, _whole(stream(seed, network, LOADINGS)))
     elif learns_in_span(spec, tasks, arm):
         state.span = Factors.from_overlaps(begin)
-    visits = dict.fromkeys(tasks, 0)
-    before = 0.0
-    for number, phase in enumerate(spec.arms[arm].phases):
-        label = phase.label(number)
-        where = (arm, label, phase.task or "", before)
+    if spec.forgets(arm):
+        state.begin()
+    yield from _Walk(spec, tasks, arm, network, seed, shown, state).steps()
 
-        def record(
-            course: Course, values: np.ndarray, where: tuple[str, str, str, float] = where
-        ) -> PhaseRecord:
-            parts = (course.epochs, course.losses, course.names, course.values)
-            return PhaseRecord(*where, *parts, values, state.theta, state.learner, state.stacked)
 
-        place = f"arm {arm!r}, phase {label!r}, network {network}"
-        if phase.task is None:
-            try:
-                course = state.change(phase, stream(seed, network, READOUT, number))
-            except InputError as error:
-                raise InputError(f"{place}: {error}") from None
-            values = np.array([[state.evaluate(trials)] for trials in shown]).reshape(-1, 1)
-            yield record(course, values)
-            continue
-        task, whole = tasks[phase.task], spec.rule_of(arm, phase)
-        # the k-th time a task is trained it brings the same trials in every arm: arms are paired
-        purpose = (PHASE, list(tasks).index(phase.task), visits[phase.task])
-        visits[phase.task] += 1
-        first = [state.evaluate(trials) for trials in shown]
+@dataclass
+class _Walk:
+    """A network on its way through the steps of an arm, and how far it is."""
+
+    spec: ProtocolSpec
+    tasks: Mapping[str, AnyTask]
+    arm: str
+    network: int
+    seed: int
+    shown: list[Trials]
+    state: NetworkState
+    before: float = 0.0
+    session: int = 0
+    spent: float = 0.0
+    criterion: StopCriterion | None = None
+
+    def steps(self) -> Iterator[PhaseRecord | Failure]:
+        """Yield what is recorded, step by step."""
+        phase, done = -1, False
+        for step in self.spec.steps(self.arm):
+            if step.number != phase:
+                phase, done = step.number, False
+                self.before, self.spent, self.criterion = self.before + self.spent, 0.0, None
+            if done:
+                continue  # sessions after the criterion was reached
+            if step.in_session:
+                self.session += 1
+                if self.session > 1 and self.spec.sessions is not None:
+                    self.state.forget(self.spec.sessions.forgetting)
+            if not step.phase.trains:
+                yield self._untrained(step)
+                continue
+            found, done = self._trained(step)
+            yield found
+            if isinstance(found, Failure):
+                return
+
+    def _losses(self) -> list[float]:
+        """Return the loss on every evaluated task."""
+        return [self.state.evaluate(trials) for trials in self.shown]
+
+    def _record(self, step: ArmStep, course: Course, ends: list[list[float]]) -> PhaseRecord:
+        """Return the record of a step, from the losses at its ends."""
+        state, where = self.state, (self.arm, step.label, step.phase.shown, self.before)
+        epochs = course.epochs + self.spent
+        parts = (epochs, course.losses, course.names, course.values)
+        values = np.array(ends).T.reshape(-1, len(ends))
+        held = (state.theta, state.learner, state.stacked)
+        return PhaseRecord(*where, *parts, values, *held, session=self.session)
+
+    def _untrained(self, step: ArmStep) -> PhaseRecord:
+        """Go through a change of the readout, a rest or a probe."""
+        phase, state = step.phase, self.state
+        if phase.probe is not None:
+            first = self._losses()
+            trials = evaluation_trials(self.tasks, phase.probe, self.network, self.seed)
+            course = probe(state, trials, step.epochs, phase.forgetting or 0.0)
+            ends = [first, self._losses()] if step.epochs else [first]
+            record = self._record(step, course, ends)
+            self.spent += step.epochs
+            return record
+        if phase.rest is not None:
+            state.forget(phase.rest)
+            names, values = state.row()
+            course = Course(np.zeros(1), np.zeros(0), names, values[None])
+            return self._record(step, course, [self._losses()])
         try:
-            trajectory = state.train(
-                task, whole, phase.epochs or 0, _whole(stream(seed, network, *purpose))
-            )
-        except DivergenceError as error:
-            yield Failure(*where, float(error.epoch), str(error))
-            return
-        except np.linalg.LinAlgError as error:
-            yield Failure(*where, float("nan"), f"learning led to overlaps without {error}")
-            return
+            course = state.change(phase, stream(self.seed, self.network, READOUT, step.number))
         except InputError as error:
-            if not learns_in_span(spec, tasks, arm):
+            place = f"arm {self.arm!r}, phase {step.label!r}, network {self.network}"
+            raise InputError(f"{place}: {error}") from None
+        return self._record(step, course, [self._losses()])
+
+    def _trained(self, step: ArmStep) -> tuple[PhaseRecord | Failure, bool]:
+        """Train for a phase, or for a session of it; also whether its criterion was reached."""
+        phase, state, name = step.phase, self.state, step.phase.shown
+        # the k-th time a task is trained it brings the same trials in every arm: arms are paired
+        purpose = (PHASE, list(self.tasks).index(name), step.visit)
+
+        def seeds(k: int) -> int:
+            return _whole(stream(self.seed, self.network, *purpose, *([k] if k else [])))
+
+        task, first = self.tasks[name], self._losses()
+        training = Training(state, task, self.spec.rule_of(self.arm, phase), seeds)
+        if phase.until is not None and self.criterion is None:
+            other = phase.until.on
+            on = None
+            if other is not None:
+                on = evaluation_trials(self.tasks, other, self.network, self.seed)
+            self.criterion = criterion_of(phase.until, state, task, seeds(0), on)
+        try:
+            course, reached = training.run(step.epochs, self.criterion)
+        except DivergenceError as error:
+            return self._failed(step, training.at + error.epoch, str(error)), False
+        except np.linalg.LinAlgError as error:
+            said = f"learning led to overlaps without {error}"
+            return self._failed(step, float("nan"), said), False
+        except NotRealisableError as error:
+            return self._failed(step, error.epoch, str(error)), False
+        except InputError as error:
+            if not learns_in_span(self.spec, self.tasks, self.arm):
                 raise
             # a loop that this network makes unstable: others of the cohort may not
-            yield Failure(*where, 0.0, str(error))
-            return
-        course = course_of(trajectory)
-        if whole.kind == "gradient-flow":
-            course = replace(course, epochs=course.epochs / flow_rate(whole))
-        try:
-            state.become(trajectory)
-        except InputError as error:
-            reason = f"learning led to overlaps that no network has: {error}"
-            yield Failure(*where, float(course.epochs[-1]), reason)
-            return
-        values = np.array([first, [state.evaluate(trials) for trials in shown]]).T.reshape(-1, 2)
-        yield record(course, values)
-        before += float(phase.epochs or 0)
+            return self._failed(step, training.at, str(error)), False
+        record = self._record(step, course, [first, self._losses()])
+        self.spent += float(course.epochs[-1]) if reached else step.epochs
+        if phase.until is not None and (reached or step.part == step.parts - 1):
+            taken = self.spent if reached else float("nan")
+            measured = np.array([taken, float(reached)])
+            record = replace(record, outcomes=CRITERION, measured=measured)
+        return record, reached
+
+    def _failed(self, step: ArmStep, epoch: float, reason: str) -> Failure:
+        """Return why the network goes no further."""
+        where = (self.arm, step.label, step.phase.shown, self.before)
+        return Failure(*where, self.spent + epoch, reason, self.session)

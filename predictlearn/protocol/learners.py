@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from predictlearn.errors import InputError
 from predictlearn.protocol.rule import BEFORE, NEURONS_ONLY, FeedbackSpec, RuleSpec
 from predictlearn.protocol.schema import PhaseSpec, ProtocolSpec
@@ -17,7 +19,10 @@ from predictlearn.theory.synapses.loops import loop_stability
 __all__ = ["check_learner", "check_loop"]
 
 _OF_OVERLAPS = ("first-order-descent", "direct-descent")
-_WHY = "synapses learn, errors have feedback of their own, or the output moves a world"
+_WHY = (
+    "synapses learn, errors have feedback of their own, the output moves a world, or something is "
+    "forgotten"
+)
 
 
 def check_learner(
@@ -34,16 +39,15 @@ def check_learner(
     arm : str
         Name of the arm.
     number : int
-        Which of its phases, from 0.
+        Which of its steps, from 0.
     at : tuple
         Where the rule of the phase is stated.
     """
-    phase = spec.arms[arm].phases[number]
-    synaptic = spec.is_synaptic(arm, number)
-    if phase.task is None:
-        place: Location = ("arms", arm, "phases", number, "readout")
-        return _check_readout(phase, place) if synaptic else []
-    whole, task = spec.rule_of(arm, phase), tasks.get(phase.task)
+    step = spec.steps(arm)[number]
+    phase, synaptic = step.phase, spec.is_synaptic(arm, number)
+    if phase.trained is None:
+        return _check_readout(phase, (*step.place, "readout")) if synaptic else []
+    whole, task = spec.rule_of(arm, phase), tasks.get(phase.trained)
     in_a_world = getattr(task, "world", None) is not None
     problems = _check_pathways(whole, synaptic, at)
     if whole.learns == "factors" and synaptic:
@@ -55,9 +59,6 @@ def check_learner(
     if spec.engine_of(arm) == "theory" and learns_in_span(spec, tasks, arm):
         if whole.kind in _OF_OVERLAPS:
             said = f"{whole.kind} needs an arm in which overlaps say it all; in this one {_WHY}"
-            problems.append((at, said))
-        if whole.kind == "gradient-flow" and not synaptic:
-            said = f"gradient-flow is of synapses here (learns: synapses), since in this arm {_WHY}"
             problems.append((at, said))
         if whole.synaptic_noise:
             said = f"this leaves the span that is followed where {_WHY}"
@@ -97,7 +98,7 @@ def _check_feedback(
     if not whole.has_feedback:
         return []
     if whole.feedback == BEFORE:
-        if any(not earlier.trains for earlier in spec.arms[arm].phases[:number]):
+        if any(earlier.phase.kind == "readout" for earlier in spec.steps(arm)[:number]):
             return []
         return [(here, f"{BEFORE} needs a change of the readout before it in arm {arm!r}")]
     if isinstance(whole.feedback, FeedbackSpec):
@@ -112,13 +113,12 @@ def check_loop(
     spec: ProtocolSpec, tasks: Mapping[str, AnyTask], arm: str, start: Overlaps
 ) -> list[Problem]:
     """Return whether the loop that an arm learns first runs away from its start."""
-    first = next((phase.task for phase in spec.arms[arm].phases if phase.task), None)
+    first = next((step.phase.trained for step in spec.steps(arm) if step.phase.trains), None)
     task = tasks.get(first or "")
     if task is None or getattr(task, "world", None) is None:
         return []
     loop = loop_stability(start, task, spec.tau)
-    # every task with a world has a duration, or arrays
-    bins = task.inputs.shape[1] if hasattr(task, "inputs") else round(task.duration / task.dt)
+    bins = task.sample(np.random.default_rng(0)).n_steps
     if not runs_away(loop.radius, loop.open_radius, bins):
         return []
     return [(("arms", arm), f"cannot learn {first!r} from the cohort's overlaps: {loop}")]

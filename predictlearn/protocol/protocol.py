@@ -19,6 +19,7 @@ from predictlearn.progress import Bar
 from predictlearn.protocol.bounds import record_every, rows_of
 from predictlearn.protocol.cohort import arm_start, draw_start
 from predictlearn.protocol.engine import START, NetworkRecord, run_arms, stream
+from predictlearn.protocol.given_tasks import GIVEN, PYTHON, separated, shown_bytes
 from predictlearn.protocol.result import ProtocolResult
 from predictlearn.protocol.schema import ProtocolSpec, parse
 from predictlearn.protocol.source import Problem, Source, find_protocol, plain, read_source
@@ -68,10 +69,10 @@ class Protocol:
       (10000).
     - ``tasks``: by name, ``type`` and the settings of `predictlearn.tasks`.
     - ``rule``: ``type`` ("gradient-descent", "gradient-flow", "first-order-descent",
-      "direct-descent", and with engine network "adam", "rmsprop" or "sign-descent") and its
-      settings; ``rate`` times epochs is the learning time of gradient flow. ``schedule`` is a list
-      of multipliers of the rate, ``{type: drop, factor: 5, below: 0.015}`` or
-      ``{type: decay, epochs: 1000}``.
+      "direct-descent", "feedback-alignment", "rflo", and with engine network "adam", "rmsprop",
+      "sign-descent" or "node-perturbation") and its settings; ``rate`` times epochs is the learning
+      time of gradient flow. ``schedule`` is a list of multipliers of the rate,
+      ``{type: drop, factor: 5, below: 0.015}`` or ``{type: decay, epochs: 1000}``.
     - ``arms``: by name, ``phases`` and optionally ``description``, ``engine``, ``n_neurons`` and
       ``rule`` (what differs in this arm), ``start`` (values of loss-invisible overlaps) and
       ``start_change`` (amounts added to them).
@@ -105,13 +106,15 @@ class Protocol:
     # -- construction -------------------------------------------------------------------------
 
     @classmethod
-    def load(cls, path_or_name: str | Path) -> Protocol:
+    def load(cls, path_or_name: str | Path, trust: bool = False) -> Protocol:
         """Read a protocol from a YAML file, or by name one that ships with predictlearn.
 
         Parameters
         ----------
         path_or_name : str or pathlib.Path
             A file, or a name such as ``"aba"``.
+        trust : bool, default False
+            Run the functions that tasks of type python name; for a file whose code you know.
 
         Returns
         -------
@@ -129,18 +132,24 @@ class Protocol:
         >>> Protocol.load("aba").arms
         ('aba',)
         """
-        return cls._checked(read_source(find_protocol(path_or_name)))
+        source = read_source(find_protocol(path_or_name))
+        return cls._checked(replace(source, trust=trust))
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any], folder: str | Path = ".") -> Protocol:
+    def from_dict(
+        cls, data: Mapping[str, Any], folder: str | Path = ".", trust: bool = False
+    ) -> Protocol:
         """Return the protocol of a dictionary with the content of a protocol file.
 
         Parameters
         ----------
         data : mapping
-            The content.
+            The content. A task may also be an object, any with n_in, n_out, dt, fixed and
+            sample(rng), or a function that returns one.
         folder : str or pathlib.Path, default "."
             Where relative paths in it start.
+        trust : bool, default False
+            Run the functions that tasks of type python name.
 
         Returns
         -------
@@ -154,7 +163,8 @@ class Protocol:
         """
         if not isinstance(data, Mapping):
             raise InputError(f"data must be a mapping of keys; got {type(data).__name__}.")
-        return cls._checked(Source(plain(data), folder=Path(folder)))
+        content, given = separated(data)
+        return cls._checked(Source(plain(content), folder=Path(folder), given=given, trust=trust))
 
     @classmethod
     def _checked(cls, source: Source) -> Protocol:
@@ -162,7 +172,7 @@ class Protocol:
         found: dict[str, Any] = {}
 
         def checks(spec: ProtocolSpec) -> list[Problem]:
-            found["tasks"], problems = build_tasks(spec, source.folder)
+            found["tasks"], problems = build_tasks(spec, source)
             if problems:
                 return problems
             found["sizes"], problems = check_protocol(spec, found["tasks"])
@@ -194,13 +204,20 @@ class Protocol:
         Returns
         -------
         dict
-            Only the keys that were given.
+            Only the keys that were given; tasks that were given as objects are in it as such.
         """
+        content = self._plain()
+        for name in self.source.given:
+            content["tasks"][name] = self.tasks[name]
+        return content
+
+    def _plain(self) -> dict[str, Any]:
+        """Return the content as text and numbers, with stand-ins for tasks that are objects."""
         content: dict[str, Any] = self.spec.model_dump(exclude_unset=True)
         return content
 
     def with_epochs(self, scale: float) -> Protocol:
-        """Return the protocol with the epochs of every phase multiplied, one at least.
+        """Return the protocol with the epochs of every phase and session multiplied, one at least.
 
         Parameters
         ----------
@@ -219,12 +236,15 @@ class Protocol:
         """
         if positive("scale", scale) == 1.0:
             return self
-        arms = copy.deepcopy(self.to_dict()["arms"])
-        for arm in arms.values():
-            for phase in arm["phases"]:
-                if phase.get("epochs") is not None:
-                    phase["epochs"] = max(1, round(phase["epochs"] * scale))
-        return self.replace(arms=arms)
+        changes = {"arms": copy.deepcopy(self.to_dict()["arms"])}
+        for arm in changes["arms"].values():
+            _scale_epochs(arm["phases"], scale)
+        sessions = self.spec.sessions
+        if sessions is not None:
+            epochs = max(1, round(sessions.epochs * scale))
+            whole = {**self.to_dict()["sessions"], "epochs_per_trial": epochs / sessions.trials}
+            changes["sessions"] = whole
+        return self.replace(**changes)
 
     def replace(self, **changes: Any) -> Protocol:
         """Return the protocol with some of its top-level keys replaced, checked anew.
@@ -249,7 +269,8 @@ class Protocol:
         >>> Protocol.load("aba").replace(record_every=100).spec.record_every
         100
         """
-        return Protocol.from_dict({**self.to_dict(), **changes}, self.source.folder)
+        source = self.source
+        return Protocol.from_dict({**self.to_dict(), **changes}, source.folder, source.trust)
 
     def draw_starts(self, seed: int | None = None) -> tuple[Overlaps, ...]:
         """Return the networks that the cohort starts from.
@@ -331,7 +352,7 @@ class Protocol:
         from predictlearn import __version__
 
         own = self._bounded(networks)
-        content = own.to_dict()
+        content = own._plain()
         settings = {**content, "seed": seed, "version": __version__}
         with contextlib.ExitStack() as held:
             store = None
@@ -399,13 +420,24 @@ class Protocol:
         return starts
 
     def _array_bytes(self) -> bytes:
-        """Return the content of tasks that come from files, for the digest of a run."""
+        """Return the content of tasks that come from files and code, for the digest of a run."""
         arrays = [task for task in self.tasks.values() if isinstance(task, ArrayTask)]
         return b"".join(
             np.asarray(part).tobytes()
             for task in arrays
             for part in (task.inputs, task.targets, task.weights, task.offset, task.smoothing)
-        )  # a world stands in the protocol itself
+        ) + b"".join(  # a world stands in the protocol itself
+            shown_bytes(self.tasks[name])
+            for name, content in self.spec.tasks.items()
+            if content.get("type") in (GIVEN, PYTHON)
+        )
+
+    def _for_workers(self) -> dict[str, AnyTask] | Source:
+        """Return the tasks, or how to make them anew where their code stands in a file."""
+        if all(content.get("type") != PYTHON for content in self.spec.tasks.values()):
+            return dict(self.tasks)
+        # a worker process cannot look up a class of a file that it has not imported
+        return replace(self.source, data={}, lines={})
 
     def _records(
         self,
@@ -419,7 +451,8 @@ class Protocol:
         todo = [k for k in range(len(networks)) if store is None or not store.has(k)]
         settings: Any = {"return_as": "generator", "max_nbytes": None, "keep": store is None}
         computed = Parallel(n_jobs=n_jobs, **settings)(
-            delayed(_work)(self.spec, dict(self.tasks), networks[k], k, seed, store) for k in todo
+            delayed(_work)(self.spec, self._for_workers(), networks[k], k, seed, store)
+            for k in todo
         )
         try:
             with Bar(f"{self.name}: networks", progress, soon=0.0) as bar:
@@ -436,15 +469,25 @@ class Protocol:
                 computed.close()
 
 
+def _scale_epochs(phases: list[dict[str, Any]], scale: float) -> None:
+    """Multiply the epochs of phases, repeated ones too, in place."""
+    for phase in phases:
+        if phase.get("epochs") is not None:
+            phase["epochs"] = max(1, round(phase["epochs"] * scale))
+        _scale_epochs(phase.get("phases") or [], scale)
+
+
 def _work(
     spec: ProtocolSpec,
-    tasks: Mapping[str, AnyTask],
+    tasks: Mapping[str, AnyTask] | Source,
     start: Overlaps,
     network: int,
     seed: int,
     store: Store | None,
 ) -> NetworkRecord:
     """Run one network and write it down."""
+    if isinstance(tasks, Source):
+        tasks = build_tasks(spec, tasks)[0]
     record = run_arms(spec, tasks, start, network, seed)
     if store is not None:
         store.write(record)

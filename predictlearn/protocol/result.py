@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from predictlearn.errors import InputError, choice
-from predictlearn.protocol.engine import NetworkRecord, PhaseRecord
+from predictlearn.protocol.engine import CRITERION, NetworkRecord, PhaseRecord
 from predictlearn.protocol.state import AnyNetwork, span_of
 from predictlearn.theory.loadings import Loadings
 from predictlearn.theory.names import PATHWAYS, pathway_slices
@@ -19,7 +19,7 @@ from predictlearn.theory.overlaps import Overlaps
 
 __all__ = ["ProtocolResult"]
 
-_LABELS = ["arm", "network", "phase", "task", "epoch", "phase_epoch"]
+_LABELS = ["arm", "network", "phase", "task", "session", "epoch", "phase_epoch"]
 _MAPPINGS = ("settings", "neurons", "networks")
 
 
@@ -38,7 +38,11 @@ class ProtocolResult:
         ``loss`` (on the phase's task, on that epoch's trials), every overlap by name (where
         synapses have learned, the quantities of `Synapses.quantities` in their place), the
         ``alignment`` of feedback that is not the readout, and ``loss:TASK`` for each evaluated task
-        at the first and the last epoch of a phase, on trials that are the same throughout. Row e
+        at the first and the last epoch of a phase, on trials that are the same throughout. Where
+        the protocol has sessions there is a column ``session`` (of the arm, from 1; what stands
+        between two has the number of the one before) after ``task``. At the last row of a phase
+        that trains to a criterion stand ``epochs_to_criterion``, NaN where it was not reached
+        (then it is censored at the epochs of the phase), and ``criterion_reached``, 1 or 0. Row e
         holds the network before update e, so the last epoch of a phase and epoch 0 of the next are
         the same network. A network that diverged has a row of ``loss`` infinity at that epoch, and
         none after it.
@@ -97,8 +101,8 @@ class ProtocolResult:
         Returns
         -------
         pandas.DataFrame
-            Rows by (phase, epoch, phase_epoch) in the order of the arm; columns are networks, NaN
-            from where a network had failed.
+            Rows by (phase, epoch, phase_epoch), with session after phase where there are sessions,
+            in the order of the arm; columns are networks, NaN from where a network had failed.
 
         Raises
         ------
@@ -109,8 +113,9 @@ class ProtocolResult:
         choice("quantity", quantity, self.table["quantity"].unique().tolist())
         rows = self.table[(self.table["arm"] == arm) & (self.table["quantity"] == quantity)]
         order = {phase: k for k, phase in enumerate(rows["phase"].unique())}
+        session = ["session"] if "session" in rows else []
         wide = rows.pivot_table(
-            index=["phase", "epoch", "phase_epoch"],
+            index=["phase", *session, "epoch", "phase_epoch"],
             columns="network",
             values="value",
             aggfunc="first",
@@ -254,6 +259,7 @@ class ProtocolResult:
                     "network": record.network,
                     "phase": failure.phase,
                     "task": failure.task,
+                    "session": failure.session,
                     "epoch": failure.before + failure.epoch,
                     "phase_epoch": failure.epoch,
                 }
@@ -261,6 +267,9 @@ class ProtocolResult:
                 parts.append(pd.DataFrame([{**labels, "quantity": "loss", "value": np.inf}]))
         table = pd.concat(parts, ignore_index=True)
         lost = pd.DataFrame(failed, columns=[*_LABELS, "reason"])
+        in_sessions = settings.get("sessions") is not None
+        if not in_sessions:
+            table, lost = table.drop(columns="session"), lost.drop(columns="session")
         for frame in (table, lost):
             for column in ("epoch", "phase_epoch"):
                 if bool((frame[column] % 1 == 0).all()):
@@ -280,7 +289,8 @@ class ProtocolResult:
 
 def _names(rows: pd.DataFrame, last: bool, overlaps: tuple[str, ...]) -> tuple[str, ...]:
     """Return the quantities of the first or the last phase, which are the overlaps of factors."""
-    kept = rows[(rows["quantity"] != "loss") & ~rows["quantity"].str.startswith("loss:")]
+    of_phases = ["loss", *CRITERION]
+    kept = rows[~(rows["quantity"].isin(of_phases) | rows["quantity"].str.startswith("loss:"))]
     if kept.empty:
         return overlaps
     at = kept["phase"].iloc[-1 if last else 0]
@@ -294,6 +304,9 @@ def _rows(phase: PhaseRecord, network: int, evaluated: Sequence[str]) -> pd.Data
     blocks = [("loss", phase.epochs, phase.losses)] if phase.losses.size else []
     blocks += [(name, phase.epochs, phase.values[:, k]) for k, name in enumerate(phase.names)]
     blocks += [(f"loss:{t}", ends, phase.evaluations[k]) for k, t in enumerate(evaluated)]
+    blocks += [
+        (name, phase.epochs[-1:], phase.measured[[k]]) for k, name in enumerate(phase.outcomes)
+    ]
     epochs = np.concatenate([block[1] for block in blocks])
     return pd.DataFrame(
         {
@@ -301,6 +314,7 @@ def _rows(phase: PhaseRecord, network: int, evaluated: Sequence[str]) -> pd.Data
             "network": network,
             "phase": phase.phase,
             "task": phase.task,
+            "session": phase.session,
             "epoch": phase.before + epochs,
             "phase_epoch": epochs,
             "quantity": np.repeat([b[0] for b in blocks], [len(b[1]) for b in blocks]),

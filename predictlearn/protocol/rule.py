@@ -9,7 +9,12 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from predictlearn.errors import InputError, choice
 from predictlearn.protocol.section import Count, NonNegative, Positive, ProtocolSection, one_of
-from predictlearn.theory.learning.local_rules import RFLO, FeedbackAlignment, LocalRule
+from predictlearn.theory.learning.local_rules import (
+    RFLO,
+    FeedbackAlignment,
+    LocalRule,
+    NodePerturbation,
+)
 from predictlearn.theory.learning.rules import (
     ALL_PATHWAYS,
     DirectDescent,
@@ -27,18 +32,26 @@ __all__ = [
     "BEFORE",
     "NETWORK_RULES",
     "NEURONS_ONLY",
+    "PERTURBATION",
     "RULES",
     "UNION_KINDS",
+    "AnyRule",
     "FeedbackSpec",
     "RuleSpec",
     "ScheduleSpec",
 ]
 
-RULES: dict[str, type[Rule] | type[SynapticRule] | type[FeedbackAlignment] | type[RFLO]] = {
+AnyRule = Rule | SynapticRule | LocalRule | NodePerturbation
+
+# By reward alone, from noise in N neurons.
+PERTURBATION = "node-perturbation"
+
+RULES: dict[str, type[AnyRule]] = {
     "gradient-descent": GradientDescent,
     "gradient-flow": GradientFlow,
     "feedback-alignment": FeedbackAlignment,
     "rflo": RFLO,
+    PERTURBATION: NodePerturbation,
     "first-order-descent": FirstOrderDescent,
     "direct-descent": DirectDescent,
     "adam": Adam,
@@ -49,8 +62,8 @@ RULES: dict[str, type[Rule] | type[SynapticRule] | type[FeedbackAlignment] | typ
 NEURONS_ONLY = ("adam", "rmsprop", "sign-descent")
 # Rules whose errors come by feedback of their own, and all by which synapses may learn.
 FEEDBACK_RULES = ("feedback-alignment", "rflo")
-NETWORK_RULES = ("gradient-descent", *NEURONS_ONLY, *FEEDBACK_RULES)
-SYNAPTIC_RULES = ("gradient-descent", "gradient-flow", *FEEDBACK_RULES)
+NETWORK_RULES = ("gradient-descent", *NEURONS_ONLY, *FEEDBACK_RULES, PERTURBATION)
+SYNAPTIC_RULES = ("gradient-descent", "gradient-flow", *FEEDBACK_RULES, PERTURBATION)
 # Feedback by the readout of before its last change.
 BEFORE = "readout-before"
 
@@ -115,6 +128,7 @@ class RuleSpec(ProtocolSection):
     rate: Positive | None = None
     feedback: AnyFeedback | None = None
     loop: Annotated[str, one_of("through", "given")] | None = None
+    noise: Positive | None = None
     pathway_rates: dict[str, NonNegative] | None = None
     momentum: Memory | None = None
     weight_decay: NonNegative | None = None
@@ -177,12 +191,12 @@ class RuleSpec(ProtocolSection):
             inherited = {name: value for name, value in inherited.items() if name in known}
         return RuleSpec(**{**inherited, **given})
 
-    def build(self) -> Rule | SynapticRule | LocalRule:
+    def build(self) -> AnyRule:
         """Return the rule.
 
         Returns
         -------
-        Rule, SynapticRule or LocalRule
+        Rule, SynapticRule, LocalRule or NodePerturbation
             An object of `predictlearn.theory`.
 
         Raises
@@ -218,7 +232,7 @@ class RuleSpec(ProtocolSection):
             settings["feedback"] = Feedback(decoder=1.0, private=0.0)
         elif isinstance(self.feedback, FeedbackSpec):
             settings["feedback"] = self.feedback.build()
-        rule: Rule | SynapticRule | LocalRule = RULES[self.kind](**settings)
+        rule: AnyRule = RULES[self.kind](**settings)
         return rule
 
 

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import cached_property
+from itertools import accumulate
+from operator import or_
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from predictlearn.errors import choice, nearest
+from predictlearn.protocol.phase import (
+    MOST_STEPS,
+    PHASE_KINDS,
+    ArmStep,
+    PhaseSpec,
+    SessionsSpec,
+    UntilSpec,
+    n_steps,
+    steps_of,
+)
 from predictlearn.protocol.rule import UNION_KINDS, FeedbackSpec, RuleSpec, ScheduleSpec
 from predictlearn.protocol.section import (
     Count,
@@ -23,6 +36,7 @@ from predictlearn.theory.names import NONLINEARITIES, PATHWAYS
 
 __all__ = [
     "ArmSpec",
+    "ArmStep",
     "CohortSpec",
     "DistributionSpec",
     "FeedbackSpec",
@@ -30,10 +44,13 @@ __all__ = [
     "ProtocolSpec",
     "RuleSpec",
     "ScheduleSpec",
+    "SessionsSpec",
+    "UntilSpec",
     "parse",
 ]
 
 
+_KINDS = (*UNION_KINDS, *PHASE_KINDS)
 # inputs, outputs and twice the rank, of which the overlaps are the products
 MOST_DIMENSIONS = 100
 Neurons = Annotated[Count, Field(le=1_000_000)]
@@ -94,44 +111,6 @@ class CohortSpec(ProtocolSection):
         return self
 
 
-class PhaseSpec(ProtocolSection):
-    """A stretch of training on one task, or a change of the readout."""
-
-    name: Text | None = None
-    task: Text | None = None
-    epochs: Count | None = None
-    rule: RuleSpec | None = None
-    readout: Annotated[dict[str, float], Field(min_length=1)] | None = None
-    within_manifold: bool = False
-    rotate_readout: float | None = None
-
-    @property
-    def trains(self) -> bool:
-        """Whether this phase is training, not a change of the readout."""
-        return self.task is not None
-
-    def label(self, number: int) -> str:
-        """Return the phase's name, or its number (from 1) and task."""
-        what = self.task if self.task is not None else "readout"
-        return self.name or f"{number + 1}-{what}"
-
-    @model_validator(mode="after")
-    def _consistent(self) -> PhaseSpec:
-        training = self.model_fields_set & {"task", "epochs", "rule"}
-        steps = self.model_fields_set & {"readout", "rotate_readout"}
-        if bool(training) == bool(steps) or len(steps) > 1:
-            raise ValueError(
-                "a phase either trains (task and epochs, optionally rule) or changes the readout "
-                "(readout with new values, or rotate_readout in degrees)"
-            )
-        if training and (self.task is None or self.epochs is None):
-            absent = "task" if self.task is None else "epochs"
-            raise ValueError(f"{absent} is missing: a phase of training needs task and epochs")
-        if self.within_manifold and self.readout is None:
-            raise ValueError("within_manifold goes with readout")
-        return self
-
-
 class ArmSpec(ProtocolSection):
     """One course of training, from the cohort's networks or functional equivalents of them."""
 
@@ -141,7 +120,7 @@ class ArmSpec(ProtocolSection):
     rule: RuleSpec | None = None
     start: dict[str, float] = Field(default_factory=dict)
     start_change: dict[str, float] = Field(default_factory=dict)
-    phases: Annotated[list[PhaseSpec], Field(min_length=1, max_length=10_000)]
+    phases: Annotated[list[PhaseSpec], Field(min_length=1, max_length=MOST_STEPS)]
 
 
 class ProtocolSpec(ProtocolSection):
@@ -157,9 +136,20 @@ class ProtocolSpec(ProtocolSection):
     cohort: CohortSpec
     tasks: Annotated[dict[str, dict[str, Any]], Field(min_length=1, max_length=1000)]
     rule: RuleSpec
+    sessions: SessionsSpec | None = None
     arms: Annotated[dict[str, ArmSpec], Field(min_length=1, max_length=1000)]
     record_every: Count = 1
     evaluate: list[str] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _bounded(self) -> ProtocolSpec:
+        for name, arm in self.arms.items():
+            if (steps := n_steps(arm.phases)) > MOST_STEPS:
+                raise ValueError(
+                    f"arm {name!r} has {steps:,} phases and sessions, repeated ones counted each "
+                    f"time; at most {MOST_STEPS:,}"
+                )
+        return self
 
     def engine_of(self, arm: str) -> str:
         """Return what an arm is computed with: its own engine or the protocol's."""
@@ -175,18 +165,41 @@ class ProtocolSpec(ProtocolSection):
         """Return the rule of a phase: the protocol's, what the arm and what the phase change."""
         return self.rule.changed(self.arms[arm].rule).changed(phase.rule)
 
+    def steps(self, arm: str) -> tuple[ArmStep, ...]:
+        """Return what an arm comes to: repeated phases each time, sessions one by one."""
+        return self._steps[arm]
+
     def is_synaptic(self, arm: str, number: int) -> bool:
-        """Return whether synapses learn in an arm's phase, or have learned before it."""
-        return any(rule.learns == "synapses" for rule in self._rules_until(arm, number))
+        """Return whether synapses learn in an arm's step, or have learned before it."""
+        return self._learned[arm][0][number]
 
     def has_feedback(self, arm: str, number: int) -> bool:
-        """Return whether errors have feedback of their own in an arm's phase, or before it."""
-        return any(rule.has_feedback for rule in self._rules_until(arm, number))
+        """Return whether errors have feedback of their own in an arm's step, or before it."""
+        return self._learned[arm][1][number]
 
-    def _rules_until(self, arm: str, number: int) -> list[RuleSpec]:
-        """Return the rules of an arm's training up to a phase."""
-        phases = self.arms[arm].phases[: number + 1]
-        return [self.rule_of(arm, phase) for phase in phases if phase.trains]
+    def forgets(self, arm: str) -> bool:
+        """Return whether something is forgotten in an arm: in a rest, a probe, between sessions."""
+        steps = self.steps(arm)
+        between = self.sessions is not None and self.sessions.forgetting not in (0.0, {})
+        return any(step.phase.rest or step.phase.forgetting for step in steps) or (
+            between and sum(step.in_session for step in steps) > 1
+        )
+
+    @cached_property
+    def _steps(self) -> dict[str, tuple[ArmStep, ...]]:
+        """The steps of every arm."""
+        return {name: steps_of(name, arm.phases, self.sessions) for name, arm in self.arms.items()}
+
+    @cached_property
+    def _learned(self) -> dict[str, tuple[list[bool], list[bool]]]:
+        """By arm and step, whether synapses have learned, and whether there is feedback."""
+        found = {}
+        for arm, steps in self._steps.items():
+            rules = [self.rule_of(arm, step.phase) if step.phase.trains else None for step in steps]
+            synaptic = [rule is not None and rule.learns == "synapses" for rule in rules]
+            fed = [rule is not None and rule.has_feedback for rule in rules]
+            found[arm] = (list(accumulate(synaptic, or_)), list(accumulate(fed, or_)))
+        return found
 
 
 def _section_at(location: Sequence[str | int]) -> type[BaseModel] | None:
@@ -199,7 +212,11 @@ def _section_at(location: Sequence[str | int]) -> type[BaseModel] | None:
         arm: ArmSpec,
         (*arm, "phases", "*"): PhaseSpec,
     }
-    for place in ((), arm, (*arm, "phases", "*")):
+    known[(*arm, "phases", "*", "phases", "*")] = PhaseSpec
+    known[("sessions",)] = SessionsSpec
+    for phase in ((*arm, "phases", "*"), (*arm, "phases", "*", "phases", "*")):
+        known[(*phase, "until")] = UntilSpec
+    for place in ((), arm, (*arm, "phases", "*"), (*arm, "phases", "*", "phases", "*")):
         known[(*place, "rule")] = RuleSpec
         known[(*place, "rule", "schedule")] = ScheduleSpec
         known[(*place, "rule", "feedback")] = FeedbackSpec
@@ -213,7 +230,7 @@ def _section_at(location: Sequence[str | int]) -> type[BaseModel] | None:
 def _explain(error: Any) -> Problem:
     """Return where one pydantic error is and, in plain words, what is wrong."""
     # which of two kinds of value was tried is no part of where it stands
-    location: Location = tuple(part for part in error["loc"] if part not in UNION_KINDS)
+    location: Location = tuple(part for part in error["loc"] if part not in _KINDS)
     kind, message, got = error["type"], str(error["msg"]), error["input"]
     if kind == "extra_forbidden":
         section = _section_at(location[:-1])

@@ -40,12 +40,18 @@ class Source:
         Where relative paths in it start.
     lines : dict
         Line (from 1) by location.
+    given : dict
+        Tasks given as objects, or functions that return one, by name.
+    trust : bool
+        Whether functions that the content names may be run.
     """
 
     data: dict[str, Any]
     name: str = "the protocol"
     folder: Path = field(default_factory=Path)
     lines: Mapping[Location, int] = field(default_factory=dict)
+    given: Mapping[str, Any] = field(default_factory=dict)
+    trust: bool = False
 
     def where(self, location: Location) -> str:
         """Return the file, line and dotted path of a location, as far as it exists."""

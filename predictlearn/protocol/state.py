@@ -14,6 +14,7 @@ from predictlearn.network.trajectories import (
     SynapticNetworkTrajectory,
     quantities_of,
 )
+from predictlearn.protocol.forgetting import Forgotten, fade, parts_of
 from predictlearn.protocol.readout import (
     change_readout,
     match_readout,
@@ -27,7 +28,7 @@ from predictlearn.protocol.schema import PhaseSpec, ProtocolSpec
 from predictlearn.tasks.registry import AnyTask
 from predictlearn.theory.activity import loss
 from predictlearn.theory.learning.descent import learn
-from predictlearn.theory.learning.local_rules import LocalRule
+from predictlearn.theory.learning.local_rules import LocalRule, NodePerturbation
 from predictlearn.theory.learning.rules import GradientDescent, GradientFlow
 from predictlearn.theory.learning.span import FactorTrajectory, SynapticTrajectory
 from predictlearn.theory.learning.synaptic_rules import SynapticRule
@@ -56,13 +57,14 @@ class Course:
 def learns_in_span(spec: ProtocolSpec, tasks: Mapping[str, AnyTask], arm: str) -> bool:
     """Return whether overlaps alone do not say what an arm's networks are.
 
-    Where synapses learn, errors have feedback of their own, or the output moves a world.
+    Where synapses learn, errors have feedback of their own, the output moves a world, or something
+    is forgotten.
     """
-    return any(
-        spec.rule_of(arm, phase).leaves_overlaps
-        or getattr(tasks.get(phase.task), "world", None) is not None
-        for phase in spec.arms[arm].phases
-        if phase.task is not None
+    return spec.forgets(arm) or any(
+        spec.rule_of(arm, step.phase).leaves_overlaps
+        or getattr(tasks.get(step.phase.trained), "world", None) is not None
+        for step in spec.steps(arm)
+        if step.phase.trained is not None
     )
 
 
@@ -77,7 +79,7 @@ class NetworkState:
 
     `span` holds it where overlaps alone do not say what it is, with its feedback; `neurons` where
     it has neurons, and `feedback` what errors come back by if these have factors. `earlier` is the
-    readout of before its last change.
+    readout of before its last change, and `origin` where forgetting leads back to.
     """
 
     spec: ProtocolSpec
@@ -87,6 +89,7 @@ class NetworkState:
     feedback: np.ndarray | None = None
     earlier: np.ndarray | None = None
     made_by: Any = None
+    origin: dict[str, np.ndarray] | None = None
 
     @property
     def theta(self) -> np.ndarray:
@@ -95,12 +98,14 @@ class NetworkState:
             return self.neurons.stacked
         return np.empty((0, self.overlaps.dim))
 
-    def train(self, task: AnyTask, whole: RuleSpec, epochs: int, seed: int) -> AnyTrajectory:
+    def train(
+        self, task: AnyTask, whole: RuleSpec, epochs: int, seed: int, stop_at: float | None = None
+    ) -> AnyTrajectory:
         """Train for one phase; the caller lets it `become` the result."""
         rule = whole.build()
-        how = (self.spec.nonlinearity, self.spec.tau, seed, self.spec.record_every)
+        how = (self.spec.nonlinearity, self.spec.tau, seed, self.spec.record_every, stop_at)
         learns = "synapses" if whole.learns == "synapses" else None
-        by_neurons = isinstance(rule, GradientDescent | SynapticRule | LocalRule)
+        by_neurons = isinstance(rule, GradientDescent | SynapticRule | LocalRule | NodePerturbation)
         if self.neurons is not None and by_neurons:
             from predictlearn.network.training import train_network
 
@@ -117,7 +122,7 @@ class NetworkState:
                 start, task, taught, epochs, *how, learns=who, feedback=b
             )
             return trained
-        if isinstance(rule, SynapticRule):
+        if isinstance(rule, SynapticRule | NodePerturbation):
             raise InputError(f"{whole.kind} needs a network of neurons.")
         # learning time of gradient flow is epochs times rate
         length = epochs * flow_rate(whole) if isinstance(rule, GradientFlow) else epochs
@@ -168,8 +173,39 @@ class NetworkState:
 
         return trials.loss(run_network(self.neurons, *how).outputs)
 
+    def begin(self) -> None:
+        """Remember where the network is, so that what it learns can be forgotten."""
+        held = self.span if self.neurons is None else self.neurons
+        if isinstance(held, Factors | Loadings):
+            self.origin = parts_of(held)
+
+    def forget(self, forgotten: Forgotten, times: float = 1.0) -> None:
+        """Forget a part of what was learned, so many times; see `fade`."""
+        if self.origin is None:
+            return
+        if self.span is not None:
+            self.span = fade(self.span, self.origin, forgotten, times)
+        elif self.neurons is not None:
+            self.neurons = fade(self.neurons, self.origin, forgotten, times)
+            if isinstance(self.neurons, Loadings):
+                self.overlaps = Overlaps.from_loadings(self.neurons)
+
+    def row(self) -> tuple[tuple[str, ...], np.ndarray]:
+        """Return names and values of what is recorded of the network as it is."""
+        if self._told_apart is not None:
+            return _quantities(self._told_apart)
+        return self.overlaps.names, self.overlaps.to_series().to_numpy()
+
     def change(self, phase: PhaseSpec, sequence: np.random.SeedSequence) -> Course:
-        """Change the readout; what feeds errors back stays."""
+        """Change the readout; what feeds errors back stays, and forgetting keeps the new one."""
+        course = self._changed(phase, sequence)
+        held = self.span if self.neurons is None else self.neurons
+        if self.origin is not None and held is not None:
+            self.origin["z"] = held.z
+        return course
+
+    def _changed(self, phase: PhaseSpec, sequence: np.random.SeedSequence) -> Course:
+        """Change the readout, and return what is recorded of it."""
         values, within, degrees = phase.readout or {}, phase.within_manifold, phase.rotate_readout
         held = self.span if self.neurons is None else self.neurons
         if held is not None:

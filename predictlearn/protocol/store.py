@@ -7,6 +7,7 @@ import json
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,8 @@ from predictlearn.theory.overlaps import Overlaps
 __all__ = ["Store", "run_key"]
 
 _MANIFEST = "protocol.json"
-_LABELS = ("arm", "phase", "task", "before", "learner")
-_ARRAYS = ("epochs", "losses", "values", "evaluations", "loadings", "stacked")
+_LABELS = ("arm", "phase", "task", "before", "learner", "session")
+_ARRAYS = ("epochs", "losses", "values", "evaluations", "loadings", "stacked", "measured")
 
 
 def run_key(
@@ -143,11 +144,12 @@ class Store:
         about = {
             "network": record.network,
             "phases": [
-                {name: getattr(p, name) for name in _LABELS} | {"names": list(p.names)}
+                {name: getattr(p, name) for name in _LABELS}
+                | {"names": list(p.names), "outcomes": list(p.outcomes)}
                 for p in record.phases
             ],
             "failures": [
-                [f.arm, f.phase, f.task, f.before, f.epoch, f.reason] for f in record.failures
+                [getattr(f, field.name) for field in fields(Failure)] for f in record.failures
             ],
         }
         arrays = {
@@ -175,6 +177,7 @@ class Store:
                     PhaseRecord(
                         **{name: labels[name] for name in _LABELS},
                         names=tuple(labels["names"]),
+                        outcomes=tuple(labels["outcomes"]),
                         **{name: stored[f"{name}_{k}"] for name in _ARRAYS},
                     )
                     for k, labels in enumerate(about["phases"])

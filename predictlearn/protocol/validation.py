@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from predictlearn.errors import InputError, choice, nearest
+from predictlearn.errors import InputError, choice
 from predictlearn.protocol.cohort import arm_start, draw_start
+from predictlearn.protocol.given_tasks import GIVEN, PYTHON, named_task, own_task
 from predictlearn.protocol.learners import check_learner, check_loop
-from predictlearn.protocol.rule import NETWORK_RULES, NEURONS_ONLY
-from predictlearn.protocol.schema import MOST_DIMENSIONS, PhaseSpec, ProtocolSpec
-from predictlearn.protocol.source import Location, Problem
+from predictlearn.protocol.phase_checks import check_steps, unknown
+from predictlearn.protocol.rule import NETWORK_RULES, NEURONS_ONLY, PERTURBATION
+from predictlearn.protocol.schema import MOST_DIMENSIONS, ArmStep, ProtocolSpec
+from predictlearn.protocol.source import Location, Problem, Source
+from predictlearn.tasks.mixture import Mixture
 from predictlearn.tasks.registry import TASKS, AnyTask, get_task
 from predictlearn.theory.learning.rules import GradientFlow
 from predictlearn.theory.sizes import Sizes
 
 __all__ = ["build_tasks", "check_names", "check_protocol"]
 
+# Types of tasks that a file may name.
+_KINDS = (*TASKS, PYTHON)
 
-def build_tasks(spec: ProtocolSpec, folder: Path) -> tuple[dict[str, AnyTask], list[Problem]]:
+
+def build_tasks(spec: ProtocolSpec, source: Source) -> tuple[dict[str, AnyTask], list[Problem]]:
     """Return the tasks of a protocol, and what was wrong with those that could not be made."""
     tasks: dict[str, AnyTask] = {}
     problems: list[Problem] = []
@@ -30,22 +35,50 @@ def build_tasks(spec: ProtocolSpec, folder: Path) -> tuple[dict[str, AnyTask], l
         settings = dict(content)
         kind = settings.pop("type", None)
         if kind is None:
-            problems.append((here, f"the key 'type' is missing; it is one of {', '.join(TASKS)}"))
+            problems.append((here, f"the key 'type' is missing; it is one of {', '.join(_KINDS)}"))
             continue
-        try:
-            choice("type", kind, TASKS)
-        except InputError as error:
-            problems.append(((*here, "type"), _sentence(error)))
-            continue
+        if not (kind == GIVEN and name in source.given):
+            try:
+                choice("type", kind, _KINDS)
+            except InputError as error:
+                problems.append(((*here, "type"), _sentence(error)))
+                continue
         if kind == "arrays" and isinstance(settings.get("file"), str):
-            settings["file"] = folder / settings["file"]
+            settings["file"] = source.folder / settings["file"]
         try:
-            tasks[name] = get_task(kind, **settings)
+            tasks[name] = _made(name, kind, settings, source)
         except InputError as error:
             # messages begin with the setting they are about
             about = str(error).split(maxsplit=1)[0].rstrip(":,")
             problems.append(((*here, about) if about in settings else here, _sentence(error)))
-    return tasks, problems
+    return {**tasks, **_mixtures(spec, tasks, problems)}, problems
+
+
+def _made(name: str, kind: str, settings: dict[str, Any], source: Source) -> Any:
+    """Return a task of ours, or one that the user wrote."""
+    if kind == GIVEN:
+        return own_task(f"the task {name!r}", source.given[name])
+    if kind == PYTHON:
+        return named_task(settings, source.folder, source.trust)
+    return get_task(kind, **settings)
+
+
+def _mixtures(
+    spec: ProtocolSpec, tasks: Mapping[str, AnyTask], problems: list[Problem]
+) -> dict[str, AnyTask]:
+    """Return the mixtures that phases train, by name; what is wrong goes to the problems."""
+    found: dict[str, AnyTask] = {}
+    for _, _, step in _phases(spec):
+        phase, name = step.phase, step.phase.trained
+        shares = phase.shares
+        if name is None or isinstance(phase.task, str) or name in found or set(shares) - set(tasks):
+            continue
+        parts, weights = [tasks[part] for part in shares], list(shares.values())
+        try:
+            found[name] = Mixture(parts, weights, phase.mixture or "interleaved")
+        except InputError as error:
+            problems.append(((*step.place, "task"), _sentence(error)))
+    return found
 
 
 def _sentence(error: InputError) -> str:
@@ -53,22 +86,12 @@ def _sentence(error: InputError) -> str:
     return str(error).removesuffix(".")
 
 
-def _training(spec: ProtocolSpec) -> Iterable[tuple[Location, PhaseSpec]]:
-    """Yield the location and content of every phase."""
-    for arm, content in spec.arms.items():
-        for number, phase in enumerate(content.phases):
-            yield ("arms", arm, "phases", number), phase
-
-
-def _unknown(name: str, what: str, allowed: Iterable[str]) -> str | None:
-    """Return what is wrong with a name, or None if it is allowed."""
-    allowed = list(allowed)
-    if name in allowed:
-        return None
-    same = [other for other in allowed if sorted(other.lower()) == sorted(name.lower())]
-    close = same[0] if same else nearest(name, allowed)
-    hint = f". Did you mean {close!r}?" if close else ""
-    return f"{name!r} is not one of {what}: {', '.join(allowed)}{hint}"
+def _phases(spec: ProtocolSpec) -> Iterable[tuple[str, int, ArmStep]]:
+    """Yield arm, number of the step and step of every phase, repeated ones each time."""
+    for arm in spec.arms:
+        for number, step in enumerate(spec.steps(arm)):
+            if step.part == 0:
+                yield arm, number, step
 
 
 def check_names(spec: ProtocolSpec, sizes: Sizes) -> list[Problem]:
@@ -86,13 +109,14 @@ def check_names(spec: ProtocolSpec, sizes: Sizes) -> list[Problem]:
             (("arms", arm, "start"), content.start, what, invisible),
             (("arms", arm, "start_change"), content.start_change, what, invisible),
         ]
-    for place, phase in _training(spec):
-        with_z = [name for name in names if name.startswith("z")]
-        places.append(((*place, "readout"), phase.readout or {}, "the overlaps with z", with_z))
+    with_z = [name for name in names if name.startswith("z")]
+    for _, _, step in _phases(spec):
+        readout = step.phase.readout or {}
+        places.append(((*step.place, "readout"), readout, "the overlaps with z", with_z))
     problems: list[Problem] = []
     for place, values, what, allowed in places:
         for name in values:
-            wrong = _unknown(name, what, allowed)
+            wrong = unknown(name, what, allowed)
             if wrong and name in names:  # an overlap, but not one of those: no guess at another
                 wrong = wrong.rpartition(". Did you mean")[0] or wrong
             if wrong:
@@ -102,50 +126,59 @@ def check_names(spec: ProtocolSpec, sizes: Sizes) -> list[Problem]:
             (("arms", arm, "start_change", name), f"{name!r} is set by start too; keep one of them")
             for name in set(content.start) & set(content.start_change)
         ]
-    for place, phase in _training(spec):
-        if phase.rotate_readout is not None and sizes.n_out != 2:
+    for _, _, step in _phases(spec):
+        if step.phase.rotate_readout is not None and sizes.n_out != 2:
             problems.append(
                 (
-                    (*place, "rotate_readout"),
+                    (*step.place, "rotate_readout"),
                     f"this needs tasks with two outputs; these have {sizes.n_out}",
                 )
             )
     return problems
 
 
-def _place_of_rule(spec: ProtocolSpec, place: Location, phase: PhaseSpec) -> Location:
+def _place_of_rule(spec: ProtocolSpec, arm: str, step: ArmStep) -> Location:
     """Return where the last word about the rule of a phase is said."""
-    if phase.rule is not None:
-        return (*place, "rule")
-    arm = str(place[1])
+    if step.phase.rule is not None:
+        return (*step.place, "rule")
     return ("arms", arm, "rule") if spec.arms[arm].rule is not None else ("rule",)
 
 
 def _check_phases(spec: ProtocolSpec, tasks: Mapping[str, AnyTask]) -> list[Problem]:
-    """Return what is wrong with the phases: tasks, rules, labels."""
-    problems: list[Problem] = []
-    for place, phase in _training(spec):
-        if phase.task is None:
-            problems += check_learner(spec, tasks, str(place[1]), int(place[3]), place)
+    """Return what is wrong with the rules of the phases, and with the phases themselves."""
+    problems = check_steps(spec)
+    n_trials = {
+        name: task.sample(np.random.default_rng(0)).n_trials for name, task in tasks.items()
+    }
+    for arm, number, step in _phases(spec):
+        phase, place = step.phase, step.place
+        if phase.trained is None:
+            problems += check_learner(spec, tasks, arm, number, place)
             continue
-        wrong = _unknown(phase.task, "the tasks", spec.tasks)
-        if wrong:
-            problems.append(((*place, "task"), wrong))
-        arm = str(place[1])
-        at = _place_of_rule(spec, place, phase)
+        at = _place_of_rule(spec, arm, step)
         whole = spec.rule_of(arm, phase)
         try:
             rule = whole.build()
         except InputError as error:
             problems.append((at, _sentence(error)))
             continue
-        problems += check_learner(spec, tasks, arm, int(place[3]), at)
+        problems += check_learner(spec, tasks, arm, number, at)
         if spec.engine_of(arm) == "theory" and whole.kind in NEURONS_ONLY:
             problems.append(
                 (
                     at,
                     f"{whole.kind} acts on single synapses, so it has no closed form in the "
                     "overlaps; it needs engine: network, for the protocol or for this arm",
+                )
+            )
+        if spec.engine_of(arm) == "theory" and whole.kind == PERTURBATION:
+            problems.append(
+                (
+                    at,
+                    f"{PERTURBATION} makes noise in N neurons, which leaves the span that the "
+                    "theory follows; it needs engine: network and n_neurons, for the protocol or "
+                    "for this arm. Its mean is gradient-descent, and pl.node_perturbation_step has "
+                    "the spread of a step in closed form",
                 )
             )
         if spec.engine_of(arm) == "network" and whole.kind not in NETWORK_RULES:
@@ -156,32 +189,23 @@ def _check_phases(spec: ProtocolSpec, tasks: Mapping[str, AnyTask]) -> list[Prob
                     f"networks of neurons learn by {', '.join(NETWORK_RULES)}",
                 )
             )
-        task = tasks.get(phase.task)
-        if whole.minibatch is not None and task is not None:
-            n_trials = task.sample(np.random.default_rng(0)).n_trials
-            if whole.minibatch > n_trials:
-                problems.append(
-                    (
-                        (*at, "minibatch"),
-                        f"must be at most the number of trials of task {phase.task!r}, "
-                        f"{n_trials}; got {whole.minibatch}",
-                    )
+        task, shown = tasks.get(phase.trained), n_trials.get(phase.trained, 0)
+        if whole.minibatch is not None and task is not None and whole.minibatch > shown:
+            problems.append(
+                (
+                    (*at, "minibatch"),
+                    f"must be at most the number of trials of task {phase.trained!r}, "
+                    f"{shown}; got {whole.minibatch}",
                 )
+            )
         if isinstance(rule, GradientFlow) and task is not None and not task.fixed:
             problems.append(
                 (
                     (*place, "task"),
                     "gradient-flow needs a task that shows the same trials in every "
-                    f"epoch; {phase.task!r} draws new ones",
+                    f"epoch; {phase.trained!r} draws new ones",
                 )
             )
-    for arm, content in spec.arms.items():
-        labels = [phase.label(number) for number, phase in enumerate(content.phases)]
-        problems += [
-            (("arms", arm, "phases", number), f"the name {label!r} comes twice in this arm")
-            for number, label in enumerate(labels)
-            if label in labels[:number]
-        ]
     return problems
 
 
@@ -238,7 +262,7 @@ def check_protocol(spec: ProtocolSpec, tasks: Mapping[str, AnyTask]) -> tuple[Si
     problems = _check_phases(spec, tasks)
     problems += _check_engines(spec)
     for number, name in enumerate(spec.evaluate):
-        wrong = _unknown(name, "the tasks", spec.tasks)
+        wrong = unknown(name, "the tasks", spec.tasks)
         if wrong is None and name in spec.evaluate[:number]:
             wrong = f"{name!r} comes twice"
         if wrong:

@@ -13,6 +13,7 @@ from predictlearn.tasks.cursor_tracking import CursorTracking
 from predictlearn.tasks.decision import DecisionMaking
 from predictlearn.tasks.filter import Filter
 from predictlearn.tasks.flipflop import FlipFlop
+from predictlearn.tasks.mixture import Mixture
 from predictlearn.tasks.oscillation import DampedOscillation
 from predictlearn.tasks.reaching import ReachingReadout
 from predictlearn.tasks.registry import TASKS, get_task, task_settings
@@ -29,6 +30,7 @@ __all__ = [
     "DecisionMaking",
     "Filter",
     "FlipFlop",
+    "Mixture",
     "ReachingReadout",
     "Teacher",
     "complete_overlaps",

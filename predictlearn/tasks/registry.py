@@ -15,6 +15,7 @@ from predictlearn.tasks.cursor_tracking import CursorTracking
 from predictlearn.tasks.decision import DecisionMaking
 from predictlearn.tasks.filter import Filter
 from predictlearn.tasks.flipflop import FlipFlop
+from predictlearn.tasks.mixture import Mixture
 from predictlearn.tasks.oscillation import DampedOscillation
 from predictlearn.tasks.reaching import ReachingReadout
 from predictlearn.tasks.teacher import Teacher
@@ -33,6 +34,7 @@ AnyTask = (
     | CursorReaching
     | CursorTracking
     | ArrayTask
+    | Mixture
 )
 
 TASKS: Mapping[str, type[Any]] = MappingProxyType(

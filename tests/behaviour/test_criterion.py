@@ -87,6 +87,14 @@ def test_trials_to_criterion_of_a_table():
     assert found.seconds.tolist() == [14.0, 12.0, 4.0]
 
 
+def test_rows_may_come_in_any_order():
+    table = rows(a=[0, 1, 1, 0, 1, 1, 1, 0], b=[0, 0, 1, 0, 0, 0])
+    table["trial"] = table.groupby("subject").cumcount() + 1
+    mixed = table.sample(frac=1.0, random_state=np.random.default_rng(0))
+    found = Criterion(1.0, 3).trials_to_criterion(mixed).set_index("subject")
+    assert found.trials.to_dict() == {"a": 7, "b": 6}
+
+
 def test_windows_within_a_session_do_not_cross_its_end():
     table = rows(a=[0, 0, 1, 1, 1, 0, 1, 1, 1, 1, 1, 0])
     assert Criterion(1.0, 3).trials_to_criterion(table).trials.tolist() == [5]

@@ -55,7 +55,7 @@ def anchors(page: Path) -> set[str]:
 
 
 # Pages of what has long tests of its own, and takes long to compile.
-LONG = ("closure", "populations", "fitting", "what-learns")
+LONG = ("closure", "populations", "fitting", "what-learns", "your-own-recording")
 WITH_PYTHON = [
     pytest.param(page, marks=[pytest.mark.slow] if page.stem in LONG else [], id=named(page))
     for page in PAGES

@@ -134,7 +134,7 @@ def test_the_same_from_the_seed_whatever_the_number_of_processes(own):
         ({"prior": "flat"}, "prior must be a HiddenPrior; got str"),
         ({"dataset": "bci-learning"}, "not both"),
         ({"nonlinearity": "erff"}, "Did you mean 'erf'"),
-        ({"n_bootstrap": -1, "rank": 1}, "n_bootstrap"),
+        ({"n_bootstrap": -1}, "n_bootstrap"),
     ],
 )
 def test_wrong_settings_are_refused(settings, message):

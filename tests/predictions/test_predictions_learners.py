@@ -165,7 +165,7 @@ def test_where_the_other_does_not_learn_so_it_is_said(rule, more, why):
     [
         (RULE, {"learns": "neurons"}, "learns must be one of"),
         (RULE, {"learns": "synapses", "nonlinearity": "erf"}, "for linear networks only"),
-        (pl.DirectDescent(1e-3), {"learns": "synapses"}, "needs GradientDescent or GradientFlow"),
+        (pl.DirectDescent(1e-3), {"learns": "synapses"}, "needs GradientDescent, GradientFlow"),
     ],
 )
 def test_a_wrong_learner_is_one_message(rule, more, said):

@@ -271,6 +271,10 @@ def test_gradient_flow_agrees_with_small_steps():
     flow = perturbation_exposure(networks(3), TASK, pl.GradientFlow(), 1.0, **kwargs)
     steps = perturbation_exposure(networks(3), TASK, pl.GradientDescent(1e-4), 10_000, **kwargs)
     assert flow.band["mean"].iloc[0] == pytest.approx(steps.band["mean"].iloc[0], rel=2e-2)
+    # a flow has no epochs: its losses are named by learning time
+    assert flow.tests["name"].str.contains("loss at learning time 0.5").any()
+    assert not flow.tests["name"].str.contains("epoch").any()
+    assert steps.tests["name"].str.contains("loss at epoch 5000").any()
 
 
 def test_changes_may_depend_on_the_network():

@@ -262,6 +262,19 @@ def test_gradient_flow_of_synapses_conserves():
     assert run.curves("x")[0].index.get_level_values("epoch")[-1] == 200
 
 
+def test_gradient_flow_of_factors_goes_through_a_loop_as_small_steps_do():
+    flow = {"type": "gradient-flow", "rate": 0.02, "pathway_rates": {"z": 0.0}}
+    small = {"type": "gradient-descent", "rate": 0.001, "pathway_rates": {"z": 0.0}}
+    arms = {
+        "flow": {"rule": flow, "phases": [{"task": "reach", "epochs": 50}]},
+        "small steps": {"rule": small, "phases": [{"task": "reach", "epochs": 1000}]},
+    }
+    run = reaching(arms).run(seed=0)
+    ends = [run.curves(arm)[0].iloc[-1] for arm in run.arms]
+    assert ends[0] == pytest.approx(ends[1], rel=1e-2)
+    assert ends[0] < 0.5 * run.curves("flow")[0].iloc[0]
+
+
 def test_a_network_whose_loop_runs_away_fails_alone():
     cohort = {"networks": 12, "overlaps": {"z1m1": 0.0}, "spread": 0.3}
     tasks = {"reach": {**REACH, "gain": 25.0}}
@@ -290,6 +303,88 @@ def test_a_readout_in_the_span_is_the_one_of_the_overlaps():
         readout_in_span(pl.Synapses.from_overlaps(start), {"z1m1": 5.0})
 
 
+PERTURBED = {"type": "node-perturbation", "rate": 0.002, "noise": 0.2}
+
+
+def neuron_rng(seed):
+    """Where the noise in neurons of a phase is drawn from, written apart."""
+    return np.random.default_rng(np.random.SeedSequence(seed).spawn(6)[4])
+
+
+@pytest.mark.parametrize("learns", ["factors", "synapses"])
+def test_node_perturbation_is_that_of_n_neurons_written_apart(learns):
+    """Phase after phase, in either learner, from the loadings and the noise of the network."""
+    short = {name: {**each, "duration": 4.0} for name, each in (("A", A), ("B", B))}
+    arms = {"x": {"engine": "network", "n_neurons": 30, "rule": {**PERTURBED, "learns": learns},
+                  "phases": ABA[:2]}}  # fmt: skip
+    run = protocol(arms, short).run(seed=0)
+    assert run.failed.empty
+    world = neuron_network.open_world(1, 1)
+    for number, start in enumerate(run.starts):
+        whole = [
+            int(np.random.SeedSequence(0, spawn_key=(number, *key)).generate_state(1, np.uint64)[0])
+            for key in ((1,), (3, 0, 0), (3, 1, 0))
+        ]
+        held = start.loadings(30, whole[0])
+        if learns == "synapses":
+            held = pl.SynapticNetwork.from_loadings(held)
+        for phase, seed in zip(ABA[:2], whole[1:], strict=True):
+            trials = get_task("filter", **{k: v for k, v in short[phase["task"]].items()
+                                           if k != "type"}).sample()  # fmt: skip
+            shown = (world, trials.inputs, trials.targets, trials.weights, 0.05, 0.002)
+            noise = {"sigma": 0.2, "rng": neuron_rng(seed)}
+            if learns == "synapses":
+                losses, m, w, z = neuron_network.learn_synapses(
+                    held, *shown, phase["epochs"], **noise
+                )
+                held = pl.SynapticNetwork(m, w, z)
+            else:
+                parts, losses = neuron_network.factors_after(
+                    held, None, *shown, phase["epochs"], None, **noise
+                )
+                held = pl.Loadings(*parts)
+            measured = run.curves("x").xs(phase["name"], level="phase")[number]
+            at = measured.index.get_level_values("phase_epoch")
+            np.testing.assert_allclose(measured, losses[at], rtol=1e-9)
+        ends = run.networks["x", number, "B"].z if learns == "synapses" else run.loadings(
+            "x", number).z  # fmt: skip
+        np.testing.assert_allclose(ends, held.z, atol=1e-11)
+
+
+def test_several_noisy_networks_scatter_as_the_closed_form_says():
+    """One step of 300 networks that differ in noise alone: its mean and its spread."""
+    cohort = {"networks": 300, "overlaps": {"zm": 0.1, "zu": 0.3, "vm": 0.3}, "spread": 0.0}
+    task = {"type": "filter", "decay": 0.2, "duration": 3.0, "dt": 0.1}
+    rule = {"type": "node-perturbation", "learns": "synapses", "rate": 0.01, "noise": 0.3,
+            "pathway_rates": {"z": 0.0}}  # fmt: skip
+    arms = {"x": {"engine": "network", "n_neurons": 20, "rule": rule,
+                  "phases": [{"name": "A", "task": "A", "epochs": 1}]}}  # fmt: skip
+    run = protocol(arms, {"A": task}, cohort=cohort, record_every=1).run(seed=1)
+    step = run.curves("x", "zm").diff().iloc[-1].to_numpy()
+    network = pl.Synapses.from_overlaps(run.starts[0])
+    trials = pl.Filter(decay=0.2, duration=3.0, dt=0.1).sample()
+    found = pl.node_perturbation_step(network, trials, 0.01, 0.3, 20)
+    z, column = network.z[:, 0], network.dim  # columns of the step: those of W, then of M
+    mean = z @ found.mean[:, column]
+    sd = np.sqrt(z @ found.inside[:, column, :, column] @ z)
+    assert step.mean() == pytest.approx(mean, abs=4 * sd / np.sqrt(300))
+    # rewards have heavy tails, and so has the spread of 300 steps
+    assert step.std() == pytest.approx(sd, rel=0.25)
+    assert abs(mean) > 4 * sd / np.sqrt(300)
+
+
+def test_reward_alone_learns_as_descent_does_on_average():
+    data = Protocol.load("node-perturbation").to_dict()
+    data["cohort"]["networks"] = 2
+    run = Protocol.from_dict(data).run(seed=0)
+    assert run.failed.empty
+    descent = run.curves("descent").iloc[-1].mean()
+    for arm in ("30 neurons", "120 neurons"):
+        ends = run.curves(arm).iloc[-1]
+        assert np.all(ends < 0.15 * run.curves(arm).iloc[0])
+        assert ends.std() > 0.02 * descent
+
+
 GIVEN = {"task": "A", "epochs": 5}
 MISTAKES = [
     ({"rule": {"learns": "neurons"}}, None, "factors', 'synapses"),
@@ -303,6 +398,15 @@ MISTAKES = [
     ({"rule": {"type": "rflo", "feedback": "readout-before"}}, None, "a change of the readout bef"),
     ({"rule": {"type": "rflo", "loop": "given"}}, None, "loop does not go with this type"),
     ({"rule": {"loop": "open"}}, None, "'through', 'given'"),
+    ({"rule": PERTURBED}, None, "it needs engine: network and n_neurons"),
+    ({"rule": {**PERTURBED, "learns": "synapses"}}, None, "Its mean is gradient-descent"),
+    ({"rule": {"noise": 0.1}}, None, "noise does not go with this type of rule"),
+    ({"rule": {"type": "node-perturbatio"}}, None, "Did you mean 'node-perturbation'"),
+    (
+        {"rule": {**PERTURBED, "feedback": {"private": 1}}},
+        None,
+        "feedback does not go with this type of rule",
+    ),
     ({"rule": {"learns": "synapses", "pathway_rates": {"u": 0}}}, None, "these are m, w, z"),
     ({"rule": {"pathway_rates": {"w": 0}}}, None, "these are m, u, v, z"),
     ({"rule": {"learns": "synapses", "synaptic_noise": 0.1}}, None, "leaves the span"),
@@ -319,11 +423,6 @@ MISTAKES = [
             {**GIVEN, "rule": {"type": "adam", "rate": 0.1}},
         ],
         "factors of an open loop only",
-    ),
-    (
-        {},
-        [{**GIVEN, "rule": {"type": "rflo"}}, {**GIVEN, "rule": {"type": "gradient-flow"}}],
-        "gradient-flow is of synapses here",
     ),
     (
         {},

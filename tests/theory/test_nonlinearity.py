@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -38,6 +39,14 @@ def wide(x):
     return 4 * np.arctan(x / 4)
 
 
+@cache
+def made(nonlinearity):
+    """Return a nonlinearity of a function, or a name as it is: tabulated once, by a test."""
+    if isinstance(nonlinearity, str):
+        return nonlinearity
+    return pl.Nonlinearity(nonlinearity.__name__, nonlinearity)
+
+
 def random_overlaps(seed, n_in=1, rank=1, n_out=1):
     x = np.random.default_rng(seed).normal(size=(60, n_in + 2 * rank + n_out))
     return pl.Overlaps(x.T @ x / 60, n_in, rank, n_out)
@@ -64,15 +73,15 @@ def quadrature_gain(function, delta):
     [
         ("tanh", np.tanh, 1e-10),
         ("erf", lambda x: phi(x, "erf"), 1e-12),
-        (pl.Nonlinearity("wide", wide), wide, 1e-9),
-        (pl.Nonlinearity("softsign", softsign), softsign, 1e-7),
-        (pl.Nonlinearity("clipped", clipped), clipped, 1e-6),
+        (wide, wide, 1e-9),
+        (softsign, softsign, 1e-7),
+        (clipped, clipped, 1e-6),
     ],
 )
 def test_gain_agrees_with_quadrature(nonlinearity, function, accuracy):
     deltas = np.array([1e-3, 0.02, 0.3, 1.0, 4.0, 30.0, 1e3])
     expected = [quadrature_gain(lambda x: float(function(x)), d) for d in deltas]
-    np.testing.assert_allclose(gain(deltas, nonlinearity), expected, atol=accuracy)
+    np.testing.assert_allclose(gain(deltas, made(nonlinearity)), expected, atol=accuracy)
 
 
 def cubic(x):
@@ -143,8 +152,9 @@ def test_table_is_of_the_more_exact_form_and_as_good_as_it_says(function, size):
     assert wrong <= 1.1 * own.gain_error + 1e-12
 
 
-@pytest.mark.parametrize("nonlinearity", ["erf", "tanh", pl.Nonlinearity("softsign", softsign)])
+@pytest.mark.parametrize("nonlinearity", ["erf", "tanh", softsign])
 def test_all_loops_read_a_table_alike(nonlinearity):
+    nonlinearity = made(nonlinearity)
     table = resolve(nonlinearity).gain_table
     deltas = np.array([1e-3, 0.02, 0.3, 1.0, 4.0, 30.0, 1e4, 1e8])
     g, slope = gain(deltas, nonlinearity), slope_of_gain(deltas, nonlinearity)
@@ -198,8 +208,9 @@ def loss_by_hand(matrix, sizes, trials, nonlinearity):
 
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 2, 1)])
 @pytest.mark.parametrize("n_trials", [1, 5])
-@pytest.mark.parametrize("nonlinearity", ["tanh", pl.Nonlinearity("softsign", softsign)])
+@pytest.mark.parametrize("nonlinearity", ["tanh", softsign])
 def test_derivative_agrees_with_finite_differences(sizes, n_trials, nonlinearity):
+    nonlinearity = made(nonlinearity)
     overlaps = random_overlaps(3, *sizes)
     trials = random_trials(4, sizes[0], sizes[2], n_trials=n_trials)
     loss, a = pl.loss_and_derivative(overlaps, trials, nonlinearity)
@@ -247,7 +258,7 @@ def test_tanh_learns_and_conserves_what_any_nonlinearity_does():
 
 
 def test_network_table_is_phi_on_a_grid():
-    kind, table = network_phi(pl.Nonlinearity("softsign", softsign))
+    kind, table = network_phi(made(softsign))
     n = (len(table) - 1) // 2
     x = np.linspace(0, table[0], n)
     assert kind == 3

@@ -62,11 +62,12 @@ def test_nothing_left_in_the_scratch_space_matters(sizes, nonlinearity, n_trials
     overlaps = random_overlaps(11, *sizes)
     trials = random_trials(12, sizes[0], sizes[2], n_trials=n_trials)
     ready = Batch(trials, nonlinearity, 1.0)
+    matrix = overlaps.matrix.copy()  # numba would compile again for what cannot be written to
     results = []
     for content in (0.0, np.nan):
         scratch = np.full_like(ready.scratch(sizes[1]), content)
-        a = np.empty_like(overlaps.matrix)
-        loss = kernels.loss_and_derivative_kernel(overlaps.matrix, sizes, ready.shown(), scratch, a)
+        a = np.empty_like(matrix)
+        loss = kernels.loss_and_derivative_kernel(matrix, sizes, ready.shown(), scratch, a)
         results.append((loss, a))
     assert np.isfinite(results[0][0])
     assert results[1][0] == results[0][0]

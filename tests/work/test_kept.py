@@ -213,8 +213,12 @@ def killed(script, tmp_path, chosen):
 @linux
 @pytest.mark.parametrize(
     ("script", "chosen"),
-    [(FIT, "0.6"), (NUMBERS, "0.4"), (LEARNING, "0.2,0.6")],
-    ids=["fit", "predict", "LearningFit"],
+    [
+        # the fit is a stage of predict, and the command's words stand in the test of Ctrl-C
+        pytest.param(FIT, "0.6", id="fit", marks=pytest.mark.slow),
+        pytest.param(NUMBERS, "0.4", id="predict"),
+        pytest.param(LEARNING, "0.2,0.6", id="LearningFit"),
+    ],
 )
 def test_killed_work_goes_on(tmp_path, script, chosen):
     assert len(killed(script, tmp_path, chosen)) == chosen.count(",") + 1

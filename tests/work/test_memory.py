@@ -87,9 +87,13 @@ def peak_of(code, *words):
     return float(done.stdout.split("peak")[-1])
 
 
-@pytest.mark.parametrize("counts", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_a_fit_and_its_diagnosis_stay_within_the_stated_memory(tmp_path, counts):
-    size = save(tmp_path / "r.npz", 250, 200, 200, counts)
+# 60 trials show what takes an array for each replicate or parameter; more show every copy
+LARGER = [pytest.param(250, counts, marks=pytest.mark.slow) for counts in (False, True)]
+
+
+@pytest.mark.parametrize(("n_trials", "counts"), [(60, False), *LARGER])
+def test_a_fit_and_its_diagnosis_stay_within_the_stated_memory(tmp_path, n_trials, counts):
+    size = save(tmp_path / "r.npz", n_trials, 200, 200, counts)
     peak = peak_of(PARTS, tmp_path / "r.npz")
     if peak >= TIMES * size + BESIDE:
         # the compiler takes memory of its own, the first time

@@ -52,36 +52,42 @@ def test_a_terminal_shows_the_time_left(capfd, monkeypatch):
 
 
 HOLD = """
-import sys, time
+import contextlib, sys, time
 from predictlearn.reporting.folder import held_folder
-with held_folder(sys.argv[1]):
+with contextlib.ExitStack() as held:
+    for folder in sys.argv[1:]:
+        held.enter_context(held_folder(folder))
     print("held", flush=True)
     time.sleep(120)
 """
 
 
-@pytest.mark.parametrize("words", [["predict"], ["fit", "made.npz"], ["reproduce", "aba"]])
-def test_a_folder_in_use_is_refused_before_any_work(tmp_path, words):
+def test_a_folder_in_use_is_refused_before_any_work(tmp_path):
     folder = tmp_path / "out"
-    held = folder / "aba" if "aba" in words else folder
+    places = {("predict",): folder, ("fit", "made.npz"): folder}
+    places[("reproduce", "aba")] = tmp_path / "all" / "aba"
+    folders = [str(place) for place in dict.fromkeys(places.values())]
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, held], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD, *folders], stdout=subprocess.PIPE, text=True
     )
     try:
         assert process.stdout.readline() == "held\n"
-        done = CliRunner().invoke(app, [*words, "-o", str(folder)])
-        assert done.exit_code == 2
-        assert done.stderr == (
-            f"Error: {held} is in use by another process of predictlearn; wait until that has "
-            "ended, or choose another folder.\n"
-        )
+        for words, held in places.items():
+            asked = held.parent if "aba" in words else held
+            done = CliRunner().invoke(app, [*words, "-o", str(asked)])
+            assert done.exit_code == 2
+            assert done.stderr == (
+                f"Error: {held} is in use by another process of predictlearn; wait until that has "
+                "ended, or choose another folder.\n"
+            )
     finally:
         process.kill()
         process.communicate()
     # a killed process holds nothing, and what it left is no hindrance
     code = HOLD.replace("time.sleep(120)", "")
-    assert subprocess.run([sys.executable, "-c", code, held], check=True).returncode == 0
-    assert [path.name for path in held.parent.iterdir() if path.name.startswith(".")] == []
+    assert subprocess.run([sys.executable, "-c", code, *folders], check=True).returncode == 0
+    for held in places.values():
+        assert [path.name for path in held.parent.iterdir() if path.name.startswith(".")] == []
 
 
 def test_threads_stay_in_the_process():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,12 @@ NORM_SD = 0.7
 """Standard deviation of the log norm of a loading vector in the prior."""
 RATE_SD = 2.0
 """Standard deviation of a log rate about that of the rule in the prior."""
+
+
+@lru_cache(maxsize=32)
+def _lower(dim: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return rows and columns of a lower triangle: a search asks for them thousands of times."""
+    return np.tril_indices(dim)
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ class ParameterLayout:
     rate: str
     gain: float | None = None
 
-    @property
+    @cached_property
     def dim(self) -> int:
         """D = n_in + 2 rank + n_out."""
         return Sizes(*self.sizes).dim
@@ -90,9 +97,10 @@ class ParameterLayout:
     # -- from parameters to what they mean ----------------------------------------------------
 
     def factor(self, x: Array) -> Array:
-        """Return L, (D, D)."""
-        lower = np.zeros((self.dim, self.dim))
-        lower[np.tril_indices(self.dim)] = x[: self.n_overlaps]
+        """Return L, (..., D, D), of parameters, (..., P)."""
+        lower = np.zeros((*x.shape[:-1], self.dim, self.dim))
+        rows, columns = _lower(self.dim)
+        lower[..., rows, columns] = x[..., : self.n_overlaps]
         return lower
 
     def matrix(self, x: Array) -> Array:
@@ -105,7 +113,7 @@ class ParameterLayout:
         lower = self.factor(x)
         out = np.eye(len(x))
         rows, columns = self.pairs
-        for k, (i, j) in enumerate(zip(*np.tril_indices(self.dim), strict=True)):
+        for k, (i, j) in enumerate(zip(*_lower(self.dim), strict=True)):
             # dS = e_i L_j' + L_j e_i', with L_j the j-th column of L
             out[: self.n_overlaps, k] = (rows == i) * lower[columns, j] + (columns == i) * lower[
                 rows, j
@@ -136,7 +144,7 @@ class ParameterLayout:
         root = vectors * np.sqrt(np.clip(values, floor, None))
         lower = np.asarray(np.linalg.qr(root.T, mode="r")).T
         lower = lower * np.where(np.diag(lower) < 0, -1.0, 1.0)
-        return np.concatenate([lower[np.tril_indices(self.dim)], log_rates])
+        return np.concatenate([lower[_lower(self.dim)], log_rates])
 
     def rule_at(self, log_rates: Array) -> GradientDescent:
         """Return the rule with its rates multiplied by exp(log_rates)."""

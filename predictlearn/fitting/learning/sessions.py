@@ -146,6 +146,26 @@ class Sessions:
         """Number of measurements."""
         return len(self.values)
 
+    def first(self, count: int) -> Sessions:
+        """Return the first sessions alone, at least two; errors must be of each session alone."""
+        rows = slice(0, int(np.searchsorted(self.session, count)))
+        noise, roots = self.noise, self.noise.roots
+        return replace(
+            self,
+            epochs=self.epochs[:count],
+            tasks=self.tasks[: count - 1],
+            index=self.index[:count],
+            session=self.session[rows],
+            column=self.column[rows],
+            values=self.values[rows],
+            noise=replace(
+                noise,
+                sd=noise.sd[rows],
+                group=noise.group[rows],
+                roots=None if roots is None else roots[:count],
+            ),
+        )
+
     def table(self, values: Array) -> pd.DataFrame:
         """Return values, (n,), as a table of sessions by columns; NaN where nothing was seen."""
         table = np.full((len(self.epochs), len(self.columns)), np.nan)

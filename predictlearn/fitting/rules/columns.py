@@ -11,6 +11,7 @@ zu vu vm, and mm, mu vm, uu vm vm.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import comb
 from typing import Any
 
@@ -67,8 +68,7 @@ def columns_of(m: Array, w: Array, z: Array, columns: Sequence[str]) -> Array:
     >>> columns_of(m, w, z, ["zm", "zwm", "wm.wm"]).round(2).tolist()
     [1.0, 0.5, 0.26]
     """
-    n_in, n_out = m.shape[-1], z.shape[-1]
-    powers = 1 + max((part.count("w") for c in columns for part in c.split(".")), default=0)
+    powers, upper, kept, taken = _places(m.shape[-1], z.shape[-1], tuple(columns))
     vectors = [m]
     for _ in range(powers - 1):
         vectors.append(w @ vectors[-1])
@@ -76,16 +76,24 @@ def columns_of(m: Array, w: Array, z: Array, columns: Sequence[str]) -> Array:
     turned = np.swapaxes(stacked, -1, -2)
     function = np.swapaxes(z, -1, -2) @ stacked
     products = turned @ stacked
-    upper = np.triu_indices(stacked.shape[-1])
     values = np.concatenate(
         [function.reshape(*m.shape[:-2], -1), products[..., upper[0], upper[1]]], axis=-1
     )
-    where = {name: k for k, name in enumerate(column_names(n_in, n_out, powers))}
     out = np.full((*m.shape[:-2], len(columns)), np.nan)
-    for c, name in enumerate(columns):
-        if name != LOSS:
-            out[..., c] = values[..., where[name]]
+    out[..., kept] = values[..., taken]
     return out
+
+
+@lru_cache(maxsize=64)
+def _places(
+    n_in: int, n_out: int, columns: tuple[str, ...]
+) -> tuple[int, tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]], list[int], list[int]]:
+    """Return how many powers columns need, their pairs, and which column is which value."""
+    powers = 1 + max((part.count("w") for c in columns for part in c.split(".")), default=0)
+    where = {name: k for k, name in enumerate(column_names(n_in, n_out, powers))}
+    kept = [c for c, name in enumerate(columns) if name != LOSS]
+    rows, others = (places.astype(np.intp) for places in np.triu_indices(powers * n_in))
+    return powers, (rows, others), kept, [where[columns[c]] for c in kept]
 
 
 def check_columns(columns: Sequence[str], n_in: int, rank: int | None, n_out: int) -> int:

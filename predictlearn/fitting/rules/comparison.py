@@ -22,6 +22,9 @@ __all__ = ["RuleComparison", "compare_rules"]
 
 # Steps of the fit to what a fold leaves, from that to all sessions.
 _REFIT = 12
+# Log likelihood below that of the best from which no search around a maximum brings a rule back:
+# what that gains is about 5 at most.
+_HOPELESS = 20.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +37,9 @@ class RuleComparison:
         By hypothesis, the best first: held_out, the log likelihood of sessions that were left out
         of the fit; difference to the best, with low and high; p_value of the chi-square test, rms
         of the residuals in units of the errors; determined, the directions of its parameters that
-        sessions determine; log_likelihood of the fit to all; rate, decoder and private with low
-        and high, NaN where they are open or there are none; open, names of what is open.
+        sessions determine; log_likelihood of the fit to all; rate, decoder and private; their low
+        and high, NaN where they are open, there are none, or the hypothesis is ruled out (its own
+        fit gives them all the same); open, names of what is open.
     held_out : DataFrame
         Log likelihood of every session when left out, by hypothesis.
     fits : dict of RuleFit
@@ -135,16 +139,21 @@ def compare_rules(
     if n < 2 * folds:
         raise InputError(f"folds must be at most half the number of sessions, {n}; got {folds}.")
     found = {name: problem.search() for name, problem in problems.items()}
-    best = min(found, key=lambda name: found[name][1])
+    best = min(found, key=lambda name: found[name].costs[0])
     for name, problem in problems.items():
         if name != best:
             # from where the best fit started, by its own rule
-            start = _borrowed(problems[best], found[best][0], problem)
-            again = problem.climb(start[None], np.ones((1, problem.data.n), dtype=bool), max_iter)
-            if again[1][0] < found[name][1]:
-                found[name] = (again[0][0], float(again[1][0]), bool(again[2][0]))
-    fits = {name: described(problems[name], x, ok, level) for name, (x, _, ok) in found.items()}
-    left = {name: _left_out(problems[name], found[name][0], folds) for name in problems}
+            start = _borrowed(problems[best], found[best].xs[0], problem)
+            again = problem.polished(start[None])
+            if again.costs[0] < found[name].costs[0]:
+                found[name] = again
+    least = found[best].costs[0] + _HOPELESS
+    found = {
+        name: problem.widened(found[name]) if found[name].costs[0] < least else found[name]
+        for name, problem in problems.items()
+    }
+    left = {name: _left_out(problems[name], found[name].xs[0], folds) for name in problems}
+    fits = {name: described(problems[name], maxima, level) for name, maxima in found.items()}
     return _compared(problems, left, fits, level)
 
 
@@ -214,12 +223,14 @@ def _compared(
             "determined": fit.n_determined,
             "log_likelihood": fit.log_likelihood,
         }
-        for strength in ("rate", "decoder", "private"):
-            known = strength in fit.parameters.index
-            for part in ("estimate", "low", "high"):
-                label = strength if part == "estimate" else f"{strength}_{part}"
-                row[label] = fit.parameters.loc[strength, part] if known else np.nan
-        row["open"] = " ".join(fit.open)
+        ruled_out = row["high"] < 0
+        for strength, estimate in fit.strengths.items():
+            row[strength] = estimate
+            ends = (np.nan, np.nan)
+            if not (ruled_out or np.isnan(estimate)):
+                ends = tuple(fit.parameters.loc[strength, ["low", "high"]])
+            row[f"{strength}_low"], row[f"{strength}_high"] = ends
+        row["open"] = "" if ruled_out else " ".join(fit.open)
         rows[name] = row
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("hypothesis")
     return RuleComparison(table, held_out, fits)

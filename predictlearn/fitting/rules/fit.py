@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,10 @@ from scipy import stats
 from predictlearn.arrays import Array
 from predictlearn.fitting.learning.goodness import GoodnessOfFit, chi_square
 from predictlearn.fitting.learning.identifiability import Identified, identify
-from predictlearn.fitting.rules.hypothesis import Hypothesis, RuleModel
-from predictlearn.fitting.rules.search import STEP, RuleProblem, rule_problem
+from predictlearn.fitting.rules.hypothesis import Hypothesis
+from predictlearn.fitting.rules.profile import profiled
+from predictlearn.fitting.rules.search import STEP, Maxima, RuleProblem, rule_problem
+from predictlearn.fitting.rules.tables import LearnedTables
 from predictlearn.theory.learning.local_rules import LocalRule
 from predictlearn.theory.learning.rules import GradientDescent
 from predictlearn.theory.overlaps import Overlaps
@@ -28,8 +31,8 @@ _SHARE = 0.03
 
 
 @dataclass(frozen=True, eq=False)
-class RuleFit:
-    """A hypothesis fitted to sessions.
+class RuleFit(LearnedTables):
+    """A hypothesis fitted to sessions; its tables have the names of `LearningFit` too.
 
     Parameters
     ----------
@@ -40,9 +43,6 @@ class RuleFit:
     start : Overlaps
         Overlaps before learning. Where synapses learn those of u and v mean nothing beyond
         U V': they are given with U'U = V'V.
-    parameters : DataFrame
-        estimate, sd, low, high by parameter: overlaps, rate, decoder and private as far as fitted;
-        and whether it is open: that the sessions leave it so, with no interval then.
     log_likelihood : float
         At the maximum.
     n_determined : int
@@ -54,18 +54,53 @@ class RuleFit:
         The chi-square test of the hypothesis, its degrees of freedom less what is determined.
     converged : bool
         Whether the search ended by itself.
+    problem : RuleProblem
+        What was fitted.
+    maxima : Maxima
+        Where its likelihood is highest: several places, where the start is not well seen.
+    level : float
+        Level of the intervals.
+    ends : numpy.ndarray, (strengths, 2), optional
+        Ends of the intervals of rate and feedback, if they were found already.
     """
 
     hypothesis: Hypothesis
     rule: GradientDescent | LocalRule
     start: Overlaps
-    parameters: pd.DataFrame
     log_likelihood: float
     n_determined: int
     predicted: pd.DataFrame
     residuals: pd.DataFrame
     goodness: GoodnessOfFit
     converged: bool
+    problem: RuleProblem = field(repr=False)
+    maxima: Maxima = field(repr=False)
+    level: float
+    ends: Array | None = field(default=None, repr=False)
+
+    @cached_property
+    def parameters(self) -> pd.DataFrame:
+        """estimate, sd, low, high by parameter: overlaps, and rate, decoder, private as fitted.
+
+        And whether it is open: that the sessions leave it so, with no interval then. Intervals of
+        rate and feedback are those of the profile of the likelihood, over all maxima found, and
+        need not lie evenly about the estimate; sd is half their length in standard deviations.
+        Those of the overlaps are made of the curvature at the maximum, and of one maximum alone.
+        """
+        ends = self.ends
+        if ends is None:
+            ends, _ = profiled(self.problem, self.maxima, self.level)
+        return _parameters(self.problem, self.maxima.xs[0], ends, self.level)
+
+    @property
+    def strengths(self) -> dict[str, float]:
+        """Rate, decoder and private as found; NaN for what was not fitted."""
+        fitted = self.hypothesis.fitted or ()
+        feedback = self.rule.feedback if isinstance(self.rule, LocalRule) else None
+        found = {"rate": self.rule.rate}
+        for name in ("decoder", "private"):
+            found[name] = getattr(feedback, name, np.nan)
+        return {name: v if name in fitted else np.nan for name, v in found.items()}
 
     @property
     def open(self) -> tuple[str, ...]:
@@ -73,9 +108,19 @@ class RuleFit:
         return tuple(self.parameters.index[self.parameters["open"]])
 
 
-def described(problem: RuleProblem, x: Array, converged: bool, level: float) -> RuleFit:
-    """Return a maximum with its intervals and its test."""
-    model, data, layout = problem.model, problem.data, problem.model.layout
+class _AtMaximum(NamedTuple):
+    """A maximum in the gauge of the report: parameters, their scales, residuals, what is known."""
+
+    x: Array
+    scale: Array
+    left: Array
+    found: Identified
+    n_pins: int
+
+
+def _local(problem: RuleProblem, x: Array) -> _AtMaximum:
+    """Return what the slopes at a maximum determine."""
+    model, layout = problem.model, problem.model.layout
     x = model.conventional(x)
     scale = problem.scales(x)
     left, slopes = problem.slopes(problem.residuals, x[None], scale[None])[0]
@@ -83,7 +128,16 @@ def described(problem: RuleProblem, x: Array, converged: bool, level: float) -> 
     size = float(np.mean(np.diag(layout.matrix(x))))
     pins = (held[1:] - held[0]).T / STEP / (_PIN * size)
     found = identify(np.vstack([slopes, pins]), np.ones(len(x)))
-    n_determined = int(np.sum(found.sds < 1.0)) - len(pins)
+    return _AtMaximum(x, scale, left, found, len(pins))
+
+
+def described(
+    problem: RuleProblem, maxima: Maxima, level: float, ends: Array | None = None
+) -> RuleFit:
+    """Return a maximum with its intervals and its test."""
+    model, data, layout = problem.model, problem.data, problem.model.layout
+    x, _, left, found, n_pins = _local(problem, maxima.xs[0])
+    n_determined = int(np.sum(found.sds < 1.0)) - n_pins
     values = model.predictions(x[None])[0]
     log_likelihood = -0.5 * float(
         left @ left + data.n * np.log(2 * np.pi) + data.noise.log_determinant(np.ones(2))
@@ -94,7 +148,6 @@ def described(problem: RuleProblem, x: Array, converged: bool, level: float) -> 
         hypothesis=model.hypothesis,
         rule=model.rule_at(strengths),
         start=Overlaps(layout.matrix(x), *data.sizes),
-        parameters=_parameters(model, x, scale, found, level),
         log_likelihood=log_likelihood,
         n_determined=n_determined,
         predicted=data.table(values),
@@ -102,33 +155,38 @@ def described(problem: RuleProblem, x: Array, converged: bool, level: float) -> 
         goodness=chi_square(
             left, n_determined, pd.Series(by_column, index=list(data.columns), name="rms")
         ),
-        converged=converged,
+        converged=maxima.converged,
+        problem=problem,
+        maxima=maxima,
+        level=level,
+        ends=ends,
     )
 
 
-def _parameters(
-    model: RuleModel, x: Array, scale: Array, found: Identified, level: float
-) -> pd.DataFrame:
+def _parameters(problem: RuleProblem, x: Array, ends: Array, level: float) -> pd.DataFrame:
     """Return estimates with intervals, in the units in which they are reported."""
-    layout = model.layout
+    model, layout = problem.model, problem.model.layout
+    x, scale, _, found, _ = _local(problem, x)
     n, natural = layout.n_overlaps, layout.natural(x)
     turn = layout.slopes(x) * scale
     sizes = np.concatenate([layout.scales(layout.matrix(x))[:n], np.ones(len(x) - n)])
     share = np.linalg.norm(turn @ found.free / sizes[:, None], axis=1)
     sd = np.sqrt(np.diag(turn @ found.covariance @ turn.T))
     is_open = (share > _SHARE) | (sd > sizes)
-    reach = stats.norm.ppf(0.5 + level / 2) * sd
+    deviations = stats.norm.ppf(0.5 + level / 2)
+    low_ends, high_ends = natural - deviations * sd, natural + deviations * sd
+    low_ends[n:], high_ends[n:] = ends.T
+    is_open[n:] = ~np.all(np.isfinite(ends), axis=1)
     rows = {}
     for k, name in enumerate(model.names):
-        low, high, value, own = natural[k] - reach[k], natural[k] + reach[k], natural[k], sd[k]
+        low, value, high = (float(v[k]) for v in (low_ends, natural, high_ends))
         if name == "rate":
             rate = model.hypothesis.rule.rate
             low, high, value = (rate * np.exp(v) for v in (low, high, value))
-            own = own * value
         elif name == "private":
-            # the square is what is estimated; its error says little of the root near zero
+            # what is estimated is its square
             low, high, value = (np.sqrt(max(v, 0.0)) for v in (low, high, value))
-            own = (high - low) / (2 * stats.norm.ppf(0.5 + level / 2))
+        own = (high - low) / (2 * deviations)
         if is_open[k]:
             low = high = own = np.nan
         rows[name] = (value, own, low, high, bool(is_open[k]))
@@ -212,5 +270,7 @@ def fit_rule(
         sessions, tasks, epochs, hypothesis, errors,
         rank=rank, tau=tau, n_starts=n_starts, max_iter=max_iter, seed=seed,
     )  # fmt: skip
-    x, _, converged = problem.search()
-    return described(problem, x, converged, level)
+    maxima = problem.widened(problem.search())
+    # a higher maximum may be met on the way of a profile
+    ends, maxima = profiled(problem, maxima, level)
+    return described(problem, maxima, level, ends)

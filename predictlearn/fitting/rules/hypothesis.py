@@ -112,11 +112,14 @@ class RuleModel:
         What is fitted.
     tau : float
         Time constant.
+    whole : RuleModel, optional
+        That of all sessions, where `data` are the first of them: what it prepared is used.
     """
 
     data: Sessions
     hypothesis: Hypothesis
     tau: float
+    whole: RuleModel | None = None
 
     @cached_property
     def layout(self) -> ParameterLayout:
@@ -164,7 +167,13 @@ class RuleModel:
     def schedule(self) -> SpanSchedule:
         """What is learned between sessions."""
         data = self.data
+        if self.whole is not None:
+            return self.whole.schedule.first(len(data.epochs))
         return SpanSchedule(self.hypothesis.rule, data.tasks, data.epochs, self.tau)
+
+    def first_sessions(self, count: int) -> RuleModel:
+        """Return the model of the first sessions alone: what comes later is not learned."""
+        return replace(self, data=self.data.first(count), whole=self)
 
     def _strength(self, name: str, xs: Array, otherwise: float) -> Array:
         """Return a strength of every row as it stands in x, or what the rule has."""
@@ -178,8 +187,7 @@ class RuleModel:
         feedback = self.hypothesis.feedback
         # of one shape whatever the strengths: rows for a random part that may be zero
         theta = np.zeros((len(xs), dim + (0 if feedback is None else n_out), dim))
-        rows, columns = np.tril_indices(dim)
-        theta[:, columns, rows] = xs[:, : self.layout.n_overlaps]
+        theta[:, :dim] = np.swapaxes(self.layout.factor(xs), 1, 2)
         parts = {p: theta[:, :, s] for p, s in pathway_slices(*self.data.sizes).items()}
         b = None
         if feedback is not None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from predictlearn.fitting.rules.columns import check_columns
 from predictlearn.fitting.rules.hypothesis import Hypothesis, RuleModel
 from predictlearn.theory.learning.span_many import check_plain
 
-__all__ = ["STEP", "RuleProblem", "rule_problem"]
+__all__ = ["STEP", "Maxima", "RuleProblem", "rule_problem"]
 
 # Step of the differences that make slopes, in units of the size of a parameter: their error is a
 # millionth of a slope's own change, and rounding stays below it.
@@ -35,12 +35,25 @@ _NOTHING, _NOTHING_OF = 1e-2, 1e-3
 _PROBE, _BENT = 0.1, 0.75
 # How often a rate that diverges is divided by e.
 _SLOWER = 4
+# Searches from around a maximum: how far the starts may lie at most in every direction, in units of
+# the parameters' sizes; gain of log likelihood below which the maximum stays where it was, lest it
+# wander along what is open; that for which it is done again, how often at most; and what is too low
+# to be followed on.
+_KICKS = np.repeat([1.0, 0.5], 5)
+_HIGHER, _GAINED, _ROUNDS, _NEAR = 0.1, 0.5, 3, 6.0
+# A valley is followed until gains are so small, in units of what counts as none elsewhere.
+_FINISH = 0.02
+# Maxima of which intervals are made, at most.
+_MOST_MAXIMA = 4
 # Steps of every start to each part of the sessions, all of them last, before the best goes on.
 _SCREENING, _STAGES = 8, (0.15, 0.3, 0.6, 1.0)
 
 
 class _Local(NamedTuple):
-    """Residuals, (n,), and slopes, (n, P), at a point, its normal matrix by axes, and the scale."""
+    """Residuals, (n,), and slopes, (n, P), at a point, its normal matrix by axes, and the scale.
+
+    The scale is zero for what is held.
+    """
 
     values: Array
     axes: Array
@@ -48,6 +61,51 @@ class _Local(NamedTuple):
     scale: Array
     residuals: Array
     slopes: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Maxima:
+    """Maxima of a likelihood, the highest first, but for what rounding tells apart.
+
+    Parameters
+    ----------
+    xs : numpy.ndarray, (k, P)
+        Parameters.
+    costs : numpy.ndarray, (k,)
+        Half chi-square there.
+    converged : bool
+        Whether the search for the first ended by itself.
+    """
+
+    xs: Array
+    costs: Array
+    converged: bool
+
+    def joined(self, xs: Array, costs: Array) -> Maxima:
+        """Return these and others, which stand behind the first whatever rounding says."""
+        every = np.concatenate([self.costs[1:], costs])
+        order = np.argsort(every)
+        return Maxima(
+            np.vstack([self.xs[:1], np.vstack([self.xs[1:], xs])[order]]),
+            np.concatenate([self.costs[:1], every[order]]),
+            self.converged,
+        )
+
+    def within(self, fall: float, n_strengths: int) -> Maxima:
+        """Return those that are different, and lower than the first by no more than a fall."""
+        last = self.xs[:, self.xs.shape[1] - n_strengths :]
+        kept: list[int] = []
+        for k in range(len(self.xs)):
+            if self.costs[k] > self.costs[0] + fall or len(kept) == _MOST_MAXIMA:
+                break
+            same = [
+                abs(self.costs[k] - self.costs[j]) < 0.05
+                and np.abs(last[k] - last[j]).max(initial=0.0) < 0.02
+                for j in kept
+            ]
+            if not any(same):
+                kept.append(int(k))
+        return Maxima(self.xs[kept], self.costs[kept], self.converged)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,13 +150,18 @@ class RuleProblem:
             left[k, np.isin(data.session, data.session[wild[k]])] = np.inf
         return np.asarray(left)
 
+    @cached_property
+    def _entries(self) -> npt.NDArray[np.intp]:
+        """Entries of L by row."""
+        return np.arange(1, self.model.layout.dim + 1)
+
     def scales(self, x: Array) -> Array:
         """Return the natural size of every parameter: norms of loadings, and 1."""
         n = self.model.layout.n_overlaps
         norms = np.linalg.norm(self.model.layout.factor(x), axis=1)
         norms = np.maximum(norms, 0.03 * norms.max())
-        rows, _ = np.tril_indices(len(norms))
-        return np.concatenate([norms[rows], np.ones(len(x) - n)])
+        # L has k + 1 entries in row k
+        return np.concatenate([np.repeat(norms, self._entries), np.ones(len(x) - n)])
 
     def climb(
         self,
@@ -106,6 +169,9 @@ class RuleProblem:
         rows: npt.NDArray[np.bool_],
         most: int,
         of: Callable[[Array], Array] | None = None,
+        *,
+        held: npt.NDArray[np.bool_] | None = None,
+        finish: float = 1.0,
     ) -> tuple[Array, Array, npt.NDArray[np.bool_]]:
         """Return where several searches end, side by side, by half chi-square.
 
@@ -122,6 +188,10 @@ class RuleProblem:
             Steps.
         of : callable, optional
             Residuals, (points, n), of parameters, (points, P), if not `residuals`.
+        held : numpy.ndarray of bool, (k, P), optional
+            Parameters that stay as they are.
+        finish : float, default 1.0
+            How small a gain counts as none, in units of what does if not told otherwise.
 
         Returns
         -------
@@ -143,6 +213,9 @@ class RuleProblem:
             local: dict[int, _Local] = {}
             for k, scale, (here, slopes) in zip(live, scales, found, strict=True):
                 here, slopes = here[rows[k]], slopes[rows[k]]
+                if held is not None:
+                    slopes[:, held[k]] = 0.0
+                    scale[held[k]] = 0.0
                 costs[k] = 0.5 * float(here @ here)
                 if not np.isfinite(costs[k]) or not np.all(np.isfinite(slopes)):
                     continue
@@ -157,7 +230,7 @@ class RuleProblem:
                 )
             waiting = live = list(local)
             while waiting:
-                waiting = self._tried(waiting, local, xs, costs, damping, idle, rows, of)
+                waiting = self._tried(waiting, local, xs, costs, damping, idle, rows, of, finish)
                 for k in [k for k in waiting if damping[k] > _STIFFEST]:
                     ended[k] = True
                     waiting.remove(k)
@@ -177,6 +250,7 @@ class RuleProblem:
         idle: npt.NDArray[np.intp],
         rows: npt.NDArray[np.bool_],
         of: Callable[[Array], Array],
+        finish: float,
     ) -> list[int]:
         """Try steps of several dampings; move those that gain, and return those that do not.
 
@@ -210,7 +284,7 @@ class RuleProblem:
                 damping[k] *= 10.0 * _DAMPING[-1]
                 left.append(k)
                 continue
-            little = max(_NOTHING, _NOTHING_OF * (costs[k] - 0.5 * np.sum(rows[k])))
+            little = max(_NOTHING, _NOTHING_OF * (costs[k] - 0.5 * np.sum(rows[k]))) * finish
             # once may be a step that was damped for the one before
             idle[k] = idle[k] + 1 if costs[k] - new[best] < little else 0
             xs[k], costs[k] = points[best], new[best]
@@ -235,7 +309,7 @@ class RuleProblem:
         left = data.values[seen] - self.model.first_session(xs)[:, data.column[seen]]
         # the loss there is not known before anything is run
         left = np.nan_to_num(left) @ self._whiten[np.ix_(seen, seen)]
-        norms = np.array([np.sum(layout.factor(x) ** 2, axis=1) for x in xs])
+        norms = np.sum(layout.factor(xs) ** 2, axis=2)
         return np.hstack([left, np.log(np.maximum(norms, 1e-300) / scale**2)])
 
     def starts(self) -> Array:
@@ -260,15 +334,14 @@ class RuleProblem:
         every = np.ones((self.n_starts, first(np.array(out[:1])).shape[1]), dtype=bool)
         return self.climb(np.array(out), every, 15, first)[0]
 
-    def search(self, more: Sequence[Array] = ()) -> tuple[Array, float, bool]:
-        """Return the best maximum from several starts, and `more`; InputError if all diverge."""
-        xs = self._learning(np.vstack([self.starts(), *more]))
+    def search(self) -> Maxima:
+        """Return the best maximum from several starts; InputError if all diverge."""
+        xs = self._learning(self.starts())
         n = len(self.data.epochs)
         # early learning first, which is nearly linear in where it starts from
         for part in _STAGES:
-            early = self.data.session < max(3, round(part * n))
-            xs, costs, ended = self.climb(xs, np.tile(early, (len(xs), 1)), _SCREENING)
-        every = np.ones((len(xs), self.data.n), dtype=bool)
+            early = self._early(min(n, max(3, round(part * n))))
+            xs, costs, ended = early.climb(xs, early.all_of(len(xs)), _SCREENING)
         best = int(np.argmin(costs))
         if not np.isfinite(costs[best]):
             raise InputError(
@@ -276,9 +349,61 @@ class RuleProblem:
                 "rate is one that the task allows, and that epochs counts updates."
             )
         if not ended[best]:
-            xs, costs, ended = self.climb(xs[best : best + 1], every[:1], self.max_iter)
-            best = 0
-        return xs[best], float(costs[best]), bool(ended[best])
+            return self.polished(xs[best : best + 1])
+        return Maxima(xs[best : best + 1], costs[best : best + 1], True)
+
+    def polished(self, xs: Array) -> Maxima:
+        """Return where searches from good points end, the best first."""
+        xs, costs, ended = self.climb(xs, self.all_of(len(xs)), self.max_iter)
+        order = np.argsort(costs)
+        return Maxima(xs[order], costs[order], bool(ended[order[0]]))
+
+    def widened(self, maxima: Maxima) -> Maxima:
+        """Return the maxima beside one, and a higher one if there is: by searches from around it.
+
+        Overlaps of the start that no session shows make several, about as high. The searches begin
+        away from the best by what is left open there: by up to twice its error, or its size.
+        """
+        finished = self._finished(maxima.xs)
+        if finished.costs[0] < maxima.costs[0] - _HIGHER:
+            maxima = finished
+        for again in range(_ROUNDS):
+            rng = np.random.default_rng([self.seed, again])
+            x, before = maxima.xs[0], float(maxima.costs[0])
+            scale = self.scales(x)
+            _, slopes = self.slopes(self.residuals, x[None], scale[None])[0]
+            values, axes = np.linalg.eigh(slopes.T @ slopes)
+            reach = np.minimum(2.0 / np.sqrt(np.maximum(values, 1e-12)), _KICKS[:, None])
+            kicks = reach * rng.standard_normal(reach.shape)
+            xs = self.model.inside(x + scale * (kicks @ axes.T))
+            xs, costs, _ = self.climb(xs, self.all_of(len(xs)), _SCREENING)
+            near = costs < before + _NEAR
+            if near.any():
+                found, higher, _ = self.climb(
+                    xs[near], self.all_of(int(near.sum())), 2 * _SCREENING
+                )
+                if higher.min() < before - _HIGHER:
+                    best = self._finished(found[[int(np.argmin(higher))]])
+                    maxima = best.joined(maxima.xs, maxima.costs)
+                maxima = maxima.joined(found, higher)
+            if before - maxima.costs[0] < _GAINED:
+                break
+        return maxima
+
+    def _finished(self, xs: Array) -> Maxima:
+        """Return the maximum that a search to the end of a valley finds from the best of points."""
+        xs, costs, ended = self.climb(xs[:1], self.all_of(1), self.max_iter, finish=_FINISH)
+        return Maxima(xs, costs, bool(ended[0]))
+
+    def _early(self, count: int) -> RuleProblem:
+        """Return the problem of the first sessions alone: what comes later is not learned."""
+        if count == len(self.data.epochs):
+            return self
+        return replace(self, model=self.model.first_sessions(count))
+
+    def all_of(self, n_searches: int) -> npt.NDArray[np.bool_]:
+        """Return that all measurements count, as `climb` takes it."""
+        return np.ones((n_searches, self.data.n), dtype=bool)
 
     def _learning(self, starts: Array) -> Array:
         """Return starts with rates, where fitted, so low that learning does not diverge."""

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 import predictlearn
-from predictlearn.predictions.catalogue.evaluate import EvaluatedEntry, signed
+from predictlearn.predictions.laboratory.evaluation import EvaluatedEntry, signed
 from predictlearn.reporting import Figure, Report, Section, Table, figures
 
 if TYPE_CHECKING:

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from predictlearn.predictions.runs import in_a_world
 from predictlearn.reporting import Figure, Section, Table, figures
+from predictlearn.theory.learning.local_rules import RFLO, LocalRule
+from predictlearn.theory.learning.rules import GradientFlow
 
 if TYPE_CHECKING:
     from predictlearn.pipeline.experiments import Design, Experiments
@@ -44,6 +47,18 @@ def _notes(design: Design) -> list[str]:
     return [text for text in (design.why, design.epoch_means) if text]
 
 
+def _who(design: Design) -> str:
+    """Return who learns by which rule, as a sentence or two."""
+    said, also = f"{design.who[0].upper()}{design.who[1:]}", ""
+    if not isinstance(design.rules[0], LocalRule):
+        exact = "descent in small steps" if isinstance(design.rules[0], GradientFlow) else "descent"
+        said += f", by {exact} on the gradient of the loss" if " by " not in said else ""
+        also = "" if design.learns == "synapses" else ", as published"
+    if any(in_a_world(task) for task in design.order):
+        also += ". The output moves what the input reports: the loop is closed"
+    return f"{said}{also}."
+
+
 def exposure_section(p: PerturbationExposure, done: Experiments, spread: float) -> Section:
     """Return the perturbation-exposure experiment."""
     design = done.design
@@ -64,6 +79,7 @@ def exposure_section(p: PerturbationExposure, done: Experiments, spread: float) 
             f"Two groups of animals with the same recordings learn: {design.labels['exposing']}. "
             "In the second group every |v|² is doubled, which changes no activity, no output, and "
             "no response to any input before learning.",
+            f"**Who learns.** {_who(design)}",
             *_notes(design),
             *p.paragraphs,
             f"**What to measure.** {p.observable}",
@@ -129,6 +145,7 @@ def exposure_section(p: PerturbationExposure, done: Experiments, spread: float) 
             "The spread between animals is an assumption (each vector changed at random by "
             f"{spread:.0%}), and simulated animals carry no "
             "measurement noise; real ones need more animals than the table says.",
+            *_rule_caveat(design),
             *_closure_note(done),
         ),
     )
@@ -172,6 +189,7 @@ def order_section(p: TrainingOrder, done: Experiments) -> Section:
         (
             f"Every animal learns A ({design.labels['A']}) and B ({design.labels['B']}) in either "
             "order, from the same start.",
+            f"**Who learns.** {_who(design)}",
             *_notes(design)[1:],
             *p.paragraphs,
             f"**What to measure.** {p.observable}",
@@ -224,11 +242,38 @@ def order_section(p: TrainingOrder, done: Experiments) -> Section:
                 max_rows=14,
             ),
         ),
-        caveats=(
-            "Without noise and for small steps, the linear theory returns the visible and the "
-            "invisible overlaps after A-B-A; traces here come from learning that is not finished, "
-            "from finite steps, and for erf from its nonlinearity.",
-        ),
+        caveats=(_order_caveat(design),),
+    )
+
+
+def _rule_caveat(design: Design) -> list[str]:
+    """Return for which rules |v|^2 plays no part."""
+    if isinstance(design.rules[0], RFLO):
+        return []
+    return [
+        "By RFLO, a rule in which no error runs back in time, |v|² plays no part in learning: that "
+        "these animals learn differently is a claim about how errors reach synapses, too.",
+    ]
+
+
+def _order_caveat(design: Design) -> str:
+    """Return where a trace of the other task may come from, by who learns."""
+    if isinstance(design.rules[0], RFLO):
+        return (
+            "By RFLO A-B-A returns without noise and in small steps, whatever learns: traces here "
+            "come from learning that is not finished and from finite steps."
+        )
+    if design.learns == "synapses":
+        return (
+            "Where synapses learn, A-B-A leaves a trace of B even without noise and in small "
+            "steps; where factors do it does not, and every trace comes from learning that is not "
+            "finished and from finite steps."
+        )
+    return (
+        "Without noise and for small steps, the linear theory of learning factors returns the "
+        "visible and the invisible overlaps after A-B-A; traces here come from learning that is "
+        "not finished, from finite steps, and for erf from its nonlinearity. Where synapses learn, "
+        "a trace stays even so."
     )
 
 

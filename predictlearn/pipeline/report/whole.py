@@ -11,11 +11,13 @@ import pandas as pd
 
 from predictlearn.pipeline.checked import Checks, checks_of, noise_said
 from predictlearn.pipeline.experiments import attempt
+from predictlearn.pipeline.learner import RULE_NAMES
 from predictlearn.pipeline.real_learning.sessions import SessionsComparison
 from predictlearn.pipeline.report.experiments import exposure_section, order_section
 from predictlearn.pipeline.report.fit import checks_section, fit_section, overlap_section
 from predictlearn.pipeline.report.protocol import left_out_section, protocol_section
 from predictlearn.pipeline.report.real import bci_section, sessions_section
+from predictlearn.predictions.exposure.other_learner import whether_both
 from predictlearn.predictions.runs import reasons_in_brief
 from predictlearn.reporting import Report, Section
 
@@ -100,9 +102,14 @@ def _command(run: PredictionRun) -> dict[str, str]:
     if not run.case.named:
         return {}
     draws, seed = run.settings["draws of the hidden overlaps"], run.settings["seed"]
-    return {
-        "command": f"predictlearn predict --dataset {run.case.name} --seed {seed} --draws {draws}"
-    }
+    words = f"predictlearn predict --dataset {run.case.name} --seed {seed} --draws {draws}"
+    if run.settings["learns"] != "factors":
+        words += f" --learns {run.settings['learns']}"
+    if run.settings["rule"] in RULE_NAMES[1:]:
+        words += f" --rule {run.settings['rule']}"
+    if isinstance(run.settings["rate"], float):
+        words += f" --rate {run.settings['rate']:g}"
+    return {"command": words}
 
 
 def _subtitle(run: PredictionRun) -> str:
@@ -246,13 +253,21 @@ def _experiment_lead(run: PredictionRun) -> list[str]:
         ].iloc[0]
         faster = "less" if band["mean"] < 0 else "more"
         clear = max(band["share_positive"], 1 - band["share_positive"])
+        who = f"This is where {done.design.who}" + whether_both(
+            done.exposure.other_learner, done.design.learns
+        )
+        nothing = band["low"] == band["high"] == 0
+        pair = "two networks that this recording cannot tell apart, one with every |v|² doubled"
+        task = done.design.labels["exposing"]
         found.append(
-            "Perturbation exposure: two networks that this recording cannot tell apart, one with "
-            f"every |v|² doubled, learn ({done.design.labels['exposing']}) with {faster} loss for "
+            f"Perturbation exposure: {pair}, learn ({task}) alike, whatever the recording cannot "
+            f"tell. {who}."
+            if nothing
+            else f"Perturbation exposure: {pair}, learn ({task}) with {faster} loss for "
             f"the second ({100 * band['mean']:+.2f}% of the first loss on average over learning; "
             f"{100 * band['low']:+.2f} to {100 * band['high']:+.2f}% over what the recording "
             f"cannot tell, the same sign in {clear:.0%} of {int(band['n_draws'])} draws). Over "
-            f"animals: {row['verdict']}, corrected."
+            f"animals: {row['verdict']}, corrected. {who}."
         )
     if done.order is not None:
         rows = done.order.band.set_index("name")

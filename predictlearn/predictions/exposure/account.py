@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,7 +43,7 @@ def account_by_overlap(
     for index, (start, twin) in enumerate(zip(cohort.starts, twins, strict=True)):
         if twin is None:
             continue
-        rule = phases[index].rule
+        rule: Any = phases[index].rule
         how = (probes, rule, nonlinearity, tau, learns)
         part = speed_contributions(start, twin, *how)
         speeds = [learning_speed(one, *how) for one in (start, twin)]

@@ -9,20 +9,24 @@ import numpy as np
 import pandas as pd
 
 from predictlearn.predictions.base import Cohort
-from predictlearn.predictions.exposure.pairs import AREA, mean_loss_over
+from predictlearn.predictions.exposure.pairs import AREA, mean_loss_over, without_rounding
 from predictlearn.predictions.learners import (
     IN_WORDS,
     agreement,
     few,
+    holds,
+    learner_in_words,
     other_learner,
     rule_of_other,
 )
 from predictlearn.predictions.runs import reasons_in_brief, run_all
 from predictlearn.statistics.comparisons import number
+from predictlearn.theory.learning.local_rules import LocalRule
 from predictlearn.theory.learning.phases import Leg
+from predictlearn.theory.learning.rules import Rule
 from predictlearn.theory.overlaps import Overlaps
 
-__all__ = ["areas_of_other", "say_other"]
+__all__ = ["areas_of_other", "say_other", "whether_both"]
 
 _COLUMNS = ["draw", "network", "learns", "area"]
 
@@ -59,7 +63,7 @@ def areas_of_other(
         if first.failure or second.failure:
             failures.append(first.failure or second.failure)
             continue
-        gap = (second.losses[0] - first.losses[0]) / first.losses[0][0]
+        gap = without_rounding((second.losses[0] - first.losses[0]) / first.losses[0][0])
         changed, original = outcomes[AREA]
         areas = {
             learns: float(changed[index] - original[index]),
@@ -71,15 +75,26 @@ def areas_of_other(
     return pd.DataFrame(rows, columns=_COLUMNS), why
 
 
-def say_other(table: pd.DataFrame, learns: str, why_not: str) -> str:
+def say_other(table: pd.DataFrame, learns: str, why_not: str, rule: Rule | LocalRule) -> str:
     """Say for which learner the prediction is, and whether it holds for the other."""
-    said = f"This is where {IN_WORDS[learns]}."
+    said = f"This is where {learner_in_words(learns, rule)}."
     other = other_learner(learns)
     if table.empty:
         return f"{said} Where {IN_WORDS[other]} it was not computed: {why_not}."
     own, theirs = (table.loc[table["learns"] == who, "area"].to_numpy() for who in (learns, other))
+    if not np.any(own) and not np.any(theirs):
+        return f"{said} Where {IN_WORDS[other]} it makes none either: it holds for both."
     return (
         f"{said} Where {IN_WORDS[other]}, the loss of the changed network, on average over "
         f"learning, differs by {number(theirs.mean())} in place of {number(own.mean())} of the "
         f"loss before learning, {agreement(own, theirs)}."
     )
+
+
+def whether_both(table: pd.DataFrame, learns: str) -> str:
+    """Return in few words whether it holds for the other learner, to follow who learns."""
+    if table.empty:
+        return ""
+    other = other_learner(learns)
+    own, theirs = (table.loc[table["learns"] == who, "area"].to_numpy() for who in (learns, other))
+    return f"; where {IN_WORDS[other]}, {holds(own, theirs)}"

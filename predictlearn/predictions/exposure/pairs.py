@@ -14,6 +14,9 @@ from predictlearn.predictions.runs import Run
 from predictlearn.theory.equivalence.equivalent import functionally_equivalent
 from predictlearn.theory.overlaps import Overlaps
 
+# Shares of the loss before learning that are rounding.
+_ROUNDING = 1e-12
+
 AREA = "area between learning curves"
 
 Changes = Mapping[str, float] | Callable[[Overlaps], Mapping[str, float]]
@@ -95,7 +98,14 @@ def relative_losses(
     if np.any(before <= 0):
         raise InputError("starts must not solve the task already: a loss before learning is zero.")
     losses /= before[None, :, None]
+    # what only rounding leaves, where a rule does not see the change, is no difference
+    losses[1] = losses[0] + without_rounding(losses[1] - losses[0])
     return steps, losses[0], losses[1], before
+
+
+def without_rounding(gap: np.ndarray) -> np.ndarray:
+    """Return differences, in shares of a loss, with zero for what rounding leaves."""
+    return np.where(np.abs(gap) < _ROUNDING, 0.0, gap)
 
 
 def mean_loss_over(steps: np.ndarray, losses: np.ndarray) -> np.ndarray:
@@ -105,11 +115,18 @@ def mean_loss_over(steps: np.ndarray, losses: np.ndarray) -> np.ndarray:
 
 
 def pair_outcomes(
-    steps: np.ndarray, original: np.ndarray, changed: np.ndarray, points: Sequence[float]
+    steps: np.ndarray,
+    original: np.ndarray,
+    changed: np.ndarray,
+    points: Sequence[float],
+    when: str = "epoch",
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return the outcomes (changed, original): the area, then the loss at each checkpoint."""
+    """Return the outcomes (changed, original): the area, then the loss at each checkpoint.
+
+    `when` is what the steps count: epochs, or the learning time of a gradient flow.
+    """
     outcomes = {AREA: (mean_loss_over(steps, changed), mean_loss_over(steps, original))}
     for point in points:
         at = max(1, int(np.argmin(np.abs(steps - point))))
-        outcomes[f"loss at epoch {steps[at]:g}"] = (changed[:, at], original[:, at])
+        outcomes[f"loss at {when} {steps[at]:g}"] = (changed[:, at], original[:, at])
     return outcomes

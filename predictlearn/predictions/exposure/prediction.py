@@ -18,6 +18,7 @@ from predictlearn.predictions.base import (
     outcome_band,
 )
 from predictlearn.predictions.exposure.account import account_by_overlap, summarise_account
+from predictlearn.predictions.exposure.account_in_span import account_in_span
 from predictlearn.predictions.exposure.other_learner import areas_of_other, say_other
 from predictlearn.predictions.exposure.pairs import (
     Changes,
@@ -29,7 +30,7 @@ from predictlearn.predictions.exposure.pairs import (
 )
 from predictlearn.predictions.exposure.report import animals_table, outcome_table, state
 from predictlearn.predictions.exposure.same_behaviour import behaviour_tests
-from predictlearn.predictions.learners import check_learns
+from predictlearn.predictions.learners import check_learns, leaves_overlaps
 from predictlearn.predictions.runs import (
     Run,
     child_seeds,
@@ -40,8 +41,9 @@ from predictlearn.predictions.runs import (
 )
 from predictlearn.statistics.comparisons import check_level
 from predictlearn.statistics.corrections import CORRECTIONS
+from predictlearn.theory.learning.local_rules import LocalRule
 from predictlearn.theory.learning.phases import Leg
-from predictlearn.theory.learning.rules import Rule
+from predictlearn.theory.learning.rules import GradientFlow, Rule
 from predictlearn.theory.names import NONLINEARITIES
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Task
@@ -129,7 +131,7 @@ class PerturbationExposure:
 def perturbation_exposure(
     starts: Sequence[Overlaps] | Sequence[Sequence[Overlaps]],
     task: Task,
-    rule: Rule | Sequence[Rule],
+    rule: Rule | LocalRule | Sequence[Rule | LocalRule],
     epochs: float,
     *,
     changes: Changes | None = None,
@@ -158,9 +160,10 @@ def perturbation_exposure(
     starts : sequence of Overlaps, or nested by draw
         The original networks. Several completions of one recording go into different draws.
     task : Task
-        What is learned.
-    rule : GradientDescent, GradientFlow or DirectDescent, or a sequence of them
-        How; a sequence holds the rule of each start, in their order.
+        What is learned; one that closes a loop for linear networks.
+    rule : GradientDescent, GradientFlow, DirectDescent, FeedbackAlignment or RFLO, or a sequence
+        How; a sequence holds the rule of each start, in their order. Rules with feedback of their
+        own are for linear networks.
     epochs : float
         How long.
     changes : mapping, or callable from Overlaps to a mapping, optional
@@ -241,7 +244,7 @@ def perturbation_exposure(
     seeds = child_seeds(seed, cohort.n_networks + 2)
     length = int(epochs) if epochs == int(epochs) else epochs
     rules = rules_of(rule, len(cohort.starts))
-    check_learns(learns, nonlinearity, rules)
+    check_learns(learns, nonlinearity, rules, [task])
     phases = [Leg(task, length, own) for own in rules]
     jobs = [
         (overlaps, [phase], [seeds[int(net)]])
@@ -263,7 +266,8 @@ def perturbation_exposure(
         reasons = reasons_in_brief([row["reason"] for row in excluded])
         raise InputError(f"starts: no pair of equivalent networks is left. {reasons}")
     steps, original, changed, before = relative_losses(pairs)
-    outcomes = pair_outcomes(steps, original, changed, points)
+    when = "learning time" if isinstance(phases[0].rule, GradientFlow) else "epoch"
+    outcomes = pair_outcomes(steps, original, changed, points, when)
     same, behaviour = behaviour_tests(
         cohort,
         twins,
@@ -286,20 +290,11 @@ def perturbation_exposure(
         method=method,
         seed=seed,
     )
-    account = account_by_overlap(
-        cohort,
-        twins,
-        original,
-        changed,
-        steps,
-        before,
-        phases,
-        seeds,
-        nonlinearity,
-        tau,
-        n_jobs,
-        learns,
-    )
+    of_pairs = (cohort, twins, original, changed, steps, before, phases, seeds)
+    if leaves_overlaps("factors", rules, [task]):
+        account = account_in_span(*of_pairs, tau, n_jobs, learns)
+    else:
+        account = account_by_overlap(*of_pairs, nonlinearity, tau, n_jobs, learns)
     other, why_not = areas_of_other(
         cohort, twins, outcomes, phases, seeds, nonlinearity, tau, n_jobs, learns
     )
@@ -313,7 +308,7 @@ def perturbation_exposure(
             *state(
                 same, behaviour, apart, summary, band, animals, margin, n_neurons, len(excluded)
             ),
-            say_other(other, learns, why_not),
+            say_other(other, learns, why_not, rules[0]),
         ),
         observable=(
             "The loss (error) on the task, epoch by epoch, in pairs of networks or groups of "

@@ -161,7 +161,12 @@ def state(
     first = apart[apart["name"] == AREA].iloc[0]
     faster = "less" if first["estimate"] < 0 else "more"
     during, start = [], []
-    if first["verdict"] == "not tested":
+    nothing = not np.any(apart["estimate"]) and not band[["low", "high"]].to_numpy().any()
+    if nothing:
+        during.append(
+            "During learning the change makes no difference at all: this learner does not see it."
+        )
+    elif first["verdict"] == "not tested":
         spread = band.iloc[0]
         during.append(
             f"During learning the changed network has {faster} loss: on average over learning "
@@ -193,7 +198,7 @@ def state(
                 f"{number(spread['low'])} and {number(spread['high'])} (95% of "
                 f"{spread['n_draws']} draws)."
             )
-    if len(summary) and np.isfinite(summary["relative_to_original_speed"]).all():
+    if not nothing and len(summary) and np.isfinite(summary["relative_to_original_speed"]).all():
         whole = float(summary["relative_to_original_speed"].sum())
         shares = ", ".join(
             f"{row['overlap']} {100 * row['relative_to_original_speed']:+.1f}%"

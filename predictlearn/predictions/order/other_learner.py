@@ -13,6 +13,7 @@ from predictlearn.predictions.learners import (
     IN_WORDS,
     agreement,
     few,
+    learner_in_words,
     other_learner,
     rule_of_other,
 )
@@ -26,7 +27,9 @@ from predictlearn.predictions.order.outcomes import (
 )
 from predictlearn.predictions.runs import reasons_in_brief, run_all
 from predictlearn.statistics.comparisons import number
+from predictlearn.theory.learning.local_rules import LocalRule
 from predictlearn.theory.learning.phases import Leg
+from predictlearn.theory.learning.rules import Rule
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Task
 
@@ -108,9 +111,9 @@ def _compared(
     return outcomes
 
 
-def say_other_order(table: pd.DataFrame, learns: str, why_not: str) -> str:
+def say_other_order(table: pd.DataFrame, learns: str, why_not: str, rule: Rule | LocalRule) -> str:
     """Say for which learner the prediction is, and whether it holds for the other."""
-    said = f"This is where {IN_WORDS[learns]}."
+    said = f"This is where {learner_in_words(learns, rule)}."
     other = other_learner(learns)
     if table.empty:
         return f"{said} Where {IN_WORDS[other]} it was not computed: {why_not}."

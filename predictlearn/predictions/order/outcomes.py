@@ -60,22 +60,24 @@ def _path_of(
 ) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
     """Return the loss on both tasks and what the network is, through both phases."""
     path = np.concatenate([run.kept[0], run.kept[1][1:]])
-    if isinstance(run.ends[0], Overlaps):
-        losses = {
-            task: np.mean([losses_along(path, sizes, t, *how) for t in given], axis=0)
-            for task, given in probes.items()
-        }
-        named = {name: path[:, i, j] for name, (i, j) in table_pairs(*sizes).items()}
-        return losses, pd.DataFrame(named)
-    rows = _rows_of(path, sizes[0])
+    of_overlaps = isinstance(run.ends[0], Overlaps)
+    rows = None if of_overlaps else _rows_of(path, sizes[0])
     losses = {}
     for task, given in probes.items():
         each = []
         for trials in given:
+            if of_overlaps and trials.world is None:
+                each.append(losses_along(path, sizes, trials, *how))
+                continue
+            if rows is None:
+                rows = [Synapses.from_overlaps(Overlaps(s, *sizes)) for s in path]
             loss = Directions(Batch(trials, *how), Steering(), len(rows[0].w), False)
-            each.append([loss(row.m, row.w, row.z)[0] for row in rows])
+            each.append(np.array([loss(row.m, row.w, row.z)[0] for row in rows]))
         losses[task] = np.mean(each, axis=0)
-    return losses, pd.DataFrame([row.quantities() for row in rows])
+    if of_overlaps:
+        named = {name: path[:, i, j] for name, (i, j) in table_pairs(*sizes).items()}
+        return losses, pd.DataFrame(named)
+    return losses, pd.DataFrame([row.quantities() for row in rows or []])
 
 
 def order_curves(

@@ -39,6 +39,7 @@ from predictlearn.predictions.runs import (
 )
 from predictlearn.statistics.comparisons import check_level
 from predictlearn.statistics.corrections import CORRECTIONS
+from predictlearn.theory.learning.local_rules import LocalRule
 from predictlearn.theory.learning.phases import Leg
 from predictlearn.theory.learning.rules import Rule
 from predictlearn.theory.names import NONLINEARITIES
@@ -122,7 +123,7 @@ def training_order(
     starts: Sequence[Overlaps] | Sequence[Sequence[Overlaps]],
     task_a: Task,
     task_b: Task,
-    rule: Rule | Sequence[Rule],
+    rule: Rule | LocalRule | Sequence[Rule | LocalRule],
     epochs: float | tuple[float, float],
     *,
     nonlinearity: str = "linear",
@@ -144,9 +145,11 @@ def training_order(
     starts : sequence of Overlaps, or nested by draw
         Networks before learning. Several completions of one recording go into different draws.
     task_a, task_b : Task
-        The tasks; every network learns A then B, and, from the same start, B then A.
-    rule : GradientDescent, GradientFlow or DirectDescent, or a sequence of them
-        How; a sequence holds the rule of each start, in their order.
+        The tasks; every network learns A then B, and, from the same start, B then A. Those that
+        close a loop are for linear networks.
+    rule : GradientDescent, GradientFlow, DirectDescent, FeedbackAlignment or RFLO, or a sequence
+        How; a sequence holds the rule of each start, in their order. Rules with feedback of their
+        own are for linear networks; the feedback stays through both tasks.
     epochs : float or (float, float)
         How long each task is trained; the same in both orders.
     nonlinearity : {"linear", "erf"}
@@ -201,7 +204,7 @@ def training_order(
     positive_int("seed", seed, minimum=0)
     lengths = _lengths(epochs)
     rules = rules_of(rule, len(cohort.starts))
-    check_learns(learns, nonlinearity, rules)
+    check_learns(learns, nonlinearity, rules, [task_a, task_b])
     seeds = child_seeds(seed, cohort.n_networks + 1)
     jobs: list[tuple[Overlaps, list[Leg], list[int]]] = []
     for start, net, how in zip(cohort.starts, cohort.network, rules, strict=True):
@@ -251,7 +254,7 @@ def training_order(
         name="training order",
         paragraphs=(
             *state_order(tests, band, cohort, len(excluded)),
-            say_other_order(other, learns, why_not),
+            say_other_order(other, learns, why_not, rules[0]),
         ),
         observable=(
             "The loss (error) on A and on B, before learning and after each phase, and while each "

@@ -186,7 +186,7 @@ def _entries(protocol: Protocol, result: ProtocolResult, arm: str, seed: int) ->
         epochs = phase.epochs or 0
         # an arm of neurons has no other rules
         rule = cast("GradientDescent | SynapticRule", protocol.spec.rule_of(arm, phase).build())
-        task = protocol.tasks[phase.task or ""]
+        task = protocol.tasks[phase.trained or ""]
         points.append((before, states[number]))
         for part in sorted({round(epochs * k / _POINTS) for k in range(1, _POINTS)} - {0, epochs}):
             trained = train_network(states[number], task, rule, part, seed=seed, every=part)

@@ -27,7 +27,7 @@ from predictlearn.theory.learning.span import (
     learn_in_span,
     start_in_span,
 )
-from predictlearn.theory.learning.span_flow import flow_of_synapses
+from predictlearn.theory.learning.span_flow import flow_in_span
 from predictlearn.theory.learning.synaptic_rules import Adam, RMSProp, SignDescent
 from predictlearn.theory.learning.together import FAILURES, descend_together, runs_together
 from predictlearn.theory.learning.trajectory import Trajectory
@@ -134,6 +134,11 @@ def learn(
     S <- (1 - eta A)' S (1 - eta A) exactly, and in the limit of small steps
     dS/dt = -(S A + A S).
 
+    Where synapses learn, noise on them has no closed form: its mean after two steps needs second
+    moments of W, these fourth moments, and so on, and it is not averaged away by many neurons, as
+    it adds to |W m| and |W' z|, by which the function learns, along new vectors in every epoch
+    (`predictlearn.theory.learning.span`). `train_network` has it.
+
     References
     ----------
     Ger & Barak (2026), arXiv:2605.04115; the exact congruence is an extension.
@@ -174,7 +179,7 @@ def learn(
         check_fit(overlaps, task.n_in, task.n_out, "the task")
         if isinstance(rule, GradientFlow):
             duration = positive("epochs", epochs)
-            return flow_of_synapses(start, stream, rule, duration, goal, seed, settings)
+            return flow_in_span(start, stream, rule, duration, goal, seed, settings)
         if not isinstance(rule, GradientDescent | LocalRule):
             raise InputError(
                 "rule must be a GradientDescent, GradientFlow, FeedbackAlignment or RFLO where "

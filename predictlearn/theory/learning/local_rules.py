@@ -165,12 +165,12 @@ class NodePerturbation:
 
     Notes
     -----
-    For `train_network` only. In a linear network the mean step of W and M is that of descent
-    exactly, whatever sigma, but its noise reaches all N neurons: `node_perturbation_step` has both
-    in closed form. The synapses that it builds up outside the span of the start grow with N rate,
-    and with them the step that is too large: for many neurons the largest rate that learns falls
-    with N, at most as 1 / sqrt(N) where outputs are few, and as 1 over the number of outputs. For
-    N rate to zero what is learned is `GradientDescent`.
+    For `train_network`, and protocols with ``engine: network``. In a linear network the mean step
+    of W and M is that of descent exactly, whatever sigma, but its noise reaches all N neurons:
+    `node_perturbation_step` has both in closed form. The synapses that it builds up outside the
+    span of the start grow with N rate, and with them the step that is too large: for many neurons
+    the largest rate that learns falls with N, at most as 1 / sqrt(N) where outputs are few, and as
+    1 over the number of outputs. For N rate to zero what is learned is `GradientDescent`.
 
     References
     ----------

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from predictlearn.checks import as_float_array, positive, positive_int
 from predictlearn.errors import InputError
+from predictlearn.theory.learning.local_rules import LocalRule
 from predictlearn.theory.learning.rules import GradientFlow, Rule
 from predictlearn.theory.trials import Task
 
@@ -30,8 +31,8 @@ class Leg:
         What is learned.
     epochs : int
         Number of updates; for gradient flow the learning time, any positive number, as in `learn`.
-    rule : GradientDescent, GradientFlow, FirstOrderDescent or DirectDescent
-        How the loadings move.
+    rule : GradientDescent, GradientFlow, FirstOrderDescent, DirectDescent, FeedbackAlignment, RFLO
+        How the loadings, or the synapses, move.
 
     Raises
     ------
@@ -47,7 +48,7 @@ class Leg:
 
     task: Task
     epochs: float
-    rule: Rule
+    rule: Rule | LocalRule
 
     def __post_init__(self) -> None:
         if not isinstance(self.task, Task):
@@ -55,10 +56,10 @@ class Leg:
                 "task must have n_in, n_out, dt, fixed and sample(rng), as pl.Filter() "
                 f"has; got {type(self.task).__name__}."
             )
-        if not isinstance(self.rule, Rule):
+        if not isinstance(self.rule, Rule | LocalRule):
             raise InputError(
-                "rule of a leg must be a GradientDescent, GradientFlow, FirstOrderDescent or "
-                f"DirectDescent; got {type(self.rule).__name__}."
+                "rule of a leg must be a GradientDescent, GradientFlow, FirstOrderDescent, "
+                f"DirectDescent, FeedbackAlignment or RFLO; got {type(self.rule).__name__}."
             )
         check = positive if isinstance(self.rule, GradientFlow) else positive_int
         object.__setattr__(self, "epochs", check("epochs", self.epochs))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from predictlearn.theory.kernels.hessian import hessian_kernel, hessian_work
 from predictlearn.theory.kernels.impulse_rank_one import single_hessian
 from predictlearn.theory.learning.descent import learn
 from predictlearn.theory.learning.epochs import run_epochs
+from predictlearn.theory.learning.local_rules import LocalRule
 from predictlearn.theory.learning.phases import Leg
 from predictlearn.theory.learning.rules import GradientDescent, Rule
 from predictlearn.theory.learning.trial_stream import TrialStream
@@ -266,7 +268,7 @@ def learn_with_sensitivities(
     )
 
 
-def _checked_rule(rule: Rule) -> GradientDescent:
+def _checked_rule(rule: Rule | LocalRule) -> GradientDescent:
     """Return a rule by which the derivatives of learning are followed, or raise InputError."""
     if not isinstance(rule, GradientDescent):
         raise InputError(
@@ -299,7 +301,7 @@ def _plain(
     `epochs` are those of the rows, counted within the leg.
     """
     start = Overlaps(matrix, *sizes)
-    learned = learn(start, leg.task, leg.rule, leg.epochs, nonlinearity, tau, seed)
+    learned: Any = learn(start, leg.task, leg.rule, leg.epochs, nonlinearity, tau, seed)
     run.matrices[here], run.losses[here] = learned.array[epochs], learned.losses[epochs]
     return learned.array[-1]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -105,6 +106,17 @@ class SpanSchedule:
             self.legs.append((slice(k, k + 2), moments_of(stream.next()) if by_moments else stream))
             last = task
 
+    def first(self, count: int) -> SpanSchedule:
+        """Return what is learned until the last of the first sessions, at least two."""
+        early = copy(self)
+        early.when = self.when[:count]
+        early.legs = [
+            (slice(rows.start, min(rows.stop, count)), trials)
+            for rows, trials in self.legs
+            if rows.start < count - 1
+        ]
+        return early
+
     def courses(
         self, parts: Mapping[str, Array], feedback: Array | None, rates: Array
     ) -> SpanCourses:
@@ -154,13 +166,14 @@ class SpanSchedule:
         """Learn one task in compiled loops; fill rows of `out`, and move `parts` to its end."""
         steering = steering_of(self.rule, False)
         factors = "u" in parts
-        inner = {k: np.ascontiguousarray(np.moveaxis(x, 0, -1)) for k, x in parts.items()}
+        inner = {k: np.ascontiguousarray(x.transpose(1, 2, 0)) for k, x in parts.items()}
         dim, width = inner["m"].shape[0], len(rates)
         none = np.empty((dim, 0, width))
         w = np.empty((dim, dim, width)) if factors else inner["w"]
         b = none
         if steering.own_feedback and feedback is not None:
-            b = np.ascontiguousarray(np.moveaxis(feedback, 0, -1))
+            # a copy: of what cannot be written to numba would make a second version of the loop
+            b = np.array(np.moveaxis(feedback, 0, -1), order="C")
         relative = self.rule.pathway_rates or {}
         of_each = [relative.get(name, 1.0) for name in ("muvz" if factors else "mwwz")]
         kept = tuple(np.empty((len(inside), *x.shape)) for x in (inner["m"], w, inner["z"]))
@@ -171,10 +184,10 @@ class SpanSchedule:
             moments, inside, kept, losses,
         )  # fmt: skip
         for mine, found in zip((out.m, out.w, out.z), kept, strict=True):
-            mine[:, rows] = np.moveaxis(found, -1, 0)
+            mine[:, rows] = found.transpose(3, 0, 1, 2)
         out.losses[:, rows] = losses.T
         for name, x in inner.items():
-            parts[name] = np.moveaxis(x, -1, 0)
+            parts[name] = x.transpose(2, 0, 1)
 
     def _alone(
         self,

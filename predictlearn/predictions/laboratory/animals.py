@@ -12,8 +12,8 @@ import numpy as np
 from predictlearn.arrays import Array
 from predictlearn.behaviour.courses import Probe
 from predictlearn.errors import DivergenceError
-from predictlearn.predictions.catalogue.learner import Learner
-from predictlearn.predictions.catalogue.tasks import TAU
+from predictlearn.predictions.laboratory.learner import Learner
+from predictlearn.predictions.laboratory.tasks import TAU
 from predictlearn.tasks.arrays import ArrayTask
 from predictlearn.theory.activity import simulate
 from predictlearn.theory.hidden_prior import HiddenPrior

@@ -12,10 +12,10 @@ import pandas as pd
 from predictlearn.arrays import Array
 from predictlearn.checks import positive_int
 from predictlearn.errors import InputError
-from predictlearn.predictions.catalogue.animals import Animal, naive_networks
-from predictlearn.predictions.catalogue.learner import Learner
-from predictlearn.predictions.catalogue.measure import Measure
-from predictlearn.predictions.catalogue.rates import own_rates, rate_spread
+from predictlearn.predictions.laboratory.animals import Animal, naive_networks
+from predictlearn.predictions.laboratory.learner import Learner
+from predictlearn.predictions.laboratory.measure import Measure
+from predictlearn.predictions.laboratory.rates import own_rates, rate_spread
 from predictlearn.theory.learning.together import FAILURES
 from predictlearn.theory.synapses.network import Feedback
 from predictlearn.workers import Parallel, delayed

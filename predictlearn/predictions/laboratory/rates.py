@@ -10,10 +10,10 @@ from predictlearn.arrays import Array
 from predictlearn.behaviour.defaults import typical_value
 from predictlearn.behaviour.movement import angles_between
 from predictlearn.errors import InputError
-from predictlearn.predictions.catalogue.animals import Animal, naive_networks
-from predictlearn.predictions.catalogue.learner import Learner
-from predictlearn.predictions.catalogue.measure import DECISION_NOISE
-from predictlearn.predictions.catalogue.tasks import cue_task, mixed, reach
+from predictlearn.predictions.laboratory.animals import Animal, naive_networks
+from predictlearn.predictions.laboratory.learner import Learner
+from predictlearn.predictions.laboratory.measure import DECISION_NOISE
+from predictlearn.predictions.laboratory.tasks import cue_task, mixed, reach
 from predictlearn.theory.learning.together import FAILURES
 
 __all__ = ["discrimination", "own_rates", "rate_spread", "speeds", "typical_rate"]

@@ -12,13 +12,13 @@ import pandas as pd
 
 from predictlearn.checks import positive_int
 from predictlearn.errors import InputError
-from predictlearn.predictions.catalogue.entry import (
+from predictlearn.predictions.laboratory.entry import (
     Entry,
     SimulatedCohort,
     cohort_table,
     simulate_cohort,
 )
-from predictlearn.predictions.catalogue.learner import Learner
+from predictlearn.predictions.laboratory.learner import Learner
 from predictlearn.statistics.results import bare_results
 from predictlearn.statistics.simulated_power import SimulatedPower, power_by_simulation
 
@@ -261,7 +261,7 @@ def evaluate(
 
     Examples
     --------
-    >>> from predictlearn.predictions.catalogue import evaluate, find_entry
+    >>> from predictlearn.predictions.laboratory import evaluate, find_entry
     >>> found = evaluate(find_entry("site-of-plasticity"), 10, cohort=40, n_simulations=40)
     >>> bool(found.result["estimate"] < 0)  # slower where recurrent plasticity is slowed
     True

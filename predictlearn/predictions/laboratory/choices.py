@@ -7,11 +7,11 @@ from functools import partial
 import numpy as np
 
 from predictlearn.arrays import Array
-from predictlearn.predictions.catalogue.animals import Animal
-from predictlearn.predictions.catalogue.entry import Entry
-from predictlearn.predictions.catalogue.measure import Measure, PercentCorrect, RecordedValue
-from predictlearn.predictions.catalogue.rates import discrimination
-from predictlearn.predictions.catalogue.tasks import cue_task, mixed, unlike
+from predictlearn.predictions.laboratory.animals import Animal
+from predictlearn.predictions.laboratory.entry import Entry
+from predictlearn.predictions.laboratory.measure import Measure, PercentCorrect, RecordedValue
+from predictlearn.predictions.laboratory.rates import discrimination
+from predictlearn.predictions.laboratory.tasks import cue_task, mixed, unlike
 from predictlearn.statistics import compare_groups, regression
 
 __all__ = ["CHOICE_ENTRIES"]

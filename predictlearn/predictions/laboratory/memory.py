@@ -7,12 +7,12 @@ from functools import partial
 import numpy as np
 
 from predictlearn.arrays import Array
-from predictlearn.predictions.catalogue.animals import Animal
-from predictlearn.predictions.catalogue.choices import SIDES, TRIALS
-from predictlearn.predictions.catalogue.entry import Entry
-from predictlearn.predictions.catalogue.measure import PercentCorrect, RecordedValue
-from predictlearn.predictions.catalogue.rates import discrimination
-from predictlearn.predictions.catalogue.tasks import cue_task, mixed, unlike
+from predictlearn.predictions.laboratory.animals import Animal
+from predictlearn.predictions.laboratory.choices import SIDES, TRIALS
+from predictlearn.predictions.laboratory.entry import Entry
+from predictlearn.predictions.laboratory.measure import PercentCorrect, RecordedValue
+from predictlearn.predictions.laboratory.rates import discrimination
+from predictlearn.predictions.laboratory.tasks import cue_task, mixed, unlike
 from predictlearn.statistics import compare_groups, compare_pairs, decoding
 
 __all__ = ["MEMORY_ENTRIES"]

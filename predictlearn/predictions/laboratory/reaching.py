@@ -8,11 +8,11 @@ import numpy as np
 
 from predictlearn.arrays import Array
 from predictlearn.behaviour.movement import angles_between
-from predictlearn.predictions.catalogue.animals import Animal
-from predictlearn.predictions.catalogue.entry import Entry
-from predictlearn.predictions.catalogue.measure import CursorSpeed, ReachAngle
-from predictlearn.predictions.catalogue.rates import trained_reacher
-from predictlearn.predictions.catalogue.tasks import reach
+from predictlearn.predictions.laboratory.animals import Animal
+from predictlearn.predictions.laboratory.entry import Entry
+from predictlearn.predictions.laboratory.measure import CursorSpeed, ReachAngle
+from predictlearn.predictions.laboratory.rates import trained_reacher
+from predictlearn.predictions.laboratory.tasks import reach
 from predictlearn.statistics import compare_pairs, equivalent_pairs
 from predictlearn.tasks.arrays import ArrayTask
 from predictlearn.tasks.cursor_reaching import CursorReaching
