@@ -12,7 +12,7 @@ import yaml
 import predictlearn as pl
 from predictlearn import pipeline, reporting
 from predictlearn.pipeline.experiments import flow_design
-from predictlearn.pipeline.learner import RULE_NAMES, Learner, learning_times
+from predictlearn.pipeline.learner import RULE_NAMES, LearnerChoice, learning_times
 from predictlearn.pipeline.units import Units
 
 QUICK = {"n_draws": 2, "n_animals": 3, "n_starts": 1, "n_bootstrap": 5, "cv": 2, "rank": 1,
@@ -69,8 +69,8 @@ def test_learning_in_small_steps_is_the_flow_that_it_stands_for():
     task = pl.Filter(duration=10.0)
     for learns in ("factors", "synapses"):
         times = learning_times(task, starts, "linear", 1.0, learns)
-        flow = Learner.of(learns, None, None).course(times)
-        steps = Learner.of(learns, "gradient-descent", None).course(times)
+        flow = LearnerChoice.of(learns, None, None).course(times)
+        steps = LearnerChoice.of(learns, "gradient-descent", None).course(times)
         for start in starts[0]:
             one = pl.learn(start, task, flow.rules[0], flow.epochs, learns=learns)
             two = pl.learn(start, task, steps.rules[0], int(steps.epochs), learns=learns)
@@ -163,7 +163,7 @@ def test_a_protocol_says_itself_who_learns(tmp_path):
 
 def test_a_rule_with_settings_of_its_own_is_taken_as_it_is():
     rule = pl.FeedbackAlignment(0.01, pl.Feedback(decoder=-1.0, private=0.0))
-    course = Learner.of("factors", rule, None).course(np.array([3.0, 4.0]))
+    course = LearnerChoice.of("factors", rule, None).course(np.array([3.0, 4.0]))
     assert course.rules == (rule, rule)
     assert "at rate 0.01" in course.means
 
@@ -188,7 +188,7 @@ def test_a_data_set_with_experiments_of_its_own_is_learned_by_either(learns):
     assert rates["z"] == 0.0
     assert rates["m"] == pytest.approx(np.median(times), rel=1e-3)
     assert design.who.startswith(f"the {learns}")
-    Learner.of(learns, None, None).check("linear", None, design_of="bci-learning")
+    LearnerChoice.of(learns, None, None).check("linear", None, design_of="bci-learning")
     for rule, rate, said in (("rflo", None, "rule is not for"), (None, 0.1, "rate is not for")):
         with pytest.raises(pl.InputError, match=f"{said} bci-learning, which has experiments"):
-            Learner.of(learns, rule, rate).check("linear", None, design_of="bci-learning")
+            LearnerChoice.of(learns, rule, rate).check("linear", None, design_of="bci-learning")
