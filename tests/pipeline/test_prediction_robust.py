@@ -295,6 +295,7 @@ def test_a_protocol_is_run_from_the_recorded_networks():
 # -- the report -------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_what_to_do_next_stands_first(run):
     page = html(pipeline.make_report(run))
     assert page.index("What you can do next") < page.index("Key findings</h2>")
