@@ -19,7 +19,7 @@ from predictlearn.reporting import Report, Section, figures, html, write
 from predictlearn.reporting.folder import write_files
 
 FAST = {"tau": 1.0, "latency": 0.0, "n_draws": 2, "n_animals": 5, "n_starts": 2, "n_bootstrap": 5}
-FAST |= {"rank": 1}
+FAST |= {"rank": 1, "cv": 2}
 # where it is only asked that all goes through
 ONCE = FAST | {"n_draws": 1, "n_animals": 3}
 # the network of a diverging run whose curvature on the way is beyond all numbers
