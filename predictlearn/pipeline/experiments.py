@@ -36,9 +36,10 @@ __all__ = [
 
 
 # Particles of the mean field that erf predictions are checked against, and epochs between checks.
-_PARTICLES, _EVERY = 512, 20
-# Steps of descent that stand for the flow where only descent will do.
-_STEPS = 1000
+_PARTICLES, _EVERY = 512, 8
+# Steps of descent that stand for the flow where only descent will do: what the mean field changes
+# is 2% from that of 1000 steps, and 4% from the flow's.
+_STEPS = 400
 # Who learns where nothing else is asked for.
 _PUBLISHED = LearnerChoice()
 
