@@ -17,59 +17,15 @@ from predictlearn import statistics as st
 
 pytestmark = pytest.mark.quick
 
-# remission of leukaemia in weeks, Freireich et al. 1963; + is censored
-MP = [
-    "6",
-    "6",
-    "6",
-    "6+",
-    "7",
-    "9+",
-    "10",
-    "10+",
-    "11+",
-    "13",
-    "16",
-    "17+",
-    "19+",
-    "20+",
-    "22",
-    "23",
-    "25+",
-    "32+",
-    "32+",
-    "34+",
-    "35+",
-]
-PLACEBO = [
-    "1",
-    "1",
-    "2",
-    "2",
-    "3",
-    "4",
-    "4",
-    "5",
-    "5",
-    "8",
-    "8",
-    "8",
-    "8",
-    "11",
-    "11",
-    "12",
-    "12",
-    "15",
-    "17",
-    "22",
-    "23",
-]
+# remission of leukaemia in weeks, Freireich et al. 1963; below zero: censored
+MP = [6, 6, 6, -6, 7, -9, 10, -10, -11, 13, 16, -17, -19, -20, 22, 23, -25, -32, -32, -34, -35]
+PLACEBO = [1, 1, 2, 2, 3, 4, 4, 5, 5, 8, 8, 8, 8, 11, 11, 12, 12, 15, 17, 22, 23]
 REMISSION = pd.DataFrame(
     {
         "subject": range(42),
         "arm": ["6-MP"] * 21 + ["placebo"] * 21,
-        "trials": [float(t.strip("+")) for t in MP + PLACEBO],
-        "reached": [int("+" not in t) for t in MP + PLACEBO],
+        "trials": [float(abs(t)) for t in MP + PLACEBO],
+        "reached": [int(t > 0) for t in MP + PLACEBO],
     }
 )
 
