@@ -294,7 +294,7 @@ def rat(rows, rng):
         return -choices.log_likelihood(chosen, shown)
 
     grid = np.linspace(0.0, 0.4, 41)
-    fits = [optimize.minimize(loss, [0.0, 0.0], (lapse,), method="Nelder-Mead") for lapse in grid]
+    fits = [optimize.minimize(loss, [-0.3, -0.2], (lapse,), method="Nelder-Mead") for lapse in grid]
     best = np.array([fit.fun for fit in fits])
     within = grid[best <= best.min() + stats.chi2.ppf(0.95, 1) / 2]
     rows.put(

@@ -1,6 +1,7 @@
 """Which claims of the theory hold whatever learns: factors, synapses, each rule.
 
     python studies/learners.py [equivalent aba history oscillation] [--networks 10]
+    python studies/learners.py long-history --learner "synapses, descent" --trials 32
 
 Writes studies/learners.csv: one row a claim, learner and network, with what was measured. The table
 of docs/what-learns.md is made of it (`--table` prints it).
@@ -153,13 +154,7 @@ def history(networks: int) -> list[dict[str, Any]]:
 
     Smaller than the published one: 32 trials an epoch, 6,000 and then 6,000 epochs.
     """
-    first = {
-        "flip-flop": pl.FlipFlop(
-            wait=(1.0, 2.0), input_amplitude=2.0, target_amplitude=1.0, dt=0.05, trials=32
-        ),
-        "decision": pl.DecisionMaking(dt=0.05, trials=32),
-    }
-    rows = []
+    first, rows = _first_tasks(32), []
     for learner in LEARNERS:
         ends: dict[str, list[tuple[list[float], list[float]]]] = {name: [] for name in first}
         for name, task in first.items():
@@ -169,7 +164,7 @@ def history(networks: int) -> list[dict[str, Any]]:
                     nonlinearity="erf", seed=seed,
                 )  # fmt: skip
                 network, later = after(
-                    network, _teacher(), learner, 1e-3, 6000, nonlinearity="erf", seed=100 + seed
+                    network, _teacher(32), learner, 1e-3, 6000, nonlinearity="erf", seed=100 + seed
                 )
                 ends[name].append(_seen_and_not(network))
                 rows.append(
@@ -210,9 +205,56 @@ def _twins(seed: int) -> pl.Overlaps:
             return pl.Overlaps(s)
 
 
-def _teacher() -> pl.Teacher:
+def _first_tasks(trials: int) -> dict[str, Any]:
+    """Return the two first tasks, those of the published experiment."""
+    flip_flop = pl.FlipFlop(
+        wait=(1.0, 2.0), input_amplitude=2.0, target_amplitude=1.0, dt=0.05, trials=trials
+    )
+    return {"flip-flop": flip_flop, "decision": pl.DecisionMaking(dt=0.05, trials=trials)}
+
+
+def _teacher(trials: int) -> pl.Teacher:
     """Return the third task, that of the published experiment."""
-    return pl.Teacher(dt=0.05, trials=32)
+    return pl.Teacher(dt=0.05, trials=trials)
+
+
+def long_history(networks: int, learner: str, trials: int) -> list[dict[str, Any]]:
+    """Decode history after as many epochs as published: 30,000 of each task, ten pairs.
+
+    Rates and their drop are the published ones; the published experiment shows 128 trials an epoch.
+    """
+    learns, kind = LEARNERS[learner]
+    drop = pl.RateDrop(factor=5.0, below=0.015)
+    ends: dict[str, list[tuple[list[float], list[float]]]] = {}
+    middles: dict[str, list[tuple[list[float], list[float]]]] = {}
+    claim, rows = f"twin history, 30,000 epochs, {trials} trials", []
+
+    def row(what: str, value: float, network: int = -1) -> None:
+        values = (claim, learner, network, what, value)
+        rows.append(
+            dict(zip(("claim", "learner", "network", "what", "value"), values, strict=True))
+        )
+
+    for name, task in _first_tasks(trials).items():
+        ends[name], middles[name] = [], []
+        for seed in range(networks):
+            network = begin(_twins(seed), learner)
+            for rule, what, at in (
+                (kind(0.01, schedule=drop), task, seed),
+                (kind(1e-3), _teacher(trials), 100 + seed),
+            ):
+                t = pl.learn(network, what, rule, 30000, "erf", seed=at, every=30000)
+                network = t.final if learns == "synapses" else t.end
+                (middles if at == seed else ends)[name].append(_seen_and_not(network))
+            row(f"loss of the third task after {name}", float(t.losses[-1500:].mean()), seed)
+            print(learner, name, seed, t.losses[-1], flush=True)  # noqa: T201
+    for when, states in (("after the first", middles), ("after the third", ends)):
+        for k, what in enumerate(("function", "all else")):
+            one, two = (np.array([end[k] for end in states[name]]) for name in states)
+            found = decode_history(one, two, noise=0.3)
+            row(f"{when}, decoded from {what}", found.accuracy)
+            row(f"{when}, p, decoding {what}", found.p)
+    return rows
 
 
 def oscillation(networks: int) -> list[dict[str, Any]]:
@@ -262,12 +304,22 @@ def main() -> None:
     if "--networks" in sys.argv:
         networks = int(sys.argv[sys.argv.index("--networks") + 1])
         words = [w for w in words if w != str(networks)]
+    given = {"--learner": "synapses, descent", "--trials": "128"}
+    for option in given:
+        if option in sys.argv:
+            given[option] = sys.argv[sys.argv.index(option) + 1]
+            words.remove(given[option])
     path = HERE / "learners.csv"
     for name in words or CLAIMS:
-        rows = pd.DataFrame(CLAIMS[name](networks))
+        if name == "long-history":
+            found = long_history(networks, given["--learner"], int(given["--trials"]))
+        else:
+            found = CLAIMS[name](networks)
+        rows = pd.DataFrame(found)
         if path.exists():
             old = pd.read_csv(path)
-            rows = pd.concat([old[~old["claim"].isin(set(rows["claim"]))], rows])
+            done = old["claim"].isin(set(rows["claim"])) & old["learner"].isin(set(rows["learner"]))
+            rows = pd.concat([old[~done], rows])
         rows.to_csv(path, index=False, float_format="%.6g")
 
 

@@ -99,8 +99,8 @@ class Criterion:
         Parameters
         ----------
         table : DataFrame
-            One row a trial, in their order: subject, session, trial and the outcome; arm if there
-            are several.
+            One row a trial: subject, session, the outcome; arm if there are several. In the order
+            of sessions and of the column trial, if there is one, else in that of the rows.
         outcome : str, default "correct"
             Column of the outcome.
         seconds_per_trial : float, optional
@@ -119,6 +119,8 @@ class Criterion:
             If a column is missing, an outcome not a number (with its row), or a window longer than
             every session it should lie in.
         """
+        if not isinstance(table, pd.DataFrame):
+            raise InputError(f"table must be a DataFrame; got {type(table).__name__}.")
         keys = [name for name in ("arm", "subject") if name in table]
         for name in ("subject", "session", outcome):
             if name not in table:
@@ -130,6 +132,8 @@ class Criterion:
                 )
         most = np.finfo(float).max
         checked_range(outcome, table[outcome].to_numpy(), -most, most)
+        order = [name for name in ("session", "trial") if name in table]
+        table = table.sort_values(order, kind="stable")
         by = ["subject", *(["arm"] if "arm" in table else []), "session"]
         longest = int(table.groupby(by, observed=True).size().max()) if len(table) else 0
         if self.within_session and self.window > longest:

@@ -219,9 +219,13 @@ class Errors:
         given = self._given(errors)
         if self.measure == "distance":
             return np.asarray(np.sum(given**2, axis=-1) + given.shape[-1] * self.noise**2)
-        if self.measure == "signed" or self.noise < _NARROW:
-            plain = given if self.measure == "signed" else _wrapped(np.degrees(given))
-            return plain**2 + self.noise**2
+        if self.measure == "signed":
+            return given**2 + self.noise**2
+        if self.noise < _NARROW:
+            folded = np.abs(_wrapped(np.degrees(given)))
+            rest, under = 180.0 - folded, folded**2 + self.noise**2
+            over = 180.0**2 - 360.0 * _mean_norm(rest, self.noise, 1) + rest**2 + self.noise**2
+            return np.asarray(np.where(folded > 90.0, over, under))
         k, moments = self._moments_of_angle()
         waves = np.cos(given[..., None] * k) @ ((-1.0) ** k * moments / k**2)
         return np.asarray(np.degrees(1.0) ** 2 * (np.pi**2 / 3 + 4 * waves))

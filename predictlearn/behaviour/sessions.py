@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,8 +105,8 @@ class TrainingSessions:
         >>> TrainingSessions.typical(10, trials=300).performance_noise > 0.3
         True
         """
-        animals = typical_value("mouse_trials_sd_log_animals")
-        spread = math.hypot(animals, typical_value("mouse_trials_sd_log_sessions"))
+        parts = ("mouse_trials_sd_log_animals", "mouse_trials_sd_log_sessions")
+        spread = float(np.linalg.norm([typical_value(part) for part in parts]))
         middle = typical_value("mouse_trials_per_session")
         settings: dict[str, Any] = {
             "trials": {"distribution": "lognormal", "median": middle, "sd_log": spread},

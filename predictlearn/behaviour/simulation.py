@@ -350,9 +350,10 @@ def _table(
     table["arm"] = pd.Categorical.from_codes(np.zeros(len(table), dtype=np.int8), categories=[arm])
     values = np.concatenate([own for own, _ in outcomes])
     if per_trial:
-        table["session"] = np.repeat(session, np.concatenate(counts))
-        table["trial"] = np.concatenate([np.arange(c.sum()) + 1 for c in counts])
-        table["stimulus"] = np.concatenate([own for _, own in outcomes])
+        # short integers: there may be ten million rows
+        table["session"] = np.repeat(session.astype(np.int32), np.concatenate(counts))
+        table["trial"] = np.concatenate([np.arange(c.sum(), dtype=np.int32) + 1 for c in counts])
+        table["stimulus"] = np.concatenate([own.astype(np.int32) for _, own in outcomes])
         table[behaviour.outcome] = values
     else:
         table["session"] = session

@@ -52,6 +52,7 @@ def _random_part(
     cohort: str | None,
     session: str | None,
     slopes: Sequence[str],
+    counts: bool,
 ) -> _Random:
     """Return the random effects of the animals and of what lies around and within them."""
     animals = labels(data, "subject", subject)
@@ -69,7 +70,8 @@ def _random_part(
     if session is not None:
         inner = labels(data, "session", session)
         codes, found = pd.factorize(animals.codes * len(inner.names) + inner.codes)
-        if len(found) == len(data):
+        # counts of several trials say how much they vary by themselves
+        if len(found) == len(data) and not counts:
             raise InputError(
                 f"session {session!r} differs in every row of an animal, so that its variance "
                 "cannot be told from that of rows; leave it out."
@@ -81,7 +83,7 @@ def _random_part(
         values = values - values.mean()
         blocks.append(Block(f"{name} by {subject}", animals.codes, len(animals.names), values))
     for block in blocks:
-        if block.n >= len(data) and block.slope is None:
+        if block.n >= len(data) and block.slope is None and not counts:
             raise InputError(
                 f"{block.name} has a level for each of {len(data)} rows: a random effect needs "
                 "several rows a level; with one row an animal use compare_groups or regression."
@@ -268,7 +270,8 @@ def mixed_model(
         values = numbers(table, "outcome", outcome, limits)
     design = design_of(table, terms, reference)
     wanted = names_of("slopes", slopes) if slopes else []
-    random = _random_part(table, subject, litter, cohort, session, wanted)
+    several = binomial and bool((response.n > 1).any())
+    random = _random_part(table, subject, litter, cohort, session, wanted, several)
     label = f"{'linear' if family == 'gaussian' else 'binomial'} mixed model, t test"
     n_animals = len(random.animals.names)
     why, fit, residual, dispersion = "", None, None, None

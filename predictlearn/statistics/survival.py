@@ -13,7 +13,7 @@ from statsmodels.duration.survfunc import SurvfuncRight
 from predictlearn.arrays import Array
 from predictlearn.checks import positive, positive_int
 from predictlearn.errors import InputError
-from predictlearn.statistics.comparisons import check_level, number, p_text, span
+from predictlearn.statistics.comparisons import check_level, mean_gap, number, p_text, span
 from predictlearn.statistics.effects import two_sample_effect
 from predictlearn.statistics.results import AssumptionCheck, TestResult, bare, tests_table
 from predictlearn.statistics.tables import (
@@ -294,9 +294,10 @@ def _pair(
         low = high = gap
         t_value, p_mean = (0.0, 1.0) if gap == 0 else (math.copysign(math.inf, gap), p_rank)
     else:
-        welch = stats.ttest_ind(x, y, equal_var=False)
-        low, high = welch.confidence_interval(level)
-        t_value, p_mean = float(welch.statistic), float(welch.pvalue)
+        _, error, df = mean_gap(x, y, pooled=False)
+        half = float(stats.t.ppf((1 + level) / 2, df)) * error
+        low, high, t_value = gap - half, gap + half, gap / error
+        p_mean = float(2 * stats.t.sf(abs(t_value), df))
     size = two_sample_effect(x, y, level=level)
     words = f"{100 * level:.3g}% interval"
     total = f"n = {n[0]} + {n[1]}"

@@ -158,7 +158,7 @@ def _time_major(array: np.ndarray) -> np.ndarray:
     A copy, but of what is laid out so already. An array that cannot be written to is copied, too:
     numba would compile other versions for it.
     """
-    moved = np.moveaxis(array, 0, 2)
+    moved = array.transpose(1, 2, 0)
     ready = moved.flags.c_contiguous and moved.flags.writeable
     return moved if ready else np.array(moved, order="C")
 

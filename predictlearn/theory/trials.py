@@ -189,7 +189,7 @@ class Trials:
         """Whether the loss reads the output itself: no world, no offset and no smoothing."""
         if self.world is not None:
             return False
-        return not (np.any(self.offset) or np.any(self.smoothing))
+        return not (self.offset.any() or self.smoothing.any())
 
     def with_targets(self, targets: np.ndarray) -> Trials:
         """Return the same trials with other targets, (trials, time, n_out)."""

@@ -43,6 +43,8 @@ def test_linear_networks_have_no_closure_error():
     assert "exact" in result.verdict
 
 
+# the same law for activity is in test_populations.py
+@pytest.mark.slow
 def test_finite_networks_approach_the_mean_field_like_one_over_root_n():
     draws = 16
     sizes = (100,) * draws + (1600,) * draws

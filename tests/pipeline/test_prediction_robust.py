@@ -20,6 +20,8 @@ from predictlearn.reporting.folder import write_files
 
 FAST = {"tau": 1.0, "latency": 0.0, "n_draws": 2, "n_animals": 5, "n_starts": 2, "n_bootstrap": 5}
 FAST |= {"rank": 1}
+# where it is only asked that all goes through
+ONCE = FAST | {"n_draws": 1, "n_animals": 3}
 # the network of a diverging run whose curvature on the way is beyond all numbers
 RUNAWAY = np.array(
     [
@@ -202,7 +204,7 @@ def test_the_recorded_task_is_the_default_and_says_so(run):
 
 
 def test_several_inputs_and_outputs():
-    done = pipeline.predict(made(2, 2), seed=0, **{**FAST, "n_animals": 3})
+    done = pipeline.predict(made(2, 2), seed=0, **ONCE)
     assert done.problems == ()
     assert done.fitted.sizes == (2, 1, 2)
     assert "turned by 45 degrees" in done.experiments.design.labels["A"]
@@ -253,7 +255,7 @@ def test_a_stated_target_is_learned(tmp_path):
     recording = made()
     np.save(tmp_path / "target.npy", np.roll(recording.outputs[0], 5, axis=0))
     task = f"recorded:target={tmp_path / 'target.npy'}"
-    done = pipeline.predict(recording, task=task, seed=0, **{**FAST, "n_animals": 3})
+    done = pipeline.predict(recording, task=task, seed=0, **ONCE)
     assert done.problems == ()
     assert done.experiments.design.labels["A"] == "the stated target"
 
@@ -261,7 +263,7 @@ def test_a_stated_target_is_learned(tmp_path):
 def test_without_outputs_the_filter_is_learned_through_a_new_readout():
     r = made(n_in=2)
     bare = pl.Recording(r.activity, r.inputs, dt=r.dt, metadata={"name": "bare"})
-    done = pipeline.predict(bare, seed=0, **{**FAST, "n_animals": 3})
+    done = pipeline.predict(bare, seed=0, **ONCE)
     assert done.problems == ()
     assert "nothing is known of its task" in done.experiments.design.why
     curve = done.experiments.exposure.curves

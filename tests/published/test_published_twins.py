@@ -238,6 +238,8 @@ def test_pairs_that_lost_a_twin_are_left_out(ran):
         Twins.of(small(1, 1e-4).replace(arms=only).run(), 0.015)
 
 
+# the tables of the whole result, and its verdicts on them, are in test_twin_history_is_rebuilt
+@pytest.mark.slow
 def test_tables_of_twins(ran):
     twins = Twins.of(ran[1], 0.015)
     table = decoding_table(twins)

@@ -123,7 +123,13 @@ RULES = [
 ]
 
 
-@pytest.mark.parametrize("rule", RULES, ids=["plain", "momentum", "noise", "drop"])
+# noise on targets compiles a loop of its own; it is drawn as for one network (test_learning.py)
+NOISE = pytest.param(RULES[2], id="noise", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(
+    "rule", [RULES[0], RULES[1], NOISE, RULES[3]], ids=["plain", "momentum", None, "drop"]
+)
 @pytest.mark.parametrize("nonlinearity", ["linear", "erf", "tanh"])
 def test_one_population_is_learn(rule, nonlinearity):
     start = random_overlaps(1)

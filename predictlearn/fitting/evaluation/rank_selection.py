@@ -169,7 +169,8 @@ def select_rank(
             f"ranks must be at most the number of neurons {held}({fitted}); got {chosen}"
         )
     settings = {**settings, "n_bootstrap": 0, "seed": seed}
-    jobs = [(way, rank, fold) for way in ways for rank in chosen for fold in range(cv)]
+    # the longest first, so that no thread is left alone with one of them
+    jobs = [(way, rank, fold) for way in ways for rank in chosen[::-1] for fold in range(cv)]
     # training trials, and what a nonlinear fit lays out of them, and as roots for its starts; the
     # recording itself is one for all threads
     plain = settings.get("noise", "gaussian") == "gaussian" and not np.isnan(np.sum(y))
@@ -183,6 +184,7 @@ def select_rank(
             delayed(_one)(way, rank, fold, y, x, folds, parts, metric, settings)
             for way, rank, fold in jobs
         )
+    rows = sorted(rows, key=lambda row: (ways.index(row[0]), *row[1:3]))
     score = metric.replace("-", "_")
     columns = ["hold_out", "rank", "fold", score, "converged", "determined"]
     table = pd.DataFrame(rows, columns=columns)

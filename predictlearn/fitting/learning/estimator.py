@@ -41,6 +41,11 @@ class LearningFit(Learned):
     S <- (1 - eta A)' S (1 - eta A) for descent, best agrees with all sessions, by maximum
     likelihood with exact slopes.
 
+    Here factors learn by gradient descent. That synapses do, or by a rule with feedback of its own,
+    in a closed loop or not, are other hypotheses: `fit_rule` fits each of them to what sessions
+    show whatever learns, and gives `start_`, `intervals_`, `identifiable_`, `rate_` and
+    `log_likelihood_` as here; `compare_rules` compares them.
+
     Parameters
     ----------
     nonlinearity : {"linear", "erf", "tanh"} or Nonlinearity
@@ -397,8 +402,11 @@ class LearningFit(Learned):
             raise InputError(f"level must lie between 0 and 1; got {self.level!r}.")
         if not isinstance(rule, GradientDescent):
             raise InputError(
-                "rule must be a GradientDescent: only rules that act on overlaps can be fitted; "
-                f"got {type(rule).__name__}."
+                "rule must be a GradientDescent of factors, whose overlaps the table holds; got "
+                f"{type(rule).__name__}. Other hypotheses about learning (synapses, feedback "
+                "alignment, RFLO) are fitted by pl.fit_rule(table, tasks, epochs, "
+                "pl.Hypothesis(rule, learns), errors), with table and errors of "
+                "pl.measured_rule_columns(recordings), and give the same start_ and intervals_."
             )
         if rule.target_noise > 0 or rule.minibatch is not None:
             raise InputError(

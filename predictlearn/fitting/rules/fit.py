@@ -16,6 +16,7 @@ from predictlearn.fitting.learning.identifiability import Identified, identify
 from predictlearn.fitting.rules.hypothesis import Hypothesis
 from predictlearn.fitting.rules.profile import profiled
 from predictlearn.fitting.rules.search import STEP, Maxima, RuleProblem, rule_problem
+from predictlearn.fitting.rules.tables import LearnedTables
 from predictlearn.theory.learning.local_rules import LocalRule
 from predictlearn.theory.learning.rules import GradientDescent
 from predictlearn.theory.overlaps import Overlaps
@@ -30,8 +31,8 @@ _SHARE = 0.03
 
 
 @dataclass(frozen=True, eq=False)
-class RuleFit:
-    """A hypothesis fitted to sessions.
+class RuleFit(LearnedTables):
+    """A hypothesis fitted to sessions; its tables have the names of `LearningFit` too.
 
     Parameters
     ----------
@@ -107,7 +108,7 @@ class RuleFit:
         return tuple(self.parameters.index[self.parameters["open"]])
 
 
-class _Local(NamedTuple):
+class _AtMaximum(NamedTuple):
     """A maximum in the gauge of the report: parameters, their scales, residuals, what is known."""
 
     x: Array
@@ -117,7 +118,7 @@ class _Local(NamedTuple):
     n_pins: int
 
 
-def _local(problem: RuleProblem, x: Array) -> _Local:
+def _local(problem: RuleProblem, x: Array) -> _AtMaximum:
     """Return what the slopes at a maximum determine."""
     model, layout = problem.model, problem.model.layout
     x = model.conventional(x)
@@ -127,7 +128,7 @@ def _local(problem: RuleProblem, x: Array) -> _Local:
     size = float(np.mean(np.diag(layout.matrix(x))))
     pins = (held[1:] - held[0]).T / STEP / (_PIN * size)
     found = identify(np.vstack([slopes, pins]), np.ones(len(x)))
-    return _Local(x, scale, left, found, len(pins))
+    return _AtMaximum(x, scale, left, found, len(pins))
 
 
 def described(

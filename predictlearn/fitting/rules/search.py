@@ -50,7 +50,10 @@ _SCREENING, _STAGES = 8, (0.15, 0.3, 0.6, 1.0)
 
 
 class _Local(NamedTuple):
-    """Residuals, (n,), and slopes, (n, P), at a point, its normal matrix by axes, and the scale."""
+    """Residuals, (n,), and slopes, (n, P), at a point, its normal matrix by axes, and the scale.
+
+    The scale is zero for what is held.
+    """
 
     values: Array
     axes: Array
@@ -212,6 +215,7 @@ class RuleProblem:
                 here, slopes = here[rows[k]], slopes[rows[k]]
                 if held is not None:
                     slopes[:, held[k]] = 0.0
+                    scale[held[k]] = 0.0
                 costs[k] = 0.5 * float(here @ here)
                 if not np.isfinite(costs[k]) or not np.all(np.isfinite(slopes)):
                     continue

@@ -19,11 +19,12 @@ _LOOPS = {"nogil": True, "error_model": "numpy"}
 
 @compiled(**_LOOPS)
 def _slope(  # type: ignore[no-untyped-def]
-    k, dk, x, vm, vu, bb, tau, fit_tau, work, drive, f, df, d_delta
+    k, dk, x, vm, vu, bb, tau, fit_tau, work, drive, f, df, moved
 ):
     """Write dk/dt of the erf network and its derivatives (n_base, size, trials).
 
-    `work` (n_base + 3, trials), drive (rank, trials) and d_delta are to write on.
+    `work` (n_base + 3, trials), drive (rank, trials) and moved (n_base, trials) are to write on:
+    moved is d f_r / dk of one r, the same for all parameters.
     """
     rank, n_in = vm.shape
     n_base, size, width = n_in + rank, dk.shape[1], dk.shape[2]
@@ -64,36 +65,51 @@ def _slope(  # type: ignore[no-untyped-def]
             f[n_in + r, i] = (work[at_g, i] * drive[r, i] - k[n_in + r, i]) * rate
     if size == 0:
         return
-    for j in range(size):
-        for i in range(width):
-            d_delta[j, i] = 0.0
-    for c in range(n_base):
-        # k_m moves with tau and the latency alone
-        for j in range(at_time if c < n_in else 0, size):
-            for i in range(width):
-                d_delta[j, i] += 2.0 * work[c, i] * dk[c, j, i]
-    j = at_bb
-    for c in range(n_base):
-        for d in range(c, n_base):
-            by = 1.0 if c == d else 2.0
-            for i in range(width):
-                d_delta[j, i] += k[c, i] * k[d, i] * by
-            j += 1
     for c in range(n_in):
+        # k_m moves with tau and the latency alone
         for j in range(at_time, size):
             for i in range(width):
                 df[c, j, i] = -rate * dk[c, j, i]
     for r in range(rank):
         to = n_in + r
-        for j in range(size):
-            for i in range(width):
-                bent = rate * work[at_slope, i] * drive[r, i]
-                df[to, j, i] = bent * d_delta[j, i] - rate * dk[to, j, i]
         for c in range(n_base):
             w = vm[r, c] if c < n_in else vu[r, c - n_in]
-            for j in range(at_time if c < n_in else 0, size):
+            own = rate if c == to else 0.0
+            for i in range(width):
+                bent = work[at_slope, i] * drive[r, i]
+                moved[c, i] = rate * (work[at_g, i] * w + 2.0 * bent * work[c, i]) - own
+        for j in range(size):
+            # up to three bases in one pass
+            if rank == 1:
                 for i in range(width):
-                    df[to, j, i] += rate * work[at_g, i] * w * dk[c, j, i]
+                    df[to, j, i] = moved[n_in, i] * dk[n_in, j, i]
+            elif rank == 2:
+                for i in range(width):
+                    df[to, j, i] = moved[n_in, i] * dk[n_in, j, i] + (
+                        moved[n_in + 1, i] * dk[n_in + 1, j, i]
+                    )
+            else:
+                for i in range(width):
+                    df[to, j, i] = (
+                        moved[n_in, i] * dk[n_in, j, i]
+                        + moved[n_in + 1, i] * dk[n_in + 1, j, i]
+                        + moved[n_in + 2, i] * dk[n_in + 2, j, i]
+                    )
+            for c in range(n_in + 3, n_base):
+                for i in range(width):
+                    df[to, j, i] += moved[c, i] * dk[c, j, i]
+        for c in range(n_in):
+            for j in range(at_time, size):
+                for i in range(width):
+                    df[to, j, i] += moved[c, i] * dk[c, j, i]
+        j = at_bb
+        for c in range(n_base):
+            for d in range(c, n_base):
+                by = rate if c == d else 2.0 * rate
+                for i in range(width):
+                    bent = work[at_slope, i] * drive[r, i]
+                    df[to, j, i] += by * bent * k[c, i] * k[d, i]
+                j += 1
         for c in range(n_base):
             j = r * n_in + c if c < n_in else at_vu + r * rank + c - n_in
             for i in range(width):
@@ -153,7 +169,7 @@ def roll_curved(  # type: ignore[no-untyped-def]
         there, d_there = np.zeros((n_base, width)), np.zeros((n_base, size, width))
         mean, d_mean = np.zeros((n_base, width)), np.zeros((n_base, size, width))
         work, drive = np.zeros((n_base + 3, width)), np.zeros((len(vm), width))
-        d_delta = np.zeros((size, width))
+        jacobian = np.zeros((n_base, width))
         for t in range(n_bins):
             mean[:, :] = 0.0
             d_mean[:, :, :] = 0.0
@@ -181,7 +197,7 @@ def roll_curved(  # type: ignore[no-untyped-def]
                                     d_there[c, at_latency, i] += moved * f[before, c, i]
                         _slope(
                             there, d_there, now, vm, vu, bb, tau, fit_tau, work, drive,
-                            f[stage], df[stage], d_delta,
+                            f[stage], df[stage], jacobian,
                         )  # fmt: skip
                     _add_step(k, dk, f, df, mean, d_mean, h, dh, n_in, at_time, fit_latency)
             for c in range(n_base):

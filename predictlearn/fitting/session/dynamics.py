@@ -231,7 +231,10 @@ class Dynamics:
     def delayed(self, latency: float) -> tuple[Array, Array]:
         """Return the inputs after a latency (linear interpolation), and their slope in it."""
         if latency == 0.0 and not self.layout.fit_latency:
-            return self.inputs, self.inputs  # whose slope nobody asks for
+            # whose slope nobody asks for; of what cannot be written to numba would make a second
+            # version of the loop
+            inputs = np.require(self.inputs, requirements="W")
+            return inputs, inputs
         shift = latency / self.dt
         whole = int(np.floor(shift + 1e-12))
         part = max(shift - whole, 0.0)
@@ -273,7 +276,7 @@ class Dynamics:
         else:
             x, slope = self.delayed(latency)
             roll_trials(x, slope, vm, vu, bb, self.dt / tau, layout.erf, *fitted, k, dk)
-        largest = max(np.abs(k).max(), np.abs(dk).max(initial=0.0) / _RUNAWAY)
+        largest = max(_largest(k), _largest(dk) / _RUNAWAY)
         return (k, dk) if np.isfinite(largest) and largest < _RUNAWAY else None
 
     def _growth(self, vu: Array, tau: float) -> float:
@@ -304,6 +307,11 @@ class Dynamics:
         bb = self.layout.unpack(theta)[2]
         delta = np.einsum("cpt,cd,dpt->pt", k, bb, k)
         return 1 / np.sqrt(1 + np.pi / 2 * np.maximum(delta, 0.0))
+
+
+def _largest(x: Array) -> float:
+    """Return the largest absolute value, without a copy; 0 of nothing."""
+    return float(max(x.max(initial=0.0), -x.min(initial=0.0)))
 
 
 def _spread_nodes(means: Array) -> None:

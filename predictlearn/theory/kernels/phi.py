@@ -16,7 +16,7 @@ import numpy as np
 
 from predictlearn.compiled import compiled
 
-__all__ = ["ERF", "LINEAR", "TABULATED", "TANH", "activate", "fill_erf"]
+__all__ = ["ERF", "LINEAR", "TABULATED", "TANH", "activate", "fill_erf", "fill_erf_slopes"]
 
 # Kinds of phi, as `network_phi` numbers them.
 LINEAR, ERF, TANH, TABULATED = range(4)
@@ -93,6 +93,15 @@ def fill_erf(h: np.ndarray, rates: np.ndarray, slopes: np.ndarray) -> None:
         y = near if a < 1.0 else far
         rates[i] = y if x >= 0.0 else -y
         slopes[i] = e
+
+
+@compiled(fastmath=_EXACT, error_model="numpy")
+def fill_erf_slopes(h: np.ndarray, slopes: np.ndarray) -> None:
+    """Fill `slopes` with exp(-pi h^2 / 4), the very numbers of `fill_erf`, in less than half."""
+    for i in range(h.shape[0]):
+        a = abs(h[i])
+        a = _ERF_END if a > _ERF_END else a
+        slopes[i] = _exp_minus(_QUARTER_PI * (a * a))
 
 
 @compiled(fastmath=_EXACT, error_model="numpy")

@@ -134,6 +134,11 @@ def learn(
     S <- (1 - eta A)' S (1 - eta A) exactly, and in the limit of small steps
     dS/dt = -(S A + A S).
 
+    Where synapses learn, noise on them has no closed form: its mean after two steps needs second
+    moments of W, these fourth moments, and so on, and it is not averaged away by many neurons, as
+    it adds to |W m| and |W' z|, by which the function learns, along new vectors in every epoch
+    (`predictlearn.theory.learning.span`). `train_network` has it.
+
     References
     ----------
     Ger & Barak (2026), arXiv:2605.04115; the exact congruence is an extension.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -287,8 +288,9 @@ def run_epochs(
                 way = POPULATIONS
             elif impulse.first.size > 0 and not noisy:
                 way = CLOSED
-        ran, why, dropped = undisturbed(
-            EPOCHS[way, noisy, slopes is not None],
+        run = EPOCHS[way, noisy, slopes is not None]
+        # only what takes a generator must not be disturbed
+        ran, why, dropped = (partial(undisturbed, run) if noisy else run)(
             joints,
             fractions if several else _ALONE,
             sizes,

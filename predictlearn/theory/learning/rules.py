@@ -110,7 +110,8 @@ class GradientDescent:
         Shrinkage of the loadings per unit of rate.
     synaptic_noise : float, default 0.0
         Standard deviation of the independent noise on every synapse, each step; in overlap space
-        its large-N mean.
+        its large-N mean. Where synapses learn, or errors have feedback of their own, there is no
+        closed form of it: `train_network` has it.
     target_noise : float, default 0.0
         Standard deviation of the noise on the target, drawn anew in every bin and epoch.
     minibatch : int, optional

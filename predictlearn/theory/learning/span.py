@@ -1,4 +1,16 @@
-"""Learning in the span of the starting vectors: synapses, and rules with feedback of their own."""
+"""Learning in the span of the starting vectors: synapses, and rules with feedback of their own.
+
+Noise on synapses, W <- W - rate G + sigma Xi / sqrt(N) with Xi of N x N independent numbers, does
+not close here, neither by its mean nor by mean and covariance. One step does: its mean is that of
+descent. But G has the degree of the loss in W, two for every synapse that a trial passes: the mean
+of the next step needs the second moments of W, E[Xi A Xi'] = tr(A) 1 among them, which is no matrix
+of the span; their change needs fourth moments, and so on without end. Nor does it go away for many
+neurons. There noise leaves the function of the moment as it is, z' Xi^k m -> 0, but each epoch adds
+sigma^2 |m|^2 to |W m|^2, and sigma^2 |z|^2 to |W' z|^2, by which the function learns, along vectors
+Xi m, Xi' z, Xi Xi m, ... that are new in every epoch and that learning takes up into W. So the span
+grows with every epoch, by more vectors than a trial has bins. (Noise on factors adds sigma^2 to the
+norms of a fixed number of vectors: there the mean closes.)
+"""
 
 from __future__ import annotations
 
@@ -289,8 +301,10 @@ def learn_in_span(
     """Run epochs of learning in the span of the start; arguments as of `learn`."""
     if rule.synaptic_noise > 0:
         raise InputError(
-            "synaptic_noise leaves the span of the start, which is all that is followed here; "
-            "train N neurons with it: pl.train_network(...)."
+            "synaptic_noise leaves the span of the start, which is all that is followed here, and "
+            "its moments do not close; train N neurons with it: pl.train_network(...). Noise on M "
+            "and Z alone, with frozen synapses, is that of factors: learns='factors', "
+            "pathway_rates={'u': 0.0, 'v': 0.0}."
         )
     n_epochs, every = positive_int("epochs", n_epochs), positive_int("every", every)
     columns, rates = _columns_of(start, rule.pathway_rates)

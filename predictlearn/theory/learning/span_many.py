@@ -172,7 +172,8 @@ class SpanSchedule:
         w = np.empty((dim, dim, width)) if factors else inner["w"]
         b = none
         if steering.own_feedback and feedback is not None:
-            b = np.ascontiguousarray(feedback.transpose(1, 2, 0))
+            # a copy: of what cannot be written to numba would make a second version of the loop
+            b = np.array(np.moveaxis(feedback, 0, -1), order="C")
         relative = self.rule.pathway_rates or {}
         of_each = [relative.get(name, 1.0) for name in ("muvz" if factors else "mwwz")]
         kept = tuple(np.empty((len(inside), *x.shape)) for x in (inner["m"], w, inner["z"]))

@@ -148,7 +148,8 @@ class Directions:
                     "feedback=pl.Feedback(...)."
                 )
             b = feedback
-        backward = w.T if steering.transports else np.zeros_like(w)
+        # in C order, as for several outputs: numba would make a second version of the whole loop
+        backward = np.ascontiguousarray(w.T) if steering.transports else np.zeros_like(w)
         maps = maps_of(m, w, z, backward, b, ready.a, self.closed and steering.through_loop)
         if self.moments is not None and not noisy:
             loss = response_loss_and_gradient(maps, self.world, self.moments, self.work, self.sums)

@@ -125,7 +125,7 @@ def by_means(slow_bins):
     return fitted(slow_bins, 0.5)
 
 
-def test_bins_of_half_a_time_constant(slow_bins, by_means):
+def test_bins_of_half_a_time_constant(by_means):
     fit, held = by_means
     assert fit.bin_ == "mean"
     assert fit.bin_log_likelihoods_["mean"] > fit.bin_log_likelihoods_["euler"] + 1000
@@ -135,7 +135,11 @@ def test_bins_of_half_a_time_constant(slow_bins, by_means):
     assert table.loc["vu", "sd"] < 0.02
     # every session by itself is of the same network
     np.testing.assert_allclose(fit.sessions_["vu"], fit.trajectory_["vu"], atol=0.1)
-    # one Euler step a bin is another network
+
+
+# that its likelihood is worse is in the test before
+@pytest.mark.slow
+def test_one_euler_step_a_bin_is_another_network(slow_bins):
     wrong, held = fitted(slow_bins, 0.5, bin="euler")
     assert wrong.bin_ == "euler"
     assert wrong.bin_log_likelihoods_.empty

@@ -161,6 +161,8 @@ def test_search_takes_few_steps(sessions):
         assert raw.evaluate(turned(raw, beside))[0] < -top.cost - 1e3
 
 
+# A whole search of rank two is slow; test_search_takes_few_steps ends at the same maximum.
+@pytest.mark.slow
 def test_finds_all_overlaps(sessions, fitted):
     assert fitted.converged_
     assert fitted.identifiable_.all()
@@ -181,6 +183,7 @@ def test_finds_all_overlaps(sessions, fitted):
     assert fitted.goodness_of_fit("chi-square").p_value > 1e-3
 
 
+@pytest.mark.slow
 def test_finds_loadings(fitted):
     assert list(fitted.loadings_) == ["m", "u1", "u2", "v1", "v2", "z"]
     true = START.loadings(N, seed=1)

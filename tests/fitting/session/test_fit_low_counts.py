@@ -181,7 +181,7 @@ def test_fits_with_a_ridge_converge():
     ("settings", "kind"),
     [
         ({}, {}),
-        ({"link": "softplus"}, {"softplus": True}),
+        pytest.param({"link": "softplus"}, {"softplus": True}, marks=pytest.mark.slow),
         pytest.param({"noise": "negative-binomial"}, {"alpha": 0.3}, marks=pytest.mark.slow),
     ],
 )

@@ -56,6 +56,9 @@ _NOTHING = 1e-6
 _REGAUGE = 8
 # Rounds that make S_bb and the loadings of a start agree.
 _TIES = 3
+# The last steps that are looked at, and what they must gain together, in units of the tolerance: in
+# a bent valley hundreds may follow that lead nowhere.
+_LAST, _WORTH = 16, 10.0
 # Gain of the log likelihood by single neurons that is not worth a step.
 _SETTLED = 1e-5
 # Coefficients beyond this have run away: their fourth powers would overflow.
@@ -261,6 +264,7 @@ def solve(
     if at is None:
         return None
     damping, decrement, iteration = 1e-3, np.inf, 0
+    passed: list[float] = []
     converged, accepted_steps = False, 0
     while iteration < max_iter:
         if accepted_steps % _REGAUGE == _REGAUGE - 1:
@@ -271,6 +275,7 @@ def solve(
         accepted, first = False, True
         while iteration < max_iter:
             iteration += 1
+            passed.append(objective)
             h, g, back, own = reduced_system(at, weights, damping)
             if layout.erf:
                 curvature, pull = _moment_system(problem, theta, at, back)
@@ -316,6 +321,9 @@ def solve(
         # of data without noise rounding refuses steps and raises the damping, though none is left
         if decrement < tol and (damping < 1e-1 or decrement * (1 + damping) < _NOTHING * tol):
             converged = True
+            break
+        if iteration > _LAST and passed[-_LAST] - passed[-1] < _WORTH * tol:
+            converged = decrement < _WORTH * tol
             break
     objective = _objective(problem, at, floor, theta)
     return Solution(theta, at, objective, decrement, converged, iteration)

@@ -1,0 +1,292 @@
+"""An entry put to the test on simulated animals: effect, number of animals, size of the test."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from predictlearn.checks import positive_int
+from predictlearn.errors import InputError
+from predictlearn.predictions.catalogue.entry import (
+    Entry,
+    SimulatedCohort,
+    cohort_table,
+    simulate_cohort,
+)
+from predictlearn.predictions.catalogue.learner import Learner
+from predictlearn.statistics.simulated_power import SimulatedPower, power_by_simulation
+
+__all__ = ["EvaluatedEntry", "evaluate", "rejection_rate"]
+
+# Numbers of animals at which power is first looked at.
+_SIZES = (4, 6, 8, 11, 16, 22, 32, 45, 64, 90, 128, 180, 256)
+_LOOK, _TARGETS = 40, (0.8, 0.95)
+# Above such a standardised effect simulated animals are too alike for their number to be trusted.
+_ALIKE = 3.0
+# Experiments behind the range of estimates.
+_EXPERIMENTS = 100
+
+
+@dataclass(frozen=True)
+class EvaluatedEntry:
+    """What simulated animals say of an entry.
+
+    Parameters
+    ----------
+    entry : Entry
+        The entry.
+    result : pandas.Series
+        Its test on all simulated animals, as `TestResult.to_series`: ``estimate`` with ``low`` and
+        ``high`` in the unit of the outcome, ``effect`` standardised with its interval.
+    table : pandas.DataFrame
+        What was measured of all of them.
+    n_animals : int
+        Animals of the experiment that was asked for, in each arm where arms are groups.
+    in_experiments : tuple of float
+        Between which values 95% of the estimates of experiments of that size lie.
+    power : SimulatedPower
+        Power over numbers of animals.
+    cohort : SimulatedCohort
+        The animals.
+    settings : dict
+        What was set.
+    """
+
+    entry: Entry
+    result: pd.Series
+    table: pd.DataFrame
+    n_animals: int
+    in_experiments: tuple[float, float]
+    power: SimulatedPower
+    cohort: SimulatedCohort
+    settings: dict[str, Any]
+
+    @property
+    def animals(self) -> dict[float, tuple[float, float, float]]:
+        """Smallest numbers for power of 80 and 95%, each with low and high; may be infinite."""
+        needed = self.power.needed.set_index("target")
+        return {
+            target: tuple(float(needed.loc[target, k]) for k in ("n", "low", "high"))  # type: ignore[misc]
+            for target in _TARGETS
+        }
+
+    @property
+    def effect_text(self) -> str:
+        """The effect with its interval and unit."""
+        unit = self.entry.unit_of_effect
+        low, high = (signed(x) for x in (self.result["low"], self.result["high"]))
+        return f"{signed(self.result['estimate'])} {unit} [{low}, {high}]"
+
+    @property
+    def animals_text(self) -> str:
+        """Numbers of animals in words."""
+        each = "in each arm" if self.entry.design in ("groups", "doses") else "in all"
+        words = []
+        for target, (n, low, high) in self.animals.items():
+            most = int(self.power.table["n"].max())
+            if math.isfinite(n):
+                top = f"{high:.0f}" if math.isfinite(high) else f"more than {most}"
+                words.append(f"{n:.0f} [{low:.0f}, {top}] for {100 * target:.0f}%")
+            else:
+                words.append(f"more than {most} for {100 * target:.0f}%")
+        return f"{', '.join(words)} power, {each}"
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What to bear in mind, in sentences."""
+        found = []
+        if self.cohort.lost:
+            found.append(
+                f"Learning diverged in {self.cohort.lost} of "
+                f"{self.cohort.lost + self.cohort.n_animals} simulated animals, which are left out."
+            )
+        if self.entry.design != "columns" and abs(self.result["effect"]) > _ALIKE:
+            found.append(
+                "Simulated animals are nearly alike in this outcome; real ones will differ more. "
+                "Take the numbers of animals as lower bounds."
+            )
+        return tuple(found)
+
+
+def signed(value: float) -> str:
+    """Return a number of an effect with its sign.
+
+    Examples
+    --------
+    >>> signed(3.04), signed(-0.123), signed(24.6)
+    ('+3.0', '−0.12', '+25')
+    """
+    size = abs(value)
+    digits = 2 if size < 0.995 else 1 if size < 9.95 else 0
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def rejection_rate(
+    entry: Entry,
+    cohort: SimulatedCohort,
+    n: int,
+    n_simulations: int = 500,
+    seed: int = 0,
+    n_jobs: int = 1,
+) -> pd.Series:
+    """Return how often the test of an entry rejects where its null holds.
+
+    Parameters
+    ----------
+    entry : Entry
+        The entry.
+    cohort : SimulatedCohort
+        Animals.
+    n : int
+        Animals in each arm, or in all.
+    n_simulations : int, default 500
+        Experiments.
+    seed, n_jobs
+        As in `evaluate`.
+
+    Returns
+    -------
+    pandas.Series
+        power (here the rate), low, high, simulations, failed.
+    """
+    found = power_by_simulation(
+        partial(_drawn, entry=entry, cohort=cohort, null=True),
+        {entry.name: entry.test},
+        n_animals=n,
+        rows=_rows_of(entry),
+        n_simulations=n_simulations,
+        seed=seed + 1,
+        n_jobs=n_jobs,
+    )
+    return found.table.iloc[0][["power", "low", "high", "simulations", "failed"]]
+
+
+def _rows_of(entry: Entry) -> dict[str, str] | None:
+    """Return which row of its test decides, as simulations of power take it."""
+    return None if entry.row is None else {entry.name: entry.row}
+
+
+def _drawn(
+    n: int, rng: np.random.Generator, entry: Entry, cohort: SimulatedCohort, null: bool = False
+) -> pd.DataFrame:
+    """Draw an experiment, in the order of arguments that simulations of power take."""
+    return cohort_table(entry, cohort, n, rng, null)
+
+
+def _sizes(looked: pd.DataFrame, asked: int) -> list[int]:
+    """Return numbers of animals about where a first look saw power pass what is aimed at."""
+    n, power = looked["n"].to_numpy(), looked["power"].to_numpy()
+    below = np.flatnonzero(power < 0.6)
+    first = int(below[-1]) if len(below) else 0
+    above = np.flatnonzero(power > 0.985)
+    last = int(above[0]) if len(above) else len(n) - 1
+    return sorted({*n[first : max(last, first + 1) + 1].tolist(), asked})
+
+
+def evaluate(
+    entry: Entry,
+    n_animals: int | None = None,
+    *,
+    seed: int = 0,
+    n_jobs: int = 1,
+    cohort: int | SimulatedCohort | None = None,
+    learner: Learner | None = None,
+    n_simulations: int = 300,
+) -> EvaluatedEntry:
+    """Simulate animals of an entry, and say how large its effect is and how many show it.
+
+    Learning is simulated once for every animal of a cohort; every experiment then draws animals
+    from it, and their behaviour, recordings and noise anew.
+
+    Parameters
+    ----------
+    entry : Entry
+        The entry, of `find_entry`.
+    n_animals : int, optional
+        Animals of the experiment you have in mind, in each arm where arms are groups; as many as
+        give 80% power if not given.
+    seed : int, default 0
+        Seed of everything.
+    n_jobs : int, default 1
+        Processes. The result does not depend on it.
+    cohort : int or SimulatedCohort, optional
+        Animals to simulate, or ones that have been.
+    learner : Learner, optional
+        What learns; factors by descent if not given.
+    n_simulations : int, default 300
+        Experiments for each number of animals: power within 6 points.
+
+    Returns
+    -------
+    EvaluatedEntry
+        Effect, range of estimates, power, numbers of animals.
+
+    Raises
+    ------
+    InputError
+        If a number is out of range, or the test can be made of no simulated experiment.
+
+    Examples
+    --------
+    >>> from predictlearn.predictions.catalogue import evaluate, find_entry
+    >>> found = evaluate(find_entry("site-of-plasticity"), 10, cohort=40, n_simulations=40)
+    >>> bool(found.result["estimate"] < 0)  # slower where recurrent plasticity is slowed
+    True
+    """
+    if n_animals is not None:
+        n_animals = positive_int("n_animals", n_animals, minimum=entry.fewest)
+    positive_int("n_simulations", n_simulations, minimum=_LOOK // 2)
+    if not isinstance(cohort, SimulatedCohort):
+        cohort = simulate_cohort(entry, cohort, seed, learner, n_jobs)
+    elif learner is not None and cohort.learner != learner:
+        raise InputError("learner must be that of the cohort given, or be left out.")
+    rng = np.random.default_rng([seed, 3])
+    table = cohort_table(entry, cohort, None, rng)
+    simulate: Any = partial(_drawn, entry=entry, cohort=cohort)
+    rows = _rows_of(entry)
+
+    def power(sizes: Sequence[int], count: int, at: int) -> SimulatedPower:
+        return power_by_simulation(
+            simulate,
+            {entry.name: entry.test},
+            n_animals=sizes,
+            rows=rows,
+            n_simulations=count,
+            seed=seed + at,
+            n_jobs=n_jobs,
+        )
+
+    looked = power([n for n in _SIZES if n >= entry.fewest], _LOOK, 11).table
+    asked = entry.fewest if n_animals is None else n_animals
+    curve = power(_sizes(looked, asked), n_simulations, 12)
+    if n_animals is None:
+        enough = float(curve.needed.set_index("target").loc[_TARGETS[0], "n"])
+        n_animals = int(enough) if math.isfinite(enough) else max(_SIZES)
+    estimates = [
+        entry.result(cohort_table(entry, cohort, n_animals, one))["estimate"]
+        for one in rng.spawn(_EXPERIMENTS)
+    ]
+    low, high = np.percentile(estimates, [2.5, 97.5])
+    settings = {
+        "animals simulated": cohort.n_animals,
+        "what learns": cohort.learner.name,
+        "experiments for each number of animals": n_simulations,
+        "seed": seed,
+        "spread": entry.spread(),
+    }
+    return EvaluatedEntry(
+        entry,
+        entry.result(table),
+        table,
+        n_animals,
+        (float(low), float(high)),
+        curve,
+        cohort,
+        settings,
+    )

@@ -1,0 +1,159 @@
+"""Entries on reaching: relearning, readouts in a closed loop, and rules told apart."""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+
+import numpy as np
+
+from predictlearn.arrays import Array
+from predictlearn.behaviour.movement import angles_between
+from predictlearn.predictions.catalogue.animals import Animal
+from predictlearn.predictions.catalogue.entry import Entry
+from predictlearn.predictions.catalogue.measure import CursorSpeed, ReachAngle
+from predictlearn.predictions.catalogue.rates import trained_reacher
+from predictlearn.predictions.catalogue.tasks import reach
+from predictlearn.statistics import compare_pairs
+from predictlearn.tasks.arrays import ArrayTask
+from predictlearn.tasks.cursor_reaching import CursorReaching
+
+__all__ = ["REACHING_ENTRIES"]
+
+# A monkey's progress with a familiar mapping, mm/s: see `measure.PROGRESS_SD`.
+_MM_S = 51.0
+_TURN = 50.0
+
+
+def _error(outputs: Array, task: ArrayTask) -> Array:
+    """Return the angle of the cursor from the target."""
+    return angles_between(outputs, np.broadcast_to(task.targets[:, -1], outputs.shape))
+
+
+def _savings(animal: Animal) -> dict[str, Array]:
+    """A rotation learned, washed out with veridical feedback, and learned again."""
+    trained_reacher(animal)
+    turned = reach(30.0)
+    first = _error(animal.train(turned, 40, 8), turned)
+    animal.train(reach(), 40, 8)
+    again = _error(animal.train(turned, 40, 1), turned)
+    return {"first": np.abs(first[:1]), "again": np.abs(again)}
+
+
+@lru_cache(maxsize=1)
+def loop() -> ArrayTask:
+    """Return reaching with a cursor that is seen 100 ms late."""
+    task = CursorReaching(
+        targets=(0.0, 90.0, 180.0, 270.0),
+        duration=1.0,
+        dt=0.05,
+        reach_time=0.5,
+        gain=6.0,
+        smoothing=0.05,
+        feedback="error",
+        delay=0.1,
+        go=False,
+    )
+    return ArrayTask.from_trials(task.sample())
+
+
+def _under(animal: Animal, degrees: float) -> Array:
+    """Return progress of the present activity, were the readout turned: units of output."""
+    y = animal.outputs(loop())
+    angle = np.deg2rad(degrees)
+    turned = y @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    return np.asarray(np.sum(turned * loop().targets[:, -1], axis=1))
+
+
+def _loop(animal: Animal) -> dict[str, Array]:
+    """Familiar mapping, new mapping, familiar again: what activity would do under the new one."""
+    fixed = {"out": 0.0}
+    trained_reacher(animal, readout=0.0)
+    animal.train(loop(), 100, 4, drug=fixed, read=False)
+    scale = _MM_S / float(_under(animal, 0.0).mean())
+    first = _under(animal, _TURN)
+    animal.turn(_TURN)
+    animal.train(loop(), 100, 6, drug=fixed, read=False)
+    animal.turn(-_TURN)
+    animal.train(loop(), 100, 4, drug=fixed, read=False)
+    return {"first": scale * first, "again": scale * _under(animal, _TURN)}
+
+
+def _far_turn(animal: Animal) -> dict[str, Array]:
+    """A readout that does not learn, turned by more than a right angle: early and late error."""
+    fixed = {"out": 0.0}
+    trained_reacher(animal, readout=0.0)
+    animal.turn(135.0)
+    error = np.abs(_error(animal.train(reach(), 40, 5, drug=fixed), reach()))
+    return {"early": error[:1], "late": error[-1:]}
+
+
+REACHING_ENTRIES = (
+    Entry(
+        name="savings",
+        statement="People relearn a rotation a little faster after washout, by a degree or two over "
+        "the first 40 reaches: savings, not attenuation.",
+        protocol="savings, washout-three-ways",
+        intervention="A visuomotor rotation of 30 degrees for 320 reaches, 320 with veridical "
+        "feedback, and the rotation again.",
+        measure="Mean size of the angle between cursor and target over the first 40 reaches, first "
+        "and second time.",
+        kind="behaviour",
+        test=partial(compare_pairs, outcome="degrees", reference="first"),
+        falsifier="Relearning that is slower than first learning (attenuation, Avraham et al. 2021, "
+        "eLife 10:e67432), or faster by far.",
+        alternatives="Recall of an explicit strategy, which saves more; use-dependent biases.",
+        experiment=_savings,
+        measures=ReachAngle(40),
+        design="pairs",
+        outcome="degrees",
+        reference="first",
+        subjects="people",
+        axis="Angle off target, first 40 reaches (degrees)",
+    ),
+    Entry(
+        name="closed-loop-readout",
+        statement="After a familiar, a new and again the familiar mapping of a brain-computer "
+        "interface, activity would move the cursor better under the new mapping than before it.",
+        protocol="closed-loop-reaching, readout-perturbation",
+        intervention="A cursor in a closed loop whose readout is turned by 50 degrees for 600 trials "
+        "and turned back for 400.",
+        measure="Progress that the activity of the familiar mapping would make under the new one, "
+        "mm/s, in 100 trials before and after.",
+        kind="activity",
+        test=partial(compare_pairs, outcome="mm_s", reference="first"),
+        falsifier="No difference, or a worse one, with animals enough for 95% power.",
+        alternatives="Drift of tuning over the session: a control session of the familiar mapping "
+        "alone tells (Losey et al. 2024, Curr Biol 34:1519).",
+        experiment=_loop,
+        measures=CursorSpeed(100),
+        design="pairs",
+        outcome="mm_s",
+        reference="first",
+        subjects="monkeys",
+        n_cohort=60,
+        axis="Progress under the new mapping (mm/s)",
+    ),
+    Entry(
+        name="rules-told-apart",
+        statement="After a readout is turned by 135 degrees animals improve if errors reach neurons "
+        "by the new readout, and become worse if they still come by the old one.",
+        protocol="closed-loop-reaching, readout-perturbation",
+        intervention="A brain-computer interface whose readout, which does not learn, is turned by "
+        "135 degrees for 200 trials.",
+        measure="Mean size of the angle between cursor and target in the first and the last 40 "
+        "trials.",
+        kind="behaviour",
+        test=partial(compare_pairs, outcome="degrees", reference="early"),
+        falsifier="Of descent: an angle that grows or stays. Of feedback by the old decoder: an "
+        "angle that falls.",
+        alternatives="A strategy of aiming elsewhere, which would be sudden; a decoder of other "
+        "neurons than those that learn.",
+        experiment=_far_turn,
+        measures=ReachAngle(40),
+        design="pairs",
+        outcome="degrees",
+        reference="early",
+        subjects="monkeys",
+        axis="Angle off target (degrees)",
+    ),
+)

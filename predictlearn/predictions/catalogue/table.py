@@ -1,0 +1,153 @@
+"""The catalogue: all entries, with effects as `studies/catalogue.py` measured them."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from pathlib import Path
+
+import pandas as pd
+
+from predictlearn.errors import choice
+from predictlearn.predictions.catalogue.choices import CHOICE_ENTRIES
+from predictlearn.predictions.catalogue.circuits import CIRCUIT_ENTRIES
+from predictlearn.predictions.catalogue.entry import Entry
+from predictlearn.predictions.catalogue.evaluate import signed
+from predictlearn.predictions.catalogue.memory import MEMORY_ENTRIES
+from predictlearn.predictions.catalogue.reaching import REACHING_ENTRIES
+
+__all__ = ["ENTRIES", "catalogue", "effect_in_words", "find_entry", "learners_of", "measured"]
+
+ENTRIES: dict[str, Entry] = {
+    entry.name: entry
+    for entry in (*CHOICE_ENTRIES, *MEMORY_ENTRIES, *CIRCUIT_ENTRIES, *REACHING_ENTRIES)
+}
+_FOLDER = Path(__file__).parent
+
+
+@lru_cache(maxsize=4)
+def _read(name: str) -> pd.DataFrame:
+    """Return a table that `studies/catalogue.py` made."""
+    return pd.read_csv(_FOLDER / name)
+
+
+def measured() -> pd.DataFrame:
+    """Return effects, numbers of animals and sizes of tests, as `studies/catalogue.py` found them.
+
+    Returns
+    -------
+    DataFrame
+        One row an entry.
+    """
+    return _read("catalogue.csv").copy()
+
+
+def learners_of(name: str) -> pd.DataFrame:
+    """Return whether an entry holds whatever learns, as `studies/catalogue.py` found it.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+
+    Returns
+    -------
+    DataFrame
+        A row a learner: learns, rule, estimate, low, high and holds.
+
+    Examples
+    --------
+    >>> len(learners_of("a-b-a"))
+    6
+    """
+    find_entry(name)
+    table = _read("learners.csv")
+    return table[table["name"] == name].drop(columns="name").reset_index(drop=True)
+
+
+def effect_in_words(name: str) -> tuple[str, str]:
+    """Return the effect of an entry as measured, and the animals for 80% power, as text.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+
+    Returns
+    -------
+    effect, animals : str
+        For a listing.
+    """
+    row = measured().set_index("name").loc[name]
+    low, high = signed(row["effect_low"]), signed(row["effect_high"])
+    animals = row["animals_80"]
+    text = f"{signed(row['effect'])} {row['unit']} [{low}, {high}]"
+    return text, f"{animals:.0f}" if math.isfinite(animals) else "more than 256"
+
+
+def find_entry(name: str) -> Entry:
+    """Return an entry by its name.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+
+    Returns
+    -------
+    Entry
+        The entry.
+
+    Raises
+    ------
+    InputError
+        If there is none; the nearest is given.
+
+    Examples
+    --------
+    >>> find_entry("a-b-a").kind
+    'behaviour'
+    """
+    return ENTRIES[choice("a prediction", name, ENTRIES)]
+
+
+def catalogue() -> pd.DataFrame:
+    """Return the catalogue of predictions that a laboratory can test.
+
+    Returns
+    -------
+    DataFrame
+        One row an entry: name, statement, protocol, intervention, measure, kind, test; effect with
+        effect_low and effect_high in `unit`, standardised with its own interval; animals for 80 and
+        95% power with theirs; falsifier, alternatives, correlation; holds for factors and synapses
+        by descent, feedback alignment and RFLO; spread, where that between animals comes from.
+
+    Examples
+    --------
+    >>> import predictlearn as pl
+    >>> table = pl.predictions.catalogue()
+    >>> bool(len(table) >= 12 and table.name.is_unique)
+    True
+    """
+    rows = []
+    found = measured().set_index("name")
+    for name, entry in ENTRIES.items():
+        holds = learners_of(name)
+        rows.append(
+            {
+                "name": name,
+                "statement": entry.statement,
+                "protocol": entry.protocol,
+                "intervention": entry.intervention,
+                "measure": entry.measure,
+                "kind": entry.kind,
+                "test": entry.test_name,
+                **found.loc[name].to_dict(),
+                "falsifier": entry.falsifier,
+                "alternatives": entry.alternatives,
+                "correlation": entry.correlation,
+                **{f"holds: {r.learns}, {r.rule}": r.holds for r in holds.itertuples()},
+                "spread": entry.spread(),
+            }
+        )
+    return pd.DataFrame(rows)
