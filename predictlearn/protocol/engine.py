@@ -339,6 +339,8 @@ class _ArmWalk:
                 raise
             # a loop that this network makes unstable: others of the cohort may not
             return self._failed(step, training.at, str(error)), False
+        if phase.consolidated and self.spec.forgets(self.arm):
+            state.begin()
         record = self._record(step, course, [first, self._losses()])
         self.spent += float(course.epochs[-1]) if reached else epochs
         last = step.part == step.parts - 1

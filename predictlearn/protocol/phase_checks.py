@@ -56,6 +56,9 @@ def check_steps(spec: ProtocolSpec) -> list[Problem]:
                     for name in forgotten
                     if name not in have
                 ]
+            if step.phase.consolidated and not spec.forgets(arm):
+                said = "nothing is forgotten in this arm: it has no rest, and no forgetting"
+                problems.append(((*step.place, "consolidated"), said))
             if step.in_session and spec.sessions is None:
                 said = (
                     "this needs sessions of the protocol, such as "
