@@ -36,7 +36,7 @@ def check_steps(spec: ProtocolSpec) -> list[Problem]:
         The protocol.
     """
     problems: list[Problem] = []
-    used = False
+    used, forgotten_anywhere = False, any(spec.forgets(arm) for arm in spec.arms)
     for arm in spec.arms:
         labels: dict[str, int] = {}
         for index, step in enumerate(spec.steps(arm)):
@@ -56,8 +56,8 @@ def check_steps(spec: ProtocolSpec) -> list[Problem]:
                     for name in forgotten
                     if name not in have
                 ]
-            if step.phase.consolidated and not spec.forgets(arm):
-                said = "nothing is forgotten in this arm: it has no rest, and no forgetting"
+            if step.phase.consolidated and not forgotten_anywhere:
+                said = "nothing is forgotten in this protocol: it has no rest, and no forgetting"
                 problems.append(((*step.place, "consolidated"), said))
             if step.in_session and spec.sessions is None:
                 said = (
