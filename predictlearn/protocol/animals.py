@@ -15,7 +15,7 @@ from predictlearn.protocol.phase import Part
 from predictlearn.protocol.rule import RuleSpec
 from predictlearn.protocol.section import Count, ProtocolSection
 
-__all__ = ["DROPPED_OUT", "Animal", "AnimalsSpec", "DropoutSpec", "LeavesSpec", "draw_animal"]
+__all__ = ["DROPPED_OUT", "Subject", "AnimalsSpec", "DropoutSpec", "LeavesSpec", "draw_animal"]
 
 DROPPED_OUT = "dropped_out"
 """Quantity of the row at which an animal drops out."""
@@ -102,7 +102,7 @@ class DropoutSpec(ProtocolSection):
 
 
 @dataclass(frozen=True)
-class Animal:
+class Subject:
     """What is an animal's own.
 
     Parameters
@@ -153,7 +153,7 @@ def draw_animal(
     dropout: DropoutSpec | None,
     network: int,
     sequences: Callable[[int], np.random.SeedSequence],
-) -> Animal:
+) -> Subject:
     """Draw an animal.
 
     Parameters
@@ -170,7 +170,7 @@ def draw_animal(
 
     Returns
     -------
-    Animal
+    Subject
         Factors that are positive: a distribution is cut off at zero.
 
     Raises
@@ -189,4 +189,4 @@ def draw_animal(
         if row.network == network:
             own["last_session"] = float(row.after_session or np.inf)
             own["last_epoch"] = float(row.after_epoch or np.inf)
-    return Animal(**own)
+    return Subject(**own)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from predictlearn.errors import DivergenceError, InputError
-from predictlearn.protocol.animals import Animal, draw_animal
+from predictlearn.protocol.animals import Subject, draw_animal
 from predictlearn.protocol.cohort import arm_start
 from predictlearn.protocol.schema import ArmStep, ProtocolSpec
 from predictlearn.protocol.state import Course, NetworkState, learns_in_span
@@ -51,7 +51,7 @@ def stream(seed: int, network: int, *purpose: int) -> np.random.SeedSequence:
     return np.random.SeedSequence(seed, spawn_key=(network, *purpose))
 
 
-def animal_of(spec: ProtocolSpec, network: int, seed: int) -> Animal:
+def animal_of(spec: ProtocolSpec, network: int, seed: int) -> Subject:
     """Return what is a network's own: its rate, its noise, its epochs, when it drops out."""
     cohort = spec.cohort
     return draw_animal(
@@ -196,7 +196,7 @@ def _run_arm(
     network: int,
     seed: int,
     shown: list[Trials],
-    animal: Animal,
+    animal: Subject,
 ) -> Iterator[PhaseRecord | Failure]:
     """Yield the records of one arm's phases; after a failure, nothing more."""
     begin = arm_start(start, spec.arms[arm], spec.nonlinearity)
@@ -223,7 +223,7 @@ class _ArmWalk:
     seed: int
     shown: list[Trials]
     state: NetworkState
-    animal: Animal
+    animal: Subject
     before: float = 0.0
     session: int = 0
     spent: float = 0.0
