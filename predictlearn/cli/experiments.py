@@ -18,7 +18,7 @@ from predictlearn.cli.console import (
     output_path,
     say,
 )
-from predictlearn.errors import DivergenceError
+from predictlearn.errors import DivergenceError, choice
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,11 +116,15 @@ def compare(
     trust: Trust = False,
 ) -> None:
     """Compare two arms of a protocol, paired within networks, and say how many animals it takes."""
-    pair = _pair(_load(protocol, networks, epochs_scale, trust).arms, arms, method, correction)
+    looked_at = _load(protocol, networks, epochs_scale, trust)
+    pair = _pair(looked_at.arms, arms, method, correction)
+    if looked_at.spec.cohort.design == "between":
+        choice("--method for arms of different animals", method, _UNPAIRED)
     loaded, result = _run(protocol, seed, jobs, folder, networks, epochs_scale, trust)
     from predictlearn.predictions.arms import comparable_quantities, compare_arms
 
     at = "last" if epoch is None else epoch
+    paired = result.design == "within"
     names = comparable_quantities(result.table, pair, at)
     families = {
         "losses": [name for name in names if name not in result.overlap_names],
@@ -131,9 +135,10 @@ def compare(
         pair,
         quantities=families,
         epoch=at,
-        method=method,
+        method=method if paired else _UNPAIRED[method],
         correction=correction,
         seed=result.seed,
+        paired=paired,
     )
     first = table.iloc[0]
     n_left_out = int(first["n_left_out"])
@@ -143,10 +148,11 @@ def compare(
     from predictlearn.reporting.page import format_value
 
     console = output()
+    design = "paired" if paired else "different animals"
     console.print(
         f"\n{loaded.name}: {pair[0]} minus {pair[1]}, {result.n_networks - n_left_out} networks, "
         f"at epoch {first['epoch_first']:g} of {pair[0]} and epoch {first['epoch_second']:g} of "
-        f"{pair[1]}; paired, p corrected by {correction} within losses and within overlaps.",
+        f"{pair[1]}; {design}, p corrected by {correction} within losses and within overlaps.",
         markup=False,
         soft_wrap=True,
     )
@@ -179,9 +185,9 @@ def compare(
         )
     console.print(shown)
     console.print(
-        "\nAnimals: pairs that give a power of 0.8 to see an effect of that size at level 0.05, "
-        "if animals vary as these networks do. Not shown: not shown to differ, which is not the "
-        "same as equal."
+        f"\nAnimals: {'pairs' if paired else 'as many in each group,'} that give a power of 0.8 to "
+        "see an effect of that size at level 0.05, if animals vary as these networks do. Not "
+        "shown: not shown to differ, which is not the same as equal."
     )
     if folder is not None:
         from predictlearn.files import csv_bytes
@@ -192,13 +198,15 @@ def compare(
 
 
 _METHODS = ("t", "wilcoxon", "permutation")
+# What they are where the arms are different animals.
+_UNPAIRED = {"t": "welch", "permutation": "permutation"}
 
 
 def _pair(
     known: Sequence[str], arms: tuple[str, str] | None, method: str, correction: str
 ) -> tuple[str, str]:
     """Return the two arms to compare, or raise before anything is run."""
-    from predictlearn.errors import InputError, choice
+    from predictlearn.errors import InputError
     from predictlearn.statistics.corrections import CORRECTIONS
 
     choice("--method", method, _METHODS)
@@ -253,7 +261,8 @@ def _run(
             f"{row['phase']}: {row['reason']}",
             "yellow",
         )
-    if len(result.failed) >= result.n_networks * len(result.arms):
+    diverged = ~result.failed["reason"].str.startswith("dropped out")
+    if len(result.failed) >= result.n_courses and diverged.any():
         raise DivergenceError("no network got through any arm; try a smaller rate.", 0)
     return protocol, result
 

@@ -174,9 +174,9 @@ class NetworkState:
         return trials.loss(run_network(self.neurons, *how).outputs)
 
     def begin(self) -> None:
-        """Remember where the network is, so that what it learns can be forgotten."""
+        """Remember where the network is: forgetting leads back to it from here on."""
         held = self.span if self.neurons is None else self.neurons
-        if isinstance(held, Factors | Loadings):
+        if held is not None:
             self.origin = parts_of(held)
 
     def forget(self, forgotten: Forgotten, times: float = 1.0) -> None:
