@@ -105,8 +105,10 @@ def entry_report(found: EvaluatedEntry, learners: pd.DataFrame, command: str) ->
     entry = found.entry
     low, high = (signed(x) for x in found.in_experiments)
     each = "animals in each arm" if entry.design in ("groups", "doses") else "animals"
-    row = found.result
+    row, spread = found.result, entry.spread()
     curve = found.power.table[["n", "power", "low", "high", "failed"]]
+    if not curve["failed"].any():
+        curve = curve.drop(columns="failed")
     what = [f"**What to do.** {entry.intervention}", f"**What to measure.** {entry.measure}"]
     if entry.correlation:
         what.append(f"**Which correlation to look for.** {entry.correlation}")
@@ -151,7 +153,7 @@ def entry_report(found: EvaluatedEntry, learners: pd.DataFrame, command: str) ->
                         "power",
                         f"Power by number of {each}, with its Monte Carlo interval.",
                         curve,
-                        decimals={"n": 0, "power": 2, "low": 2, "high": 2, "failed": 0},
+                        decimals=dict.fromkeys(curve, 2),
                         labels={"n": each},
                     ),
                 ),
@@ -166,7 +168,10 @@ def entry_report(found: EvaluatedEntry, learners: pd.DataFrame, command: str) ->
                 ),
                 tables=(learners_table(learners, entry.unit_of_effect),),
             ),
-            Section("Where the spread between animals comes from", (f"{entry.spread()}.",)),
+            Section(
+                "Where the spread between animals comes from",
+                (f"{spread[0].upper()}{spread[1:]}.",),
+            ),
         ),
         reproduce={
             "command": command,
