@@ -3,7 +3,7 @@
 python studies/catalogue.py             about ten minutes of two processors; writes the tables
 python studies/catalogue.py --name a-b-a                the rows of one entry
 
-Tables: catalogue.csv and learners.csv beside predictlearn/predictions/laboratory/table.py, and
+Tables: catalogue.csv, learners.csv and pictures.csv in predictlearn/predictions/laboratory, and
 catalogue.md here. `pytest -m slow tests/predictions/test_catalogue_study.py` makes some again.
 """
 
@@ -26,11 +26,12 @@ from predictlearn.predictions.laboratory import (
     simulate_cohort,
 )
 from predictlearn.predictions.laboratory.evaluation import signed
+from predictlearn.predictions.laboratory.pictures import picture_frame
 
 ROOT = Path(__file__).resolve().parents[1]
 PLACE = ROOT / "predictlearn" / "predictions" / "laboratory"
 PAGE = ROOT / "studies" / "catalogue.md"
-SEED, SIMULATIONS, NULLS, FEW = 0, 300, 1000, 24
+SEED, SIMULATIONS, NULLS, FEW, DRAWN = 0, 300, 1000, 24, 60
 
 
 def row_of(entry, n_jobs):
@@ -163,16 +164,18 @@ def put(made, file):
     order = {name: k for k, name in enumerate(ENTRIES)}
     made = made[made["name"].isin(order)]
     made = made.sort_values("name", key=lambda x: x.map(order), kind="stable")
-    made.to_csv(PLACE / file, index=False, float_format="%.6g")
+    made.to_csv(PLACE / file, index=False, float_format="%.5g")
     return made
 
 
 def main():
     """Make the tables, an entry at a time."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--name", action="append", choices=list(ENTRIES), help="only these entries")
+    parser.add_argument("--name", action="append", choices=list(ENTRIES), help="only this entry")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--part", choices=["effects", "learners", "page"], help="only this part")
+    parser.add_argument(
+        "--part", choices=["effects", "learners", "pictures", "page"], help="only this part"
+    )
     given = parser.parse_args()
     chosen = [entry for name, entry in ENTRIES.items() if name in (given.name or ENTRIES)]
     for entry in chosen if given.part in (None, "effects") else []:
@@ -184,6 +187,10 @@ def main():
         effect = effects.set_index("name").loc[entry.name, "effect"]
         print(entry.name, flush=True)  # noqa: T201
         put(learners_of(entry, effect - (50 if entry.features else 0), given.jobs), "learners.csv")
+    for entry in chosen if given.part in (None, "pictures") else []:
+        cohort = simulate_cohort(entry, DRAWN, SEED + 2, n_jobs=given.jobs)
+        frame = picture_frame(entry, cohort_table(entry, cohort, None, np.random.default_rng(SEED)))
+        put(frame.assign(name=entry.name), "pictures.csv")
     page(effects, pd.read_csv(PLACE / "learners.csv"))
 
 
