@@ -97,8 +97,8 @@ def _far_turn(animal: Animal) -> dict[str, Array]:
 REACHING_ENTRIES = (
     Entry(
         name="savings",
-        statement="People relearn a rotation after washout as fast as they learned it, within three "
-        "degrees over the first 40 reaches: neither savings nor attenuation.",
+        statement="People relearn a rotation after washout as fast as they learned it, within "
+        "three degrees over the first 40 reaches: neither savings nor attenuation.",
         protocol="savings, washout-three-ways",
         intervention="A visuomotor rotation of 30 degrees for 320 reaches, 320 with veridical "
         "feedback, and the rotation again.",
@@ -106,10 +106,12 @@ REACHING_ENTRIES = (
         "and second time; the same within three degrees.",
         kind="behaviour",
         test=partial(equivalent_pairs, outcome="degrees", reference="first", bounds=_SAVED),
-        falsifier="Relearning that is faster or slower by more than three degrees. Avraham et al. "
-        "(2021, eLife 10:e67432) report slower relearning, attenuation, of implicit adaptation.",
-        alternatives="Recall of an explicit strategy, which saves more; use-dependent biases; a "
-        "washout too short to be complete.",
+        falsifier="Relearning that is faster or slower by more than three degrees. People show "
+        "savings by strategy and attenuation of implicit adaptation (Avraham et al. 2021, PLoS Biol "
+        "19:e3001147), which this theory has neither of.",
+        alternatives="Savings and attenuation that cancel: clamped feedback leaves the second alone. "
+        "Interference of the washout, which is gone where it is without feedback (Avraham & Ivry "
+        "2025, eNeuro 12:0132-25).",
         experiment=_savings,
         measures=ReachAngle(40),
         design="pairs",
