@@ -107,11 +107,11 @@ REACHING_ENTRIES = (
         kind="behaviour",
         test=partial(equivalent_pairs, outcome="degrees", reference="first", bounds=_SAVED),
         falsifier="Relearning that is faster or slower by more than three degrees. People show "
-        "savings by strategy and attenuation of implicit adaptation (Avraham et al. 2021, PLoS Biol "
-        "19:e3001147), which this theory has neither of.",
-        alternatives="Savings and attenuation that cancel: clamped feedback leaves the second alone. "
-        "Interference of the washout, which is gone where it is without feedback (Avraham & Ivry "
-        "2025, eNeuro 12:0132-25).",
+        "savings by strategy and attenuation of implicit adaptation (Avraham et al. 2021, PLoS "
+        "Biol 19:e3001147), which this theory has neither of.",
+        alternatives="Savings and attenuation that cancel: clamped feedback leaves the second "
+        "alone. Interference of the washout, which is gone where it is without feedback (Avraham "
+        "& Ivry 2025, eNeuro 12:0132-25).",
         experiment=_savings,
         measures=ReachAngle(40),
         design="pairs",
