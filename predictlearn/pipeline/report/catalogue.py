@@ -122,7 +122,7 @@ def learners_table(learners: pd.DataFrame, unit: str) -> Table:
     return Table(
         "learners",
         f"The effect, {unit}, if something else learns, or by another rule; each typical rate set "
-        "by the same data. 24 simulated animals each.",
+        "by the same data.",
         learners,
         decimals=1,
         labels={k: v for k, v in _HOLDS.items() if k in learners},
