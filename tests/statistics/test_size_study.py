@@ -9,8 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-STUDIES = Path(__file__).resolve().parents[2] / "studies"
-sys.path.insert(0, str(STUDIES))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "studies"))
 
 import test_sizes as study  # noqa: E402
 import test_sizes_cells as cells  # noqa: E402
