@@ -15,7 +15,7 @@ from predictlearn.protocol.phase import Part
 from predictlearn.protocol.rule import RuleSpec
 from predictlearn.protocol.section import Count, ProtocolSection
 
-__all__ = ["DROPPED_OUT", "Subject", "AnimalsSpec", "DropoutSpec", "LeavesSpec", "draw_animal"]
+__all__ = ["DROPPED_OUT", "AnimalsSpec", "DropoutSpec", "LeavesSpec", "Subject", "draw_animal"]
 
 DROPPED_OUT = "dropped_out"
 """Quantity of the row at which an animal drops out."""
