@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 import predictlearn
-from predictlearn.predictions.catalogue.evaluate import EvaluatedEntry, signed
+from predictlearn.predictions.laboratory.evaluation import EvaluatedEntry, signed
 from predictlearn.reporting import Figure, Report, Section, Table, figures
 
 if TYPE_CHECKING:
@@ -55,11 +55,9 @@ def entry_figure(found: EvaluatedEntry) -> Drawing:
             for name in entry.features
         }
         first, second = sorted(apart, key=apart.__getitem__, reverse=True)[:2]
-        labels = [f"{name.replace('_', ' · ')} (inner product)" for name in (first, second)]
-        return figures.animals_scattered(table, first, second, *labels, by="arm")
-    return figures.animals_by_arm(
-        table, entry.outcome, entry.axis, paired=entry.design == "pairs"
-    )
+        x_label, y_label = (f"{n.replace('_', ' · ')} (inner product)" for n in (first, second))
+        return figures.animals_scattered(table, first, second, x_label, y_label, by="arm")
+    return figures.animals_by_arm(table, entry.outcome, entry.axis, paired=entry.design == "pairs")
 
 
 def learners_table(learners: pd.DataFrame, unit: str) -> Table:
@@ -79,8 +77,8 @@ def learners_table(learners: pd.DataFrame, unit: str) -> Table:
     """
     return Table(
         "learners",
-        f"The effect, {unit}, if something else learns, or by another rule; each typical rate set by "
-        "the same data. 24 simulated animals each.",
+        f"The effect, {unit}, if something else learns, or by another rule; each typical rate set "
+        "by the same data. 24 simulated animals each.",
         learners,
         decimals=1,
         labels={k: v for k, v in _HOLDS.items() if k in learners},
@@ -145,8 +143,8 @@ def entry_report(found: EvaluatedEntry, learners: pd.DataFrame, command: str) ->
             Section(
                 "How many animals",
                 (
-                    f"Of experiments with {found.n_animals} {each}, 95% find an effect between {low} "
-                    f"and {high} {entry.unit_of_effect}.",
+                    f"Of experiments with {found.n_animals} {each}, 95% find an effect between "
+                    f"{low} and {high} {entry.unit_of_effect}.",
                 ),
                 tables=(
                     Table(

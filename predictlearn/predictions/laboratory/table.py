@@ -9,12 +9,12 @@ from pathlib import Path
 import pandas as pd
 
 from predictlearn.errors import choice
-from predictlearn.predictions.catalogue.choices import CHOICE_ENTRIES
-from predictlearn.predictions.catalogue.circuits import CIRCUIT_ENTRIES
-from predictlearn.predictions.catalogue.entry import Entry
-from predictlearn.predictions.catalogue.evaluate import signed
-from predictlearn.predictions.catalogue.memory import MEMORY_ENTRIES
-from predictlearn.predictions.catalogue.reaching import REACHING_ENTRIES
+from predictlearn.predictions.laboratory.choices import CHOICE_ENTRIES
+from predictlearn.predictions.laboratory.circuits import CIRCUIT_ENTRIES
+from predictlearn.predictions.laboratory.entry import Entry
+from predictlearn.predictions.laboratory.evaluation import signed
+from predictlearn.predictions.laboratory.memory import MEMORY_ENTRIES
+from predictlearn.predictions.laboratory.reaching import REACHING_ENTRIES
 
 __all__ = ["ENTRIES", "catalogue", "effect_in_words", "find_entry", "learners_of", "measured"]
 

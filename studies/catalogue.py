@@ -1,0 +1,191 @@
+"""The numbers of the catalogue: effects, animals, size of every test, and other learners.
+
+python studies/catalogue.py             about ten minutes of two processors; writes the tables
+python studies/catalogue.py --name a-b-a                the rows of one entry
+
+Tables: catalogue.csv and learners.csv beside predictlearn/predictions/laboratory/table.py, and
+catalogue.md here. `pytest -m slow tests/predictions/test_catalogue_study.py` makes some again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from predictlearn.errors import InputError
+from predictlearn.predictions.laboratory import (
+    ENTRIES,
+    LEARNERS,
+    cohort_table,
+    evaluate,
+    rejection_rate,
+    simulate_cohort,
+)
+from predictlearn.predictions.laboratory.evaluation import signed
+
+ROOT = Path(__file__).resolve().parents[1]
+PLACE = ROOT / "predictlearn" / "predictions" / "laboratory"
+PAGE = ROOT / "studies" / "catalogue.md"
+SEED, SIMULATIONS, NULLS, FEW = 0, 300, 1000, 24
+
+
+def row_of(entry, n_jobs):
+    """Return effect, animals and size of one entry."""
+    found = evaluate(entry, seed=SEED, n_jobs=n_jobs, n_simulations=SIMULATIONS)
+    result, animals = found.result, found.animals
+    at = min(max(found.n_animals, 8), 32)
+    size = rejection_rate(entry, found.cohort, at, NULLS, SEED, n_jobs)
+    return {
+        "name": entry.name,
+        "effect": result["estimate"],
+        "effect_low": result["low"],
+        "effect_high": result["high"],
+        "unit": entry.unit_of_effect,
+        "standardised": result["effect"],
+        "standardised_low": result["effect_low"],
+        "standardised_high": result["effect_high"],
+        "standardised_name": result["effect_name"],
+        **{
+            f"animals_{100 * target:.0f}{end}": value
+            for target, three in animals.items()
+            for end, value in zip(("", "_low", "_high"), three, strict=True)
+        },
+        "each": "in each arm" if entry.design in ("groups", "doses") else "in all",
+        "simulated": found.cohort.n_animals,
+        "lost": found.cohort.lost,
+        "size": size["power"],
+        "size_low": size["low"],
+        "size_high": size["high"],
+        "size_animals": at,
+        "size_simulations": NULLS,
+        "cautions": " ".join(found.cautions),
+    }
+
+
+def verdict(entry, low, high, sign):
+    """Return whether an interval shows the effect."""
+    if entry.bound:
+        return "yes" if -entry.bound < low and high < entry.bound else "not shown"
+    if low > 0 or high < 0:
+        return "yes" if (low > 0) == (sign > 0) else "reversed"
+    return "not shown"
+
+
+def learners_of(entry, sign, n_jobs):
+    """Return the effect of an entry for every learner."""
+    rows = []
+    for learner in LEARNERS:
+        row = {"name": entry.name, "learns": learner.learns, "rule": learner.rule}
+        try:
+            cohort = simulate_cohort(entry, FEW, SEED + 1, learner, n_jobs)
+            result = entry.result(cohort_table(entry, cohort, None, np.random.default_rng(SEED)))
+        except InputError as error:
+            print(f"  {learner.name}: {error}", flush=True)  # noqa: T201
+            rows.append(
+                {
+                    **row,
+                    "estimate": math.nan,
+                    "low": math.nan,
+                    "high": math.nan,
+                    "holds": "not learned",
+                }
+            )
+            continue
+        low, high = result["low"], result["high"]
+        if entry.features:
+            low, high = low - 50, high - 50
+        holds = verdict(entry, low, high, sign)
+        if cohort.lost:
+            holds += f", {cohort.lost} of {FEW} diverged"
+        rows.append(
+            {
+                **row,
+                "estimate": result["estimate"],
+                "low": result["low"],
+                "high": result["high"],
+                "holds": holds,
+            }
+        )
+        print(f"  {learner.name}: {result['estimate']:.3g} {holds}", flush=True)  # noqa: T201
+    return rows
+
+
+def _count(n):
+    """Return a number of animals in words."""
+    return f"{n:.0f}" if math.isfinite(n) else "more than 256"
+
+
+def _line(*cells):
+    """Return a row of a table."""
+    return f"| {' | '.join(cells)} |"
+
+
+def page(table, learners):
+    """Put the tables into the page."""
+    heads = ("effect [95% interval]", "standardised", "animals for 80, 95%", "size under the null")
+    lines = [_line("prediction", *heads), "|---|---|---|---|---|"]
+    for row in table.to_dict("records"):
+        effect, low, high = (signed(row[k]) for k in ("effect", "effect_low", "effect_high"))
+        size, least, most = (100 * row[k] for k in ("size", "size_low", "size_high"))
+        lines.append(
+            _line(
+                row["name"],
+                f"{effect} {row['unit']} [{low}, {high}]",
+                f"{signed(row['standardised'])} {row['standardised_name']}",
+                f"{_count(row['animals_80'])}, {_count(row['animals_95'])} {row['each']}",
+                f"{size:.1f}% [{least:.1f}, {most:.1f}], n = {row['size_animals']}",
+            )
+        )
+    names = [learner.name for learner in LEARNERS]
+    lines += ["", _line("prediction", *names), "|---|" + "---|" * len(names)]
+    for name, own in learners.groupby("name", sort=False):
+        cells = [
+            f"{r.holds}: {signed(r.estimate)}" if math.isfinite(r.estimate) else r.holds
+            for r in own.itertuples()
+        ]
+        lines.append(_line(name, *cells))
+    text = PAGE.read_text(encoding="utf-8")
+    before, begin, rest = text.partition("<!-- tables: begin -->\n")
+    _, end, after = rest.partition("<!-- tables: end -->")
+    PAGE.write_text(before + begin + "\n".join(lines) + "\n" + end + after, encoding="utf-8")
+
+
+def put(made, file):
+    """Put rows into a table in place of those of the same entries, and return it."""
+    made = pd.DataFrame(made)
+    if (PLACE / file).exists():
+        old = pd.read_csv(PLACE / file)
+        made = pd.concat([old[~old["name"].isin(made["name"])], made])
+    order = {name: k for k, name in enumerate(ENTRIES)}
+    made = made[made["name"].isin(order)]
+    made = made.sort_values("name", key=lambda x: x.map(order), kind="stable")
+    made.to_csv(PLACE / file, index=False, float_format="%.6g")
+    return made
+
+
+def main():
+    """Make the tables, an entry at a time."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--name", action="append", choices=list(ENTRIES), help="only these entries")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--part", choices=["effects", "learners", "page"], help="only this part")
+    given = parser.parse_args()
+    chosen = [entry for name, entry in ENTRIES.items() if name in (given.name or ENTRIES)]
+    for entry in chosen if given.part in (None, "effects") else []:
+        row = row_of(entry, given.jobs)
+        put([row], "catalogue.csv")
+        print(pd.Series(row).to_string(), flush=True)  # noqa: T201
+    effects = pd.read_csv(PLACE / "catalogue.csv")
+    for entry in chosen if given.part in (None, "learners") else []:
+        effect = effects.set_index("name").loc[entry.name, "effect"]
+        print(entry.name, flush=True)  # noqa: T201
+        put(learners_of(entry, effect - (50 if entry.features else 0), given.jobs), "learners.csv")
+    page(effects, pd.read_csv(PLACE / "learners.csv"))
+
+
+if __name__ == "__main__":
+    main()
