@@ -17,7 +17,8 @@ def test_predictions_are_listed():
     assert result.exit_code == 0, result.output
     for name in ENTRIES:
         assert name in result.output
-    assert "degrees" in result.output and "mm/s" in result.output
+    assert "degrees" in result.output
+    assert "mm/s" in result.output
 
 
 @pytest.mark.quick

@@ -57,7 +57,8 @@ def test_an_entry_is_whole(entry):
     assert re.fullmatch(r"[^.?!]+\.", entry.statement)
     assert entry.kind in ("behaviour", "activity", "connectivity")
     for text in (entry.intervention, entry.measure, entry.falsifier, entry.alternatives):
-        assert text.endswith(".") and len(text.split()) >= 8
+        assert text.endswith(".")
+        assert len(text.split()) >= 8
     assert entry.test.func in {getattr(statistics, name) for name in statistics.__all__}
     names = [name.strip() for name in entry.protocol.split(",") if name.strip()]
     shipped = {path.stem for path in PROTOCOLS.glob("*.yaml")}
@@ -191,7 +192,8 @@ def test_an_entry_is_evaluated(site):
     entry, cohort = site
     found = evaluate(entry, 12, cohort=cohort, n_simulations=100)
     table = found.table
-    assert len(table) == 120 and set(table["arm"]) == {"drug on readout", "drug on recurrent"}
+    assert len(table) == 120
+    assert set(table["arm"]) == {"drug on readout", "drug on recurrent"}
     gap = table.groupby("arm")["percent_correct"].mean()
     assert found.result["estimate"] == pytest.approx(
         gap["drug on recurrent"] - gap["drug on readout"]
@@ -222,13 +224,15 @@ def test_results_do_not_depend_on_the_number_of_processes():
 def test_groups_are_other_animals_and_pairs_the_same(site):
     entry, cohort = site
     table = cohort_table(entry, cohort, 9, np.random.default_rng(0))
-    assert table["subject"].is_unique and len(table) == 18
+    assert table["subject"].is_unique
+    assert len(table) == 18
     pairs = find_entry("a-b-a")
     table = cohort_table(pairs, simulate_cohort(pairs, 10), 9, np.random.default_rng(0))
     assert (table["subject"].value_counts() == 2).all()
     speed = find_entry("learning-speed")
     table = cohort_table(speed, simulate_cohort(speed, 10), 9, np.random.default_rng(0))
-    assert len(table) == 9 and {"relearning", "third_cue", "activity"} <= set(table)
+    assert len(table) == 9
+    assert {"relearning", "third_cue", "activity"} <= set(table)
 
 
 def test_the_null_is_kept(site):

@@ -136,8 +136,20 @@ LEARNERS = [
 ]
 
 
-@pytest.mark.parametrize("rule", LEARNERS, ids=lambda rule: "-".join(map(str, rule.values())))
-@pytest.mark.parametrize("loop", ["open", "closed"])
+# every rule in the closed loop, and with and without feedback of its own in the open one
+PAIRS = [
+    pytest.param(
+        rule,
+        loop,
+        id=f"{loop}-" + "-".join(map(str, rule.values())),
+        marks=[pytest.mark.slow] if loop == "open" and number >= 2 else [],
+    )
+    for number, rule in enumerate(LEARNERS)
+    for loop in ("open", "closed")
+]
+
+
+@pytest.mark.parametrize(("rule", "loop"), PAIRS)
 def test_neurons_go_through_the_phases_as_the_theory_does(rule, loop):
     synaptic = rule.get("learns") == "synapses"
     if loop == "open":

@@ -12,8 +12,8 @@ import pytest
 STUDIES = Path(__file__).resolve().parents[2] / "studies"
 sys.path.insert(0, str(STUDIES))
 
-import test_sizes as study
-import test_sizes_cells as cells
+import test_sizes as study  # noqa: E402
+import test_sizes_cells as cells  # noqa: E402
 
 ROWS = pd.read_csv(study.ROWS)
 
