@@ -200,8 +200,9 @@ def tables() -> str:
         parts.append(
             f"## {condition[0].upper()}{condition[1:]}\n\n"
             + "\n".join(lines)
-            + f"\n\nOf {len(one)} fits {several} had several maxima within the interval, "
-            f"and {gained} ended more than 0.5 in log likelihood higher than where the first search had."
+            + f"\n\nOf {len(one)} fits {several} had several maxima within the interval, and "
+            f"{gained} ended more than 0.5 in log likelihood higher than where the first search "
+            "had."
         )
     return "\n\n".join(parts)
 
