@@ -105,7 +105,7 @@ def test_unbalanced_fits_agree_with_statsmodels():
 
 def test_nested_variances_are_those_of_mean_squares():
     # balanced: restricted likelihood is the analysis of variance, where that is above zero
-    table = sessions(4, n=(9, 9), litter=1.2)
+    table = sessions(4, n=(9, 9), litter=3.0)
     y = table["y"].to_numpy().reshape(2, 3, 3, 8)
     animal, litter, arm = y.mean(3), y.mean((2, 3)), y.mean((1, 2, 3))
     rows = ((y - animal[..., None]) ** 2).sum() / (18 * 7)
