@@ -121,7 +121,7 @@ class Entry:
             return "% decoded (chance 50)"
         if self.design == "columns":
             return f"{self.unit} per {self.measure_of(self.reference).unit.rstrip('s')}"
-        return f"{self.unit} for the whole of the rate" if self.design == "doses" else self.unit
+        return f"{self.unit} at full dose" if self.design == "doses" else self.unit
 
     @property
     def n_out(self) -> int:
