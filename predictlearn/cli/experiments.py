@@ -88,6 +88,7 @@ def run(
         numbers = (format_value(row[key], 4) for key in ("first", "last", "sd"))
         table.add_row(*(str(row[key]) for key in ("arm", "phase", "quantity")), *numbers)
     console.print(table)
+    _say_criteria(result)
     if folder is None:
         say("Note", "nothing was kept; --output DIR keeps the table of all networks.", "yellow")
     else:
@@ -126,9 +127,11 @@ def compare(
     at = "last" if epoch is None else epoch
     paired = result.design == "within"
     names = comparable_quantities(result.table, pair, at)
+    taken, censored = _criterion(result, pair, names)
     families = {
-        "losses": [name for name in names if name not in result.overlap_names],
-        "overlaps": [name for name in names if name in result.overlap_names],
+        "losses": [name for name in names if name.startswith("loss")],
+        "overlaps": [name for name in names if not name.startswith("loss") and name not in _ENDS],
+        "criterion": taken,
     }
     table = compare_arms(
         result.table,
@@ -159,6 +162,9 @@ def compare(
     if n_left_out:
         message = "did not get through both arms and are left out"
         say("Note", f"{n_left_out} of {result.n_networks} networks {message}.", "yellow")
+    if censored:
+        message = "did not reach the criterion, and are left out of epochs_to_criterion"
+        say("Note", f"{censored} of {result.n_courses} networks and arms {message}.", "yellow")
     if "loss" not in names:
         say(
             "Note",
@@ -195,6 +201,26 @@ def compare(
 
         place = write_files(folder, {"comparison.csv": csv_bytes(table)})
         console.print(f"Tables: {place}", markup=False, soft_wrap=True)
+
+
+# What is measured of a phase that trains to a criterion.
+_ENDS = ("epochs_to_criterion", "criterion_reached")
+
+
+def _criterion(
+    result: ProtocolResult, pair: tuple[str, str], names: Sequence[str]
+) -> tuple[list[str], int]:
+    """Return the epochs to the criterion where two arms have them, and how many did not get there.
+
+    Of the last phase of each arm, as all that is compared.
+    """
+    if _ENDS[0] not in names:
+        return [], 0
+    rows = result.table[result.table["quantity"] == _ENDS[0]]
+    ends = rows.groupby(["arm", "network"])["value"].last()
+    reached = [int(ends[arm].notna().sum()) for arm in pair]
+    censored = sum(int(ends[arm].isna().sum()) for arm in pair)
+    return [_ENDS[0]] if min(reached) >= 2 else [], censored
 
 
 _METHODS = ("t", "wilcoxon", "permutation")
@@ -265,6 +291,28 @@ def _run(
     if len(result.failed) >= result.n_courses and diverged.any():
         raise DivergenceError("no network got through any arm; try a smaller rate.", 0)
     return protocol, result
+
+
+def _say_criteria(result: ProtocolResult) -> None:
+    """Say how many epochs it took to the criterion of every phase that has one."""
+    rows = result.table[result.table["quantity"] == _ENDS[0]]
+    if rows.empty:
+        return
+    from rich.table import Table
+
+    from predictlearn.reporting.page import format_value
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("arm", "phase"):
+        table.add_column(name)
+    for name in ("epochs to criterion", "sd", "reached"):
+        table.add_column(name, justify="right")
+    for (arm, phase), values in rows.groupby(["arm", "phase"], sort=False)["value"]:
+        mean, sd = (format_value(found, 4) for found in (values.mean(), values.std()))
+        reached = f"{int(values.notna().sum())} of {len(values)}"
+        table.add_row(str(arm), str(phase), mean, sd, reached)
+    output().print()
+    output().print(table)
 
 
 def _losses(result: ProtocolResult) -> pd.DataFrame:

@@ -299,8 +299,10 @@ def _rows_at(table: pd.DataFrame, arm: str, epoch: float | str) -> pd.DataFrame:
     Where two phases meet at the epoch, the rows are those of the phase that ends there.
     """
     rows = table[table["arm"] == arm]
-    # diverged, or dropped out; NaN says of a criterion that it was not reached
-    gone = np.isinf(rows["value"].to_numpy(dtype=float)) | (rows["quantity"] == "dropped_out")
+    # of a criterion NaN says that it was not reached, not that the network diverged
+    diverged = ~np.isfinite(rows["value"].to_numpy(dtype=float))
+    diverged &= rows["quantity"] != "epochs_to_criterion"
+    gone = diverged | (rows["quantity"] == "dropped_out")
     rows = rows[~rows["network"].isin(rows.loc[gone, "network"])]
     if rows.empty:
         raise InputError(

@@ -227,6 +227,7 @@ class _ArmWalk:
     before: float = 0.0
     session: int = 0
     spent: float = 0.0
+    cut: bool = False
     criterion: StopCriterion | None = None
 
     def steps(self) -> Iterator[PhaseRecord | Failure]:
@@ -238,21 +239,22 @@ class _ArmWalk:
                 self.before, self.spent, self.criterion = self.before + self.spent, 0.0, None
             if done:
                 continue  # sessions after the criterion was reached
-            if self.session >= self.animal.last_session or self.left <= 0:
+            if self.session >= self.animal.last_session or self.left < 1:
                 yield self._dropped(step)
                 return
             if step.in_session:
                 self.session += 1
                 if self.session > 1 and self.spec.sessions is not None:
                     self.state.forget(self.spec.sessions.forgetting)
-            if not step.phase.trains:
-                yield self._untrained(step)
-                continue
-            found, done = self._trained(step)
+            found: PhaseRecord | Failure
+            if step.phase.trains:
+                found, done = self._trained(step)
+            else:
+                found = self._untrained(step)
             yield found
             if isinstance(found, Failure):
                 return
-            if self.left <= 0:
+            if self.cut:
                 yield self._dropped(step)
                 return
 
@@ -260,6 +262,12 @@ class _ArmWalk:
     def left(self) -> float:
         """Epochs until the animal drops out."""
         return self.animal.last_epoch - self.before - self.spent
+
+    def _in_time(self, epochs: int) -> int:
+        """Return how many of so many epochs there are until the animal drops out."""
+        found = int(min(epochs, self.left))
+        self.cut = found < epochs
+        return found
 
     def _dropped(self, step: ArmStep) -> Failure:
         """Return that the animal drops out here, and after what."""
@@ -288,7 +296,7 @@ class _ArmWalk:
         if phase.probe is not None:
             first = self._losses()
             trials = evaluation_trials(self.tasks, phase.probe, self.network, self.seed)
-            epochs = int(min(step.epochs, self.left))
+            epochs = self._in_time(step.epochs)
             course = probe(state, trials, epochs, phase.forgetting or 0.0)
             ends = [first, self._losses()] if epochs else [first]
             record = self._record(step, course, ends)
@@ -318,7 +326,7 @@ class _ArmWalk:
         task, first = self.tasks[name], self._losses()
         rule = self.animal.rule(self.spec.rule_of(self.arm, phase))
         training = Training(state, task, rule, seeds)
-        epochs = int(min(self.animal.length(step.epochs), self.left))
+        epochs = self._in_time(self.animal.length(step.epochs))
         if phase.until is not None and self.criterion is None:
             other = phase.until.on
             on = None
@@ -343,9 +351,9 @@ class _ArmWalk:
             state.begin()
         record = self._record(step, course, [first, self._losses()])
         self.spent += float(course.epochs[-1]) if reached else epochs
-        last = step.part == step.parts - 1
-        last = last or self.left <= 0 or self.session >= self.animal.last_session
-        if phase.until is not None and (reached or last):
+        self.cut = self.cut and not reached
+        last = self.cut or self.session >= self.animal.last_session
+        if phase.until is not None and (reached or last or step.part == step.parts - 1):
             taken = self.spent if reached else float("nan")
             measured = np.array([taken, float(reached)])
             record = replace(record, outcomes=CRITERION, measured=measured)

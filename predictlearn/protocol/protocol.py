@@ -25,7 +25,7 @@ from predictlearn.protocol.schema import ProtocolSpec, parse
 from predictlearn.protocol.source import Problem, Source, find_protocol, plain, read_source
 from predictlearn.protocol.store import Store, run_key
 from predictlearn.protocol.validation import build_tasks, check_names, check_protocol
-from predictlearn.protocol.work import animals_table, run_network, scale_epochs
+from predictlearn.protocol.work import TasksOfFile, animals_table, run_network, scale_epochs
 from predictlearn.tasks.arrays import ArrayTask
 from predictlearn.tasks.registry import AnyTask
 from predictlearn.theory.overlaps import Overlaps
@@ -445,12 +445,12 @@ class Protocol:
             if content.get("type") in (GIVEN, PYTHON)
         )
 
-    def _for_workers(self) -> dict[str, AnyTask] | Source:
-        """Return the tasks, or how to make them anew where their code stands in a file."""
-        if all(content.get("type") != PYTHON for content in self.spec.tasks.values()):
+    def _for_workers(self, n_jobs: int) -> dict[str, AnyTask] | TasksOfFile:
+        """Return the tasks, such that a worker finds the code of those of a file."""
+        in_file = any(content.get("type") == PYTHON for content in self.spec.tasks.values())
+        if n_jobs == 1 or not in_file:
             return dict(self.tasks)
-        # a worker process cannot look up a class of a file that it has not imported
-        return replace(self.source, data={}, lines={})
+        return TasksOfFile.packed(self.tasks, self.source.folder)
 
     def _records(
         self,
@@ -463,9 +463,9 @@ class Protocol:
         """Yield the record of every network in order, from disk or computed."""
         todo = [k for k in range(len(networks)) if store is None or not store.has(k)]
         settings: Any = {"return_as": "generator", "max_nbytes": None, "keep": store is None}
+        tasks = self._for_workers(n_jobs)
         computed = Parallel(n_jobs=n_jobs, **settings)(
-            delayed(run_network)(self.spec, self._for_workers(), networks[k], k, seed, store)
-            for k in todo
+            delayed(run_network)(self.spec, tasks, networks[k], k, seed, store) for k in todo
         )
         try:
             with Bar(f"{self.name}: networks", progress, soon=0.0) as bar:

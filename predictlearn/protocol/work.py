@@ -2,21 +2,60 @@
 
 from __future__ import annotations
 
+import pickle
+import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from predictlearn.errors import InputError
 from predictlearn.protocol.engine import NetworkRecord, animal_of, run_arms
 from predictlearn.protocol.schema import ProtocolSpec
-from predictlearn.protocol.source import Source
 from predictlearn.protocol.store import Store
-from predictlearn.protocol.validation import build_tasks
 from predictlearn.tasks.registry import AnyTask
 from predictlearn.theory.overlaps import Overlaps
 
-__all__ = ["animals_table", "run_network", "scale_epochs"]
+__all__ = ["TasksOfFile", "animals_table", "run_network", "scale_epochs"]
+
+
+@dataclass(frozen=True)
+class TasksOfFile:
+    """Tasks some of whose code stands in a file beside the protocol, for worker processes.
+
+    Parameters
+    ----------
+    content : bytes
+        The tasks, pickled.
+    folder : pathlib.Path
+        Where the file is: a worker has not imported it, and finds it there.
+    """
+
+    content: bytes
+    folder: Path
+
+    @classmethod
+    def packed(cls, tasks: Mapping[str, Any], folder: Path) -> TasksOfFile:
+        """Return tasks, packed; InputError if another process could not read them."""
+        try:
+            return cls(pickle.dumps(dict(tasks)), folder.resolve())
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise InputError(
+                f"a task of type python cannot be sent to another process ({error}); run with "
+                "n_jobs=1 (--jobs 1), or write its class at the top of its file."
+            ) from error
+
+    def unpacked(self) -> dict[str, Any]:
+        """Return the tasks."""
+        place = str(self.folder)
+        sys.path.append(place)
+        try:
+            found: dict[str, Any] = pickle.loads(self.content)
+        finally:
+            sys.path.remove(place)
+        return found
 
 
 def scale_epochs(phases: list[dict[str, Any]], scale: float) -> None:
@@ -29,15 +68,15 @@ def scale_epochs(phases: list[dict[str, Any]], scale: float) -> None:
 
 def run_network(
     spec: ProtocolSpec,
-    tasks: Mapping[str, AnyTask] | Source,
+    tasks: Mapping[str, AnyTask] | TasksOfFile,
     start: Overlaps,
     network: int,
     seed: int,
     store: Store | None,
 ) -> NetworkRecord:
     """Run one network and write it down."""
-    if isinstance(tasks, Source):
-        tasks = build_tasks(spec, tasks)[0]
+    if isinstance(tasks, TasksOfFile):
+        tasks = tasks.unpacked()
     record = run_arms(spec, tasks, start, network, seed)
     if store is not None:
         store.write(record)

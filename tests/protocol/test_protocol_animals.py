@@ -129,6 +129,24 @@ def test_animals_drop_out_when_the_table_says_so():
     )
 
 
+def test_who_is_through_does_not_drop_out():
+    table = [
+        {"network": 0, "after_epoch": 20},
+        {"network": 1, "after_epoch": 19},
+        {"network": 2, "after_epoch": 16},
+    ]
+    phases = [*DAYS["phases"], {"name": "seen", "probe": "B", "epochs": 4}]
+    one = protocol(
+        cohort=cohort(4, dropout={"table": table}),
+        arms={"x": {"phases": phases}},
+        sessions=SESSIONS,
+    )
+    run = one.run()
+    assert run.failed["network"].tolist() == [1, 2]
+    assert run.failed["epoch"].tolist() == [19, 16]
+    assert set(run.final("x")) == {0, 3}
+
+
 def test_who_drops_out_is_left_out_of_comparisons():
     dropout = {"table": [{"network": 0, "after_session": 3}, {"network": 5, "after_session": 8}]}
     arms = {"x": DAYS, "y": {**DAYS, "rule": {"rate": 0.02}}}
