@@ -67,6 +67,7 @@ def make_report(run: PredictionRun) -> Report:
     sections = [section for section in made if section is not None]
     tested = attempt("the catalogue", lambda: catalogue_sections(_outputs(run)), problems)
     lead += _lost_lead(run, problems)
+    sections += tested or []
     if len(run.excluded) or problems:
         n = run.settings["draws of the hidden overlaps"] * run.settings["animals"]
         sections.append(left_out_section(run.excluded, n, problems))
@@ -77,7 +78,6 @@ def make_report(run: PredictionRun) -> Report:
             section, sentence = bci_section(run.real)
         sections.append(section)
         lead.append(sentence)
-    sections += tested or []
     return Report(
         title=run.case.title,
         subtitle=_subtitle(run),
