@@ -69,7 +69,9 @@ def test_an_entry_is_whole(entry):
 def test_the_table_has_what_a_laboratory_needs():
     table = pl.predictions.catalogue().set_index("name")
     assert list(table.index) == list(ENTRIES)
-    assert np.isfinite(table[["effect", "effect_low", "effect_high", "standardised"]]).all(axis=None)
+    assert np.isfinite(table[["effect", "effect_low", "effect_high", "standardised"]]).all(
+        axis=None
+    )
     assert (table["effect_low"] <= table["effect"]).all()
     assert (table["animals_95"] >= table["animals_80"]).all()
     assert (table["size_simulations"] >= 500).all()
