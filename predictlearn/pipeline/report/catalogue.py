@@ -73,7 +73,7 @@ def catalogue_sections(n_out: int | None) -> list[Section]:
     Returns
     -------
     list of Section
-        One with a table, and one an entry: a picture, numbers of animals and a falsifier, from
+        None if no entry fits; else one with a table, and one an entry: a picture, numbers of animals and a falsifier, from
         the tables of `studies/catalogue.py`.
     """
     words = {1: "trained on choices", 2: "trained on movements"}.get(n_out or 0, "of any task")
@@ -89,6 +89,8 @@ def catalogue_sections(n_out: int | None) -> list[Section]:
         ]
         picture = _picture(entry, pictured(name), f"catalogue-{name}")
         parts.append(Section(name, tuple(text), (picture,), level=3, anchor=f"catalogue-of-{name}"))
+    if not parts:
+        return []
     about = (
         f"Predictions that a laboratory can test with animals {words}, in its own units; first the "
         "one whose effect is largest beside its uncertainty. They are of simulated animals, not of "
