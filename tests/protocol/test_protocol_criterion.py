@@ -133,7 +133,8 @@ def test_a_run_to_a_criterion_is_kept_and_does_not_depend_on_workers(tmp_path):
     assert again.table.equals(alone.table)
 
 
-def test_the_command_line_says_how_long_it_took(tmp_path):
+def test_the_command_line_says_how_long_it_took(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
     file = tmp_path / "until.yaml"
     file.write_text("""\
 name: until
