@@ -13,7 +13,7 @@ from predictlearn import statistics as st
 
 
 def experiment(n: int, rng: np.random.Generator) -> pd.DataFrame:
-    """Two arms of n animals, ten sessions each, and the trial on which they were done."""
+    """Two arms of n animals, ten sessions each."""
     mouse = np.repeat(np.arange(2 * n), 10)
     arm = np.where(mouse < n, "a", "b")
     y = rng.normal(size=2 * n)[mouse] + rng.normal(size=20 * n) + 0.9 * (mouse < n)

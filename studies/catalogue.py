@@ -2,8 +2,9 @@
 
 python studies/catalogue.py             about ten minutes of two processors; writes the tables
 python studies/catalogue.py --name a-b-a                the rows of one entry
+python studies/catalogue.py --part retraining           what the text of the page rests on
 
-Tables: catalogue.csv and learners.csv beside predictlearn/predictions/laboratory/table.py, and
+Tables: catalogue.csv, learners.csv and pictures.csv in predictlearn/predictions/laboratory, and
 catalogue.md here. `pytest -m slow tests/predictions/test_catalogue_study.py` makes some again.
 """
 
@@ -16,6 +17,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from predictlearn.behaviour.choices import Choices
+from predictlearn.behaviour.defaults import typical_value
 from predictlearn.errors import InputError
 from predictlearn.predictions.laboratory import (
     ENTRIES,
@@ -25,12 +28,18 @@ from predictlearn.predictions.laboratory import (
     rejection_rate,
     simulate_cohort,
 )
+from predictlearn.predictions.laboratory.animals import Animal, naive_networks
 from predictlearn.predictions.laboratory.evaluation import signed
+from predictlearn.predictions.laboratory.measure import DECISION_NOISE
+from predictlearn.predictions.laboratory.pictures import picture_frame
+from predictlearn.predictions.laboratory.rates import discrimination, typical_rate
+from predictlearn.predictions.laboratory.tasks import cue_task, unlike
+from predictlearn.statistics import regression
 
 ROOT = Path(__file__).resolve().parents[1]
 PLACE = ROOT / "predictlearn" / "predictions" / "laboratory"
 PAGE = ROOT / "studies" / "catalogue.md"
-SEED, SIMULATIONS, NULLS, FEW = 0, 300, 1000, 24
+SEED, SIMULATIONS, NULLS, FEW, DRAWN = 0, 300, 1000, 24, 60
 
 
 def row_of(entry, n_jobs):
@@ -68,6 +77,8 @@ def row_of(entry, n_jobs):
 
 def verdict(entry, low, high, sign):
     """Return whether an interval shows the effect."""
+    if entry.features:
+        low, high = low - 50, high - 50
     if entry.bound:
         return "yes" if -entry.bound < low and high < entry.bound else "not shown"
     if low > 0 or high < 0:
@@ -75,11 +86,28 @@ def verdict(entry, low, high, sign):
     return "not shown"
 
 
-def learners_of(entry, sign, n_jobs):
-    """Return the effect of an entry for every learner."""
+def learners_of(entry, main, n_jobs):
+    """Return the effect of an entry for every learner; that of the table is known."""
+    sign = main["effect"] - (50 if entry.features else 0)
     rows = []
     for learner in LEARNERS:
+        if learner.plain:
+            low, high = main["effect_low"], main["effect_high"]
+            rows.append(
+                {
+                    "name": entry.name,
+                    "learns": learner.learns,
+                    "rule": learner.rule,
+                    "animals": main["simulated"],
+                    "estimate": main["effect"],
+                    "low": low,
+                    "high": high,
+                    "holds": verdict(entry, low, high, sign),
+                }
+            )
+            continue
         row = {"name": entry.name, "learns": learner.learns, "rule": learner.rule}
+        row["animals"] = FEW
         try:
             cohort = simulate_cohort(entry, FEW, SEED + 1, learner, n_jobs)
             result = entry.result(cohort_table(entry, cohort, None, np.random.default_rng(SEED)))
@@ -96,8 +124,6 @@ def learners_of(entry, sign, n_jobs):
             )
             continue
         low, high = result["low"], result["high"]
-        if entry.features:
-            low, high = low - 50, high - 50
         holds = verdict(entry, low, high, sign)
         if cohort.lost:
             holds += f", {cohort.lost} of {FEW} diverged"
@@ -112,6 +138,50 @@ def learners_of(entry, sign, n_jobs):
         )
         print(f"  {learner.name}: {result['estimate']:.3g} {holds}", flush=True)  # noqa: T201
     return rows
+
+
+def retraining():
+    """Print savings of B by how long A was trained again, and what reversal says of a third cue."""
+    a, b = cue_task((1.0, 0.0), 1.0), cue_task(unlike(0.6), -1.0)
+    rate, sides = typical_rate("mice"), np.array([1.0, -1.0])
+    choices = Choices(DECISION_NOISE, typical_value("mouse_lapse"))
+
+    def percent(margins):
+        """Return expected percent correct."""
+        return 100 * float(np.mean(choices.moments(margins)[0]))
+
+    rows = []
+    for sessions in (5, 10, 20, 40, 80):
+        saved = []
+        for network in naive_networks(40, SEED):
+            animal = Animal(network, rate)
+            animal.train(a, 100, 15)
+            first = percent(-animal.train(b, 100, 10)[:3, ..., 0])
+            animal.train(a, 100, sessions)
+            saved.append(percent(-animal.train(b, 100, 3)[..., 0]) - first)
+        rows.append({"sessions of A": sessions, "savings": np.mean(saved), "sd": np.std(saved)})
+    print(pd.DataFrame(rows).round(1).to_string())  # noqa: T201
+    rows = []
+    for network in naive_networks(200, SEED):
+        animal = Animal(network, rate)
+        first = percent(sides * animal.train(discrimination(), 100, 15)[2:7, ..., 0])
+        power = animal.power(discrimination())
+        reversal = -sides * animal.train(discrimination(-1.0), 100, 25)[..., 0]
+        again = sides * animal.train(discrimination(), 100, 30)[..., 0]
+        third = animal.train(cue_task(unlike(-0.6), 1.0), 100, 8)[..., 0]
+        rows.append(
+            {
+                "third": percent(third),
+                "reversal": percent(reversal[:12]),
+                "first": first,
+                "performance": percent(again[-2:]),
+                "activity": power,
+            }
+        )
+    table = pd.DataFrame(rows).rename_axis("subject").reset_index()
+    terms = ["reversal", "first", "performance", "activity"]
+    found = regression(table, outcome="third", terms=terms)
+    print(found[["name", "estimate", "low", "high"]].round(3).to_string())  # noqa: T201
 
 
 def _count(n):
@@ -163,17 +233,21 @@ def put(made, file):
     order = {name: k for k, name in enumerate(ENTRIES)}
     made = made[made["name"].isin(order)]
     made = made.sort_values("name", key=lambda x: x.map(order), kind="stable")
-    made.to_csv(PLACE / file, index=False, float_format="%.6g")
+    made.to_csv(PLACE / file, index=False, float_format="%.5g")
     return made
 
 
 def main():
     """Make the tables, an entry at a time."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--name", action="append", choices=list(ENTRIES), help="only these entries")
+    parser.add_argument("--name", action="append", choices=list(ENTRIES), help="only this entry")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--part", choices=["effects", "learners", "page"], help="only this part")
+    parts = ["effects", "learners", "pictures", "page", "retraining"]
+    parser.add_argument("--part", choices=parts, help="only this part")
     given = parser.parse_args()
+    if given.part == "retraining":
+        retraining()
+        return
     chosen = [entry for name, entry in ENTRIES.items() if name in (given.name or ENTRIES)]
     for entry in chosen if given.part in (None, "effects") else []:
         row = row_of(entry, given.jobs)
@@ -181,9 +255,13 @@ def main():
         print(pd.Series(row).to_string(), flush=True)  # noqa: T201
     effects = pd.read_csv(PLACE / "catalogue.csv")
     for entry in chosen if given.part in (None, "learners") else []:
-        effect = effects.set_index("name").loc[entry.name, "effect"]
+        main = effects.set_index("name").loc[entry.name]
         print(entry.name, flush=True)  # noqa: T201
-        put(learners_of(entry, effect - (50 if entry.features else 0), given.jobs), "learners.csv")
+        put(learners_of(entry, main, given.jobs), "learners.csv")
+    for entry in chosen if given.part in (None, "pictures") else []:
+        cohort = simulate_cohort(entry, DRAWN, SEED + 2, n_jobs=given.jobs)
+        frame = picture_frame(entry, cohort_table(entry, cohort, None, np.random.default_rng(SEED)))
+        put(frame.assign(name=entry.name), "pictures.csv")
     page(effects, pd.read_csv(PLACE / "learners.csv"))
 
 

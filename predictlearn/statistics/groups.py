@@ -21,12 +21,12 @@ __all__ = ["compare_groups", "compare_pairs", "equivalent_groups", "equivalent_p
 _DOUBT = 0.05
 # Where a test rejected more or less than 4 to 6% of 2,000 true nulls, see studies/test_sizes.md.
 _MISSES = {
-    "welch": "measured: rejects 3.7% of true nulls of 8 + 8 skewed (exponential) outcomes, 6.1% of "
+    "welch": "measured: rejects 3.6% of true nulls of 8 + 8 skewed (exponential) outcomes, 6.1% of "
     "5 + 10 normal ones where the smaller arm varies twice as much",
     "permutation": "measured: rejects 7.9% of true nulls of 5 + 10 animals where the smaller arm "
     "varies twice as much; method='welch' 6.1%",
     "t": "measured: rejects 10% of true nulls of 8 pairs with skewed (exponential) differences",
-    "wilcoxon": "measured: rejects 3.1% of true nulls of 6 pairs, as few ranks are possible",
+    "wilcoxon": "measured: rejects 3% of true nulls of 6 pairs, as few ranks are possible",
 }
 
 

@@ -27,16 +27,16 @@ WELCH = partial(st.compare_groups, outcome="y")
 
 def test_power_is_that_of_the_t_test_and_so_is_the_number_needed():
     found = st.power_by_simulation(
-        partial(groups, sessions=10**9), WELCH, n_animals=[8, 12, 17, 22, 28], n_simulations=800
+        partial(groups, sessions=10**9), WELCH, n_animals=[8, 17, 28], n_simulations=400
     )
     for row in found.table.to_dict("records"):
         exact = TTestIndPower().power(1.0, row["n"], 0.05)
-        assert row["low"] - 0.02 < exact < row["high"] + 0.02
+        assert row["low"] - 0.03 < exact < row["high"] + 0.03
         assert row["animals"] == 2 * row["n"]
         ends = stats.beta.ppf(
             [0.025, 0.975],
-            row["power"] * 800 + np.array([0, 1]),
-            800 - row["power"] * 800 + np.array([1, 0]),
+            row["power"] * 400 + np.array([0, 1]),
+            400 - row["power"] * 400 + np.array([1, 0]),
         )
         assert (row["low"], row["high"]) == pytest.approx(tuple(ends))
     need = found.needed.set_index("target")
@@ -91,7 +91,7 @@ def test_flat_and_falling_curves_are_flagged():
     def falling(n, rng):
         return groups(n, rng, shift=3.0 if n < 10 else 0.0)
 
-    call = partial(st.power_by_simulation, tests=WELCH, n_animals=[6, 12], n_simulations=150)
+    call = partial(st.power_by_simulation, tests=WELCH, n_animals=[6, 12], n_simulations=100)
     assert call(flat).needed.loc[0, "flag"].startswith("flat")
     assert call(falling).needed.loc[0, "flag"].startswith("falling")
     assert call(partial(groups, shift=1.3)).needed.loc[0, "flag"] == ""

@@ -9,11 +9,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-STUDIES = Path(__file__).resolve().parents[2] / "studies"
-sys.path.insert(0, str(STUDIES))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "studies"))
 
-import test_sizes as study  # noqa: E402
-import test_sizes_cells as cells  # noqa: E402
+import test_sizes as study
+import test_sizes_cells as cells
 
 ROWS = pd.read_csv(study.ROWS)
 

@@ -123,11 +123,9 @@ def test_restricted_mean_by_hand():
         }
     )
     found = st.compare_survival(table, reference="a", until=20).iloc[0]
-    # pseudo-values of a: 3 S - 2 S without one: (10, 20, 20) -> mean is S for one event per time
-    without = np.array([(15 * 0 + 20), 15.0, 10 + 0.5 * 10 + 0 * 5])
-    without[2] = 10 + 0.5 * (20 - 10)
-    pseudo = 3 * 50 / 3 - 2 * without
-    assert found["estimate"] == pytest.approx(20 - pseudo.mean())
+    # pseudo-values of a: 3 S - 2 S without one, where those are 20, 15 and 15: 10, 20, 20
+    assert found["estimate"] == pytest.approx(20 - 50 / 3)
+    assert found["p"] == pytest.approx(stats.ttest_1samp([10, 20, 20], 20).pvalue)
 
 
 def test_crossing_hazards_are_noticed_and_early_arms_have_no_ratio():
@@ -172,7 +170,7 @@ def test_published_bayes_factors(t, n1, n2, scale, published):
 
 @pytest.mark.parametrize(("t", "n"), [(0.0, 3), (1.5, 6), (8.0, 12), (30.0, 40)])
 def test_bayes_factors_against_the_integral_over_the_effect(t, n):
-    delta = np.linspace(-40, 40, 400_001)
+    delta = np.linspace(-15, 15, 6001)
     weight = stats.cauchy.pdf(delta, 0, 0.5) * (delta[1] - delta[0])
     whole = np.sum(stats.nct.pdf(t, n - 1, delta * math.sqrt(n)) * weight)
     expected = whole / stats.t.pdf(t, n - 1)
@@ -203,10 +201,8 @@ def test_shares_by_hand():
     found = st.bayes_shares(table, outcome="learned").iloc[0]
     assert found["bf10"] == pytest.approx(expected)
     assert found["estimate"] == pytest.approx(25 - 80)
-    exact = special.beta(6, 5) / special.beta(6, 5)
-    assert exact == 1
-    assert found["low"] < found["estimate"] + 20
-    assert found["high"] > found["low"]
+    # posterior means of the shares are 2/6 and 5/7
+    assert found["low"] < 100 * (2 / 6 - 5 / 7) < found["high"] < 30
 
 
 def test_a_sequence_of_looks_is_the_bayes_factor_of_the_first_animals():

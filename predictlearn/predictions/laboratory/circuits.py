@@ -8,7 +8,7 @@ import numpy as np
 
 from predictlearn.arrays import Array
 from predictlearn.predictions.laboratory.animals import Animal
-from predictlearn.predictions.laboratory.choices import TRIALS
+from predictlearn.predictions.laboratory.choices import RELABELLINGS, TRIALS
 from predictlearn.predictions.laboratory.entry import Entry
 from predictlearn.predictions.laboratory.measure import PercentCorrect, RecordedValue
 from predictlearn.predictions.laboratory.tasks import cue_task
@@ -54,7 +54,13 @@ CIRCUIT_ENTRIES = (
         "out, during training of a one-cue task with a delay of 0.25 s.",
         measure="Percent correct in sessions 3 to 7.",
         kind="behaviour",
-        test=partial(compare_groups, outcome="percent_correct", reference="drug on readout"),
+        test=partial(
+            compare_groups,
+            outcome="percent_correct",
+            reference="drug on readout",
+            method="permutation",
+            n_resamples=RELABELLINGS,
+        ),
         falsifier="The same delay by both drugs, or a larger one on the readout.",
         alternatives="A drug that acts on activity, not plasticity: performance on days without "
         "training under the drug tells. Doses that are not equal.",

@@ -121,7 +121,12 @@ class Entry:
             return "% decoded (chance 50)"
         if self.design == "columns":
             return f"{self.unit} per {self.measure_of(self.reference).unit.rstrip('s')}"
-        return f"{self.unit} for the whole of the rate" if self.design == "doses" else self.unit
+        return f"{self.unit} at full dose" if self.design == "doses" else self.unit
+
+    @property
+    def n_out(self) -> int:
+        """Outputs of its task: one is a choice, two are a movement."""
+        return 1 if self.subjects == "mice" else 2
 
     @property
     def fewest(self) -> int:
@@ -226,8 +231,7 @@ def simulate_cohort(
     learner = Learner() if learner is None else learner
     if entry.feedback is not None:
         learner = replace(learner, feedback=entry.feedback)
-    n_out = 1 if entry.subjects == "mice" else 2
-    networks = naive_networks(n_animals, seed, n_out=n_out)
+    networks = naive_networks(n_animals, seed, n_out=entry.n_out)
     rates = own_rates(entry.subjects, learner, n_animals, seed)
     seeds = [1_000_003 * (seed + 1) + 1000 * i for i in range(n_animals)]
     blocks = [slice(i, i + _BLOCK) for i in range(0, n_animals, _BLOCK)]

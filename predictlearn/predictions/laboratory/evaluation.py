@@ -106,7 +106,8 @@ class EvaluatedEntry:
                 f"Learning diverged in {self.cohort.lost} of "
                 f"{self.cohort.lost + self.cohort.n_animals} simulated animals, which are left out."
             )
-        if self.entry.design != "columns" and abs(self.result["effect"]) > _ALIKE:
+        means = self.entry.design in ("groups", "pairs") and not self.entry.features
+        if means and abs(self.result["effect"]) > _ALIKE:
             found.append(
                 "Simulated animals are nearly alike in this outcome; real ones will differ more. "
                 "Take the numbers of animals as lower bounds."

@@ -8,7 +8,7 @@ import numpy as np
 
 from predictlearn.arrays import Array
 from predictlearn.predictions.laboratory.animals import Animal
-from predictlearn.predictions.laboratory.choices import SIDES, TRIALS
+from predictlearn.predictions.laboratory.choices import RELABELLINGS, SIDES, TRIALS
 from predictlearn.predictions.laboratory.entry import Entry
 from predictlearn.predictions.laboratory.measure import PercentCorrect, RecordedValue
 from predictlearn.predictions.laboratory.rates import discrimination
@@ -150,7 +150,13 @@ MEMORY_ENTRIES = (
         measure="Size of the change in mean squared activity over a trial, percent, between "
         "recordings before and after; performance as a control.",
         kind="activity",
-        test=partial(compare_groups, outcome="change", reference="constant rewards"),
+        test=partial(
+            compare_groups,
+            outcome="change",
+            reference="constant rewards",
+            method="permutation",
+            n_resamples=RELABELLINGS,
+        ),
         falsifier="Changes as small as with constant rewards.",
         alternatives="Loss or exchange of recorded neurons, arousal; both should drift under "
         "constant rewards as well.",
