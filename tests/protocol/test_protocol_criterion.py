@@ -163,6 +163,7 @@ arms:
 
 
 WRONG = [
+    (0.05, r"until: must be a mapping of keys to values; got 0\.05$"),
     ({}, "until needs either loss, or loss_fraction"),
     ({"loss": 1.0, "loss_fraction": 0.5}, "until needs either loss, or loss_fraction"),
     ({"loss": 0.0}, "until.loss: must be greater than 0"),
