@@ -44,14 +44,15 @@ def percentiles(draws):
     return float(low), float(high)
 
 
-def learning_curves(table):
+def learning_curves(table, correlated=False):
     """Fit learning curves of animals that differ, by maximum marginal likelihood.
 
     A row of `table` is an animal's session: animal, x (trials before the middle of the session),
     n and k (trials, correct). The log odds of a correct choice rise linearly up to a lapse rate,
     p = lapse + (1 - 2 lapse) expit(a_i + r_i x + e_s), with a_i normal and r_i lognormal over
     animals and e_s normal over sessions: all three integrated out by Gauss-Hermite quadrature, so
-    that binomial noise is in none of the spreads.
+    that binomial noise is in none of the spreads. a_i and log r_i are independent unless
+    `correlated`: then their correlation is fitted as well.
     """
     animals = [own for _, own in table.groupby("animal")]
     data = [(o.x.to_numpy(float), o.k.to_numpy(float), o.n.to_numpy(float)) for o in animals]
@@ -62,14 +63,15 @@ def learning_curves(table):
     log_pairs = np.log(np.outer(SHARES, SHARES))
 
     def loss(theta):
-        a, sd_a, r, sd_r, lapse, sd_e = theta
+        a, sd_a, r, sd_r, lapse, sd_e = theta[:6]
+        rho = np.tanh(theta[6]) if correlated else 0.0
         lapse = 0.5 * special.expit(lapse)
-        start = a + np.exp(sd_a) * NODES
+        start = a + np.exp(sd_a) * (rho * NODES + np.sqrt(1 - rho**2) * NODES[:, None])
         rate = np.exp(r + np.exp(sd_r) * NODES)
         total = coefficient
         for x, k, n in data:
             log_odds = (
-                start[:, None, None, None]
+                start[:, :, None, None]
                 + rate[None, :, None, None] * x[:, None]
                 + np.exp(sd_e) * FEW
             )
@@ -91,6 +93,7 @@ def learning_curves(table):
             np.log(0.4),
             special.logit(0.1),
             np.log(0.4),
+            *([-0.3] if correlated else []),
         ]
     )
     with np.errstate(all="ignore"):
@@ -98,11 +101,14 @@ def learning_curves(table):
             loss,
             start,
             method="L-BFGS-B",
-            bounds=[(-6, 4), (-5, 1.5), (None, None), (-5, 1), (-7, 1), (-5, 1)],
+            bounds=[(-6, 4), (-5, 1.5), (None, None), (-5, 1), (-7, 1), (-5, 1), (-3, 3)][
+                : len(start)
+            ],
         )
     covariance = np.linalg.pinv(hessian(loss, best.x))
     error = np.sqrt(np.maximum(np.diag(covariance), 0))
     lapse = [0.5 * special.expit(x) for x in wald(best.x[4], error[4])]
+    rho = np.tanh(wald(best.x[6], error[6])) if correlated else np.zeros(3)
     return {
         "start_log_odds": wald(best.x[0], error[0]),
         "start_sd": wald(np.exp(best.x[1]), error[1], log=True),
@@ -110,6 +116,7 @@ def learning_curves(table):
         "rate_sd_log": wald(np.exp(best.x[3]), error[3], log=True),
         "lapse": tuple(lapse),
         "session_noise": wald(np.exp(best.x[5]), error[5], log=True),
+        "correlation": tuple(rho),
         "log_likelihood": -best.fun,
         "animals": len(data),
         "trials": int(table.n.sum()),
@@ -223,12 +230,13 @@ def spread_of_log_sd(series, rng, draws=1000):
     return (value[0], *percentiles(again[:, 0])), (value[1], *percentiles(again[:, 1]))
 
 
-def adaptation_rates(series):
+def adaptation_rates(series, correlated=False):
     """Fit exponential adaptation of people who differ, by maximum marginal likelihood.
 
     y_t = a_i (1 - exp(-r_i t)) + noise, t in cycles from 1: the asymptote a_i normal over people,
     integrated out in closed form, the rate r_i lognormal, integrated out on a grid. The noise of
-    each person is that of successive differences.
+    each person is that of successive differences. a_i and log r_i are independent unless
+    `correlated`: then their correlation is fitted as well.
     """
     rows = np.array(series)
     logs = np.linspace(np.log(1e-3), np.log(3.0), 121)
@@ -238,19 +246,25 @@ def adaptation_rates(series):
     xx, xy, yy = np.sum(shapes**2, axis=1), rows @ shapes.T, np.sum(rows**2, axis=1)[:, None]
 
     def loss(theta):
-        a, sd_a, r, sd_r = theta
-        variance = np.exp(2 * sd_a)
+        mean, sd_a, r, sd_r = theta[:4]
+        rho = np.tanh(theta[4]) if correlated else 0.0
+        z = (logs - r) / np.exp(sd_r)
+        # of people with one rate
+        a, variance = mean + rho * np.exp(sd_a) * z, np.exp(2 * sd_a) * (1 - rho**2)
         # N(a x, noise 1 + variance x x'): by the matrix determinant and inversion lemmas
         grown = 1 + variance * xx / noise
         rest = yy - 2 * a * xy + a**2 * xx
         along = xy - a * xx
         each = -0.5 * (rest / noise - variance * along**2 / noise**2 / grown + np.log(grown))
-        prior = -0.5 * ((logs - r) / np.exp(sd_r)) ** 2
+        prior = -0.5 * z**2
         prior = prior - special.logsumexp(prior)
         return -np.sum(special.logsumexp(each + prior, axis=1))
 
     start = np.array(
-        [rows[:, -20:].mean(), np.log(rows[:, -20:].mean(axis=1).std()), np.log(0.1), 0.0]
+        [
+            *(rows[:, -20:].mean(), np.log(rows[:, -20:].mean(axis=1).std()), np.log(0.1), 0.0),
+            *([-0.3] if correlated else []),
+        ]
     )
     best = optimize.minimize(
         loss, start, method="Nelder-Mead", options={"maxiter": 4000, "xatol": 1e-5, "fatol": 1e-6}
@@ -261,6 +275,8 @@ def adaptation_rates(series):
         "asymptote_sd": wald(np.exp(best.x[1]), error[1], log=True),
         "rate": wald(np.exp(best.x[2]), error[2], log=True),
         "rate_sd_log": wald(np.exp(best.x[3]), error[3], log=True),
+        "correlation": tuple(np.tanh(wald(best.x[4], error[4])) if correlated else np.zeros(3)),
+        "log_likelihood": -best.fun,
         "people": len(rows),
     }
 

@@ -20,8 +20,8 @@ from functools import cache
 import behaviour_defaults as defaults
 import numpy as np
 import pandas as pd
-from behaviour_estimates import learning_curves, nested_log
-from scipy import special
+from behaviour_estimates import adaptation_rates, learning_curves, nested_log
+from scipy import special, stats
 
 from predictlearn.behaviour import (
     Animals,
@@ -63,8 +63,8 @@ class Outcome:
         Each returns simulated subjects.
     numbers : str
         Where the numbers of the models come from.
-    sizes, effects : tuple
-        Subjects a group (pairs: in all), and effects.
+    cells : dict
+        Subjects a group (pairs: in all), by effect.
     horizon : float
         Of times.
     """
@@ -76,8 +76,7 @@ class Outcome:
     real: Callable[[], tuple[np.ndarray, int]]
     models: dict[str, Callable[[], np.ndarray]]
     numbers: str
-    sizes: tuple[int, ...]
-    effects: tuple[float, ...]
+    cells: dict[float, tuple[int, ...]]
     horizon: float = np.inf
 
 
@@ -85,6 +84,15 @@ def spread(spec: dict[str, object], rng: np.random.Generator, size: int = MANY) 
     """Draw a distribution evenly: one subject in each of `size` slices of equal probability."""
     places = (rng.permutation(size) + rng.random(size)) / size
     return np.asarray(as_distribution("spread", spec).ppf(places))
+
+
+def together(
+    first: np.ndarray, rho: float, spec: dict[str, object], rng: np.random.Generator
+) -> np.ndarray:
+    """Draw a distribution evenly so that its normal scores correlate with those of `first`."""
+    ranks = special.ndtri((stats.rankdata(first) - 0.5) / len(first))
+    scores = rho * ranks + np.sqrt(1 - rho**2) * spread(normal(0.0, 1.0), rng, len(first))
+    return np.asarray(as_distribution("together", spec).ppf(special.ndtr(scores)))
 
 
 def normal(mean: float, sd: float) -> dict[str, object]:
@@ -129,11 +137,19 @@ def hao_real() -> tuple[np.ndarray, int]:
 def hao_model() -> np.ndarray:
     """Simulate mice whose log odds are normal, as are their days."""
     rng = np.random.default_rng(1)
-    days, noise = hao_days(), typical_value("mouse_session_noise")
-    own = np.log((days.k + 0.5) / (days.n - days.k + 0.5)).groupby(days.mouse).mean()
-    log_odds = spread(normal(own.mean(), between(own.to_numpy(), noise, 5)), rng, MANY // 2)
-    curves = OutputCurves([0.0, 1.0], probits(np.tile(log_odds, (2, 1)).T)[:, :, None, None], [[1]])
-    sessions = TrainingSessions.typical(5)
+    noise = typical_value("mouse_session_noise")
+    days = hao_days().assign(share=lambda x: x.n / x.groupby("mouse").n.transform("sum"))
+    own = days.groupby("mouse")[["n", "k"]].sum()
+    log_odds = np.log(own.k / (own.n - own.k))
+    # long days weigh more: of d days as long the noise would be noise^2 / d
+    weights = float((days.share**2).groupby(days.mouse).sum().mean())
+    drawn = spread(normal(log_odds.mean(), between(log_odds.to_numpy(), noise, 1 / weights)), rng)
+    curves = OutputCurves([0.0, 1.0], probits(np.tile(drawn, (2, 1)).T)[:, :, None, None], [[1.0]])
+    # days of one mouse: how much mice differ in their number of trials does not matter here
+    trials = lognormal(
+        typical_value("mouse_trials_per_session"), typical_value("mouse_trials_sd_log_sessions")
+    )
+    sessions = TrainingSessions.typical(5, trials=trials)
     found = simulate_animals(curves, None, None, Choices(1.0), sessions, 1e-9, seed=1).table
     right = found.assign(k=found.percent_correct * found.trials / 100)
     return right.groupby("subject", observed=True)[["trials", "k"]].sum().to_numpy(float)
@@ -152,22 +168,33 @@ def ang_trials() -> pd.DataFrame:
 
 
 @cache
-def ang_simulated() -> pd.DataFrame:
-    """Simulate reversals: log odds rise linearly up to a lapse rate; rates are lognormal."""
-    fit = learning_curves(defaults._ang(1, CONTROLS))
+def ang_simulated(correlated: bool) -> pd.DataFrame:
+    """Simulate reversals: log odds rise linearly up to a lapse rate; rates are lognormal.
+
+    Independent of the start, with the numbers of `behaviour_defaults`, or correlated with it.
+    """
+    fit = learning_curves(defaults._ang(1, CONTROLS), correlated)
     rng = np.random.default_rng(2)
-    start = spread(normal(fit["start_log_odds"][0], fit["start_sd"][0]), rng)
-    times = np.linspace(0.0, 45.0, 300)
-    curves = OutputCurves(times, probits(start[:, None] + times)[:, :, None, None], [[1.0]])
-    rate = lognormal(
-        typical_value("mouse_reversal_rate"), typical_value("mouse_reversal_rate_sd_log")
+    start = normal(fit["start_log_odds"][0], fit["start_sd"][0])
+    median, sd = fit["rate"][0], fit["rate_sd_log"][0]
+    if not correlated:
+        # the same fit, as it was kept
+        median, sd = (typical_value(f"mouse_reversal_rate{x}") for x in ("", "_sd_log"))
+    rates = spread(lognormal(median, sd), rng)
+    first = together(rates, fit["correlation"][0], start, rng)
+    times = np.linspace(0.0, 120.0, 241)
+    log_odds = first[:, None] + rates[:, None] * times
+    found = simulate_animals(
+        OutputCurves(times, probits(log_odds)[:, :, None, None], [[1.0]]),
+        None,
+        None,
+        Choices(1.0, fit["lapse"][0]),
+        TrainingSessions(12, 10, performance_noise=fit["session_noise"][0]),
+        1.0,
+        per_trial=True,
+        seed=2,
     )
-    sessions = TrainingSessions(12, 10, performance_noise=fit["session_noise"][0])
-    animals = Animals(rate_per_trial=rate)
-    choices = Choices.typical(1.0)
-    return simulate_animals(
-        curves, None, None, choices, sessions, animals, per_trial=True, seed=2
-    ).table
+    return found.table
 
 
 def counted(trials: pd.DataFrame) -> np.ndarray:
@@ -199,22 +226,29 @@ def heimburg_real() -> tuple[np.ndarray, int]:
     return heimburg().n.fillna(np.inf).to_numpy(float)[:, None], 0
 
 
+def some_never(trials: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Let a share of mice never reach the criterion."""
+    never = rng.random(len(trials)) < typical_value("mouse_without_criterion_initial")
+    return np.where(never, np.inf, trials)[:, None]
+
+
 def heimburg_lognormal() -> np.ndarray:
     """Simulate mice and cohorts that are lognormal."""
     rng = np.random.default_rng(3)
     _, cohorts, _ = nested_log(heimburg().dropna(subset=["n"]), "n")
     sd = float(np.hypot(cohorts, typical_value("mouse_trials_to_criterion_sd_log")))
-    return spread(lognormal(typical_value("mouse_trials_to_criterion"), sd), rng)[:, None]
+    trials = spread(lognormal(typical_value("mouse_trials_to_criterion"), sd), rng)
+    return some_never(trials, rng)
 
 
 def heimburg_cohorts() -> np.ndarray:
     """Simulate mice that are lognormal about the geometric means of the cohorts that there are."""
     rng = np.random.default_rng(3)
     log = np.log(heimburg().n).groupby(heimburg().cohort)
-    middle, mice = np.exp(log.mean().to_numpy()), log.size().to_numpy()
+    middle, mice = np.exp(log.mean().to_numpy()), log.count().to_numpy()
     own = np.repeat(middle, np.round(MANY * mice / mice.sum()).astype(int))
     sd = typical_value("mouse_trials_to_criterion_sd_log")
-    return (own * spread(lognormal(1.0, sd), rng, own.size))[:, None]
+    return some_never(own * spread(lognormal(1.0, sd), rng, own.size), rng)
 
 
 # People of avraham: hand angles against a rotation or clamp, learned twice.
@@ -257,18 +291,29 @@ def relearning_people() -> tuple[np.ndarray, int]:
     return centred(mean_of(avraham(), 11, 20), mean_of(avraham(), 211, 220), "experiment")
 
 
-def adapting(sessions: int, noise: float = 0.0, seed: int = 0) -> np.ndarray:
+@cache
+def adaptation_correlated() -> dict[str, tuple[float, ...]]:
+    """Return the fit of the first learning in which rate and asymptote may correlate."""
+    cycles = avraham().loc[:, 11:90].interpolate(axis=1, limit_direction="both")
+    return adaptation_rates(cycles.to_numpy(), correlated=True)
+
+
+def adapting(
+    sessions: int, noise: float = 0.0, seed: int = 0, correlated: bool = True
+) -> np.ndarray:
     """Simulate people who adapt exponentially: means of blocks of ten cycles, (people, blocks).
 
-    Who they are does not depend on `seed`, their reaches do.
+    Who they are does not depend on `seed`, their reaches do. Rate and asymptote are independent,
+    with the numbers of `behaviour_defaults`, or correlated.
     """
     rng = np.random.default_rng(4)
-    asymptote, sd = (typical_value(f"human_adaptation_asymptote{x}") for x in ("", "_sd"))
-    a = spread(normal(asymptote, sd), rng)
-    rate = lognormal(
-        typical_value("human_adaptation_rate"), typical_value("human_adaptation_rate_sd_log")
-    )
-    r = spread(rate, rng)
+    names = ("asymptote", "asymptote_sd", "rate", "rate_sd_log")
+    rho, fit = 0.0, {name: typical_value(f"human_adaptation_{name}") for name in names}
+    if correlated:
+        found = adaptation_correlated()
+        rho, fit = found["correlation"][0], {name: found[name][0] for name in names}
+    r = spread(lognormal(fit["rate"], fit["rate_sd_log"]), rng)
+    a = together(r, rho, normal(fit["asymptote"], fit["asymptote_sd"]), rng)
     # in cycles; the four reaches of cycle t lie about t
     times = np.linspace(0.0, 10.0 * sessions, 20 * sessions + 1)
     angles = a[:, None] * (1 - np.exp(-r[:, None] * (times + 0.625)))
@@ -335,6 +380,11 @@ def change_kim() -> tuple[np.ndarray, int]:
     return centred(mean_of(kim(), 71, 90), mean_of(kim(), 91, 110), "order")
 
 
+def switch_kim() -> tuple[np.ndarray, int]:
+    """Return the last twenty cycles with the first target, and with the second."""
+    return centred(mean_of(kim(), 91, 110), mean_of(kim(), 191, 210), "order")
+
+
 def late_thart() -> tuple[np.ndarray, int]:
     """Return the last twenty rotated reaches."""
     return mean_of(thart(), 113, 132).to_numpy()[:, None], 1
@@ -371,6 +421,7 @@ def twice(real: tuple[np.ndarray, int], noise: float, varying: bool) -> np.ndarr
 
 OWN = "spread between subjects of these subjects, trial noise taken out"
 ALIKE, VARYING = "same level twice", "level varies by block"
+APART, TOGETHER = "rate by itself", "rate correlated"
 OUTCOMES = (
     Outcome(
         "mouse-reversals-hao2021",
@@ -380,8 +431,7 @@ OUTCOMES = (
         hao_real,
         {"log odds normal": hao_model},
         f"log odds: {OWN}; defaults: mouse_session_noise, mouse_trials_per_session with spread",
-        (8, 16),
-        (0.2, 0.33),
+        {0.2: (8, 16), 0.33: (16,)},
     ),
     Outcome(
         "mouse-reversal-ang2021",
@@ -389,10 +439,12 @@ OUTCOMES = (
         "counts",
         "{:.0%} of errors avoided",
         lambda: (counted(ang_trials()), 1),
-        {"log odds rise linearly": lambda: counted(ang_simulated())},
+        {
+            APART: lambda: counted(ang_simulated(False)),
+            TOGETHER: lambda: counted(ang_simulated(True)),
+        },
         "defaults: mouse_reversal_rate with spread, mouse_lapse; start and day noise by that fit",
-        (7, 12),
-        (0.25, 0.4),
+        {0.25: (7, 12), 0.4: (12,)},
     ),
     Outcome(
         "mouse-reversal-ang2021",
@@ -400,10 +452,12 @@ OUTCOMES = (
         "times",
         "trials x {:g}",
         lambda: (to_criterion(ang_trials()), 0),
-        {"log odds rise linearly": lambda: to_criterion(ang_simulated())},
+        {
+            APART: lambda: to_criterion(ang_simulated(False)),
+            TOGETHER: lambda: to_criterion(ang_simulated(True)),
+        },
         "as the row above; nothing of it is fitted to trials to criterion",
-        (7, 12),
-        (1.3, 1.6),
+        {1.3: (7, 12), 1.6: (12,)},
         ANG_END,
     ),
     Outcome(
@@ -414,8 +468,7 @@ OUTCOMES = (
         heimburg_real,
         {"lognormal": heimburg_lognormal, "lognormal in real cohorts": heimburg_cohorts},
         "defaults: mouse_trials_to_criterion with spread; cohorts by that fit, or as they are",
-        (10, 20),
-        (1.4, 1.7),
+        {1.4: (10, 20), 1.7: (20,)},
         HEIMBURG_END,
     ),
     Outcome(
@@ -424,10 +477,12 @@ OUTCOMES = (
         "levels",
         "-{:g} degrees",
         late_people,
-        {"exponential": lambda: adapting(8)[:, -1:]},
+        {
+            APART: lambda: adapting(8, correlated=False)[:, -1:],
+            TOGETHER: lambda: adapting(8)[:, -1:],
+        },
         "defaults: human_adaptation_rate, _asymptote, human_motor_noise, each with spread",
-        (20, 40),
-        (6.0, 8.5),
+        {6.0: (20, 40), 8.5: (40,)},
     ),
     Outcome(
         "adaptation-relearning-avraham",
@@ -435,10 +490,9 @@ OUTCOMES = (
         "levels",
         "-{:g} degrees",
         early_people,
-        {"exponential": lambda: adapting(1)},
+        {APART: lambda: adapting(1, correlated=False), TOGETHER: lambda: adapting(1)},
         "as the row above",
-        (20, 40),
-        (2.6, 3.7),
+        {2.6: (20, 40), 3.7: (40,)},
     ),
     Outcome(
         "adaptation-relearning-avraham",
@@ -448,8 +502,7 @@ OUTCOMES = (
         relearning_people,
         {ALIKE: lambda: relearning(False), VARYING: lambda: relearning(True)},
         "as the row above; noise of a block from these changes where it varies",
-        (12, 25),
-        (2.8, 4.0),
+        {2.8: (12, 25), 4.0: (25,)},
     ),
     Outcome(
         "target-order-kim",
@@ -459,8 +512,7 @@ OUTCOMES = (
         late_kim,
         {"level normal": lambda: steady(late_kim(), typical_value(NOISE_KIM), 1, 0.0)},
         f"{OWN}; defaults: human_motor_noise_of_cycles",
-        (6, 12),
-        (5.0, 8.0),
+        {5.0: (6, 12), 8.0: (12,)},
     ),
     Outcome(
         "target-order-kim",
@@ -473,8 +525,20 @@ OUTCOMES = (
             VARYING: lambda: twice(change_kim(), typical_value(NOISE_KIM), True),
         },
         "as the row above; noise of a block from these changes where it varies",
-        (8, 16),
-        (1.5, 2.1),
+        {1.5: (8, 16), 2.1: (16,)},
+    ),
+    Outcome(
+        "target-order-kim",
+        "hand angle, change of target",
+        "pairs",
+        "+{:g} degrees",
+        switch_kim,
+        {
+            ALIKE: lambda: twice(switch_kim(), typical_value(NOISE_KIM), False),
+            VARYING: lambda: twice(switch_kim(), typical_value(NOISE_KIM), True),
+        },
+        "as the row above; noise of a block from these changes where it varies",
+        {2.0: (8, 16), 2.8: (16,)},
     ),
     Outcome(
         "two-rate-thart",
@@ -484,8 +548,7 @@ OUTCOMES = (
         late_thart,
         {"level normal": lambda: steady(late_thart(), typical_value(NOISE_THART), 1, 0.0)},
         f"{OWN}; defaults: human_motor_noise_thart",
-        (5, 8),
-        (3.5, 6.0),
+        {3.5: (5, 8), 6.0: (8,)},
     ),
     Outcome(
         "two-rate-thart",
@@ -498,8 +561,7 @@ OUTCOMES = (
             VARYING: lambda: twice(change_thart(), typical_value(NOISE_THART), True),
         },
         "as the row above; noise of a block from these changes where it varies",
-        (8, 16),
-        (1.0, 1.45),
+        {1.0: (8, 16), 1.45: (16,)},
     ),
 )
 NOISE_KIM, NOISE_THART = "human_motor_noise_of_cycles", "human_motor_noise_thart"
