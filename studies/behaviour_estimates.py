@@ -96,14 +96,13 @@ def learning_curves(table, correlated=False):
             *([-0.3] if correlated else []),
         ]
     )
+    bounds = [(-6, 4), (-5, 1.5), (None, None), (-5, 1), (-7, 1), (-5, 1), (-3, 3)]
     with np.errstate(all="ignore"):
         best = optimize.minimize(
             loss,
             start,
             method="L-BFGS-B",
-            bounds=[(-6, 4), (-5, 1.5), (None, None), (-5, 1), (-7, 1), (-5, 1), (-3, 3)][
-                : len(start)
-            ],
+            bounds=bounds[: len(start)],
         )
     covariance = np.linalg.pinv(hessian(loss, best.x))
     error = np.sqrt(np.maximum(np.diag(covariance), 0))

@@ -32,7 +32,7 @@ ROWS, PAGE = HERE / "power_real_animals.csv", HERE / "power_real_animals.md"
 COLUMNS = (
     *("set", "outcome", "subjects", "model", "test", "n", "effect", "size"),
     *("predicted", "predicted_low", "predicted_high", "failed", "obtained", "obtained_low"),
-    *("obtained_high", "experiments"),
+    *("obtained_high", "experiments", "by_subjects"),
 )
 # Experiments of real subjects a cell, and relabellings of the permutation tests.
 EXPERIMENTS, RELABELLED = 4000, 499
@@ -235,11 +235,39 @@ def obtained(outcome: Outcome, n: int, effect: float, seed: int) -> dict[str, in
     return {name: int(np.sum(p < 0.05)) for name, p in zip(TESTS[outcome.kind], found, strict=True)}
 
 
+def by_subjects(outcome: Outcome, n: int, effect: float, seed: int) -> float:
+    """Return how far power in so few real subjects may be from that in their population.
+
+    Half of the range that holds 95% of the t test's power in samples of as many subjects, were the
+    outcome normal with the real spread: what no model could predict better than.
+    """
+    rng = np.random.default_rng(seed)
+    groups = [np.minimum(g, outcome.horizon) for g in drawn(outcome, n, effect, rng)]
+    size, pools, divisions = len(outcome.real()[0]), 200, 300
+    wide = np.sqrt(np.mean([np.var(g) for g in groups]))
+    gap = groups[-1].mean() - (0.0 if len(groups) == 1 else groups[0].mean())
+    power = []
+    for _ in range(pools):
+        pool = rng.normal(size=size)
+        if len(groups) == 1:
+            own = pool[rng.integers(size, size=(divisions, n))] - pool.mean()
+            p = stats.ttest_1samp(own * np.sqrt(size / (size - 1)) + gap / wide, 0, axis=1).pvalue
+        else:
+            order = np.argsort(rng.random((divisions, size)), axis=1)
+            x, y = pool[order[:, :n]], pool[order[:, n : 2 * n]] + gap / wide
+            p = stats.ttest_ind(x, y, axis=1, equal_var=False).pvalue
+        power.append(np.mean(p < 0.05))
+    # that of a finite number of divisions is not of the subjects
+    chance = np.mean([q * (1 - q) / divisions for q in power])
+    return float(1.96 * np.sqrt(max(np.var(power, ddof=1) - chance, 0.0)))
+
+
 def measured(at: int, n_simulations: int) -> list[dict[str, Any]]:
     """Return the rows of one outcome."""
     outcome = OUTCOMES[at]
     cells = [(n, effect) for effect, sizes in outcome.cells.items() for n in sizes]
     real = {cell: obtained(outcome, *cell, 100 * at + i) for i, cell in enumerate(cells)}
+    limits = {cell: by_subjects(outcome, *cell, 100 * at + 50 + i) for i, cell in enumerate(cells)}
     rows = []
     for model in outcome.models:
         for row in predicted(outcome, model, n_simulations, 7000 + at).to_dict("records"):
@@ -263,6 +291,7 @@ def measured(at: int, n_simulations: int) -> list[dict[str, Any]]:
                     "obtained_low": interval.low,
                     "obtained_high": interval.high,
                     "experiments": EXPERIMENTS,
+                    "by_subjects": limits[row["n"], row["effect"]],
                 }
             )
     return rows
@@ -278,30 +307,31 @@ def page(rows: pd.DataFrame) -> str:
     """Return the summary and the table as Markdown."""
     rows = rows.assign(apart=100 * (rows.predicted - rows.obtained))
     lines = [
-        "| set | outcome | model | cells | mean apart | largest apart | within 5 points |",
+        "| set | outcome | subjects | model | mean apart | largest apart | within 5 points |",
         "|---|---|---|---|---|---|---|",
     ]
-    keys = ["set", "outcome", "model"]
+    keys = ["set", "outcome", "subjects", "model"]
     for key, own in rows.groupby(keys, sort=False):
         largest = own.apart.iloc[int(np.argmax(np.abs(own.apart)))]
         within = int((own.apart.abs() <= 5).sum())
         lines.append(
-            f"| {' | '.join(key)} | {len(own)} | {own.apart.mean():+.1f} | {largest:+.1f} | "
+            f"| {' | '.join(map(str, key))} | {own.apart.mean():+.1f} | {largest:+.1f} | "
             f"{within} of {len(own)} |"
         )
     lines += [
         "",
         "Every cell, in percent with 95% Monte Carlo intervals:",
         "",
-        "| set | outcome | model | test | n | effect | predicted | obtained | apart |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| set | outcome | model | test | n | effect | predicted | obtained | apart | subjects -+ |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows.to_dict("records"):
         apart = f"{row['apart']:+.1f}"
         lines.append(
-            f"| {row['set']} | {row['outcome']} | {row['model']} | {row['test']} | {row['n']} | "
-            f"{row['effect']} | {percent(row, 'predicted')} | {percent(row, 'obtained')} | "
-            f"{apart if abs(row['apart']) <= 5 else f'**{apart}**'} |"
+            f"| {row['set'].split('-')[-1]} | {row['outcome']} | {row['model']} | {row['test']} | "
+            f"{row['n']} | {row['effect']} | {percent(row, 'predicted')} | "
+            f"{percent(row, 'obtained')} | {apart if abs(row['apart']) <= 5 else f'**{apart}**'} | "
+            f"{100 * row['by_subjects']:.0f} |"
         )
     return "\n".join(lines)
 

@@ -134,16 +134,22 @@ def hao_real() -> tuple[np.ndarray, int]:
     return hao_days().groupby("mouse")[["n", "k"]].sum().to_numpy(float), 1
 
 
-def hao_model() -> np.ndarray:
-    """Simulate mice whose log odds are normal, as are their days."""
+def hao_model(of_percent: bool) -> np.ndarray:
+    """Simulate mice whose log odds, or else percent correct, are normal; log odds of days are."""
     rng = np.random.default_rng(1)
     noise = typical_value("mouse_session_noise")
     days = hao_days().assign(share=lambda x: x.n / x.groupby("mouse").n.transform("sum"))
     own = days.groupby("mouse")[["n", "k"]].sum()
-    log_odds = np.log(own.k / (own.n - own.k))
+    share = own.k / own.n
     # long days weigh more: of d days as long the noise would be noise^2 / d
     weights = float((days.share**2).groupby(days.mouse).sum().mean())
-    drawn = spread(normal(log_odds.mean(), between(log_odds.to_numpy(), noise, 1 / weights)), rng)
+    level = share if of_percent else np.log(share / (1 - share))
+    # on the scale of shares a day's noise is as much smaller as the logistic curve is flat
+    slope = float((share * (1 - share)).mean()) if of_percent else 1.0
+    wide = between(level.to_numpy(), noise * slope, 1 / weights)
+    drawn = spread(normal(float(level.mean()), wide), rng)
+    if of_percent:
+        drawn = special.logit(np.clip(drawn, 0.01, 0.99))
     curves = OutputCurves([0.0, 1.0], probits(np.tile(drawn, (2, 1)).T)[:, :, None, None], [[1.0]])
     # days of one mouse: how much mice differ in their number of trials does not matter here
     trials = lognormal(
@@ -429,7 +435,10 @@ OUTCOMES = (
         "counts",
         "{:.0%} of errors avoided",
         hao_real,
-        {"log odds normal": hao_model},
+        {
+            "log odds normal": lambda: hao_model(False),
+            "percent normal": lambda: hao_model(True),
+        },
         f"log odds: {OWN}; defaults: mouse_session_noise, mouse_trials_per_session with spread",
         {0.2: (8, 16), 0.33: (16,)},
     ),
