@@ -322,7 +322,7 @@ def page(rows: pd.DataFrame) -> str:
         "",
         "Every cell, in percent with 95% Monte Carlo intervals:",
         "",
-        "| set | outcome | model | test | n | effect | predicted | obtained | apart | subjects -+ |",
+        "| set | outcome | model | test | n | effect | predicted | obtained | apart | -+ |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows.to_dict("records"):
