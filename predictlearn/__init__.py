@@ -7,6 +7,7 @@ loaded when first used, so that importing the package stays cheap; ``__init__.py
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import lazy_loader
@@ -22,6 +23,8 @@ moved.install()
 
 def __getattr__(name: str) -> Any:
     """Load a public name from its home on first use."""
+    if name == "predictions":
+        return importlib.import_module("predictlearn.predictions")
     if name not in __all__:
         from predictlearn.errors import nearest
 

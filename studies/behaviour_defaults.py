@@ -71,7 +71,7 @@ def _ang(phase, conditions):
 
 def mice_of_ang(rows, rng):
     """Learning rates and lapses of the 24 control mice, and what a night changes."""
-    how = "maximum marginal likelihood: rate lognormal, start and sessions normal in log odds"
+    how = "maximum marginal likelihood: start, log rate and sessions normal, in log odds"
     columns = "trials.csv: sub, phase, day, condition (OFF, GFP), rew.found"
     for phase, word in ((0, "learning"), (1, "reversal")):
         fit = learning_curves(_ang(phase, ["OFF", "GFP"]))
@@ -82,7 +82,65 @@ def mice_of_ang(rows, rng):
         if word == "reversal":
             # of the first learning the likelihood is flat in the lapse rate
             rows.put("mouse_lapse", fit["lapse"], "share of trials", n, ANG, columns, how)
+            spread, both = fit["start_sd"], fit["correlation"]
+            rows.put(f"mouse_{word}_start_sd", spread, "log odds", n, ANG, columns, how)
+            rows.put(f"mouse_{word}_start_with_rate", both, "correlation", n, ANG, columns, how)
+        same = learning_curves(_ang(phase, ["OFF", "GFP"]), alike=True)["rate_sd_log"]
+        alone = f"{how}, of which the rate alone differs between mice"
+        rows.put(f"mouse_{word}_speed_sd_log", same, "sd of log", n, ANG, columns, alone)
     overnight(rows, rng)
+
+
+def predictive_check(n=4000, seed=0):
+    """Return percent correct by day of mice in their reversal, and of mice simulated from the fit.
+
+    Mean and standard deviation between animals, with the interval of the measured one by a
+    bootstrap of mice.
+    """
+    from predictlearn.behaviour import (
+        Animals,
+        Choices,
+        OutputCurves,
+        TrainingSessions,
+        simulate_animals,
+    )
+
+    days = _ang(1, ["OFF", "GFP"])
+    fit = {k: v[0] for k, v in learning_curves(days).items() if isinstance(v, tuple)}
+    rng = np.random.default_rng(seed)
+    own, rate = rng.standard_normal((2, n))
+    both = fit["correlation"]
+    start = fit["start_log_odds"] + fit["start_sd"] * (np.sqrt(1 - both**2) * own + both * rate)
+    slope = fit["rate"] * np.exp(fit["rate_sd_log"] * rate)
+    trial = np.arange(122.0)
+    # a logistic function of log odds is nearly a normal one of 1 / 1.702 of them
+    outputs = (start[:, None] + slope[:, None] * trial) / 1.702
+    found = simulate_animals(
+        OutputCurves(trial, outputs[:, :, None, None], [[1.0]]),
+        None,
+        None,
+        Choices(1.0, fit["lapse"]),
+        TrainingSessions(12, 10, performance_noise=fit["session_noise"]),
+        Animals(1.0),
+    )
+    simulated = found.table.groupby("session").percent_correct.agg(["mean", "std"])
+    measured = (100 * days.k / days.n).groupby([days.animal, days.day]).mean().unstack()
+    values = measured.to_numpy()
+    again = [
+        values[rng.integers(len(values), size=len(values))].std(axis=0, ddof=1) for _ in range(999)
+    ]
+    low, high = np.percentile(again, [2.5, 97.5], axis=0)
+    return pd.DataFrame(
+        {
+            "day": measured.columns,
+            "mean, mice": measured.mean().to_numpy(),
+            "mean, simulated": simulated["mean"].to_numpy(),
+            "sd, mice": measured.std().to_numpy(),
+            "from": low,
+            "to": high,
+            "sd, simulated": simulated["std"].to_numpy(),
+        }
+    ).round(1)
 
 
 def overnight(rows, rng):
@@ -380,8 +438,12 @@ def markdown(table: pd.DataFrame) -> str:
 def main() -> None:
     """Print or write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="compare the fit with its mice")
     parser.add_argument("--write", action="store_true", help="write it into the package and page")
     wanted = parser.parse_args()
+    if wanted.check:
+        sys.stdout.write(predictive_check().to_string(index=False) + "\n")
+        return
     table = estimates()
     sys.stdout.write(markdown(table) + "\n")
     if wanted.write:

@@ -12,9 +12,7 @@ import pandas as pd
 import statsmodels.formula.api as smf
 from scipy import optimize, special, stats
 
-NODES, SHARES = np.polynomial.hermite_e.hermegauss(15)
-SHARES = SHARES / SHARES.sum()
-FEW, FEW_SHARES = np.polynomial.hermite_e.hermegauss(7)
+FEW, FEW_SHARES = np.polynomial.hermite_e.hermegauss(5)
 FEW_SHARES = FEW_SHARES / FEW_SHARES.sum()
 Z = stats.norm.ppf(0.975)
 
@@ -44,15 +42,16 @@ def percentiles(draws):
     return float(low), float(high)
 
 
-def learning_curves(table, correlated=False):
+def learning_curves(table, alike=False):
     """Fit learning curves of animals that differ, by maximum marginal likelihood.
 
     A row of `table` is an animal's session: animal, x (trials before the middle of the session),
     n and k (trials, correct). The log odds of a correct choice rise linearly up to a lapse rate,
     p = lapse + (1 - 2 lapse) expit(a_i + r_i x + e_s), with a_i normal and r_i lognormal over
-    animals and e_s normal over sessions: all three integrated out by Gauss-Hermite quadrature, so
-    that binomial noise is in none of the spreads. a_i and log r_i are independent unless
-    `correlated`: then their correlation is fitted as well.
+    animals, correlated, and e_s normal over sessions: all three integrated out, a and r on a grid
+    that is finer than what one animal's data say, e by Gauss-Hermite quadrature. So binomial noise
+    is in none of the spreads. With `alike` all animals have
+    one start, and the rate alone differs.
     """
     animals = [own for _, own in table.groupby("animal")]
     data = [(o.x.to_numpy(float), o.k.to_numpy(float), o.n.to_numpy(float)) for o in animals]
@@ -60,14 +59,17 @@ def learning_curves(table, correlated=False):
         float(np.sum(special.gammaln(n + 1) - special.gammaln(k + 1) - special.gammaln(n - k + 1)))
         for _, k, n in data
     )
-    log_pairs = np.log(np.outer(SHARES, SHARES))
+    starts = np.zeros(1) if alike else np.arange(-3.6, 3.61, 0.4)
+    rates = np.arange(-3.6, 3.61, 0.1 if alike else 0.2)
+    log_pairs = stats.norm.logpdf(starts)[:, None] + stats.norm.logpdf(rates)
+    log_pairs -= special.logsumexp(log_pairs)
 
     def loss(theta):
-        a, sd_a, r, sd_r, lapse, sd_e = theta[:6]
-        rho = np.tanh(theta[6]) if correlated else 0.0
-        lapse = 0.5 * special.expit(lapse)
-        start = a + np.exp(sd_a) * (rho * NODES + np.sqrt(1 - rho**2) * NODES[:, None])
-        rate = np.exp(r + np.exp(sd_r) * NODES)
+        a, sd_a, r, sd_r, lapse, sd_e, together = theta
+        lapse, together = 0.5 * special.expit(lapse), np.tanh(together)
+        apart = np.sqrt(1 - together**2)
+        start = a + np.exp(sd_a) * (apart * starts[:, None] + together * rates)
+        rate = np.exp(r + np.exp(sd_r) * rates)
         total = coefficient
         for x, k, n in data:
             log_odds = (
@@ -77,7 +79,8 @@ def learning_curves(table, correlated=False):
             )
             p = lapse + (1 - 2 * lapse) * special.expit(log_odds)
             each = k[:, None] * np.log(p) + (n - k)[:, None] * np.log1p(-p)
-            session = special.logsumexp(each + np.log(FEW_SHARES), axis=-1)
+            top = each.max(axis=-1)
+            session = top + np.log(np.exp(each - top[..., None]) @ FEW_SHARES)
             total += special.logsumexp(session.sum(axis=-1) + log_pairs)
         return -total
 
@@ -93,21 +96,23 @@ def learning_curves(table, correlated=False):
             np.log(0.4),
             special.logit(0.1),
             np.log(0.4),
-            *([-0.3] if correlated else []),
+            -0.1,
         ]
     )
-    bounds = [(-6, 4), (-5, 1.5), (None, None), (-5, 1), (-7, 1), (-5, 1), (-3, 3)]
+    bounds = [(-6, 4), (-5, 1.5), (None, None), (-5, 1), (-7, 1), (-5, 1), (-2, 2)]
+    if alike:
+        start[[1, 6]] = -12.0, 0.0
+        bounds[1], bounds[6] = (-12, -12), (0, 0)
     with np.errstate(all="ignore"):
         best = optimize.minimize(
             loss,
             start,
             method="L-BFGS-B",
-            bounds=bounds[: len(start)],
+            bounds=bounds,
         )
     covariance = np.linalg.pinv(hessian(loss, best.x))
     error = np.sqrt(np.maximum(np.diag(covariance), 0))
     lapse = [0.5 * special.expit(x) for x in wald(best.x[4], error[4])]
-    rho = np.tanh(wald(best.x[6], error[6])) if correlated else np.zeros(3)
     return {
         "start_log_odds": wald(best.x[0], error[0]),
         "start_sd": wald(np.exp(best.x[1]), error[1], log=True),
@@ -115,7 +120,7 @@ def learning_curves(table, correlated=False):
         "rate_sd_log": wald(np.exp(best.x[3]), error[3], log=True),
         "lapse": tuple(lapse),
         "session_noise": wald(np.exp(best.x[5]), error[5], log=True),
-        "correlation": tuple(rho),
+        "correlation": tuple(np.tanh(x) for x in wald(best.x[6], error[6])),
         "log_likelihood": -best.fun,
         "animals": len(data),
         "trials": int(table.n.sum()),
@@ -246,10 +251,10 @@ def adaptation_rates(series, correlated=False):
 
     def loss(theta):
         mean, sd_a, r, sd_r = theta[:4]
-        rho = np.tanh(theta[4]) if correlated else 0.0
+        both = np.tanh(theta[4]) if correlated else 0.0
         z = (logs - r) / np.exp(sd_r)
         # of people with one rate
-        a, variance = mean + rho * np.exp(sd_a) * z, np.exp(2 * sd_a) * (1 - rho**2)
+        a, variance = mean + both * np.exp(sd_a) * z, np.exp(2 * sd_a) * (1 - both**2)
         # N(a x, noise 1 + variance x x'): by the matrix determinant and inversion lemmas
         grown = 1 + variance * xx / noise
         rest = yy - 2 * a * xy + a**2 * xx

@@ -1,7 +1,7 @@
 """Which claims of the theory hold whatever learns: factors, synapses, each rule.
 
     python studies/learners.py [equivalent aba history oscillation] [--networks 10]
-    python studies/learners.py long-history --learner "synapses, descent" --trials 32
+    python studies/learners.py long-history --learner "synapses, descent" --trials 32 --jobs 2
 
 Writes studies/learners.csv: one row a claim, learner and network, with what was measured. The table
 of docs/what-learns.md is made of it (`--table` prints it).
@@ -19,6 +19,7 @@ import pandas as pd
 
 import predictlearn as pl
 from predictlearn.published.twin_history.history_decoding import decode_history
+from predictlearn.workers import Parallel, delayed
 
 HERE = Path(__file__).parent
 RANDOM = pl.Feedback(decoder=0.0, private=1.0)
@@ -218,42 +219,52 @@ def _teacher(trials: int) -> pl.Teacher:
     return pl.Teacher(dt=0.05, trials=trials)
 
 
-def long_history(networks: int, learner: str, trials: int) -> list[dict[str, Any]]:
+def _both_ends(seed: int, learner: str, task: Any, trials: int) -> tuple[Any, Any, float]:
+    """Return what is seen and not after the first task and after the third, and the last loss."""
+    learns, kind = LEARNERS[learner]
+    network, states = begin(_twins(seed), learner), []
+    for rule, what, at in (
+        (kind(0.01, schedule=pl.RateDrop(factor=5.0, below=0.015)), task, seed),
+        (kind(1e-3), _teacher(trials), 100 + seed),
+    ):
+        t = pl.learn(network, what, rule, 30000, "erf", seed=at, every=30000)
+        network = t.final if learns == "synapses" else t.end
+        states.append(_seen_and_not(network))
+    print(learner, type(task).__name__, seed, t.losses[-1], flush=True)  # noqa: T201
+    return states[0], states[1], float(t.losses[-1500:].mean())
+
+
+def long_history(networks: int, learner: str, trials: int, jobs: int) -> list[dict[str, Any]]:
     """Decode history after as many epochs as published: 30,000 of each task, ten pairs.
 
     Rates and their drop are the published ones; the published experiment shows 128 trials an epoch.
     """
-    learns, kind = LEARNERS[learner]
-    drop = pl.RateDrop(factor=5.0, below=0.015)
-    ends: dict[str, list[tuple[list[float], list[float]]]] = {}
-    middles: dict[str, list[tuple[list[float], list[float]]]] = {}
+    tasks = _first_tasks(trials)
+    found = iter(
+        Parallel(n_jobs=jobs)(
+            delayed(_both_ends)(seed, learner, task, trials)
+            for task in tasks.values()
+            for seed in range(networks)
+        )
+    )
+    by_task = {name: [next(found) for _ in range(networks)] for name in tasks}
     claim, rows = f"twin history, 30,000 epochs, {trials} trials", []
 
     def row(what: str, value: float, network: int = -1) -> None:
         values = (claim, learner, network, what, value)
-        rows.append(
-            dict(zip(("claim", "learner", "network", "what", "value"), values, strict=True))
-        )
+        names = ("claim", "learner", "network", "what", "value")
+        rows.append(dict(zip(names, values, strict=True)))
 
-    for name, task in _first_tasks(trials).items():
-        ends[name], middles[name] = [], []
-        for seed in range(networks):
-            network = begin(_twins(seed), learner)
-            for rule, what, at in (
-                (kind(0.01, schedule=drop), task, seed),
-                (kind(1e-3), _teacher(trials), 100 + seed),
-            ):
-                t = pl.learn(network, what, rule, 30000, "erf", seed=at, every=30000)
-                network = t.final if learns == "synapses" else t.end
-                (middles if at == seed else ends)[name].append(_seen_and_not(network))
-            row(f"loss of the third task after {name}", float(t.losses[-1500:].mean()), seed)
-            print(learner, name, seed, t.losses[-1], flush=True)  # noqa: T201
+    for name, all_ends in by_task.items():
+        for seed, (_, _, loss) in enumerate(all_ends):
+            row(f"loss of the third task after {name}", loss, seed)
+    middles, ends = ({n: [e[k] for e in all_] for n, all_ in by_task.items()} for k in (0, 1))
     for when, states in (("after the first", middles), ("after the third", ends)):
         for k, what in enumerate(("function", "all else")):
             one, two = (np.array([end[k] for end in states[name]]) for name in states)
-            found = decode_history(one, two, noise=0.3)
-            row(f"{when}, decoded from {what}", found.accuracy)
-            row(f"{when}, p, decoding {what}", found.p)
+            told = decode_history(one, two, noise=0.3)
+            row(f"{when}, decoded from {what}", told.accuracy)
+            row(f"{when}, p, decoding {what}", told.p)
     return rows
 
 
@@ -304,7 +315,7 @@ def main() -> None:
     if "--networks" in sys.argv:
         networks = int(sys.argv[sys.argv.index("--networks") + 1])
         words = [w for w in words if w != str(networks)]
-    given = {"--learner": "synapses, descent", "--trials": "128"}
+    given = {"--learner": "synapses, descent", "--trials": "128", "--jobs": "1"}
     for option in given:
         if option in sys.argv:
             given[option] = sys.argv[sys.argv.index(option) + 1]
@@ -312,7 +323,9 @@ def main() -> None:
     path = HERE / "learners.csv"
     for name in words or CLAIMS:
         if name == "long-history":
-            found = long_history(networks, given["--learner"], int(given["--trials"]))
+            found = long_history(
+                networks, given["--learner"], int(given["--trials"]), int(given["--jobs"])
+            )
         else:
             found = CLAIMS[name](networks)
         rows = pd.DataFrame(found)

@@ -13,7 +13,6 @@ Obtained: real subjects divided at random with the effect put in, and tests writ
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from power_real_animals_sets import ALIKE, OUTCOMES, Outcome
+from power_real_animals_sets import ALIKE, APART, OUTCOMES, Outcome
 from scipy import stats
 from wrong_models import HERE, into_page, say
 
@@ -120,7 +119,7 @@ def tests_of(outcome: Outcome) -> tuple[dict[str, Any], dict[str, str]]:
 def predicted(outcome: Outcome, model: str, n_simulations: int, seed: int) -> pd.DataFrame:
     """Return predicted power of every test, n and effect."""
     people = outcome.models[model]()
-    if model == ALIKE:
+    if model in (ALIKE, APART):
         # far from the truth, which fewer experiments show as well
         n_simulations = max(n_simulations // 5, 2)
     simulate = partial(experiment, outcome=outcome, people=people)
@@ -336,6 +335,19 @@ def page(rows: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def put(file: Path, made: list[dict[str, Any]]) -> None:
+    """Put the rows of one outcome into the file, in place of older ones."""
+    rows = pd.DataFrame(made, columns=list(COLUMNS))
+    order = [(x.source, x.name) for x in OUTCOMES]
+    if file.exists():
+        old = pd.read_csv(file)
+        same = (old["set"] == made[0]["set"]) & (old["outcome"] == made[0]["outcome"])
+        rows = pd.concat([old[~same], rows])
+    place = [order.index(key) for key in zip(rows["set"], rows["outcome"], strict=True)]
+    rows = rows.iloc[np.argsort(place, kind="stable")]
+    rows.to_csv(file, index=False, float_format="%.6g")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run."""
     parser = argparse.ArgumentParser(
@@ -347,17 +359,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--table", action="store_true", help="run nothing")
     chosen = parser.parse_args(arguments)
     if not chosen.table:
-        made: list[dict[str, Any]] = []
         for at, outcome in enumerate(OUTCOMES):
             if chosen.only not in f"{outcome.source}, {outcome.name}":
                 continue
             begin = time.process_time()
-            made += measured(at, chosen.simulations)
+            put(chosen.output, measured(at, chosen.simulations))
             say(outcome.source, outcome.name, f"{time.process_time() - begin:.1f} s")
-        with chosen.output.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, COLUMNS)
-            writer.writeheader()
-            writer.writerows(made)
     text = page(pd.read_csv(chosen.output))
     if chosen.output == ROWS:
         into_page(PAGE, text)

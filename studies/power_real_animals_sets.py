@@ -174,20 +174,18 @@ def ang_trials() -> pd.DataFrame:
 
 
 @cache
-def ang_simulated(correlated: bool) -> pd.DataFrame:
+def ang_simulated(model: str) -> pd.DataFrame:
     """Simulate reversals: log odds rise linearly up to a lapse rate; rates are lognormal.
 
-    Independent of the start, with the numbers of `behaviour_defaults`, or correlated with it.
+    Independent of the start, correlated with it, or with one start for all.
     """
-    fit = learning_curves(defaults._ang(1, CONTROLS), correlated)
+    fit = learning_curves(defaults._ang(1, CONTROLS), alike=model == ALONE)
     rng = np.random.default_rng(2)
-    start = normal(fit["start_log_odds"][0], fit["start_sd"][0])
-    median, sd = fit["rate"][0], fit["rate_sd_log"][0]
-    if not correlated:
-        # the same fit, as it was kept
-        median, sd = (typical_value(f"mouse_reversal_rate{x}") for x in ("", "_sd_log"))
-    rates = spread(lognormal(median, sd), rng)
-    first = together(rates, fit["correlation"][0], start, rng)
+    rates = spread(lognormal(fit["rate"][0], fit["rate_sd_log"][0]), rng)
+    first = np.full(MANY, fit["start_log_odds"][0])
+    if model != ALONE:
+        rho = typical_value("mouse_reversal_start_with_rate") if model == TOGETHER else 0.0
+        first = together(rates, rho, normal(first[0], fit["start_sd"][0]), rng)
     times = np.linspace(0.0, 120.0, 241)
     log_odds = first[:, None] + rates[:, None] * times
     found = simulate_animals(
@@ -427,7 +425,7 @@ def twice(real: tuple[np.ndarray, int], noise: float, varying: bool) -> np.ndarr
 
 OWN = "spread between subjects of these subjects, trial noise taken out"
 ALIKE, VARYING = "same level twice", "level varies by block"
-APART, TOGETHER = "rate by itself", "rate correlated"
+APART, ALONE, TOGETHER = "rate independent", "rate alone differs", "rate correlated"
 OUTCOMES = (
     Outcome(
         "mouse-reversals-hao2021",
@@ -449,10 +447,11 @@ OUTCOMES = (
         "{:.0%} of errors avoided",
         lambda: (counted(ang_trials()), 1),
         {
-            APART: lambda: counted(ang_simulated(False)),
-            TOGETHER: lambda: counted(ang_simulated(True)),
+            APART: lambda: counted(ang_simulated(APART)),
+            ALONE: lambda: counted(ang_simulated(ALONE)),
+            TOGETHER: lambda: counted(ang_simulated(TOGETHER)),
         },
-        "defaults: mouse_reversal_rate with spread, mouse_lapse; start and day noise by that fit",
+        "defaults: the fit behind mouse_reversal_rate, _start_sd, _start_with_rate, mouse_lapse",
         {0.25: (7, 12), 0.4: (12,)},
     ),
     Outcome(
@@ -462,8 +461,9 @@ OUTCOMES = (
         "trials x {:g}",
         lambda: (to_criterion(ang_trials()), 0),
         {
-            APART: lambda: to_criterion(ang_simulated(False)),
-            TOGETHER: lambda: to_criterion(ang_simulated(True)),
+            APART: lambda: to_criterion(ang_simulated(APART)),
+            ALONE: lambda: to_criterion(ang_simulated(ALONE)),
+            TOGETHER: lambda: to_criterion(ang_simulated(TOGETHER)),
         },
         "as the row above; nothing of it is fitted to trials to criterion",
         {1.3: (7, 12), 1.6: (12,)},

@@ -198,9 +198,11 @@ def tables() -> str:
         gained = int((one["gained"] > 0.5).sum())
         several = int((one["maxima"] > 1).sum())
         parts.append(
-            f"### {condition}\n\n" + "\n".join(lines) + f"\n\nOf {len(one)} fits {several} had "
-            f"several maxima within the interval, and {gained} ended more than 0.5 in log "
-            "likelihood higher than where the first search had."
+            f"## {condition[0].upper()}{condition[1:]}\n\n"
+            + "\n".join(lines)
+            + f"\n\nOf {len(one)} fits {several} had several maxima within the interval, and "
+            f"{gained} ended more than 0.5 in log likelihood higher than where the first search "
+            "had."
         )
     return "\n\n".join(parts)
 

@@ -35,6 +35,7 @@ from predictlearn.statistics.simulated_power import power_by_simulation
 from predictlearn.workers import Parallel, delayed
 
 ROWS, PAGE = HERE / "test_sizes.csv", HERE / "test_sizes.md"
+LOOKS = HERE / "test_sizes_sequential.csv"
 COLUMNS = (
     *("part", "test", "experiment", "target", "simulations", "positive", "failed"),
     *("obtained", "obtained_of", "by", "seconds"),
@@ -301,25 +302,32 @@ def power_table(rows: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def sequential_table(n: int) -> str:
+def sequential_rows(n: int) -> pd.DataFrame:
+    """Return the rates of sequential Bayes factors, a row a plan and effect."""
+    parts = []
+    for design in ("two-sample", "paired"):
+        for threshold in (3.0, 6.0, 10.0):
+            plan = st.SequentialPlan(n_min=5, n_max=20, threshold=threshold, design=design)
+            rates = st.sequential_rates(plan, [1.0], n_simulations=n)
+            parts.append(rates.assign(design=design, threshold=threshold))
+    return pd.concat(parts, ignore_index=True)
+
+
+def sequential_table(rows: pd.DataFrame) -> str:
     """Return the rates of sequential Bayes factors as Markdown."""
     lines = [
         "| design | threshold | effect, sd | different, % | same, % | undecided, % | misleading, % "
         "| mean n |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for design in ("two-sample", "paired"):
-        for threshold in (3.0, 6.0, 10.0):
-            plan = st.SequentialPlan(n_min=5, n_max=20, threshold=threshold, design=design)
-            for row in st.sequential_rates(plan, [1.0], n_simulations=n).to_dict("records"):
-                shares = " | ".join(
-                    f"{100 * row[name]:.1f}"
-                    for name in ("different", "same", "undecided", "misleading")
-                )
-                lines.append(
-                    f"| {design} | {threshold:g} | {row['effect']:g} | {shares} | "
-                    f"{row['mean_n']:.1f} |"
-                )
+    for row in rows.to_dict("records"):
+        shares = " | ".join(
+            f"{100 * row[name]:.1f}" for name in ("different", "same", "undecided", "misleading")
+        )
+        lines.append(
+            f"| {row['design']} | {row['threshold']:g} | {row['effect']:g} | {shares} | "
+            f"{row['mean_n']:.1f} |"
+        )
     return "\n".join(lines)
 
 
@@ -355,6 +363,8 @@ def main(arguments: list[str] | None = None) -> None:
                 writer.writerow(row)
                 stream.flush()
                 say(row["part"], row["test"], row["experiment"], row["positive"], row["seconds"])
+        if chosen.output == ROWS and not LOOKS.exists():
+            sequential_rows(chosen.simulations).to_csv(LOOKS, index=False)
     rows = pd.read_csv(chosen.output)
     order = {(part, cell.test, cell.says): i for i, (part, _, cell) in enumerate(cells)}
     place = [
@@ -362,13 +372,11 @@ def main(arguments: list[str] | None = None) -> None:
         for key in zip(rows["part"], rows["test"], rows["experiment"], strict=True)
     ]
     rows = rows.iloc[np.argsort(place, kind="stable")]
-    text = "\n\n".join(
-        [
-            "## Under the null\n\n" + size_table(rows),
-            "## Power\n\n" + power_table(rows),
-            "## Bayes factors while animals are added\n\n" + sequential_table(chosen.simulations),
-        ]
-    )
+    parts = ["## Under the null\n\n" + size_table(rows), "## Power\n\n" + power_table(rows)]
+    if LOOKS.exists():
+        looks = sequential_table(pd.read_csv(LOOKS))
+        parts.append("## Bayes factors while animals are added\n\n" + looks)
+    text = "\n\n".join(parts)
     if chosen.output == ROWS:
         into_page(PAGE, text)
     else:

@@ -75,6 +75,15 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Leave the figures of a page undrawn, where its words are asked: drawing takes longest.
+
+    `test_the_shipped_recording_gives_a_report` and test_report.py draw them.
+    """
+    monkeypatch.setattr("predictlearn.reporting.page.png", lambda figure: b"\x89PNG\r\n\x1a\n")
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(monkeypatch, tmp_path_factory):
     """Keep the user's cache of downloads out of the tests."""

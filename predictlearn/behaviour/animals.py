@@ -85,7 +85,10 @@ class Animals:
 
     @classmethod
     def typical(cls, rate_per_trial: float, number: int | None = None) -> Animals:
-        """Return animals whose rates differ as those of mice: ``mouse_reversal_rate_sd_log``.
+        """Return animals of one start whose speeds differ as those of mice that learn a first task.
+
+        The spread is ``mouse_learning_speed_sd_log`` of `behaviour_defaults`: that of rates where
+        all else is the same.
 
         Parameters
         ----------
@@ -99,7 +102,7 @@ class Animals:
         >>> Animals.typical(1e-3).rate_per_trial["distribution"]
         'lognormal'
         """
-        spread = typical_value("mouse_reversal_rate_sd_log")
+        spread = typical_value("mouse_learning_speed_sd_log")
         rate = {"distribution": "lognormal", "median": rate_per_trial, "sd_log": spread}
         return cls(rate, number)
 

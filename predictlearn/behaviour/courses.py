@@ -13,11 +13,12 @@ from predictlearn.behaviour.base import response_weights
 from predictlearn.behaviour.outputs import mean_outputs
 from predictlearn.checks import as_float_array
 from predictlearn.errors import InputError
-from predictlearn.theory.activity import Batch
+from predictlearn.theory.activity import Batch, check_fit
 from predictlearn.theory.learning.many import learn_many
 from predictlearn.theory.learning.rules import GradientFlow
 from predictlearn.theory.learning.together import FAILURES
 from predictlearn.theory.learning.trajectory import Trajectory
+from predictlearn.theory.nonlinearity import Nonlinearity
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Trials
 from predictlearn.workers import Parallel, delayed
@@ -81,6 +82,70 @@ class OutputCurves:
     def n_animals(self) -> int:
         """Number of animals."""
         return int(self.outputs.shape[0])
+
+    @classmethod
+    def from_trajectories(
+        cls,
+        trajectories: Sequence[Trajectory],
+        trials: Trials,
+        nonlinearity: str | Nonlinearity = "linear",
+        tau: float = 1.0,
+        window: tuple[float, float] | None = None,
+    ) -> OutputCurves:
+        """Return the outputs of networks along learning of any kind, such as several phases.
+
+        Learning time is counted in the epochs of the trajectories (for gradient flow in its
+        learning time), so that ``rate_per_trial`` is in epochs a trial.
+
+        Parameters
+        ----------
+        trajectories : sequence of Trajectory
+            One an animal, all with the same epochs kept.
+        trials : Trials
+            The trials to read outputs in, without learning: of the task learned, or of a probe.
+        nonlinearity, tau
+            As in `learn`.
+        window : (float, float), optional
+            As of `response_means`.
+
+        Returns
+        -------
+        OutputCurves
+            One curve an animal.
+
+        Raises
+        ------
+        InputError
+            If trajectories have not the same epochs, or do not fit the trials.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import predictlearn as pl
+        >>> start = pl.Overlaps(np.eye(4)).replace(zu=0.1, vm=0.1)
+        >>> learned = pl.learn(start, pl.Filter(), pl.GradientDescent(5e-3), 50)
+        >>> trials = pl.Filter().sample(np.random.default_rng(0))
+        >>> OutputCurves.from_trajectories([learned], trials).outputs.shape
+        (1, 51, 1, 1)
+        """
+        own = list(trajectories)
+        if not own:
+            raise InputError("trajectories must hold one an animal; got none.")
+        for i, each in enumerate(own):
+            if not isinstance(each, Trajectory):
+                raise InputError(
+                    f"trajectories must hold Trajectory, as learn returns; entry {i} is a "
+                    f"{type(each).__name__}."
+                )
+            if not np.array_equal(each.epochs, own[0].epochs):
+                raise InputError(
+                    f"trajectories must have the same epochs kept; entry {i} has others than "
+                    "entry 0. Choose one number of epochs, and one `every`."
+                )
+            check_fit(each.start, trials.n_in, trials.n_out, "the batch of trials")
+        probe = Probe(trials, nonlinearity, tau, window)
+        outputs = [probe.outputs(each.array, each.sizes) for each in own]
+        return cls(own[0].epochs, np.array(outputs), probe.targets)
 
     def courses(self) -> list[list[OutputCourse]]:
         """Return the course of every animal."""

@@ -116,8 +116,16 @@ class Criterion:
         Raises
         ------
         InputError
-            If a column is missing, an outcome not a number (with its row), or a window longer than
-            every session it should lie in.
+            If a column is missing, an outcome not a number or, of "correct", not from 0 to 1 (with
+            its row), or a window longer than every session it should lie in.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> table = pd.DataFrame(
+        ...     {"subject": list("aaabbb"), "session": 1, "correct": [0, 1, 1, 1, 0, 1]})
+        >>> Criterion(1.0, 2).trials_to_criterion(table)[["trials", "reached"]].values.tolist()
+        [[3, True], [3, False]]
         """
         if not isinstance(table, pd.DataFrame):
             raise InputError(f"table must be a DataFrame; got {type(table).__name__}.")
@@ -131,7 +139,8 @@ class Criterion:
                     f"missing.{hint}"
                 )
         most = np.finfo(float).max
-        checked_range(outcome, table[outcome].to_numpy(), -most, most)
+        limits = (0.0, 1.0) if outcome == "correct" else (-most, most)
+        checked_range(outcome, table[outcome].to_numpy(), *limits)
         order = [name for name in ("session", "trial") if name in table]
         table = table.sort_values(order, kind="stable")
         by = ["subject", *(["arm"] if "arm" in table else []), "session"]

@@ -81,13 +81,13 @@ def _concentration(sd: float) -> float:
 class Errors:
     """The error of a movement: what a network intends, with motor noise.
 
-    ================  =======================  ====================================================
-    measure           error of a movement      motor noise
-    ================  =======================  ====================================================
-    ``"signed"``      output - target          normal
-    ``"angle"``       angle between vectors    von Mises, of circular standard deviation ``noise``
-    ``"distance"``    length of the difference normal, independent on every axis
-    ================  =======================  ====================================================
+    ================  ========================  ===================================================
+    measure           error of a movement       motor noise
+    ================  ========================  ===================================================
+    ``"signed"``      output - target           normal
+    ``"angle"``       angle between vectors     von Mises, of circular standard deviation ``noise``
+    ``"distance"``    length of the difference  normal, independent on every axis
+    ================  ========================  ===================================================
 
     Methods take errors as they are intended: signed numbers, degrees, or difference vectors
     (..., n_out). `judged` makes them from outputs and targets.
@@ -110,8 +110,8 @@ class Errors:
     Notes
     -----
     Means, mean squares and likelihoods are closed forms; mean size and mean square of angles are
-    series of Bessel functions, by |x| = pi/2 - (4/pi) sum over odd k of cos(k x) / k^2 and
-    x^2 = pi^2/3 + 4 sum over k of (-1)^k cos(k x) / k^2.
+    series of Bessel functions, by ``|x| = pi/2 - (4/pi) sum over odd k of cos(k x) / k^2``
+    and ``x^2 = pi^2/3 + 4 sum over k of (-1)^k cos(k x) / k^2``.
     The circular standard deviation is sqrt(-2 log R), R the mean resultant length.
 
     References

@@ -18,6 +18,7 @@ from predictlearn.behaviour.sessions import TrainingSessions
 from predictlearn.behaviour.spread import Experiment, spread_table
 from predictlearn.checks import positive_int, seed_sequence
 from predictlearn.errors import InputError
+from predictlearn.progress import bar
 from predictlearn.theory.nonlinearity import Nonlinearity
 from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.trials import Task
@@ -90,6 +91,20 @@ class SimulatedAnimals:
             (its root, in the outcome's unit), share (of the total), how. "together" is what sources
             do only together, negative where they cancel; "total" is the sum, and "simulated" what
             the simulated animals of this session have.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from predictlearn.behaviour import (
+        ...     Animals, Errors, OutputCurves, TrainingSessions, simulate_animals)
+        >>> times = np.linspace(0.0, 3.0, 31)
+        >>> outputs = np.tile((1 - np.exp(-times))[:, None, None], (200, 1, 1, 1))
+        >>> rate = {"distribution": "lognormal", "median": 0.01, "sd_log": 0.3}
+        >>> found = simulate_animals(
+        ...     OutputCurves(times, outputs, [[1.0]]), None, None, Errors(0.5, "signed"),
+        ...     TrainingSessions(2, 50), Animals(rate))
+        >>> found.sources_of_spread().source.tolist()
+        ['rate', 'together', 'finite trials', 'total', 'simulated']
         """
         last = self.experiment.sessions.number
         session = last if session is None else positive_int("session", session, maximum=last)
@@ -213,7 +228,8 @@ def simulate_animals(
     experiment = Experiment(
         behaviour, sessions, drawn, targets, probe, how, points, tuple(seeds), cohort, n_jobs
     )
-    courses = experiment.courses(drawn)
+    with bar("animals learn"):
+        courses = experiment.courses(drawn)
     behaviour.judged(courses[0][0].outputs[0], targets)  # one message for outputs of a wrong size
     blocks = [range(i, min(i + _BLOCK, n_animals)) for i in range(0, n_animals, _BLOCK)]
     rngs = [np.random.default_rng(s) for s in trial_seed.spawn(n_animals)]
@@ -226,9 +242,10 @@ def simulate_animals(
             for i in block
         ]
 
-    found = Parallel(n_jobs=n_jobs, prefer="threads", keep=False)(
-        delayed(run)(block) for block in blocks
-    )
+    with bar("trials of animals"):
+        found = Parallel(n_jobs=n_jobs, prefer="threads", keep=False)(
+            delayed(run)(block) for block in blocks
+        )
     outcomes = [one for block in found for one in block]
     width = max(len(str(n_animals)), 2)
     subjects = [f"{arm}{i + 1:0{width}d}" for i in range(n_animals)]

@@ -169,7 +169,12 @@ def _alone(experiment: Experiment) -> dict[str, Drawn]:
     found = {}
     if np.ptp(drawn.rates):
         found["rate"] = replace(middle, rates=drawn.rates)
-    if drawn.starts is None or any(s is not drawn.starts[0] for s in drawn.starts):
+    if drawn.starts is None:
+        curves = experiment.cohort.outputs
+        differ = bool(np.any(curves != curves[:1]))
+    else:
+        differ = any(s is not drawn.starts[0] for s in drawn.starts)
+    if differ:
         # curves given are those of the animals, whatever made them differ
         found["start"] = replace(middle, starts=drawn.starts, alike=False)
     if np.any(drawn.counts != drawn.counts[:1]):

@@ -18,7 +18,7 @@ from predictlearn.cli.console import (
     output_path,
     say,
 )
-from predictlearn.errors import DivergenceError
+from predictlearn.errors import DivergenceError, choice
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,6 +88,7 @@ def run(
         numbers = (format_value(row[key], 4) for key in ("first", "last", "sd"))
         table.add_row(*(str(row[key]) for key in ("arm", "phase", "quantity")), *numbers)
     console.print(table)
+    _say_criteria(result)
     if folder is None:
         say("Note", "nothing was kept; --output DIR keeps the table of all networks.", "yellow")
     else:
@@ -116,24 +117,31 @@ def compare(
     trust: Trust = False,
 ) -> None:
     """Compare two arms of a protocol, paired within networks, and say how many animals it takes."""
-    pair = _pair(_load(protocol, networks, epochs_scale, trust).arms, arms, method, correction)
+    looked_at = _load(protocol, networks, epochs_scale, trust)
+    pair = _pair(looked_at.arms, arms, method, correction)
+    if looked_at.spec.cohort.design == "between":
+        choice("--method for arms of different animals", method, _UNPAIRED)
     loaded, result = _run(protocol, seed, jobs, folder, networks, epochs_scale, trust)
     from predictlearn.predictions.arms import comparable_quantities, compare_arms
 
     at = "last" if epoch is None else epoch
+    paired = result.design == "within"
     names = comparable_quantities(result.table, pair, at)
+    taken, censored = _criterion(result, pair, names)
     families = {
-        "losses": [name for name in names if name not in result.overlap_names],
-        "overlaps": [name for name in names if name in result.overlap_names],
+        "losses": [name for name in names if name.startswith("loss")],
+        "overlaps": [name for name in names if not name.startswith("loss") and name not in _ENDS],
+        "criterion": taken,
     }
     table = compare_arms(
         result.table,
         pair,
         quantities=families,
         epoch=at,
-        method=method,
+        method=method if paired else _UNPAIRED[method],
         correction=correction,
         seed=result.seed,
+        paired=paired,
     )
     first = table.iloc[0]
     n_left_out = int(first["n_left_out"])
@@ -143,16 +151,20 @@ def compare(
     from predictlearn.reporting.page import format_value
 
     console = output()
+    design = "paired" if paired else "different animals"
     console.print(
         f"\n{loaded.name}: {pair[0]} minus {pair[1]}, {result.n_networks - n_left_out} networks, "
         f"at epoch {first['epoch_first']:g} of {pair[0]} and epoch {first['epoch_second']:g} of "
-        f"{pair[1]}; paired, p corrected by {correction} within losses and within overlaps.",
+        f"{pair[1]}; {design}, p corrected by {correction} within losses and within overlaps.",
         markup=False,
         soft_wrap=True,
     )
     if n_left_out:
         message = "did not get through both arms and are left out"
         say("Note", f"{n_left_out} of {result.n_networks} networks {message}.", "yellow")
+    if censored:
+        message = "did not reach the criterion, and are left out of epochs_to_criterion"
+        say("Note", f"{censored} of {result.n_courses} networks and arms {message}.", "yellow")
     if "loss" not in names:
         say(
             "Note",
@@ -179,9 +191,9 @@ def compare(
         )
     console.print(shown)
     console.print(
-        "\nAnimals: pairs that give a power of 0.8 to see an effect of that size at level 0.05, "
-        "if animals vary as these networks do. Not shown: not shown to differ, which is not the "
-        "same as equal."
+        f"\nAnimals: {'pairs' if paired else 'as many in each group,'} that give a power of 0.8 to "
+        "see an effect of that size at level 0.05, if animals vary as these networks do. Not "
+        "shown: not shown to differ, which is not the same as equal."
     )
     if folder is not None:
         from predictlearn.files import csv_bytes
@@ -191,14 +203,36 @@ def compare(
         console.print(f"Tables: {place}", markup=False, soft_wrap=True)
 
 
+# What is measured of a phase that trains to a criterion.
+_ENDS = ("epochs_to_criterion", "criterion_reached")
+
+
+def _criterion(
+    result: ProtocolResult, pair: tuple[str, str], names: Sequence[str]
+) -> tuple[list[str], int]:
+    """Return the epochs to the criterion where two arms have them, and how many did not get there.
+
+    Of the last phase of each arm, as all that is compared.
+    """
+    if _ENDS[0] not in names:
+        return [], 0
+    rows = result.table[result.table["quantity"] == _ENDS[0]]
+    ends = rows.groupby(["arm", "network"])["value"].last()
+    reached = [int(ends[arm].notna().sum()) for arm in pair]
+    censored = sum(int(ends[arm].isna().sum()) for arm in pair)
+    return [_ENDS[0]] if min(reached) >= 2 else [], censored
+
+
 _METHODS = ("t", "wilcoxon", "permutation")
+# What they are where the arms are different animals.
+_UNPAIRED = {"t": "welch", "permutation": "permutation"}
 
 
 def _pair(
     known: Sequence[str], arms: tuple[str, str] | None, method: str, correction: str
 ) -> tuple[str, str]:
     """Return the two arms to compare, or raise before anything is run."""
-    from predictlearn.errors import InputError, choice
+    from predictlearn.errors import InputError
     from predictlearn.statistics.corrections import CORRECTIONS
 
     choice("--method", method, _METHODS)
@@ -253,9 +287,32 @@ def _run(
             f"{row['phase']}: {row['reason']}",
             "yellow",
         )
-    if len(result.failed) >= result.n_networks * len(result.arms):
+    diverged = ~result.failed["reason"].str.startswith("dropped out")
+    if len(result.failed) >= result.n_courses and diverged.any():
         raise DivergenceError("no network got through any arm; try a smaller rate.", 0)
     return protocol, result
+
+
+def _say_criteria(result: ProtocolResult) -> None:
+    """Say how many epochs it took to the criterion of every phase that has one."""
+    rows = result.table[result.table["quantity"] == _ENDS[0]]
+    if rows.empty:
+        return
+    from rich.table import Table
+
+    from predictlearn.reporting.page import format_value
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("arm", "phase"):
+        table.add_column(name)
+    for name in ("epochs to criterion", "sd", "reached"):
+        table.add_column(name, justify="right")
+    for (arm, phase), values in rows.groupby(["arm", "phase"], sort=False)["value"]:
+        mean, sd = (format_value(found, 4) for found in (values.mean(), values.std()))
+        reached = f"{int(values.notna().sum())} of {len(values)}"
+        table.add_row(str(arm), str(phase), mean, sd, reached)
+    output().print()
+    output().print(table)
 
 
 def _losses(result: ProtocolResult) -> pd.DataFrame:

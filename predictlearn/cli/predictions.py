@@ -18,7 +18,7 @@ from predictlearn.cli.console import (
 )
 
 if TYPE_CHECKING:
-    from predictlearn.predictions.catalogue import EvaluatedEntry
+    from predictlearn.predictions.laboratory import EvaluatedEntry
 
 __all__ = ["predictions"]
 
@@ -60,7 +60,7 @@ def predictions(
             raise InputError("--animals and --output are of one prediction: give its name.")
         _print_all()
         return
-    from predictlearn.predictions.catalogue import evaluate, find_entry, learners_of
+    from predictlearn.predictions.laboratory import evaluate, find_entry, learners_of
 
     entry = find_entry(name)
     n_jobs, seed = jobs_or_all(jobs), checked_seed(seed)
@@ -84,8 +84,8 @@ def _print_all() -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from predictlearn.predictions.catalogue import ENTRIES
-    from predictlearn.predictions.catalogue.table import effect_in_words
+    from predictlearn.predictions.laboratory import ENTRIES
+    from predictlearn.predictions.laboratory.table import effect_in_words
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("name", no_wrap=True)
@@ -109,8 +109,8 @@ def _print_one(found: EvaluatedEntry) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from predictlearn.predictions.catalogue import learners_of
-    from predictlearn.predictions.catalogue.evaluate import signed
+    from predictlearn.predictions.laboratory import learners_of
+    from predictlearn.predictions.laboratory.evaluation import signed
 
     entry, row, console = found.entry, found.result, output()
     low, high = (signed(x) for x in found.in_experiments)

@@ -25,7 +25,7 @@ from predictlearn.theory.synapses.loops import network_loss
 from predictlearn.theory.synapses.network import Factors
 from predictlearn.theory.trials import Task
 
-__all__ = ["RULE_NAMES", "Learner", "LearningCourse", "learning_times", "speed_of_learning"]
+__all__ = ["RULE_NAMES", "LearnerChoice", "LearningCourse", "learning_times", "speed_of_learning"]
 
 FLOW, DESCENT = "gradient-flow", "gradient-descent"
 _STEPPED: dict[str, Any] = {
@@ -63,7 +63,7 @@ class LearningCourse:
 
 
 @dataclass(frozen=True)
-class Learner:
+class LearnerChoice:
     """Who learns, by which rule, at which rate.
 
     Parameters
@@ -81,7 +81,7 @@ class Learner:
     rate: float | None = None
 
     @classmethod
-    def of(cls, learns: Any, rule: Any, rate: float | None) -> Learner:
+    def of(cls, learns: Any, rule: Any, rate: float | None) -> LearnerChoice:
         """Return the learner that was asked for.
 
         Parameters
@@ -95,7 +95,7 @@ class Learner:
 
         Returns
         -------
-        Learner
+        LearnerChoice
             Who learns.
 
         Raises

@@ -23,7 +23,7 @@ from predictlearn.pipeline.experiments import (
     run_experiments,
 )
 from predictlearn.pipeline.fitted import FittedNetwork, fit_recording, ranks_of
-from predictlearn.pipeline.learner import Learner
+from predictlearn.pipeline.learner import LearnerChoice
 from predictlearn.pipeline.protocol_run import ProtocolPrediction, predict_protocol
 from predictlearn.pipeline.real_learning.bci import BCIComparison, compare_with_block_two
 from predictlearn.pipeline.real_learning.sessions import SessionsComparison, compare_with_sessions
@@ -139,7 +139,7 @@ def predict(
     positive_int("n_animals", n_animals, minimum=3, maximum=10_000)
     positive_int("cv", cv, minimum=2, maximum=MOST_FOLDS)
     ranks_of(rank)
-    learner = Learner.of(learns, rule, rate)
+    learner = LearnerChoice.of(learns, rule, rate)
     non_negative("spread", spread)
     prior = prior or HiddenPrior()
     if not isinstance(prior, HiddenPrior):
@@ -152,7 +152,7 @@ def predict(
 
 def _predicted(
     source: Mapping[str, Any],
-    learner: Learner,
+    learner: LearnerChoice,
     cv: int,
     n_jobs: int,
     how: Mapping[str, Any],
@@ -300,7 +300,7 @@ def _design(
     fitted: FittedNetwork,
     choice: TaskChoice | None,
     begin: tuple[list[list[Overlaps]], Units],
-    learner: Learner,
+    learner: LearnerChoice,
 ) -> Design:
     """Return the design of the experiments: of the data set, or for the chosen task."""
     if case.designer is not None:

@@ -95,7 +95,7 @@ def predict_protocol(
     animal = np.concatenate([np.arange(len(row)) for row in cohort])
     result = own.run(seed=seed, n_jobs=n_jobs, starts=starts)
     lost = result.failed
-    if len(lost) >= len(starts) * len(own.arms):
+    if len(lost) >= result.n_courses:
         from predictlearn.predictions.runs import reasons_in_brief
 
         raise InputError(
@@ -121,7 +121,8 @@ def predict_protocol(
     try:
         # animals are what is compared, averaged over draws
         keys = [c for c in table.columns if c not in ("value", "draw")]
-        tests = compare_arms(table.groupby(keys, sort=False)["value"].mean().reset_index())
+        averaged = table.groupby(keys, sort=False)["value"].mean().reset_index()
+        tests = compare_arms(averaged, paired=result.design == "within")
     except InputError as error:
         tests = pd.DataFrame()
         problems.append(f"the arms were not compared: {error}")

@@ -47,7 +47,7 @@ def summarise_arms(
     -------
     pandas.DataFrame
         Columns ``arm``, ``network``, ``phase``, ``quantity``, ``summary``, ``value``; infinite
-        where a network diverged.
+        where a network diverged, dropped out within the phase, or did not reach a criterion.
 
     Raises
     ------
@@ -67,13 +67,15 @@ def summarise_arms(
     rows: list[dict[str, Any]] = []
     chosen = table[table["quantity"].isin(list(quantities))]
     keys = ["arm", "phase", "quantity", "network"]
+    gone = table.loc[table["quantity"] == "dropped_out", ["arm", "phase", "network"]]
+    unfinished = set(gone.itertuples(index=False, name=None))
     for key, part in chosen.groupby(keys, sort=False):
         ordered = part.sort_values("epoch")
         epochs = ordered["epoch"].to_numpy(dtype=float)
         values = ordered["value"].to_numpy(dtype=float)
         for summary in summaries:
             value = float(values[-1])
-            if not np.isfinite(values).all():
+            if not np.isfinite(values).all() or (key[0], key[1], key[3]) in unfinished:
                 value = math.inf
             elif summary == "mean" and len(values) > 1:
                 value = float(mean_loss_over(epochs, values))
@@ -214,7 +216,7 @@ def compare_arms(
                 {
                     **label,
                     **means,
-                    "n_left_out": int(np.count_nonzero(~(np.isfinite(x) & np.isfinite(y)))),
+                    "n_left_out": _left_out(table, label, x, y, paired),
                     "animals_needed": _animals(result.effect, power, alpha, paired),
                 }
             )
@@ -224,6 +226,17 @@ def compare_arms(
     if not parts:
         raise InputError("arms share nothing in which they could be compared.")
     return pd.concat(parts, ignore_index=True)
+
+
+def _left_out(
+    table: pd.DataFrame, label: Mapping[str, Any], x: np.ndarray, y: np.ndarray, paired: bool
+) -> int:
+    """Return how many networks, or how many of either arm, have no value."""
+    if paired:
+        return int(np.count_nonzero(~(np.isfinite(x) & np.isfinite(y))))
+    arms = [table.loc[table["arm"] == label[name], "network"] for name in ("first", "second")]
+    known = sum(arm.nunique() for arm in arms)
+    return int(known - np.count_nonzero(np.isfinite(x)) - np.count_nonzero(np.isfinite(y)))
 
 
 _Pairs = Iterator[tuple[dict[str, Any], str, np.ndarray, np.ndarray]]
@@ -260,7 +273,7 @@ def _at_epoch(
             )
         place, wide = [], []
         for arm in (first, second):
-            place.append(at[arm]["epoch"].iloc[0])
+            place.append(at[arm]["epoch"].max())
             wide.append(
                 at[arm].pivot_table(
                     index="network", columns="quantity", values="value", aggfunc="last"
@@ -286,8 +299,11 @@ def _rows_at(table: pd.DataFrame, arm: str, epoch: float | str) -> pd.DataFrame:
     Where two phases meet at the epoch, the rows are those of the phase that ends there.
     """
     rows = table[table["arm"] == arm]
-    lost = rows.loc[~np.isfinite(rows["value"].to_numpy(dtype=float)), "network"]
-    rows = rows[~rows["network"].isin(lost)]
+    # of a criterion NaN says that it was not reached, not that the network diverged
+    diverged = ~np.isfinite(rows["value"].to_numpy(dtype=float))
+    diverged &= rows["quantity"] != "epochs_to_criterion"
+    gone = diverged | (rows["quantity"] == "dropped_out")
+    rows = rows[~rows["network"].isin(rows.loc[gone, "network"])]
     if rows.empty:
         raise InputError(
             f"at least 2 networks must have finished in both arms; none got through {arm!r}."
@@ -295,7 +311,8 @@ def _rows_at(table: pd.DataFrame, arm: str, epoch: float | str) -> pd.DataFrame:
     kept = np.unique(rows["epoch"].to_numpy())
     if isinstance(epoch, str):
         choice("epoch", epoch, ("last",))
-        at = kept[-1]
+        # networks that learn to a criterion end at epochs of their own
+        at = rows.groupby("network")["epoch"].transform("max")
     else:
         if not 0 <= epoch <= kept[-1]:
             raise InputError(f"epoch must be in 0..{kept[-1]:g}, as arm {arm!r}; got {epoch:g}.")

@@ -202,7 +202,7 @@ def speed_contributions_in_span(
     >>> twin = pl.functionally_equivalent(start, vv=2.0)
     >>> trials = [pl.Filter().sample()]
     >>> table = speed_contributions_in_span(start, twin, trials, pl.RFLO(0.01))
-    >>> table["overlap"].tolist(), table["contribution"].abs().max() < 1e-12
+    >>> table["overlap"].tolist(), bool(table["contribution"].abs().max() < 1e-12)
     (['vv'], True)
     """
     how = (probes, rule, tau, learns)

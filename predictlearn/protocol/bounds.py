@@ -54,25 +54,26 @@ def rows_of(spec: ProtocolSpec, networks: int, sizes: Sizes, every: int) -> int:
         Losses and overlaps, and the losses of evaluated tasks. Loadings of neurons, which are kept
         at the end of each phase, count as the rows that take as much memory.
     """
-    dim = sizes.dim
-    rows = 0
+    dim, rows = sizes.dim, 0
+    longer = 1.0 if spec.cohort.animals is None else spec.cohort.animals.longer
     for arm in spec.arms:
         neurons = spec.neurons_of(arm) or 0
         for number, step in enumerate(spec.steps(arm)):
             phase = step.phase
             synaptic, feedback = spec.is_synaptic(arm, number), spec.has_feedback(arm, number)
             quantities = _n_quantities(sizes, synaptic, feedback)
-            epochs = step.epochs // every + 2
+            length = round(longer * step.epochs) if phase.trains else step.epochs
+            epochs = length // every + 2
             if phase.trains and spec.rule_of(arm, phase).kind == "gradient-flow":
                 epochs = min(epochs, _FLOW_ROWS)
             if phase.until is not None and phase.until.on is not None:
                 # each stretch between two looks at the loss keeps its ends
-                stretches = step.epochs // (phase.until.every or every) + 1
-                epochs = min(step.epochs, epochs * stretches) + 1
+                stretches = length // (phase.until.every or every) + 1
+                epochs = min(length, epochs * stretches) + 1
             rows += epochs * quantities + 2 * len(spec.evaluate)
             numbers = neurons * (neurons + dim if synaptic else dim)
             rows += math.ceil(numbers * 8 / _ROW_BYTES)
-    return rows * networks
+    return rows * networks // (len(spec.arms) if spec.cohort.design == "between" else 1)
 
 
 def record_every(spec: ProtocolSpec, networks: int, sizes: Sizes) -> int:

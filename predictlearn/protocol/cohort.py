@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
+from predictlearn.behaviour.distributions import as_distribution
 from predictlearn.doors import room
 from predictlearn.errors import InputError
 from predictlearn.protocol.schema import ArmSpec, CohortSpec, DistributionSpec
@@ -81,6 +83,17 @@ def _sampler(spec: CohortSpec, sizes: Sizes) -> Callable[[np.random.Generator], 
     return lambda rng: draw[distribution.type](distribution, sizes, rng)
 
 
+def _with_own(
+    matrix: np.ndarray, own: Mapping[str, Any], sizes: Sizes, rng: np.random.Generator
+) -> np.ndarray:
+    """Return a table of overlaps with those that every animal draws for itself put in place."""
+    for name, distribution in own.items():
+        i, j = sizes.pairs[name]
+        value = float(as_distribution(name, distribution).rvs(random_state=rng))
+        matrix[i, j] = matrix[j, i] = value
+    return matrix
+
+
 def arm_start(start: Overlaps, arm: ArmSpec, nonlinearity: str) -> Overlaps:
     """Return where an arm starts: the network, or its functional equivalent.
 
@@ -144,11 +157,13 @@ def draw_start(
         If none of ``max_draws`` draws is realisable.
     """
     draw = _sampler(spec, sizes)
+    own = {} if spec.animals is None else spec.animals.start
     is_random = spec.distribution is not None or spec.spread not in (0.0, {})
+    is_random = is_random or any(isinstance(value, dict) for value in own.values())
     refusal = ""
     for _ in range(spec.max_draws if is_random else 1):
         try:
-            start = Overlaps(draw(rng), *sizes)
+            start = Overlaps(_with_own(draw(rng), own, sizes, rng), *sizes)
         except InputError as error:
             refusal = f"the overlaps are not realisable: {error}"
             continue

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from predictlearn.errors import DivergenceError, InputError
+from predictlearn.protocol.animals import Subject, draw_animal
 from predictlearn.protocol.cohort import arm_start
 from predictlearn.protocol.schema import ArmStep, ProtocolSpec
 from predictlearn.protocol.state import Course, NetworkState, learns_in_span
@@ -24,13 +25,21 @@ from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.synapses.network import Factors
 from predictlearn.theory.trials import Trials
 
-__all__ = ["CRITERION", "Failure", "NetworkRecord", "PhaseRecord", "run_arms", "stream"]
+__all__ = [
+    "CRITERION",
+    "Failure",
+    "NetworkRecord",
+    "PhaseRecord",
+    "animal_of",
+    "run_arms",
+    "stream",
+]
 
 # What is measured of a phase that trains to a criterion: epochs taken, NaN where it was not
 # reached, and whether it was.
 CRITERION = ("epochs_to_criterion", "criterion_reached")
 # What a network's streams of random numbers are for; see `stream`.
-START, LOADINGS, EVALUATION, PHASE, READOUT = range(5)
+START, LOADINGS, EVALUATION, PHASE, READOUT, ANIMAL = range(6)
 
 
 def stream(seed: int, network: int, *purpose: int) -> np.random.SeedSequence:
@@ -40,6 +49,14 @@ def stream(seed: int, network: int, *purpose: int) -> np.random.SeedSequence:
     which arms there are, or which process runs them.
     """
     return np.random.SeedSequence(seed, spawn_key=(network, *purpose))
+
+
+def animal_of(spec: ProtocolSpec, network: int, seed: int) -> Subject:
+    """Return what is a network's own: its rate, its noise, its epochs, when it drops out."""
+    cohort = spec.cohort
+    return draw_animal(
+        cohort.animals, cohort.dropout, network, lambda k: stream(seed, network, ANIMAL, k)
+    )
 
 
 def _whole(sequence: np.random.SeedSequence) -> int:
@@ -112,6 +129,7 @@ class Failure:
     epoch: float
     reason: str
     session: int = 0
+    dropped_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -154,8 +172,9 @@ def run_arms(
     shown = [evaluation_trials(tasks, name, network, seed) for name in spec.evaluate]
     phases: list[PhaseRecord] = []
     failures: list[Failure] = []
-    for arm in spec.arms:
-        for item in _run_arm(spec, tasks, arm, start, network, seed, shown):
+    animal = animal_of(spec, network, seed)
+    for arm in spec.arms_of(network):
+        for item in _run_arm(spec, tasks, arm, start, network, seed, shown, animal):
             if isinstance(item, Failure):
                 failures.append(item)
             else:
@@ -177,6 +196,7 @@ def _run_arm(
     network: int,
     seed: int,
     shown: list[Trials],
+    animal: Subject,
 ) -> Iterator[PhaseRecord | Failure]:
     """Yield the records of one arm's phases; after a failure, nothing more."""
     begin = arm_start(start, spec.arms[arm], spec.nonlinearity)
@@ -189,11 +209,11 @@ def _run_arm(
         state.span = Factors.from_overlaps(begin)
     if spec.forgets(arm):
         state.begin()
-    yield from _Walk(spec, tasks, arm, network, seed, shown, state).steps()
+    yield from _ArmWalk(spec, tasks, arm, network, seed, shown, state, animal).steps()
 
 
 @dataclass
-class _Walk:
+class _ArmWalk:
     """A network on its way through the steps of an arm, and how far it is."""
 
     spec: ProtocolSpec
@@ -203,9 +223,11 @@ class _Walk:
     seed: int
     shown: list[Trials]
     state: NetworkState
+    animal: Subject
     before: float = 0.0
     session: int = 0
     spent: float = 0.0
+    cut: bool = False
     criterion: StopCriterion | None = None
 
     def steps(self) -> Iterator[PhaseRecord | Failure]:
@@ -217,17 +239,43 @@ class _Walk:
                 self.before, self.spent, self.criterion = self.before + self.spent, 0.0, None
             if done:
                 continue  # sessions after the criterion was reached
+            if self.session >= self.animal.last_session or self.left < 1:
+                yield self._dropped(step)
+                return
             if step.in_session:
                 self.session += 1
                 if self.session > 1 and self.spec.sessions is not None:
                     self.state.forget(self.spec.sessions.forgetting)
-            if not step.phase.trains:
-                yield self._untrained(step)
-                continue
-            found, done = self._trained(step)
+            found: PhaseRecord | Failure
+            if step.phase.trains:
+                found, done = self._trained(step)
+            else:
+                found = self._untrained(step)
             yield found
             if isinstance(found, Failure):
                 return
+            if self.cut:
+                yield self._dropped(step)
+                return
+
+    @property
+    def left(self) -> float:
+        """Epochs until the animal drops out."""
+        return self.animal.last_epoch - self.before - self.spent
+
+    def _in_time(self, epochs: int) -> int:
+        """Return how many of so many epochs there are until the animal drops out."""
+        found = int(min(epochs, self.left))
+        self.cut = found < epochs
+        return found
+
+    def _dropped(self, step: ArmStep) -> Failure:
+        """Return that the animal drops out here, and after what."""
+        after = f"epoch {self.animal.last_epoch:g}"
+        if self.session >= self.animal.last_session:
+            after = f"session {self.animal.last_session:g}"
+        gone = self._failed(step, 0.0, f"dropped out after {after}")
+        return replace(gone, dropped_out=True)
 
     def _losses(self) -> list[float]:
         """Return the loss on every evaluated task."""
@@ -248,10 +296,11 @@ class _Walk:
         if phase.probe is not None:
             first = self._losses()
             trials = evaluation_trials(self.tasks, phase.probe, self.network, self.seed)
-            course = probe(state, trials, step.epochs, phase.forgetting or 0.0)
-            ends = [first, self._losses()] if step.epochs else [first]
+            epochs = self._in_time(step.epochs)
+            course = probe(state, trials, epochs, phase.forgetting or 0.0)
+            ends = [first, self._losses()] if epochs else [first]
             record = self._record(step, course, ends)
-            self.spent += step.epochs
+            self.spent += epochs
             return record
         if phase.rest is not None:
             state.forget(phase.rest)
@@ -275,7 +324,9 @@ class _Walk:
             return _whole(stream(self.seed, self.network, *purpose, *([k] if k else [])))
 
         task, first = self.tasks[name], self._losses()
-        training = Training(state, task, self.spec.rule_of(self.arm, phase), seeds)
+        rule = self.animal.rule(self.spec.rule_of(self.arm, phase))
+        training = Training(state, task, rule, seeds)
+        epochs = self._in_time(self.animal.length(step.epochs))
         if phase.until is not None and self.criterion is None:
             other = phase.until.on
             on = None
@@ -283,7 +334,7 @@ class _Walk:
                 on = evaluation_trials(self.tasks, other, self.network, self.seed)
             self.criterion = criterion_of(phase.until, state, task, seeds(0), on)
         try:
-            course, reached = training.run(step.epochs, self.criterion)
+            course, reached = training.run(epochs, self.criterion)
         except DivergenceError as error:
             return self._failed(step, training.at + error.epoch, str(error)), False
         except np.linalg.LinAlgError as error:
@@ -296,9 +347,13 @@ class _Walk:
                 raise
             # a loop that this network makes unstable: others of the cohort may not
             return self._failed(step, training.at, str(error)), False
+        if phase.consolidated and self.spec.forgets(self.arm):
+            state.begin()
         record = self._record(step, course, [first, self._losses()])
-        self.spent += float(course.epochs[-1]) if reached else step.epochs
-        if phase.until is not None and (reached or step.part == step.parts - 1):
+        self.spent += float(course.epochs[-1]) if reached else epochs
+        self.cut = self.cut and not reached
+        last = self.cut or self.session >= self.animal.last_session
+        if phase.until is not None and (reached or last or step.part == step.parts - 1):
             taken = self.spent if reached else float("nan")
             measured = np.array([taken, float(reached)])
             record = replace(record, outcomes=CRITERION, measured=measured)

@@ -17,9 +17,12 @@ Forgotten = float | Mapping[str, float]
 """Which part of what was learned is forgotten, of all or by pathway."""
 
 
-def parts_of(network: Loadings | Factors) -> dict[str, np.ndarray]:
-    """Return M, U, V and Z of a network before learning, to which forgetting leads back."""
-    return {name: np.array(getattr(network, name)) for name in "muvz"}
+def parts_of(
+    network: Loadings | Factors | Synapses | SynapticNetwork,
+) -> dict[str, np.ndarray]:
+    """Return M, U, V and Z, or M, W and Z, of a network to which forgetting leads back."""
+    synaptic = isinstance(network, Synapses | SynapticNetwork)
+    return {name: np.array(getattr(network, name)) for name in ("mwz" if synaptic else "muvz")}
 
 
 def fade(
@@ -35,7 +38,7 @@ def fade(
     network : Loadings, Factors, Synapses or SynapticNetwork
         The network before.
     start : mapping of str to numpy.ndarray
-        M, U, V and Z of the start, as of `parts_of`, in the same basis.
+        The parts of the start, as of `parts_of`, in the same basis.
     forgotten : float or mapping of str to float
         f, the part that is forgotten, from 0 to 1; by pathway (m, u, v, z, or m, w, z of synapses)
         those that are not named forget nothing.
@@ -80,7 +83,7 @@ def _start(
     start: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...], on_neurons: bool
 ) -> np.ndarray:
     """Return one part of the start, with the dimensions that the span has got since."""
-    if name == "w":
+    if name == "w" and "w" not in start:
         before = start["u"] @ start["v"].T / (len(start["u"]) if on_neurons else 1)
     else:
         before = start[name]

@@ -50,7 +50,7 @@ AnyForgetting = Annotated[
 Kind = Literal["train", "probe", "rest", "readout", "repeat"]
 # What begins a phase of each kind, and what may stand beside it.
 _LEADS: dict[str, tuple[Kind, tuple[str, ...]]] = {
-    "task": ("train", ("mixture", "epochs", "sessions", "until", "rule")),
+    "task": ("train", ("mixture", "epochs", "sessions", "until", "rule", "consolidated")),
     "probe": ("probe", ("epochs", "forgetting")),
     "rest": ("rest", ()),
     "readout": ("readout", ("within_manifold",)),
@@ -112,6 +112,7 @@ class PhaseSpec(ProtocolSection):
     sessions: Count | None = None
     until: UntilSpec | None = None
     rule: RuleSpec | None = None
+    consolidated: bool = False
     probe: Text | None = None
     forgetting: AnyForgetting | None = None
     rest: AnyForgetting | None = None
@@ -167,7 +168,14 @@ class PhaseSpec(ProtocolSection):
             raise ValueError("within_manifold goes with readout")
         if not leads and "phases" in given:
             raise ValueError("repeat is missing: how often these phases are gone through")
-        if not leads and set(given) & {"epochs", "sessions", "until", "rule", "mixture"}:
+        if not leads and set(given) & {
+            "epochs",
+            "sessions",
+            "until",
+            "rule",
+            "mixture",
+            "consolidated",
+        }:
             raise ValueError("task is missing: a phase of training needs task and epochs")
         if len(leads) != 1:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Checks of phases: probes, rests, criteria, sessions, and their names."""
+"""Checks of phases and animals: probes, rests, criteria, sessions, drop-out, and their names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from predictlearn.errors import nearest
 from predictlearn.protocol.schema import ArmStep, ProtocolSpec
 from predictlearn.protocol.source import Location, Problem
 
-__all__ = ["check_steps", "unknown"]
+__all__ = ["check_animals", "check_steps", "unknown"]
 
 # What a rule carries from epoch to epoch, which is lost where training is looked at in between.
 _CARRIED = ("momentum", "schedule")
@@ -36,7 +36,7 @@ def check_steps(spec: ProtocolSpec) -> list[Problem]:
         The protocol.
     """
     problems: list[Problem] = []
-    used = False
+    used, forgotten_anywhere = False, any(spec.forgets(arm) for arm in spec.arms)
     for arm in spec.arms:
         labels: dict[str, int] = {}
         for index, step in enumerate(spec.steps(arm)):
@@ -56,6 +56,9 @@ def check_steps(spec: ProtocolSpec) -> list[Problem]:
                     for name in forgotten
                     if name not in have
                 ]
+            if step.phase.consolidated and not forgotten_anywhere:
+                said = "nothing is forgotten in this protocol: it has no rest, and no forgetting"
+                problems.append(((*step.place, "consolidated"), said))
             if step.in_session and spec.sessions is None:
                 said = (
                     "this needs sessions of the protocol, such as "
@@ -117,3 +120,40 @@ def _forgetting(
         value = spec.sessions.forgetting
         if isinstance(value, dict):
             yield ("sessions", "forgetting"), value
+
+
+def check_animals(spec: ProtocolSpec) -> list[Problem]:
+    """Return what of the animals does not go with the rest of the protocol.
+
+    Parameters
+    ----------
+    spec : ProtocolSpec
+        The protocol.
+    """
+    problems: list[Problem] = []
+    animals, dropout = spec.cohort.animals, spec.cohort.dropout
+    if animals is not None and "noise" in animals.model_fields_set:
+        rules = [
+            spec.rule_of(arm, step.phase)
+            for arm in spec.arms
+            for step in spec.steps(arm)
+            if step.phase.trains and not step.part
+        ]
+        if not any(rule.target_noise or rule.synaptic_noise for rule in rules):
+            said = "no rule has noise to be multiplied; state its target_noise or synaptic_noise"
+            problems.append((("cohort", "animals", "noise"), said))
+    if dropout is None:
+        return problems
+    if dropout.by_session and spec.sessions is None:
+        said = "animals drop out after sessions, and the protocol has none; use after_epoch"
+        problems.append((("cohort", "dropout"), said))
+    seen: set[int] = set()
+    for number, row in enumerate(dropout.table or ()):
+        at: Location = ("cohort", "dropout", "table", number, "network")
+        if row.network >= spec.n_networks:
+            last = spec.n_networks - 1
+            problems.append((at, f"there are networks 0 to {last}; got {row.network}"))
+        if row.network in seen:
+            problems.append((at, f"network {row.network} comes twice"))
+        seen.add(row.network)
+    return problems

@@ -18,13 +18,14 @@ from predictlearn.errors import InputError
 from predictlearn.progress import Bar
 from predictlearn.protocol.bounds import record_every, rows_of
 from predictlearn.protocol.cohort import arm_start, draw_start
-from predictlearn.protocol.engine import START, NetworkRecord, run_arms, stream
+from predictlearn.protocol.engine import START, NetworkRecord, stream
 from predictlearn.protocol.given_tasks import GIVEN, PYTHON, separated, shown_bytes
 from predictlearn.protocol.result import ProtocolResult
 from predictlearn.protocol.schema import ProtocolSpec, parse
 from predictlearn.protocol.source import Problem, Source, find_protocol, plain, read_source
 from predictlearn.protocol.store import Store, run_key
 from predictlearn.protocol.validation import build_tasks, check_names, check_protocol
+from predictlearn.protocol.work import TasksOfFile, animals_table, run_network, scale_epochs
 from predictlearn.tasks.arrays import ArrayTask
 from predictlearn.tasks.registry import AnyTask
 from predictlearn.theory.overlaps import Overlaps
@@ -81,6 +82,9 @@ class Protocol:
       follow from them) or ``rotate_readout`` (degrees). Either may have a ``name``. Momentum and
       schedules start anew in every phase.
     - ``evaluate`` ([]): tasks whose loss is taken at both ends of every phase.
+
+    Mixtures, criteria, sessions, probes, rests, animals and their drop-out are in the reference,
+    docs/reference/protocols.md.
 
     Examples
     --------
@@ -238,7 +242,7 @@ class Protocol:
             return self
         changes = {"arms": copy.deepcopy(self.to_dict()["arms"])}
         for arm in changes["arms"].values():
-            _scale_epochs(arm["phases"], scale)
+            scale_epochs(arm["phases"], scale)
         sessions = self.spec.sessions
         if sessions is not None:
             epochs = max(1, round(sessions.epochs * scale))
@@ -295,12 +299,12 @@ class Protocol:
         return tuple(
             draw_start(
                 spec.cohort,
-                spec.arms,
+                {arm: spec.arms[arm] for arm in spec.arms_of(network)},
                 self.sizes,
                 spec.nonlinearity,
                 np.random.default_rng(stream(seed, network, START)),
             )
-            for network in range(spec.cohort.networks)
+            for network in range(spec.n_networks)
         )
 
     # -- running ------------------------------------------------------------------------------
@@ -363,11 +367,15 @@ class Protocol:
                     Store.held(output, key, {**about, "networks": len(networks)})
                 )
             records = own._records(networks, seed, n_jobs, store, progress)
+            animals = animals_table(self.spec, len(networks), seed)
             result = ProtocolResult.collect(
-                self.name, records, networks, self.spec.evaluate, seed, settings
+                self.name, records, networks, self.spec.evaluate, seed, settings, animals
             )
             if store is not None:
-                store.write_tables({"table": result.table, "failed": result.failed})
+                tables = {"table": result.table, "failed": result.failed}
+                if self.spec.cohort.animals or self.spec.cohort.dropout:
+                    tables["animals"] = animals
+                store.write_tables(tables)
         return result
 
     def _bounded(self, networks: Sequence[Overlaps]) -> Protocol:
@@ -405,14 +413,19 @@ class Protocol:
                     f"starts must have one rank; starts[0] has {starts[0].rank} and "
                     f"starts[{number}] {start.rank}."
                 )
+        if self.spec.cohort.design == "between" and len(starts) % len(self.arms):
+            raise InputError(
+                f"starts must be as many for each of the {len(self.arms)} arms, which are "
+                f"different animals (design: between); got {len(starts)}."
+            )
         # the cohort is not used, so its own names do not matter
         problems = [p for p in check_names(self.spec, starts[0].sizes) if p[0][0] != "cohort"]
         if problems:
             raise self.source.refuse(problems)
         for number, start in enumerate(starts):
-            for name, arm in self.spec.arms.items():
+            for name in self.spec.arms_of(number):
                 try:
-                    arm_start(start, arm, self.spec.nonlinearity)
+                    arm_start(start, self.spec.arms[name], self.spec.nonlinearity)
                 except InputError as error:
                     raise InputError(
                         f"arm {name!r} cannot start from starts[{number}]: {error}"
@@ -432,12 +445,12 @@ class Protocol:
             if content.get("type") in (GIVEN, PYTHON)
         )
 
-    def _for_workers(self) -> dict[str, AnyTask] | Source:
-        """Return the tasks, or how to make them anew where their code stands in a file."""
-        if all(content.get("type") != PYTHON for content in self.spec.tasks.values()):
+    def _for_workers(self, n_jobs: int) -> dict[str, AnyTask] | TasksOfFile:
+        """Return the tasks, such that a worker finds the code of those of a file."""
+        in_file = any(content.get("type") == PYTHON for content in self.spec.tasks.values())
+        if n_jobs == 1 or not in_file:
             return dict(self.tasks)
-        # a worker process cannot look up a class of a file that it has not imported
-        return replace(self.source, data={}, lines={})
+        return TasksOfFile.packed(self.tasks, self.source.folder)
 
     def _records(
         self,
@@ -450,9 +463,9 @@ class Protocol:
         """Yield the record of every network in order, from disk or computed."""
         todo = [k for k in range(len(networks)) if store is None or not store.has(k)]
         settings: Any = {"return_as": "generator", "max_nbytes": None, "keep": store is None}
+        tasks = self._for_workers(n_jobs)
         computed = Parallel(n_jobs=n_jobs, **settings)(
-            delayed(_work)(self.spec, self._for_workers(), networks[k], k, seed, store)
-            for k in todo
+            delayed(run_network)(self.spec, tasks, networks[k], k, seed, store) for k in todo
         )
         try:
             with Bar(f"{self.name}: networks", progress, soon=0.0) as bar:
@@ -467,28 +480,3 @@ class Protocol:
                 # after an error or an interruption joblib warns that it cancels what is queued
                 warnings.simplefilter("ignore", UserWarning)
                 computed.close()
-
-
-def _scale_epochs(phases: list[dict[str, Any]], scale: float) -> None:
-    """Multiply the epochs of phases, repeated ones too, in place."""
-    for phase in phases:
-        if phase.get("epochs") is not None:
-            phase["epochs"] = max(1, round(phase["epochs"] * scale))
-        _scale_epochs(phase.get("phases") or [], scale)
-
-
-def _work(
-    spec: ProtocolSpec,
-    tasks: Mapping[str, AnyTask] | Source,
-    start: Overlaps,
-    network: int,
-    seed: int,
-    store: Store | None,
-) -> NetworkRecord:
-    """Run one network and write it down."""
-    if isinstance(tasks, Source):
-        tasks = build_tasks(spec, tasks)[0]
-    record = run_arms(spec, tasks, start, network, seed)
-    if store is not None:
-        store.write(record)
-    return record

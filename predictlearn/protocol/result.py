@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from predictlearn.errors import InputError, choice
+from predictlearn.protocol.animals import DROPPED_OUT
 from predictlearn.protocol.engine import CRITERION, NetworkRecord, PhaseRecord
 from predictlearn.protocol.state import AnyNetwork, span_of
 from predictlearn.theory.loadings import Loadings
@@ -47,8 +48,10 @@ class ProtocolResult:
         the same network. A network that diverged has a row of ``loss`` infinity at that epoch, and
         none after it.
     failed : pandas.DataFrame
-        One row per network and arm that did not get through: ``arm``, ``network``, ``phase``,
-        ``task``, ``epoch``, ``phase_epoch``, ``reason``. Empty if all did.
+        One row per network and arm that did not get through, because it diverged or dropped out:
+        ``arm``, ``network``, ``phase``, ``task``, ``epoch``, ``phase_epoch``, ``reason``. Empty if
+        all did. In the table an animal that drops out has a row of ``dropped_out``, 1, and none
+        after it.
     starts : tuple of Overlaps
         The cohort's networks, before any arm replaced overlaps.
     seed : int
@@ -61,7 +64,11 @@ class ProtocolResult:
     networks : mapping of (str, int, str) to Synapses, Factors or SynapticNetwork
         The network at the end of a phase, in its span or as neurons with synapses, for arms where
         overlaps do not say it all: synapses learn, errors have feedback of their own, or the
-        output moves a world.
+        output moves a world, or something is forgotten.
+    animals : pandas.DataFrame
+        One row per network: ``network``, ``arm`` in a design between animals, and what is its own:
+        ``rate``, ``noise`` and ``epochs``, factors of those of the protocol, ``last_session`` and
+        ``last_epoch``, after which it drops out, infinite if it does not.
     """
 
     name: str
@@ -72,11 +79,22 @@ class ProtocolResult:
     settings: Mapping[str, Any]
     neurons: Mapping[tuple[str, int, str], np.ndarray] = field(default_factory=dict)
     networks: Mapping[tuple[str, int, str], AnyNetwork] = field(default_factory=dict)
+    animals: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def arms(self) -> tuple[str, ...]:
         """Names of the arms."""
         return tuple(self.settings["arms"])
+
+    @property
+    def design(self) -> str:
+        """``within``: every network goes through all arms; ``between``: through one."""
+        return str(self.settings["cohort"].get("design", "within"))
+
+    @property
+    def n_courses(self) -> int:
+        """How often a network goes through an arm."""
+        return self.n_networks * (1 if self.design == "between" else len(self.arms))
 
     @property
     def n_networks(self) -> int:
@@ -233,6 +251,7 @@ class ProtocolResult:
         evaluated: Sequence[str],
         seed: int,
         settings: Mapping[str, Any],
+        animals: pd.DataFrame | None = None,
     ) -> ProtocolResult:
         """Return the result made of the records of all networks, in their order."""
         parts: list[pd.DataFrame] = []
@@ -264,7 +283,10 @@ class ProtocolResult:
                     "phase_epoch": failure.epoch,
                 }
                 failed.append({**labels, "reason": failure.reason})
-                parts.append(pd.DataFrame([{**labels, "quantity": "loss", "value": np.inf}]))
+                said = {"quantity": "loss", "value": np.inf}
+                if failure.dropped_out:
+                    said = {"quantity": DROPPED_OUT, "value": 1.0}
+                parts.append(pd.DataFrame([{**labels, **said}]))
         table = pd.concat(parts, ignore_index=True)
         lost = pd.DataFrame(failed, columns=[*_LABELS, "reason"])
         in_sessions = settings.get("sessions") is not None
@@ -276,7 +298,8 @@ class ProtocolResult:
                     frame[column] = frame[column].astype("int64")
         frozen = MappingProxyType(dict(settings))
         held = (MappingProxyType(neurons), MappingProxyType(networks))
-        return cls(name, table, lost, tuple(starts), seed, frozen, *held)
+        own = pd.DataFrame() if animals is None else animals
+        return cls(name, table, lost, tuple(starts), seed, frozen, *held, own)
 
     def __getstate__(self) -> dict[str, Any]:
         plain = {name: dict(getattr(self, name)) for name in _MAPPINGS}
@@ -289,7 +312,7 @@ class ProtocolResult:
 
 def _names(rows: pd.DataFrame, last: bool, overlaps: tuple[str, ...]) -> tuple[str, ...]:
     """Return the quantities of the first or the last phase, which are the overlaps of factors."""
-    of_phases = ["loss", *CRITERION]
+    of_phases = ["loss", DROPPED_OUT, *CRITERION]
     kept = rows[~(rows["quantity"].isin(of_phases) | rows["quantity"].str.startswith("loss:"))]
     if kept.empty:
         return overlaps

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from predictlearn.errors import choice, nearest
+from predictlearn.protocol.animals import AnimalsSpec, DropoutSpec, LeavesSpec
 from predictlearn.protocol.phase import (
     MOST_STEPS,
     PHASE_KINDS,
@@ -99,6 +100,9 @@ class CohortSpec(ProtocolSection):
     spread: NonNegative | dict[str, NonNegative] = 0.0
     distribution: DistributionSpec | None = None
     max_draws: Annotated[Count, Field(le=100_000)] = 10_000
+    design: Annotated[str, one_of("within", "between")] = "within"
+    animals: AnimalsSpec | None = None
+    dropout: DropoutSpec | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> CohortSpec:
@@ -165,6 +169,17 @@ class ProtocolSpec(ProtocolSection):
         """Return the rule of a phase: the protocol's, what the arm and what the phase change."""
         return self.rule.changed(self.arms[arm].rule).changed(phase.rule)
 
+    @property
+    def n_networks(self) -> int:
+        """Number of networks of all arms: where these are different animals, of each arm's own."""
+        arms = len(self.arms) if self.cohort.design == "between" else 1
+        return self.cohort.networks * arms
+
+    def arms_of(self, network: int) -> tuple[str, ...]:
+        """Return the arms that a network goes through: all, or one of a design between animals."""
+        arms = tuple(self.arms)
+        return arms if self.cohort.design == "within" else (arms[network % len(arms)],)
+
     def steps(self, arm: str) -> tuple[ArmStep, ...]:
         """Return what an arm comes to: repeated phases each time, sessions one by one."""
         return self._steps[arm]
@@ -209,6 +224,9 @@ def _section_at(location: Sequence[str | int]) -> type[BaseModel] | None:
         (): ProtocolSpec,
         ("cohort",): CohortSpec,
         ("cohort", "distribution"): DistributionSpec,
+        ("cohort", "animals"): AnimalsSpec,
+        ("cohort", "dropout"): DropoutSpec,
+        ("cohort", "dropout", "table", "*"): LeavesSpec,
         arm: ArmSpec,
         (*arm, "phases", "*"): PhaseSpec,
     }

@@ -174,9 +174,9 @@ class NetworkState:
         return trials.loss(run_network(self.neurons, *how).outputs)
 
     def begin(self) -> None:
-        """Remember where the network is, so that what it learns can be forgotten."""
+        """Remember where the network is: forgetting leads back to it from here on."""
         held = self.span if self.neurons is None else self.neurons
-        if isinstance(held, Factors | Loadings):
+        if held is not None:
             self.origin = parts_of(held)
 
     def forget(self, forgotten: Forgotten, times: float = 1.0) -> None:
@@ -194,7 +194,10 @@ class NetworkState:
         """Return names and values of what is recorded of the network as it is."""
         if self._told_apart is not None:
             return _quantities(self._told_apart)
-        return self.overlaps.names, self.overlaps.to_series().to_numpy()
+        names, values = self.overlaps.names, self.overlaps.to_series().to_numpy()
+        if self.feedback is None or self.neurons is None:
+            return names, values
+        return (*names, "alignment"), np.append(values, _cosine(self.feedback, self.neurons.z))
 
     def change(self, phase: PhaseSpec, sequence: np.random.SeedSequence) -> Course:
         """Change the readout; what feeds errors back stays, and forgetting keeps the new one."""
@@ -282,9 +285,12 @@ def _quantities(network: AnyNetwork) -> tuple[tuple[str, ...], np.ndarray]:
         names, values = tuple(map(str, series.index)), series.to_numpy()
     if network.feedback is None:
         return names, values
-    b, z = network.feedback, network.z
-    cosine = float(np.sum(b * z) / (np.linalg.norm(b) * np.linalg.norm(z)))
-    return (*names, "alignment"), np.append(values, cosine)
+    return (*names, "alignment"), np.append(values, _cosine(network.feedback, network.z))
+
+
+def _cosine(b: np.ndarray, z: np.ndarray) -> float:
+    """Return the cosine between feedback and readout."""
+    return float(np.sum(b * z) / (np.linalg.norm(b) * np.linalg.norm(z)))
 
 
 def course_of(trajectory: AnyTrajectory) -> Course:

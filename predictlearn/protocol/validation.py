@@ -11,7 +11,7 @@ from predictlearn.errors import InputError, choice
 from predictlearn.protocol.cohort import arm_start, draw_start
 from predictlearn.protocol.given_tasks import GIVEN, PYTHON, named_task, own_task
 from predictlearn.protocol.learners import check_learner, check_loop
-from predictlearn.protocol.phase_checks import check_steps, unknown
+from predictlearn.protocol.phase_checks import check_animals, check_steps, unknown
 from predictlearn.protocol.rule import NETWORK_RULES, NEURONS_ONLY, PERTURBATION
 from predictlearn.protocol.schema import MOST_DIMENSIONS, ArmStep, ProtocolSpec
 from predictlearn.protocol.source import Location, Problem, Source
@@ -103,6 +103,9 @@ def check_names(spec: ProtocolSpec, sizes: Sizes) -> list[Problem]:
         (("cohort", "overlaps"), spec.cohort.overlaps or {}, "the overlaps", names),
         (("cohort", "spread"), spread, "the overlaps", names),
     ]
+    if spec.cohort.animals is not None:
+        own = spec.cohort.animals.start
+        places.append((("cohort", "animals", "start"), own, "the overlaps", names))
     for arm, content in spec.arms.items():
         what = f"the loss-invisible overlaps ({spec.nonlinearity})"
         places += [
@@ -240,7 +243,8 @@ def _check_start(spec: ProtocolSpec, tasks: Mapping[str, AnyTask], sizes: Sizes)
         if n is not None and n < dim:
             return [(("cohort", "distribution", "n_neurons"), least)]
         return []
-    centre = cohort.model_copy(update={"spread": 0.0})
+    middle = None if cohort.animals is None else cohort.animals.at_median()
+    centre = cohort.model_copy(update={"spread": 0.0, "animals": middle})
     try:
         start = draw_start(centre, {}, sizes, spec.nonlinearity, np.random.default_rng(0))
     except InputError as error:
@@ -261,6 +265,7 @@ def check_protocol(spec: ProtocolSpec, tasks: Mapping[str, AnyTask]) -> tuple[Si
     """Return the sizes (n_in, rank, n_out) of a protocol's networks, and all that is wrong."""
     problems = _check_phases(spec, tasks)
     problems += _check_engines(spec)
+    problems += check_animals(spec)
     for number, name in enumerate(spec.evaluate):
         wrong = unknown(name, "the tasks", spec.tasks)
         if wrong is None and name in spec.evaluate[:number]:

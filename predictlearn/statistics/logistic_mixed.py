@@ -46,8 +46,8 @@ class Binomial:
 
 def _cells(
     response: Binomial, x: Array, blocks: Sequence[Block]
-) -> tuple[Binomial, Array, list[Block]]:
-    """Put rows that nothing tells apart together."""
+) -> tuple[Binomial, Array, list[Block], np.ndarray]:
+    """Put rows that nothing tells apart together; return which cell each row went to, too."""
     key = np.zeros(response.k.size, dtype=np.int64)
     parts = [*x.T, *(block.codes for block in blocks)]
     parts += [block.slope for block in blocks if block.slope is not None]
@@ -64,7 +64,7 @@ def _cells(
         )
         for block in blocks
     ]
-    return summed, x[first], smaller
+    return summed, x[first], smaller, key
 
 
 def fit_binomial(
@@ -86,11 +86,11 @@ def fit_binomial(
     fit : VarianceFit or None
         The linear model of the last working outcomes.
     dispersion : float
-        Pearson's chi2 over cells / (cells - effective parameters).
+        Pearson's chi2 / (counts - parameters), 1 where that is not above zero.
     why : str
         Empty, or why the fit cannot be used.
     """
-    cells, x, blocks = _cells(response, x, blocks)
+    cells, x, blocks, key = _cells(response, x, blocks)
     edges = np.cumsum([0, *(block.n for block in blocks)])
     eta = special.logit((cells.k + 0.5) / (cells.n + 1.0))
     ratio: Array | None = None
@@ -116,10 +116,13 @@ def fit_binomial(
     fit = fit_variances(m, sigma2=1.0)
     if moved >= _SETTLED:
         return fit, np.nan, f"penalised quasi-likelihood did not settle in {_ROUNDS} rounds"
-    mu = special.expit(eta)
-    variance = np.maximum(cells.n * mu * (1 - mu), 1e-10)
-    squares = float(((cells.k - cells.n * mu) ** 2 / variance).sum())
+    # trials one by one show no spread beyond their mean: then between cells; counts between rows
+    shown, mu = (cells, special.expit(eta))
+    if (response.n > 1).any():
+        shown, mu = response, mu[key]
+    variance = np.maximum(shown.n * mu * (1 - mu), 1e-10)
+    squares = float(((shown.k - shown.n * mu) ** 2 / variance).sum())
     used = x.shape[1] + sum(block.n for block, tau in zip(blocks, fit.tau, strict=True) if tau > 0)
-    # with as many effects as cells there is nothing left to judge by
-    left = cells.k.size - used
+    # with as many effects as counts there is nothing left to judge by
+    left = shown.k.size - used
     return fit, squares / left if left > 0 else 1.0, ""

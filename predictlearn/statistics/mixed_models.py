@@ -34,7 +34,7 @@ from predictlearn.statistics.variance_components import (
 
 __all__ = ["mixed_model"]
 
-_FEW = 5
+_FEW, _MOST = 5, 5000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +88,12 @@ def _random_part(
                 f"{block.name} has a level for each of {len(data)} rows: a random effect needs "
                 "several rows a level; with one row an animal use compare_groups or regression."
             )
+    levels = sum(block.n for block in blocks)
+    if levels > _MOST:
+        raise InputError(
+            f"random effects have {levels} levels together, more than {_MOST}; leave session= out, "
+            "or average the rows of a session first."
+        )
     return _Random(blocks, animals)
 
 

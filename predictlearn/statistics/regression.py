@@ -133,7 +133,10 @@ def _checks(x: Array, y: Array, fit: object, method: str) -> tuple[AssumptionChe
             ),
         )
         influence = sm.OLS(y, x).fit().get_influence()
-        far = float(np.nanmax(influence.cooks_distance[0]))
+        # an animal that is alone in its level has no residual
+        with np.errstate(divide="ignore", invalid="ignore"):
+            distances = influence.cooks_distance[0]
+        far = float(np.max(np.nan_to_num(distances, posinf=0.0)))
         found += (
             AssumptionCheck(
                 "no animal decides alone",
@@ -237,7 +240,13 @@ def regression(
         raise InputError(f"{x.shape[1] - 1} terms need at least {x.shape[1] + 2} animals; got {n}.")
     fit = sm.OLS(y, x).fit()
     exact = float(np.ptp(fit.resid)) <= 1e-10 * max(float(np.ptp(y)), 1e-300)
-    errors = np.asarray(fit.HC3_se if method == "hc3" else fit.bse)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        errors = np.asarray(fit.HC3_se if method == "hc3" else fit.bse)
+    if not np.isfinite(errors).all():
+        raise InputError(
+            "method='hc3' has no error for a term that one animal alone decides; leave that term "
+            "out, or use method='t'."
+        )
     checked = _checks(x, y, fit, method)
     label = {
         "t": "regression, t test",

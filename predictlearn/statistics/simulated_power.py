@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
-from sklearn.isotonic import IsotonicRegression
+from scipy import optimize, stats
 
 from predictlearn.checks import non_negative, positive_int
 from predictlearn.errors import InputError
@@ -43,6 +42,7 @@ class _Counted:
     boundary: Counter[str] = field(default_factory=Counter)
     why: dict[str, str] = field(default_factory=dict)
     animals: float = 0.0
+    with_animals: int = 0
     made: int = 0
 
     def add(self, other: _Counted) -> None:
@@ -52,6 +52,7 @@ class _Counted:
         self.boundary.update(other.boundary)
         self.why = {**other.why, **self.why}
         self.animals += other.animals
+        self.with_animals += other.with_animals
         self.made += other.made
 
 
@@ -112,6 +113,7 @@ def _batch(
                 total.positive[name] += found["verdict"] in ("different", "equivalent")
             total.boundary[name] += str(found.get("degenerate", "")).startswith("boundary")
         total.animals += animals
+        total.with_animals += animals > 0
     return total
 
 
@@ -191,7 +193,7 @@ def _checked_cost(cost: object) -> dict[str, float] | None:
 
 def _crossing(ns: np.ndarray, power: np.ndarray, simulations: np.ndarray, target: float) -> float:
     """Return where a curve, made monotone, first reaches a target; infinite if nowhere."""
-    rising = IsotonicRegression(increasing=True).fit(ns, power, simulations).predict(ns)
+    rising = optimize.isotonic_regression(power, weights=simulations).x
     if rising[-1] < target:
         return math.inf
     at = int(np.argmax(rising >= target))
@@ -366,7 +368,8 @@ def _table(
         for (setting, n), total in zip(designs, totals, strict=True):
             hits = int(total.positive[name])
             ends = stats.binomtest(hits, total.made).proportion_ci(level, method="exact")
-            animals = total.animals / total.made
+            # of tables that no test could take, nobody counted the animals
+            animals = total.animals / max(total.with_animals, 1)
             row = {
                 "test": name,
                 "n": n,

@@ -12,7 +12,7 @@ from predictlearn.arrays import Array
 from predictlearn.doors import LARGEST
 from predictlearn.errors import InputError, nearest
 
-__all__ = ["Animals", "ColumnLabels", "Pairs"]
+__all__ = ["AnimalMeans", "ColumnLabels", "Pairs"]
 
 Limits = tuple[float | None, float | None]
 
@@ -34,7 +34,7 @@ class ColumnLabels:
 
 
 @dataclass(frozen=True)
-class Animals:
+class AnimalMeans:
     """One value an animal, of animals that each belong to one arm.
 
     Parameters
@@ -252,7 +252,7 @@ def animals_in_arms(
     reference: object = None,
     limits: Limits = (None, None),
     least: int = 2,
-) -> Animals:
+) -> AnimalMeans:
     """Return the mean outcome of every animal, each in one arm, or raise InputError."""
     table = as_table(data)
     values = numbers(table, "outcome", outcome, limits)
@@ -268,7 +268,7 @@ def animals_in_arms(
         "animals of different arms different names.",
     )
     _enough(table, belongs, groups.names, animals, least)
-    return Animals(mean_by(animals.codes, len(animals.names), values), belongs, groups.names)
+    return AnimalMeans(mean_by(animals.codes, len(animals.names), values), belongs, groups.names)
 
 
 def animals_in_both(

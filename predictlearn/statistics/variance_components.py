@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 # Logarithm of tau / sigma^2: the search goes no further.
-_LOWEST, _HIGHEST = -14.0, 14.0
+_LOWEST, _HIGHEST, _FLAT = -14.0, 14.0, -6.0
 
 
 @dataclass(frozen=True)
@@ -275,17 +275,26 @@ def search_ratios(
         )
         ratio, converged = np.array([math.exp(one.x)]), bool(one.success)
     else:
-        starts = [np.full(m.n_blocks, s) for s in (0.0, -4.0)] if begin is None else [begin]
+        start = np.zeros(m.n_blocks) if begin is None else begin
         found = [
             optimize.minimize(
                 at,
                 start,
                 method="L-BFGS-B",
                 bounds=[(_LOWEST, _HIGHEST)] * m.n_blocks,
-                options={"ftol": 1e-13, "gtol": 1e-6},
+                options={"ftol": 1e-12, "gtol": 1e-5},
             )
-            for start in starts
         ]
+        if found[0].x.min() < _FLAT:
+            # far out the likelihood is flat: from nearer by, too
+            found += [
+                optimize.minimize(
+                    at,
+                    np.maximum(found[0].x, -3.0),
+                    method="L-BFGS-B",
+                    bounds=[(_LOWEST, _HIGHEST)] * m.n_blocks,
+                )
+            ]
         best_of = min(found, key=lambda one: float(one.fun))
         ratio, converged = np.exp(best_of.x), bool(np.isfinite(best_of.fun))
     # on the boundary: no worse without an effect than with the variance that was found

@@ -39,18 +39,16 @@ def test_every_number_has_a_source_and_an_interval_around_it():
     assert behaviour_defaults().value.abs().max() > 0
 
 
-def simulated_mice(
-    rng, n=150, days=12, trials=10, sd_rate=0.4, sd_start=0.8, lapse=0.04, noise=0.0
-):
+def simulated_mice(rng, n=150, days=12, trials=10, both=-0.5, sd_start=0.8):
+    sd_rate, lapse = 0.4, 0.04
     rows = []
     for animal in range(n):
-        start, rate = (
-            -2 + sd_start * rng.standard_normal(),
-            0.06 * np.exp(sd_rate * rng.standard_normal()),
-        )
+        own, speed = rng.standard_normal(2)
+        start = -2 + sd_start * (np.sqrt(1 - both**2) * own + both * speed)
+        rate = 0.06 * np.exp(sd_rate * speed)
         for day in range(days):
             x = trials * (day + 0.5)
-            log_odds = start + rate * x + noise * rng.standard_normal()
+            log_odds = start + rate * x
             p = lapse + (1 - 2 * lapse) / (1 + np.exp(-log_odds))
             rows.append((animal, x, trials, rng.binomial(trials, p)))
     return pd.DataFrame(rows, columns=["animal", "x", "n", "k"])
@@ -59,10 +57,15 @@ def simulated_mice(
 @pytest.mark.slow
 def test_spread_of_rates_is_free_of_binomial_noise(estimates):
     found = estimates.learning_curves(simulated_mice(np.random.default_rng(0)))
-    for name, true in (("rate_sd_log", 0.4), ("rate", 0.06), ("start_sd", 0.8), ("lapse", 0.04)):
+    known = {"rate_sd_log": 0.4, "rate": 0.06, "start_sd": 0.8, "lapse": 0.04, "correlation": -0.5}
+    for name, true in known.items():
         value, low, high = found[name]
         assert low < true < high
-        assert value == pytest.approx(true, rel=0.35)
+        assert value == pytest.approx(true, rel=0.4)
+    same = simulated_mice(np.random.default_rng(1), n=80, sd_start=0.0)
+    value, low, high = estimates.learning_curves(same, alike=True)["rate_sd_log"]
+    assert low < 0.4 < high
+    assert value == pytest.approx(0.4, rel=0.2)
 
 
 @pytest.mark.parametrize("noise", [0.15, 0.5])

@@ -125,6 +125,7 @@ def test_errors_fall_to_a_level():
             lambda: Criterion(1.0, 9, within_session=True).trials_to_criterion(rows(a=[1] * 8)),
             "window must be at most the trials of a session, 4 in the longest; got 9",
         ),
+        (lambda: Criterion(1.0, 2).trials_to_criterion(rows(a=[1, 0, 2])), "got 2 in row 2"),
         (
             lambda: Criterion(1.0, 2).trials_to_criterion(rows(a=[1.0, np.nan, 1.0])),
             "got nan in row 1",

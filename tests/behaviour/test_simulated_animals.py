@@ -98,6 +98,28 @@ def test_results_do_not_depend_on_threads_or_neighbours_and_are_those_of_the_see
     assert not simulate(animals=animals, seed=4).table.equals(one.table)
 
 
+def test_curves_of_trajectories_are_the_outputs_of_their_networks():
+    rule, probe = pl.GradientDescent(4e-3), pl.DecisionMaking(trials=5, duration=4.0, stimulus=1.0)
+    trials = probe.sample(np.random.default_rng(0))
+    starts = [START, START.replace(zm=0.4)]
+    learned = [pl.learn(start, TASK, rule, 60, "erf", every=20) for start in starts]
+    found = OutputCurves.from_trajectories(learned, trials, "erf")
+    assert found.times.tolist() == [0, 20, 40, 60]
+    for animal, each in enumerate(learned):
+        for row, matrix in enumerate(each.array):
+            rolled = pl.simulate(pl.Overlaps(matrix), trials, "erf").outputs
+            outputs, targets = response_means(trials, rolled)
+            np.testing.assert_allclose(found.outputs[animal, row], outputs, atol=1e-13)
+    np.testing.assert_allclose(found.targets, targets)
+    # ten trials an epoch: session 3 begins at epoch 40
+    run = simulate(Choices(0.05), TrainingSessions(3, 200), Animals(0.1), found, None)
+    assert run.table.session.max() == 3
+    with pytest.raises(InputError, match="entry 1 has others than"):
+        OutputCurves.from_trajectories([learned[0], pl.learn(START, TASK, rule, 30, "erf")], trials)
+    with pytest.raises(InputError, match="entry 0 is a Overlaps"):
+        OutputCurves.from_trajectories(starts, trials)
+
+
 def test_rows_a_trial_are_those_of_the_sessions():
     args = {"sessions": TrainingSessions(3, {"distribution": "poisson", "mu": 30}), "seed": 1}
     trials, sessions = simulate(per_trial=True, **args).table, simulate(**args).table

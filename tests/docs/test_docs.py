@@ -55,7 +55,10 @@ def anchors(page: Path) -> set[str]:
 
 
 # Pages of what has long tests of its own, and takes long to compile.
-LONG = ("closure", "populations", "fitting", "what-learns", "your-own-recording")
+LONG = (
+    *("closure", "populations", "fitting", "predictions"),
+    *("what-learns", "what-learning-reveals", "your-own-recording"),
+)
 WITH_PYTHON = [
     pytest.param(page, marks=[pytest.mark.slow] if page.stem in LONG else [], id=named(page))
     for page in PAGES

@@ -35,10 +35,18 @@ def room_of(module: str) -> str:
     return ".".join(path.parent.relative_to(PACKAGE).parts)
 
 
+@functools.cache
+def nodes(path: Path) -> list[ast.AST]:
+    """What a file imports and defines, at any depth."""
+    kinds = (ast.Import, ast.ImportFrom, ast.ClassDef)
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return [node for node in ast.walk(tree) if isinstance(node, kinds)]
+
+
 def imports(path: Path) -> set[str]:
     """Modules of the package that a file imports anywhere, for types too."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         names: list[str] = []
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"relative import in {path}"
@@ -153,7 +161,7 @@ def test_no_class_name_twice():
     names = Counter(
         node.name
         for path in MODULES.values()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in nodes(path)
         if isinstance(node, ast.ClassDef)
     )
     assert [name for name, count in names.items() if count > 1] == []

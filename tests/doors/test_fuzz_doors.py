@@ -100,7 +100,7 @@ def on_two_lines() -> None:
 
 @LINUX
 def test_the_judge_sees_what_is_wrong(tmp_path, monkeypatch):
-    monkeypatch.setattr("fuzzing.SECONDS", 1.0)
+    monkeypatch.setattr("fuzzing.SECONDS", 2.0)
     monkeypatch.setattr("fuzzing.BYTES", 100_000_000)
     acts = [endless, hungry, of_ours, crashing, unnamed, on_two_lines, list]
     made = outcomes(lambda k, rng, folder: Case(str(k), acts[k], "x.npz"), len(acts), tmp_path)

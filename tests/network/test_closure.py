@@ -61,6 +61,8 @@ def test_finite_networks_approach_the_mean_field_like_one_over_root_n():
     assert (start["overlaps"] < 1e-12).all()
 
 
+# that the points of the rule are enough is in test_mean_field.py
+@pytest.mark.slow
 def test_the_mean_field_does_not_depend_on_its_particles():
     """Sobol points and a product rule agree far better than either does with the closure."""
     rule = pl.GradientDescent(0.05)

@@ -17,6 +17,7 @@ from predictlearn.theory.activity import NO_NOISE, Batch
 from predictlearn.theory.synapses.gradients import Steering
 
 N = 30
+FILTER = pl.Filter(duration=8.0, dt=0.1)
 FEEDBACK = pl.Feedback(decoder=0.3, private=0.8)
 RULES = {
     "through": pl.GradientDescent,
@@ -181,7 +182,7 @@ def test_small_steps_conserve_what_gradient_flow_does():
     start = pl.Synapses.from_overlaps(overlaps(sizes).replace(zu=0.3, vm=0.3)).on_neurons(N)
     drifts, moved = [], []
     for rate in (0.02, 0.01):
-        t = pl.train_network(start, pl.Filter(dt=0.1), pl.GradientDescent(rate), int(3 / rate))
+        t = pl.train_network(start, FILTER, pl.GradientDescent(rate), int(3 / rate))
         drifts.append(t.drift)
         moved.append(np.linalg.norm(t.final.w - start.w))
     assert 1.8 < drifts[0] / drifts[1] < 2.2  # of first order in the rate

@@ -19,7 +19,7 @@ from predictlearn.recordings import find_dataset, progress
 from predictlearn.theory.hidden_prior import HiddenPrior
 from predictlearn.theory.names import pathway_slices
 
-QUICK = {"n_draws": 2, "n_animals": 3, "n_starts": 2, "n_bootstrap": 10, "cv": 3}
+QUICK = {"n_draws": 2, "n_animals": 3, "n_starts": 1, "n_bootstrap": 4, "cv": 3}
 
 
 def made() -> pl.Recording:
@@ -70,7 +70,7 @@ def test_the_shipped_recording_gives_a_report(tmp_path, monkeypatch):
     monkeypatch.setattr("predictlearn.pipeline.experiments._PARTICLES", 128)
     monkeypatch.setattr("predictlearn.pipeline.experiments._STEPS", 250)
     stages = []
-    settings = {**QUICK, "n_starts": 1, "cv": 2, "max_iter": 10}
+    settings = {**QUICK, "n_draws": 1, "cv": 2, "max_iter": 10}
     run = pipeline.predict(seed=0, progress=stages.append, **settings)
     assert len(stages) == 7
     assert run.case.simulated
@@ -92,10 +92,11 @@ def test_the_shipped_recording_gives_a_report(tmp_path, monkeypatch):
         assert found
         assert all(found), prediction.statement
     assert "imulated" in read
-    assert "predictlearn predict --dataset simulated-learning --seed 0 --draws 2" in read
+    assert "predictlearn predict --dataset simulated-learning --seed 0 --draws 1" in read
     assert len(list((tmp_path / "out" / "tables").glob("*.csv"))) >= 6
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_recording_of_the_users_own(own, tmp_path):
     _, run = own
     assert run.fitted.sizes == (1, 1, 1)

@@ -11,7 +11,8 @@ import yaml
 
 import predictlearn as pl
 from predictlearn import pipeline, reporting
-from predictlearn.pipeline.learner import RULE_NAMES, Learner, learning_times
+from predictlearn.pipeline.experiments import flow_design
+from predictlearn.pipeline.learner import RULE_NAMES, LearnerChoice, learning_times
 from predictlearn.pipeline.units import Units
 
 QUICK = {"n_draws": 2, "n_animals": 3, "n_starts": 1, "n_bootstrap": 5, "cv": 2, "rank": 1,
@@ -68,8 +69,8 @@ def test_learning_in_small_steps_is_the_flow_that_it_stands_for():
     task = pl.Filter(duration=10.0)
     for learns in ("factors", "synapses"):
         times = learning_times(task, starts, "linear", 1.0, learns)
-        flow = Learner.of(learns, None, None).course(times)
-        steps = Learner.of(learns, "gradient-descent", None).course(times)
+        flow = LearnerChoice.of(learns, None, None).course(times)
+        steps = LearnerChoice.of(learns, "gradient-descent", None).course(times)
         for start in starts[0]:
             one = pl.learn(start, task, flow.rules[0], flow.epochs, learns=learns)
             two = pl.learn(start, task, steps.rules[0], int(steps.epochs), learns=learns)
@@ -162,6 +163,32 @@ def test_a_protocol_says_itself_who_learns(tmp_path):
 
 def test_a_rule_with_settings_of_its_own_is_taken_as_it_is():
     rule = pl.FeedbackAlignment(0.01, pl.Feedback(decoder=-1.0, private=0.0))
-    course = Learner.of("factors", rule, None).course(np.array([3.0, 4.0]))
+    course = LearnerChoice.of("factors", rule, None).course(np.array([3.0, 4.0]))
     assert course.rules == (rule, rule)
     assert "at rate 0.01" in course.means
+
+
+@pytest.mark.parametrize("learns", ["factors", "synapses"])
+def test_a_data_set_with_experiments_of_its_own_is_learned_by_either(learns):
+    """Its unit of time is that of the learner, with a readout that does not learn."""
+    rng = np.random.default_rng(0)
+    starts = [pl.Overlaps(np.eye(4)).replace(zu=a, vm=b) for a, b in rng.uniform(0.1, 0.3, (3, 2))]
+    task = pl.Filter(duration=8.0)
+    labels = dict.fromkeys(("exposing", "A", "B"), "a task")
+    design = flow_design(
+        task, (task, task), [starts], labels, nonlinearity="linear", tau=1.0, learns=learns
+    )
+    times = []
+    for start in starts:
+        frozen = pl.GradientDescent(1e-7, pathway_rates={"z": 0.0})
+        losses = pl.learn(start, task, frozen, 1, learns=learns).losses
+        times.append(losses[0] * 1e-7 / (losses[0] - losses[1]))
+    rates = design.rules[0].pathway_rates
+    assert set(rates) == set("mwz" if learns == "synapses" else "muvz")
+    assert rates["z"] == 0.0
+    assert rates["m"] == pytest.approx(np.median(times), rel=1e-3)
+    assert design.who.startswith(f"the {learns}")
+    LearnerChoice.of(learns, None, None).check("linear", None, design_of="bci-learning")
+    for rule, rate, said in (("rflo", None, "rule is not for"), (None, 0.1, "rate is not for")):
+        with pytest.raises(pl.InputError, match=f"{said} bci-learning, which has experiments"):
+            LearnerChoice.of(learns, rule, rate).check("linear", None, design_of="bci-learning")

@@ -19,7 +19,7 @@ from predictlearn.reporting import Report, Section, figures, html, write
 from predictlearn.reporting.folder import write_files
 
 FAST = {"tau": 1.0, "latency": 0.0, "n_draws": 2, "n_animals": 5, "n_starts": 2, "n_bootstrap": 5}
-FAST |= {"rank": 1}
+FAST |= {"rank": 1, "cv": 2}
 # where it is only asked that all goes through
 ONCE = FAST | {"n_draws": 1, "n_animals": 3}
 # the network of a diverging run whose curvature on the way is beyond all numbers
@@ -295,6 +295,7 @@ def test_a_protocol_is_run_from_the_recorded_networks():
 # -- the report -------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_what_to_do_next_stands_first(run):
     page = html(pipeline.make_report(run))
     assert page.index("What you can do next") < page.index("Key findings</h2>")

@@ -6,8 +6,10 @@ import neuron_network
 import numpy as np
 import pytest
 from test_protocol_mixtures import N, protocol, shown
+from typer.testing import CliRunner
 
 import predictlearn as pl
+from predictlearn.cli import app
 from predictlearn.errors import InputError
 
 A, B = shown(0.2), shown(0.6)
@@ -129,6 +131,34 @@ def test_a_run_to_a_criterion_is_kept_and_does_not_depend_on_workers(tmp_path):
     alone = one.run(seed=0)
     assert run.table.equals(alone.table)
     assert again.table.equals(alone.table)
+
+
+def test_the_command_line_says_how_long_it_took(tmp_path):
+    file = tmp_path / "until.yaml"
+    file.write_text("""\
+name: until
+cohort: {networks: 4, overlaps: {zm: 0.1, zu: 0.2, vm: 0.1}, spread: 0.1}
+tasks:
+  A: {type: filter, decay: 0.2, duration: 3.0}
+rule: {rate: 0.01}
+arms:
+  slow: {phases: [{name: A, task: A, epochs: 400, until: {loss: 0.3}}]}
+  fast: {phases: [{name: A, task: A, epochs: 400, until: {loss: 0.3}}], rule: {rate: 0.02}}
+  short: {phases: [{name: A, task: A, epochs: 2, until: {loss: 0.3}}]}
+""")
+    found = CliRunner().invoke(app, ["run", str(file), "--jobs", "1"])
+    assert found.exit_code == 0, found.output
+    rows = [line.split() for line in found.output.splitlines()]
+    assert [row[-3:] for row in rows if row[:2] == ["short", "A"]][-1] == ["0", "of", "4"]
+    assert [row[-3:] for row in rows if row[:2] == ["slow", "A"]][-1] == ["4", "of", "4"]
+    compared = CliRunner().invoke(app, ["compare", str(file), "--jobs", "1"])
+    assert compared.exit_code == 0, compared.output
+    assert "epochs_to_criterion" in compared.output
+    assert "criterion_reached" not in compared.output
+    pair = ["compare", str(file), "--arms", "slow", "short", "--jobs", "1"]
+    censored = CliRunner().invoke(app, pair)
+    assert censored.exit_code == 0, censored.output
+    assert "4 of 12 networks and arms did not reach the criterion" in censored.output
 
 
 WRONG = [

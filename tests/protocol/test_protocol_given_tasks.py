@@ -38,6 +38,13 @@ class Noisy:
         return Trials(inputs, inputs, np.ones_like(inputs), self.dt)
 
 
+def hidden(sd):
+    class Inner(Noisy):
+        pass
+
+    return Inner(sd)
+
+
 def broken():
     return 1 / 0
 
@@ -132,6 +139,11 @@ def test_classes_beside_the_protocol_reach_the_workers(folder):
     data = {**BASE, "tasks": {"A": noisy}, "arms": {"x": {"phases": phases}}, "evaluate": ["A"]}
     one = Protocol.from_dict(data, folder, trust=True)
     assert one.run(n_jobs=2).table.equals(one.run().table)
+    hidden = {**data, "tasks": {"A": {**noisy, "function": f"{module(folder)}:hidden"}}}
+    inner = Protocol.from_dict(hidden, folder, trust=True)
+    assert inner.run().table.equals(one.run().table)
+    with pytest.raises(InputError, match=r"cannot be sent to another process.*--jobs 1"):
+        inner.run(n_jobs=2)
 
 
 @pytest.mark.parametrize(

@@ -47,12 +47,13 @@ def reaching(arms, **changes):
 
 
 def test_synapses_go_through_the_phases_as_those_of_n_neurons_do():
-    run = protocol({"x": {"rule": {"learns": "synapses"}, "phases": ABA}}).run(seed=0)
+    short = {name: {**each, "duration": 6.0} for name, each in (("A", A), ("B", B))}
+    run = protocol({"x": {"rule": {"learns": "synapses"}, "phases": ABA}}, short).run(seed=0)
     for number, start in enumerate(run.starts):
         network = pl.Synapses.from_overlaps(start).on_neurons(N, 1)
         world = neuron_network.open_world(1, 1)
         for phase in ABA:
-            trials = pl.Filter(decay={"A": 0.2, "B": 0.4}[phase["task"]]).sample()
+            trials = pl.Filter(decay={"A": 0.2, "B": 0.4}[phase["task"]], duration=6.0).sample()
             losses, m, w, z = neuron_network.learn_synapses(
                 network, world, trials.inputs, trials.targets, trials.weights, 0.05, 0.01,
                 phase["epochs"],
@@ -135,8 +136,20 @@ LEARNERS = [
 ]
 
 
-@pytest.mark.parametrize("rule", LEARNERS, ids=lambda rule: "-".join(map(str, rule.values())))
-@pytest.mark.parametrize("loop", ["open", "closed"])
+# every rule in the closed loop, and with and without feedback of its own in the open one
+PAIRS = [
+    pytest.param(
+        rule,
+        loop,
+        id=f"{loop}-" + "-".join(map(str, rule.values())),
+        marks=[pytest.mark.slow] if loop == "open" and number >= 2 else [],
+    )
+    for number, rule in enumerate(LEARNERS)
+    for loop in ("open", "closed")
+]
+
+
+@pytest.mark.parametrize(("rule", "loop"), PAIRS)
 def test_neurons_go_through_the_phases_as_the_theory_does(rule, loop):
     synaptic = rule.get("learns") == "synapses"
     if loop == "open":

@@ -14,7 +14,7 @@ import pytest
 import predictlearn as pl
 from predictlearn.errors import InputError
 from predictlearn.protocol import Protocol
-from predictlearn.protocol import protocol as experiment_module
+from predictlearn.protocol import work as experiment_module
 from predictlearn.tasks import Filter
 
 SMALL = {

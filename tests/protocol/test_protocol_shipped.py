@@ -105,10 +105,15 @@ def shortened(name, epochs, networks=2):
     data = Protocol.load(name).to_dict()
     data["cohort"]["networks"] = networks
     for arm in data["arms"].values():
-        for phase in arm["phases"]:
-            if "epochs" in phase:
-                phase["epochs"] = epochs
+        shorten(arm["phases"], epochs)
     return Protocol.from_dict(data)
+
+
+def shorten(phases, epochs):
+    for phase in phases:
+        if "epochs" in phase:
+            phase["epochs"] = epochs
+        shorten(phase.get("phases", []), epochs)
 
 
 @pytest.mark.parametrize("name", shipped_protocols())
@@ -117,8 +122,10 @@ def test_every_shipped_protocol_runs(name):
     assert run.failed.empty
     for arm in run.arms:
         assert len(run.final(arm)) == 2
-        curve = run.curves(arm).xs(0, level="phase_epoch")
-        assert np.isfinite(curve.to_numpy()).all()
+        rows = run.table[(run.table["arm"] == arm) & (run.table["quantity"] == "loss")]
+        first = rows[rows["phase_epoch"] == 0].groupby("network")["value"]
+        assert (first.size() >= 1).all()
+        assert np.isfinite(rows["value"]).all()
     assert Protocol.load(name).description
 
 
@@ -164,3 +171,71 @@ def test_readout_perturbation_drop_is_that_of_a_turned_cursor():
     z = [name for name in run.overlap_names if name.startswith("z") and name.count("z") == 2]
     practised = run.curves("control", z[0])
     np.testing.assert_allclose(practised, practised.iloc[0, 0], rtol=1e-9)
+
+
+def to_criterion(run):
+    """Return the mean number of epochs to the criterion, by arm and phase."""
+    rows = run.table[run.table["quantity"] == "epochs_to_criterion"]
+    assert rows["value"].notna().all()
+    return rows.groupby(["arm", "phase"])["value"].mean()
+
+
+def shipped(name, networks=2):
+    data = Protocol.load(name).to_dict()
+    data["cohort"]["networks"] = networks
+    return Protocol.from_dict(data).run(seed=0)
+
+
+def test_descent_saves_nothing():
+    taken = to_criterion(shipped("savings"))
+    for arm in ("factors", "synapses"):
+        again = taken[arm, "relearn"]
+        assert abs(again - taken[arm, "learn"]) <= 3
+        assert abs(again - taken[f"{arm}, naive", "relearn"]) <= 2
+
+
+def test_synapses_reverse_faster_and_faster():
+    taken = to_criterion(shipped("serial-reversal"))
+    order = [f"{name} {k}" for k in range(1, 6) for name in ("A", "reversed")]
+    synapses = taken["synapses"][order].to_numpy()
+    assert synapses[1] > 1.2 * synapses[0]
+    assert (np.diff(synapses[1:]) <= 0).all()
+    assert synapses[-1] < 0.8 * synapses[0]
+    assert (taken["factors"][order].to_numpy() > 1.5 * synapses).all()
+
+
+def test_one_error_after_three_washouts_and_two_courses_of_relearning():
+    run = shipped("washout-three-ways")
+    rows = run.table[run.table["phase"] == "relearn"]
+    starts = rows[(rows["quantity"] == "loss:straight") & (rows["phase_epoch"] == 0)]
+    assert starts["value"].between(0.025, 0.035).all()
+    taken = to_criterion(run)
+    for arm in ("no rotation", "error clamp"):
+        assert taken[arm, "relearn"] < 0.75 * taken[arm, "learn"]
+        assert taken[arm, "relearn"] < 0.8 * taken["counter-training", "relearn"]
+
+
+def test_what_was_reversed_comes_back_in_the_clamp():
+    run = shipped("error-clamp")
+    for arm, back in (("reversed", True), ("not reversed", False)):
+        rows = run.table[(run.table["arm"] == arm) & (run.table["phase"] == "clamp")]
+        losses = rows[rows["quantity"] == "loss"].groupby("network")["value"]
+        assert ((losses.last() < 0.75 * losses.first()) == back).all()
+        assert ((losses.last() > 1.2 * losses.first()) != back).all()
+
+
+def test_blocks_leave_the_last_task_and_mixtures_both():
+    run = shipped("blocked-or-interleaved")
+    ends = {
+        (arm, task): value(run, arm, 0, f"test of {task}", 0, "loss")
+        for arm in run.arms
+        for task in "AB"
+    }
+    # the best common answer is their mean: a quarter of the loss between the two answers each
+    time = 0.05 * np.arange(200)
+    between = np.sum((np.exp(-0.2 * time) - np.exp(-0.5 * time)) ** 2) * 0.05
+    assert ends["interleaved", "A"] == pytest.approx(between / 4, rel=0.1)
+    assert ends["interleaved", "B"] == pytest.approx(between / 4, rel=0.1)
+    assert ends["blocked", "A"] == pytest.approx(between, rel=0.1)
+    assert ends["blocked", "B"] < 0.01 * ends["blocked", "A"]
+    assert ends["blocked", "A"] > ends["short blocks", "A"] > 2 * ends["interleaved", "A"]

@@ -282,7 +282,7 @@ def test_twin_history_is_rebuilt(tmp_path, monkeypatch):
     assert len(list(tmp_path.glob("*-first-order/*.npy"))) == 4
     assert len(stages) == 4
     # an interrupted run goes on from what is there: nothing is computed again
-    monkeypatch.setattr("predictlearn.protocol.protocol.run_arms", None)
+    monkeypatch.setattr("predictlearn.protocol.work.run_arms", None)
     again = run(small(), folder=tmp_path)
     ends = made.tables["overlaps"].loc["after third"]
     for arm in again.arms:

@@ -145,6 +145,8 @@ def test_noise_alone_has_no_winner(runs):
     assert better / runs <= 0.05
 
 
+# one forecast that is as good as another is in test_noise_alone_has_no_winner
+@pytest.mark.slow
 def test_size_of_the_score_comparison_under_serial_correlation():
     # two forecasts that are wrong by the same amount in opposite directions are equally good
     from predictlearn.real_learning.learning_scores import score_models

@@ -119,7 +119,9 @@ def test_rows_of_an_animal_are_one_row_of_a_regression():
     once = table.groupby("subject", as_index=False).agg(
         {"y": "mean", "weight": "first", "arm": "first"}
     )
-    many, one = (st.regression(each, outcome="y", terms=["weight", "arm"]) for each in (table, once))
+    many, one = (
+        st.regression(each, outcome="y", terms=["weight", "arm"]) for each in (table, once)
+    )
     assert many["p"].to_numpy() == pytest.approx(one["p"].to_numpy())
     assert many["name"].tolist() == ["weight", "arm: b - a", "arm: c - a"]
 
@@ -167,9 +169,7 @@ def test_a_label_of_animals_cannot_be_decoded_from_who_they_are():
         x = rng.normal(size=(8, 3))[subject] + 0.1 * rng.normal(size=(96, 3))
         table = pd.DataFrame(x, columns=list("abc"))
         table = table.assign(subject=subject, arm=np.where(subject < 4, "p", "q"))
-        found = st.decoding(
-            table, target="arm", features=list("abc"), n_permutations=99, seed=seed
-        )
+        found = st.decoding(table, target="arm", features=list("abc"), n_permutations=99, seed=seed)
         p.append(found.loc[0, "p"])
     assert np.mean(np.array(p) < 0.05) < 0.05 + 4 * math.sqrt(0.05 * 0.95 / 60)
 

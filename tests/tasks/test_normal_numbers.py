@@ -267,7 +267,7 @@ def test_no_number_comes_twice():
 # -- the bits beneath ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_bits_are_even_and_unrelated(seed):
     n = 1 << 18
     for words in words_of(seed, n):

@@ -295,7 +295,11 @@ def apart(task, first, second, time, shares, nonlinearity):
 
 
 @pytest.mark.parametrize(
-    ("nonlinearity", "change"), [("linear", "m1m1"), ("erf", "z1z1")], ids=["linear", "erf"]
+    ("nonlinearity", "change"),
+    [
+        pytest.param("linear", "m1m1", id="linear", marks=pytest.mark.slow),
+        pytest.param("erf", "z1z1", id="erf"),
+    ],
 )
 def test_ranking_agrees_with_learning_at_first_and_less_so_later(nonlinearity, change):
     first = random_overlaps(0, 2, 2, 2, cross=0.5)

@@ -135,6 +135,8 @@ def test_growth_outside_the_span_is_that_of_networks_over_many_steps():
         assert error < 0.2 * np.mean(found)
 
 
+# the growth of one step, and of many, is in the tests before
+@pytest.mark.slow
 def test_what_learning_builds_outside_the_span_goes_as_neurons_times_rate():
     task, time = pl.Filter(duration=2.0, dt=0.1), 0.4
 

@@ -217,7 +217,7 @@ def killed(script, tmp_path, chosen):
         # the fit is a stage of predict, and the command's words stand in the test of Ctrl-C
         pytest.param(FIT, "0.6", id="fit", marks=pytest.mark.slow),
         pytest.param(NUMBERS, "0.4", id="predict"),
-        pytest.param(LEARNING, "0.2,0.6", id="LearningFit"),
+        pytest.param(LEARNING, "0.4", id="LearningFit"),
     ],
 )
 def test_killed_work_goes_on(tmp_path, script, chosen):

@@ -11,7 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from predictlearn.cli import app
 from predictlearn.errors import InputError
 from predictlearn.files import is_leftover, locked
 
@@ -248,10 +250,10 @@ def test_a_killed_worker_is_one_line(tmp_path, start):
     folder = tmp_path / "out"
     process = start("-o", str(folder), "--jobs", "2")
     begun(folder, process)
-    second = start("-o", str(folder), "--jobs", "1")
-    said = second.communicate(timeout=60)[1]
-    assert second.returncode == 2
-    assert lines(said) == [
+    words = ["run", str(tmp_path / "slow.yaml"), "-o", str(folder), "--jobs", "1"]
+    second = CliRunner().invoke(app, words)
+    assert second.exit_code == 2
+    assert lines(second.stderr) == [
         f"Error: {folder} is in use by another process of predictlearn; wait until that has "
         "ended, or choose another folder."
     ]

@@ -268,14 +268,15 @@ def posterior(
     predicted, filtered, smoothed, cross = (np.zeros(shape) for _ in range(4))
     log_det = np.zeros(shape[:2])
     lengths = data.lengths[data.first]
+    step = np.ascontiguousarray(p.step)  # in one order, for which alone numba compiles
     covariances(
-        p.step, p.noise, p.start_noise, information, lengths, predicted, filtered, smoothed, cross,
+        step, p.noise, p.start_noise, information, lengths, predicted, filtered, smoothed, cross,
         log_det,
     )  # fmt: skip
     k_m = f[:, :, n_lead - p.drive.shape[1] :]
     mean = np.zeros((trials, time, rank))
     value = means(
-        p.step,
+        step,
         np.ascontiguousarray(p.start[condition]),
         information,
         vectors,

@@ -4,61 +4,103 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 import predictlearn
-from predictlearn.predictions.catalogue.evaluate import EvaluatedEntry, signed
+from predictlearn.predictions.laboratory.entry import Entry
+from predictlearn.predictions.laboratory.evaluation import EvaluatedEntry, signed
+from predictlearn.predictions.laboratory.pictures import picture_frame
+from predictlearn.predictions.laboratory.table import (
+    ENTRIES,
+    effect_in_words,
+    entries_for,
+    pictured,
+)
 from predictlearn.reporting import Figure, Report, Section, Table, figures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
-__all__ = ["entry_figure", "entry_report", "learners_table"]
+__all__ = ["catalogue_section", "entry_figure", "entry_report", "learners_table"]
 
 _HOLDS = {"learns": "what learns", "holds": "holds"}
 
 
-def entry_figure(found: EvaluatedEntry) -> Drawing:
+def entry_figure(entry: Entry, frame: pd.DataFrame) -> Drawing:
     """Return the picture of an entry: every simulated animal, by arm or as it goes together.
 
     Parameters
     ----------
-    found : EvaluatedEntry
-        The entry, evaluated.
+    entry : Entry
+        The entry.
+    frame : pandas.DataFrame
+        Of `picture_frame`.
 
     Returns
     -------
     matplotlib.figure.Figure
         The figure.
     """
-    entry, table = found.entry, found.table
+    x_name, y_name = frame["x_name"].iloc[0], frame["y_name"].iloc[0]
     if entry.design == "columns":
-        rest = [k for k in found.cohort.expected if k not in (entry.outcome, entry.reference)]
-        x = np.column_stack([np.ones(len(table)), table[rest].to_numpy(float)])
-        left = {
-            name: table[name] - x @ np.linalg.lstsq(x, table[name].to_numpy(float), rcond=None)[0]
-            for name in (entry.reference, entry.outcome)
-        }
-        words = {name: name.replace("_", " ") for name in left}
-        return figures.animals_scattered(
-            pd.DataFrame(left),
-            entry.reference,
-            entry.outcome,
-            f"Early in {words[entry.reference]}, given the rest (percentage points)",
-            f"Early in {words[entry.outcome]}, given the rest (percentage points)",
-        )
+        return figures.animals_scattered(frame, "x", "y", x_name, y_name)
     if entry.features:
-        groups = [part for _, part in table.groupby("arm", sort=False)]
-        apart = {
-            name: abs(groups[0][name].mean() - groups[1][name].mean()) / table[name].std()
-            for name in entry.features
-        }
-        first, second = sorted(apart, key=apart.__getitem__, reverse=True)[:2]
-        labels = [f"{name.replace('_', ' · ')} (inner product)" for name in (first, second)]
-        return figures.animals_scattered(table, first, second, *labels, by="arm")
-    return figures.animals_by_arm(
-        table, entry.outcome, entry.axis, paired=entry.design == "pairs"
+        return figures.animals_scattered(frame, "x", "y", x_name, y_name, by="arm")
+    return figures.animals_by_arm(frame, "y", y_name, paired=entry.design == "pairs")
+
+
+def _picture(entry: Entry, frame: pd.DataFrame, name: str) -> Figure:
+    """Return the picture with its caption."""
+    return Figure(
+        name,
+        "Simulated animals, each with its own hidden overlaps, as they would be measured. "
+        + _picture_in_words(entry),
+        entry_figure(entry, frame),
+        f"Outcomes of simulated animals of {entry.name}.",
+    )
+
+
+def catalogue_section(n_out: int | None) -> Section:
+    """Return the predictions of the catalogue that fit a recording's task, most informative first.
+
+    Parameters
+    ----------
+    n_out : int or None
+        Outputs of the recorded task; None where there are none, and then those that measure
+        activity fit.
+
+    Returns
+    -------
+    Section
+        A picture, numbers of animals and a falsifier each, from the tables of
+        `studies/catalogue.py`.
+    """
+    found = entries_for(n_out)
+    words = {1: "a choice", 2: "a movement in two directions"}.get(n_out or 0, "this kind")
+    text = [
+        f"Predictions that a laboratory can test with animals trained on a task of {words}, in its "
+        "own units; the one first whose effect is largest beside its uncertainty. They are of "
+        "simulated animals, not of this recording: `predictlearn predictions NAME` says how, and "
+        "for which learners each holds."
+    ]
+    rows, pictures = [], []
+    for name in found:
+        entry, (effect, animals) = ENTRIES[name], effect_in_words(name)
+        rows.append(
+            {
+                "prediction": name,
+                "effect [95% interval]": effect,
+                "animals for 80%": animals,
+                "statement": entry.statement,
+                "refuted by": entry.falsifier,
+            }
+        )
+        pictures.append(_picture(entry, pictured(name), f"catalogue-{name}"))
+    return Section(
+        "What a laboratory can test",
+        tuple(text),
+        tuple(pictures),
+        (Table("catalogue", "The predictions, most informative first.", pd.DataFrame(rows)),),
     )
 
 
@@ -79,8 +121,8 @@ def learners_table(learners: pd.DataFrame, unit: str) -> Table:
     """
     return Table(
         "learners",
-        f"The effect, {unit}, if something else learns, or by another rule; each typical rate set by "
-        "the same data. 24 simulated animals each.",
+        f"The effect, {unit}, if something else learns, or by another rule; each typical rate set "
+        "by the same data. 24 simulated animals each.",
         learners,
         decimals=1,
         labels={k: v for k, v in _HOLDS.items() if k in learners},
@@ -107,8 +149,11 @@ def entry_report(found: EvaluatedEntry, learners: pd.DataFrame, command: str) ->
     entry = found.entry
     low, high = (signed(x) for x in found.in_experiments)
     each = "animals in each arm" if entry.design in ("groups", "doses") else "animals"
-    row = found.result
+    row, spread = found.result, entry.spread()
+    spread = spread[0].upper() + spread[1:]
     curve = found.power.table[["n", "power", "low", "high", "failed"]]
+    if not curve["failed"].any():
+        curve = curve.drop(columns="failed")
     what = [f"**What to do.** {entry.intervention}", f"**What to measure.** {entry.measure}"]
     if entry.correlation:
         what.append(f"**Which correlation to look for.** {entry.correlation}")
@@ -131,29 +176,21 @@ def entry_report(found: EvaluatedEntry, learners: pd.DataFrame, command: str) ->
             Section(
                 "The experiment",
                 tuple(what),
-                (
-                    Figure(
-                        "animals",
-                        "Every simulated animal with its own hidden overlaps, as it would be "
-                        "measured. " + _picture_in_words(found),
-                        entry_figure(found),
-                        f"Outcomes of simulated animals of {entry.name}.",
-                    ),
-                ),
+                (_picture(entry, picture_frame(entry, found.table), "animals"),),
                 caveats=found.cautions,
             ),
             Section(
                 "How many animals",
                 (
-                    f"Of experiments with {found.n_animals} {each}, 95% find an effect between {low} "
-                    f"and {high} {entry.unit_of_effect}.",
+                    f"Of experiments with {found.n_animals} {each}, 95% find an effect between "
+                    f"{low} and {high} {entry.unit_of_effect}.",
                 ),
                 tables=(
                     Table(
                         "power",
                         f"Power by number of {each}, with its Monte Carlo interval.",
                         curve,
-                        decimals={"n": 0, "power": 2, "low": 2, "high": 2, "failed": 0},
+                        decimals=dict.fromkeys(curve, 2),
                         labels={"n": each},
                     ),
                 ),
@@ -168,7 +205,10 @@ def entry_report(found: EvaluatedEntry, learners: pd.DataFrame, command: str) ->
                 ),
                 tables=(learners_table(learners, entry.unit_of_effect),),
             ),
-            Section("Where the spread between animals comes from", (f"{entry.spread()}.",)),
+            Section(
+                "Where the spread between animals comes from",
+                (f"{spread[0].upper()}{spread[1:]}.",),
+            ),
         ),
         reproduce={
             "command": command,
@@ -180,12 +220,11 @@ def entry_report(found: EvaluatedEntry, learners: pd.DataFrame, command: str) ->
     )
 
 
-def _picture_in_words(found: EvaluatedEntry) -> str:
+def _picture_in_words(entry: Entry) -> str:
     """Return what the picture shows."""
-    entry = found.entry
     if entry.design == "columns":
-        return "Both axes show what the other columns of the test do not explain."
+        return f"{entry.name}: both axes show what the other numbers of the test do not explain."
     if entry.features:
-        return "The two numbers in which the groups differ most, of six that are decoded from."
+        return f"{entry.name}: the two numbers, of six decoded from, in which groups differ most."
     joined = "; lines join conditions of one animal" if entry.design == "pairs" else ""
-    return f"Black: means with 95% intervals over all{joined}."
+    return f"{entry.name}: black are means with 95% intervals{joined}."

@@ -13,6 +13,7 @@ from predictlearn.pipeline.checked import Checks, checks_of, noise_said
 from predictlearn.pipeline.experiments import attempt
 from predictlearn.pipeline.learner import RULE_NAMES
 from predictlearn.pipeline.real_learning.sessions import SessionsComparison
+from predictlearn.pipeline.report.catalogue import catalogue_section
 from predictlearn.pipeline.report.experiments import exposure_section, order_section
 from predictlearn.pipeline.report.fit import checks_section, fit_section, overlap_section
 from predictlearn.pipeline.report.protocol import left_out_section, protocol_section
@@ -62,6 +63,7 @@ def make_report(run: PredictionRun) -> Report:
         makers.append(("training order", lambda: order_section(order, done)))
     if plan is not None:
         makers.append(("protocol", lambda: protocol_section(plan)))
+    makers.append(("the catalogue", lambda: catalogue_section(_outputs(run))))
     made = [attempt(f"the section on {name}", make, problems) for name, make in makers]
     sections = [section for section in made if section is not None]
     lead += _lost_lead(run, problems)
@@ -95,6 +97,14 @@ def make_report(run: PredictionRun) -> Report:
             "seconds by stage": {k: round(v, 1) for k, v in run.seconds.items()},
         },
     )
+
+
+def _outputs(run: PredictionRun) -> int | None:
+    """Return the number of outputs of the recorded task, None where it has none."""
+    if run.case.readout is not None:
+        return int(run.case.readout.shape[1])
+    outputs = run.case.recording.outputs
+    return None if outputs is None else int(outputs.shape[2])
 
 
 def _command(run: PredictionRun) -> dict[str, str]:

@@ -136,8 +136,8 @@ def learn(
 
     Where synapses learn, noise on them has no closed form: its mean after two steps needs second
     moments of W, these fourth moments, and so on, and it is not averaged away by many neurons, as
-    it adds to |W m| and |W' z|, by which the function learns, along new vectors in every epoch
-    (`predictlearn.theory.learning.span`). `train_network` has it.
+    it adds to the norms of W m and W' z, by which the function learns, along new vectors in every
+    epoch (`predictlearn.theory.learning.span`). `train_network` has it.
 
     References
     ----------

@@ -39,7 +39,8 @@ def test_neurons_that_never_change_are_set_aside_from_the_choice_of_a_rank():
     )
 
 
-@pytest.mark.parametrize("rank", [1, 2])
+# rank two is found by the default, too: see below
+@pytest.mark.parametrize("rank", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_rank_is_found(rank):
     turning = pl.Overlaps(np.diag([1, 1, 1, 2, 2, 1.0]), 1, 2, 1)
     turning = turning.replace(v1m=0.7, v1u1=0.7, v1u2=-0.9, v2u1=0.9, v2u2=0.7)
@@ -205,7 +206,7 @@ def test_rank_selection_refuses():
         select_rank(r.activity, r.inputs, cv=7, dt=0.1)
 
 
-@pytest.mark.parametrize("nonlinearity", ["linear", "erf"])
+@pytest.mark.parametrize("nonlinearity", ["linear", pytest.param("erf", marks=pytest.mark.slow)])
 def test_intervals_hold_about_as_often_as_they_say(nonlinearity):
     coverage = interval_coverage(
         RANK1, nonlinearity, 15, n_neurons=100, n_trials=20, n_bins=40, n_bootstrap=40, seed=1

@@ -260,7 +260,11 @@ def spikes():
 
 @pytest.mark.parametrize(
     ("offset", "neurons"),
-    [(False, "sample"), pytest.param(False, "all", marks=pytest.mark.slow), (True, "all")],
+    [
+        pytest.param(False, "sample", marks=pytest.mark.slow),
+        pytest.param(False, "all", marks=pytest.mark.slow),
+        (True, "all"),
+    ],
 )
 def test_badly_wrong_settings_give_a_bad_fit_and_no_error(spikes, offset, neurons):
     # half the bin, half the spikes per bin: neurons seem to saturate, and say nothing of loadings

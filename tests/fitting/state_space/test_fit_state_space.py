@@ -283,7 +283,7 @@ def test_without_inputs():
     assert fit.overlaps_[["zu1", "zu2"]].to_numpy() == pytest.approx(expected, abs=0.03)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_tau_is_fitted_where_inputs_are_known(seed):
     y, x = simulate(np.array([[0.8]]), np.array([[0.5]]), seed=seed)
     fit = pl.StochasticLowRankRNN(1, dt=A, tau="fit", n_bootstrap=20).fit(y, x)

@@ -56,8 +56,7 @@ _NOTHING = 1e-6
 _REGAUGE = 8
 # Rounds that make S_bb and the loadings of a start agree.
 _TIES = 3
-# The last steps that are looked at, and what they must gain together, in units of the tolerance: in
-# a bent valley hundreds may follow that lead nowhere.
+# Steps looked back on, and what they must have gained in tolerances: bent valleys lead nowhere.
 _LAST, _WORTH = 16, 10.0
 # Gain of the log likelihood by single neurons that is not worth a step.
 _SETTLED = 1e-5
@@ -263,8 +262,7 @@ def solve(
     at = _with_slopes(problem, theta, at)
     if at is None:
         return None
-    damping, decrement, iteration = 1e-3, np.inf, 0
-    passed: list[float] = []
+    damping, decrement, passed, iteration = 1e-3, np.inf, list[float](), 0
     converged, accepted_steps = False, 0
     while iteration < max_iter:
         if accepted_steps % _REGAUGE == _REGAUGE - 1:
@@ -330,13 +328,7 @@ def solve(
 
 
 def _advance(
-    problem: Problem,
-    theta: Array,
-    at: Blocks,
-    move: Array,
-    own: Array,
-    back: Array,
-    floor: Array,
+    problem: Problem, theta: Array, at: Blocks, move: Array, own: Array, back: Array, floor: Array
 ) -> tuple[Array, Blocks | None, float]:
     """Take a step; return where it led, what was found there, and f (infinite for a failure)."""
     there = problem.dynamics.clip(theta + move)

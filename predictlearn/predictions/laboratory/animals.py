@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -12,8 +12,8 @@ import numpy as np
 from predictlearn.arrays import Array
 from predictlearn.behaviour.courses import Probe
 from predictlearn.errors import DivergenceError
-from predictlearn.predictions.catalogue.learner import Learner
-from predictlearn.predictions.catalogue.tasks import TAU
+from predictlearn.predictions.laboratory.learner import Learner
+from predictlearn.predictions.laboratory.tasks import TAU
 from predictlearn.tasks.arrays import ArrayTask
 from predictlearn.theory.activity import simulate
 from predictlearn.theory.hidden_prior import HiddenPrior
@@ -25,7 +25,8 @@ __all__ = ["Animal", "naive_networks"]
 
 # The largest step of descent in one update: below it courses are those of gradient flow.
 _STEP = 5e-3
-# Where such a step diverges, updates are made so many times smaller, twice.
+# Updates between two points at most; where they diverge, so many times more, twice.
+_MOST = 8
 _FINER = (4, 8)
 # Points of a session at which outputs are worked out.
 POINTS = 4
@@ -125,7 +126,7 @@ class Animal:
 
     network: Any
     rate: float
-    learner: Learner = Learner()
+    learner: Learner = field(default_factory=Learner)
     seed: int = 0
 
     def outputs(self, task: ArrayTask) -> Array:
@@ -175,7 +176,7 @@ class Animal:
         # bins, over which the noise of single bins averages
         bins = np.count_nonzero(task.weights[0, :, 0])
         self.seed += 1
-        updates = max(1, int(np.ceil(time / _STEP)))
+        updates = min(max(1, int(np.ceil(time / _STEP))), _MOST)
         for finer in (*_FINER, None):
             noise = unreliable * np.sqrt(bins * POINTS * updates / trials)
             try:
@@ -249,4 +250,4 @@ def _rows(found: Any) -> tuple[Array, tuple[int, int, int]]:
     if hasattr(found, "array"):
         return found.array, found.sizes
     tables = [_as_overlaps(found.at(k)) for k in range(len(found.epochs))]
-    return np.array([t.matrix for t in tables]), tuple(tables[0].sizes)
+    return np.array([t.matrix for t in tables]), tables[0].sizes

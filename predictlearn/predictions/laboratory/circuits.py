@@ -7,11 +7,11 @@ from functools import partial
 import numpy as np
 
 from predictlearn.arrays import Array
-from predictlearn.predictions.catalogue.animals import Animal
-from predictlearn.predictions.catalogue.choices import TRIALS
-from predictlearn.predictions.catalogue.entry import Entry
-from predictlearn.predictions.catalogue.measure import PercentCorrect, Recorded
-from predictlearn.predictions.catalogue.tasks import cue_task
+from predictlearn.predictions.laboratory.animals import Animal
+from predictlearn.predictions.laboratory.choices import RELABELLINGS, TRIALS
+from predictlearn.predictions.laboratory.entry import Entry
+from predictlearn.predictions.laboratory.measure import PercentCorrect, RecordedValue
+from predictlearn.predictions.laboratory.tasks import cue_task
 from predictlearn.statistics import compare_groups, regression
 
 __all__ = ["CIRCUIT_ENTRIES"]
@@ -21,7 +21,7 @@ DOSES = (0.0, 0.5, 0.75)
 
 
 def _site(animal: Animal) -> dict[str, Array]:
-    """A one-cue task while plasticity of one pathway is slowed to a quarter."""
+    """Train one cue while plasticity of one pathway is slowed to a quarter."""
     task = cue_task((1.0, 0.0), 1.0)
     found = {}
     for arm, where in (("drug on readout", "out"), ("drug on recurrent", "recurrent")):
@@ -31,7 +31,7 @@ def _site(animal: Animal) -> dict[str, Array]:
 
 
 def _dose(animal: Animal) -> dict[str, Array]:
-    """Growth of readout beside growth of input synapses, under doses of a drug on the readout."""
+    """Compare growth of readout and input synapses under doses of a drug on the readout."""
     task = cue_task((1.0, 0.0), 1.0)
     before = animal.strengths()
     found = {}
@@ -50,11 +50,17 @@ CIRCUIT_ENTRIES = (
         statement="A drug that slows plasticity to a quarter delays learning of a delayed answer "
         "far more where recurrent synapses change than where readout synapses do.",
         protocol="",
-        intervention="A plasticity blocker in the recurrent area, or in the area that reads it out, "
-        "during training of a one-cue task with a delay of 0.25 s.",
+        intervention="A plasticity blocker in the recurrent area, or in the area that reads it "
+        "out, during training of a one-cue task with a delay of 0.25 s.",
         measure="Percent correct in sessions 3 to 7.",
         kind="behaviour",
-        test=partial(compare_groups, outcome="percent_correct", reference="drug on readout"),
+        test=partial(
+            compare_groups,
+            outcome="percent_correct",
+            reference="drug on readout",
+            method="permutation",
+            n_resamples=RELABELLINGS,
+        ),
         falsifier="The same delay by both drugs, or a larger one on the readout.",
         alternatives="A drug that acts on activity, not plasticity: performance on days without "
         "training under the drug tells. Doses that are not equal.",
@@ -81,7 +87,7 @@ CIRCUIT_ENTRIES = (
         alternatives="Homeostatic scaling, which would change both by a factor without learning; "
         "errors of strength that grow with strength.",
         experiment=_dose,
-        measures=Recorded("percentage points", absolute=2.0),
+        measures=RecordedValue("percentage points", absolute=2.0),
         design="doses",
         outcome="growth",
         reference="0",

@@ -1,9 +1,9 @@
-"""One entry of the catalogue: what is predicted, how it is tested, and cohorts of animals for it."""
+"""One entry of the catalogue: what is predicted, its test, and cohorts of animals for it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,13 @@ import pandas as pd
 
 from predictlearn.arrays import Array
 from predictlearn.checks import positive_int
-from predictlearn.predictions.catalogue.animals import Animal, naive_networks
-from predictlearn.predictions.catalogue.learner import Learner
-from predictlearn.predictions.catalogue.measure import Measure
-from predictlearn.predictions.catalogue.rates import own_rates, rate_spread
+from predictlearn.errors import InputError
+from predictlearn.predictions.laboratory.animals import Animal, naive_networks
+from predictlearn.predictions.laboratory.learner import Learner
+from predictlearn.predictions.laboratory.measure import Measure
+from predictlearn.predictions.laboratory.rates import own_rates, rate_spread
 from predictlearn.theory.learning.together import FAILURES
+from predictlearn.theory.synapses.network import Feedback
 from predictlearn.workers import Parallel, delayed
 
 __all__ = ["Entry", "SimulatedCohort", "cohort_table", "simulate_cohort"]
@@ -76,6 +78,8 @@ class Entry:
         the unit of the outcome, which is what the null then is.
     axis : str
         Label of the outcome in a picture, with its unit.
+    feedback : Feedback, optional
+        By what errors reach neurons where the rule is not descent; random if not given.
     """
 
     name: str
@@ -99,6 +103,7 @@ class Entry:
     n_cohort: int = 200
     bound: float = 0.0
     axis: str = ""
+    feedback: Feedback | None = None
 
     def measure_of(self, key: str) -> Measure:
         """Return how an arm, condition or column is measured."""
@@ -116,7 +121,12 @@ class Entry:
             return "% decoded (chance 50)"
         if self.design == "columns":
             return f"{self.unit} per {self.measure_of(self.reference).unit.rstrip('s')}"
-        return f"{self.unit} for the whole of the rate" if self.design == "doses" else self.unit
+        return f"{self.unit} at full dose" if self.design == "doses" else self.unit
+
+    @property
+    def n_out(self) -> int:
+        """Outputs of its task: one is a choice, two are a movement."""
+        return 1 if self.subjects == "mice" else 2
 
     @property
     def fewest(self) -> int:
@@ -219,8 +229,9 @@ def simulate_cohort(
     """
     n_animals = entry.n_cohort if n_animals is None else positive_int("n_animals", n_animals)
     learner = Learner() if learner is None else learner
-    n_out = 1 if entry.subjects == "mice" else 2
-    networks = naive_networks(n_animals, seed, n_out=n_out)
+    if entry.feedback is not None:
+        learner = replace(learner, feedback=entry.feedback)
+    networks = naive_networks(n_animals, seed, n_out=entry.n_out)
     rates = own_rates(entry.subjects, learner, n_animals, seed)
     seeds = [1_000_003 * (seed + 1) + 1000 * i for i in range(n_animals)]
     blocks = [slice(i, i + _BLOCK) for i in range(0, n_animals, _BLOCK)]
@@ -228,6 +239,11 @@ def simulate_cohort(
         delayed(_some)(entry, networks[b], rates[b], learner, seeds[b]) for b in blocks
     )
     whole = [one for block in rows for one in block if one is not None]
+    if len(whole) < 2:
+        raise InputError(
+            f"{entry.name}: learning diverged in {n_animals - len(whole)} of {n_animals} animals "
+            f"of {learner.name}; nothing can be said of the rest."
+        )
     expected = {key: np.array([one[key] for one in whole]) for key in whole[0]}
     return SimulatedCohort(expected, n_animals - len(whole), learner)
 

@@ -10,10 +10,11 @@ from predictlearn.arrays import Array
 from predictlearn.behaviour.defaults import typical_value
 from predictlearn.behaviour.movement import angles_between
 from predictlearn.errors import InputError
-from predictlearn.predictions.catalogue.animals import Animal, naive_networks
-from predictlearn.predictions.catalogue.learner import Learner
-from predictlearn.predictions.catalogue.measure import DECISION_NOISE
-from predictlearn.predictions.catalogue.tasks import cue_task, mixed, reach
+from predictlearn.predictions.laboratory.animals import Animal, naive_networks
+from predictlearn.predictions.laboratory.learner import Learner
+from predictlearn.predictions.laboratory.measure import DECISION_NOISE
+from predictlearn.predictions.laboratory.tasks import cue_task, mixed, reach
+from predictlearn.theory.learning.together import FAILURES
 
 __all__ = ["discrimination", "own_rates", "rate_spread", "speeds", "typical_rate"]
 
@@ -48,9 +49,14 @@ def speeds(subjects: str, learner: Learner) -> tuple[float, ...]:
     tuple of float
         Speeds of 24 networks; 0 where a network did not get there.
     """
-    if subjects == "mice":
-        return tuple(_of_discrimination(n, learner) for n in naive_networks(_MEASURED, _SEED))
-    return tuple(_of_rotation(n, learner) for n in naive_networks(_MEASURED, _SEED, n_out=2))
+    of = _of_discrimination if subjects == "mice" else _of_rotation
+    found = []
+    for network in naive_networks(_MEASURED, _SEED, n_out=1 if subjects == "mice" else 2):
+        try:
+            found.append(of(network, learner))
+        except FAILURES:
+            found.append(0.0)
+    return tuple(found)
 
 
 def _of_discrimination(network: object, learner: Learner) -> float:
@@ -60,7 +66,7 @@ def _of_discrimination(network: object, learner: Learner) -> float:
     animal, time = Animal(network, 1.0, learner), 0.0
     step = 0.05
     while time < _LONGEST:
-        y = animal.train(discrimination(), step, 5)[..., 0] * np.array([1.0, -1.0])  # type: ignore[arg-type]
+        y = animal.train(discrimination(), step, 5)[..., 0] * np.array([1.0, -1.0])
         course = y.mean(axis=-1).ravel()
         if course[-1] >= margin:
             first = int(np.argmax(course >= margin))
@@ -78,7 +84,7 @@ def _of_rotation(network: object, learner: Learner) -> float:
     first = abs(float(angles_between(animal.outputs(turned), targets).mean()))
     time, step = 0.0, 0.01
     while time < _LONGEST:
-        animal.train(turned, step, 5)  # type: ignore[arg-type]
+        animal.train(turned, step, 5)
         time += 5 * step
         error = abs(float(angles_between(animal.outputs(turned), targets).mean()))
         if error < 0.5 * first:
@@ -106,7 +112,7 @@ def trained_reacher(animal: Animal, readout: float = 1.0) -> Animal:
     drug = None if readout == 1.0 else {"out": readout}
     time, step = 0.0, 0.1
     while time < 4 * _LONGEST:
-        animal.train(reach(), step, 5, drug=drug)  # type: ignore[arg-type]
+        animal.train(reach(), step, 5, drug=drug)
         off = animal.outputs(reach()) - reach().targets[:, -1]
         if np.sqrt(np.mean(off**2)) < 0.03:
             break
@@ -141,7 +147,9 @@ def typical_rate(subjects: str, learner: Learner | None = None) -> float:
     learner = Learner() if learner is None else learner
     middle = float(np.median(speeds(subjects, learner)))
     if middle == 0:
-        raise InputError(f"most networks do not learn what a typical rate is set by: {learner.name}.")
+        raise InputError(
+            f"most networks do not learn what a typical rate is set by: {learner.name}."
+        )
     if subjects == "mice":
         return 1.0 / (middle * typical_value("mouse_trials_to_criterion"))
     # a cycle is four reaches

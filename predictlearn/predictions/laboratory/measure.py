@@ -18,7 +18,7 @@ __all__ = [
     "Measure",
     "PercentCorrect",
     "ReachAngle",
-    "Recorded",
+    "RecordedValue",
 ]
 
 DECISION_NOISE = 0.5
@@ -148,7 +148,7 @@ class CursorSpeed:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedValue:
     """What is recorded of neurons or synapses, with an error in proportion to it.
 
     Parameters

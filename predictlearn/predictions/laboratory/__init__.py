@@ -6,10 +6,10 @@ simulated animals, networks with hidden overlaps of their own that behave trial 
 
 from __future__ import annotations
 
-from predictlearn.predictions.catalogue.entry import Entry, cohort_table, simulate_cohort
-from predictlearn.predictions.catalogue.evaluate import EvaluatedEntry, evaluate, rejection_rate
-from predictlearn.predictions.catalogue.learner import LEARNERS, Learner
-from predictlearn.predictions.catalogue.table import ENTRIES, catalogue, find_entry, learners_of
+from predictlearn.predictions.laboratory.entry import Entry, cohort_table, simulate_cohort
+from predictlearn.predictions.laboratory.evaluation import EvaluatedEntry, evaluate, rejection_rate
+from predictlearn.predictions.laboratory.learner import LEARNERS, Learner
+from predictlearn.predictions.laboratory.table import ENTRIES, catalogue, find_entry, learners_of
 
 __all__ = [
     "ENTRIES",

@@ -57,9 +57,11 @@ def cue_task(pattern: tuple[float, ...], side: float, delay: float = 0.25) -> Ar
 @lru_cache(maxsize=64)
 def mixed(*tasks: ArrayTask) -> ArrayTask:
     """Return the trials of tasks of one length interleaved, each as often as the others."""
-    parts = (np.concatenate([getattr(t, k) for t in tasks]) for k in ("inputs", "targets"))
-    weights = np.concatenate([t.weights for t in tasks]) / len(tasks)
-    return ArrayTask(*parts, weights, tasks[0].dt)
+    inputs, targets, weights = (
+        np.concatenate([getattr(t, name) for t in tasks])
+        for name in ("inputs", "targets", "weights")
+    )
+    return ArrayTask(inputs, targets, weights / len(tasks), tasks[0].dt)
 
 
 def unlike(cosine: float) -> tuple[float, float]:

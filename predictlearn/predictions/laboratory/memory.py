@@ -7,12 +7,12 @@ from functools import partial
 import numpy as np
 
 from predictlearn.arrays import Array
-from predictlearn.predictions.catalogue.animals import Animal
-from predictlearn.predictions.catalogue.choices import SIDES, TRIALS
-from predictlearn.predictions.catalogue.entry import Entry
-from predictlearn.predictions.catalogue.measure import PercentCorrect, Recorded
-from predictlearn.predictions.catalogue.rates import discrimination
-from predictlearn.predictions.catalogue.tasks import cue_task, mixed, unlike
+from predictlearn.predictions.laboratory.animals import Animal
+from predictlearn.predictions.laboratory.choices import RELABELLINGS, SIDES, TRIALS
+from predictlearn.predictions.laboratory.entry import Entry
+from predictlearn.predictions.laboratory.measure import PercentCorrect, RecordedValue
+from predictlearn.predictions.laboratory.rates import discrimination
+from predictlearn.predictions.laboratory.tasks import cue_task, mixed, unlike
 from predictlearn.statistics import compare_groups, compare_pairs, decoding
 
 __all__ = ["MEMORY_ENTRIES"]
@@ -23,7 +23,7 @@ _GEOMETRY = ("cue", "cue_delay", "cue_answer", "delay", "delay_answer", "answer"
 
 
 def _aba(animal: Animal) -> dict[str, Array]:
-    """A, B, A, B: the beginning of both trainings of B."""
+    """Train A, B, A, B; return the beginning of both trainings of B."""
     a, b = cue_task((1.0, 0.0), 1.0), cue_task(unlike(0.6), -1.0)
     animal.train(a, TRIALS, 15)
     first = -animal.train(b, TRIALS, 10)[:3, ..., 0]
@@ -32,7 +32,7 @@ def _aba(animal: Animal) -> dict[str, Array]:
 
 
 def _reversals(animal: Animal) -> dict[str, Array]:
-    """A discrimination and six reversals: the beginning of the first and the last."""
+    """Train a discrimination and six reversals; return how the first and last begin."""
     found = []
     for k in range(7):
         sign = (-1.0) ** k
@@ -42,7 +42,7 @@ def _reversals(animal: Animal) -> dict[str, Array]:
 
 
 def _history(animal: Animal) -> dict[str, Array]:
-    """A discrimination with a short or a longer delay, and then the same third task."""
+    """Train with a short or a longer delay, and then the same third task."""
     third = cue_task(unlike(0.7), 1.0)
     found = {}
     for arm, delay in (("short delay", 0.25), ("long delay", 0.5)):
@@ -54,7 +54,7 @@ def _history(animal: Animal) -> dict[str, Array]:
 
 
 def _drift(animal: Animal) -> dict[str, Array]:
-    """Fifteen more sessions of a learned task, with rewards of constant or of varied size."""
+    """Go on with a learned task, with rewards of constant or of varied size."""
     task = mixed(cue_task((1.0, 0.0), 1.0))
     animal.train(task, TRIALS, 15)
     before = animal.power(task)
@@ -66,7 +66,7 @@ def _drift(animal: Animal) -> dict[str, Array]:
     return found
 
 
-class _Drift(Recorded):
+class _Drift(RecordedValue):
     """Size of a change between two recordings, each with its error."""
 
     def __call__(self, expected: Array, rng: np.random.Generator) -> Array:
@@ -81,8 +81,8 @@ MEMORY_ENTRIES = (
         statement="A mouse that learned A, B and A again learns B faster the second time, though "
         "its performance in A is back and shows nothing of B.",
         protocol="aba, synapses-aba",
-        intervention="A: one cue; B: a similar cue with the opposite answer. 15 sessions of A, 10 of "
-        "B, 20 of A, and B again.",
+        intervention="A: one cue; B: a similar cue with the opposite answer. 15 sessions of A, 10 "
+        "of B, 20 of A, and B again.",
         measure="Percent correct over the first three sessions of B, first and second time.",
         kind="behaviour",
         test=partial(compare_pairs, outcome="percent_correct", reference="first"),
@@ -102,7 +102,8 @@ MEMORY_ENTRIES = (
         statement="Mice are better early in the sixth reversal of a discrimination than in the "
         "first, by a few percentage points.",
         protocol="serial-reversal",
-        intervention="15 sessions of a discrimination of two cues and six reversals of 15 sessions.",
+        intervention="15 sessions of a discrimination of two cues and six reversals of 15 "
+        "sessions.",
         measure="Percent correct over the first five sessions of the first and sixth reversal.",
         kind="behaviour",
         test=partial(compare_pairs, outcome="percent_correct", reference="first reversal"),
@@ -124,15 +125,15 @@ MEMORY_ENTRIES = (
         protocol="published-twin-history",
         intervention="Two groups learn a discrimination with a delay of 0.25 or 0.5 s for 20 "
         "sessions, then the same third task for 20.",
-        measure="Inner products of population activity between the ends of cue, delay and answer in "
-        "the third task (six numbers an animal); performance in it as a control.",
+        measure="Inner products of population activity between the ends of cue, delay and answer "
+        "in the third task (six numbers an animal); performance in it as a control.",
         kind="activity",
         test=partial(decoding, target="arm", features=list(_GEOMETRY), n_permutations=199),
         falsifier="Decoding at chance, 50%, in animals enough for 95% power.",
         alternatives="Performance or movement in the third task that differs between groups; "
         "different neurons recorded.",
         experiment=_history,
-        measures=Recorded("percent decoded"),
+        measures=RecordedValue("percent decoded"),
         design="groups",
         outcome="arm",
         reference="short delay",
@@ -143,12 +144,19 @@ MEMORY_ENTRIES = (
         statement="With rewards of varied size the activity of a well-trained mouse drifts while "
         "its performance stays, and more than with constant rewards.",
         protocol="",
-        intervention="After 15 sessions of a one-cue task, 15 more with rewards that are constant, or "
-        "vary from trial to trial with a coefficient of variation of 0.5 about the same mean.",
+        intervention="After 15 sessions of a one-cue task, 15 more with rewards that are "
+        "constant, or vary from trial to trial with a coefficient of variation of 0.5 about the "
+        "same mean.",
         measure="Size of the change in mean squared activity over a trial, percent, between "
         "recordings before and after; performance as a control.",
         kind="activity",
-        test=partial(compare_groups, outcome="change", reference="constant rewards"),
+        test=partial(
+            compare_groups,
+            outcome="change",
+            reference="constant rewards",
+            method="permutation",
+            n_resamples=RELABELLINGS,
+        ),
         falsifier="Changes as small as with constant rewards.",
         alternatives="Loss or exchange of recorded neurons, arousal; both should drift under "
         "constant rewards as well.",

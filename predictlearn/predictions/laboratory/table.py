@@ -9,14 +9,23 @@ from pathlib import Path
 import pandas as pd
 
 from predictlearn.errors import choice
-from predictlearn.predictions.catalogue.choices import CHOICE_ENTRIES
-from predictlearn.predictions.catalogue.circuits import CIRCUIT_ENTRIES
-from predictlearn.predictions.catalogue.entry import Entry
-from predictlearn.predictions.catalogue.evaluate import signed
-from predictlearn.predictions.catalogue.memory import MEMORY_ENTRIES
-from predictlearn.predictions.catalogue.reaching import REACHING_ENTRIES
+from predictlearn.predictions.laboratory.choices import CHOICE_ENTRIES
+from predictlearn.predictions.laboratory.circuits import CIRCUIT_ENTRIES
+from predictlearn.predictions.laboratory.entry import Entry
+from predictlearn.predictions.laboratory.evaluation import signed
+from predictlearn.predictions.laboratory.memory import MEMORY_ENTRIES
+from predictlearn.predictions.laboratory.reaching import REACHING_ENTRIES
 
-__all__ = ["ENTRIES", "catalogue", "effect_in_words", "find_entry", "learners_of", "measured"]
+__all__ = [
+    "ENTRIES",
+    "catalogue",
+    "effect_in_words",
+    "entries_for",
+    "find_entry",
+    "learners_of",
+    "measured",
+    "pictured",
+]
 
 ENTRIES: dict[str, Entry] = {
     entry.name: entry
@@ -83,6 +92,56 @@ def effect_in_words(name: str) -> tuple[str, str]:
     animals = row["animals_80"]
     text = f"{signed(row['effect'])} {row['unit']} [{low}, {high}]"
     return text, f"{animals:.0f}" if math.isfinite(animals) else "more than 256"
+
+
+def pictured(name: str) -> pd.DataFrame:
+    """Return simulated animals of an entry to draw, as `studies/catalogue.py` left them.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+
+    Returns
+    -------
+    DataFrame
+        As of `picture_frame`.
+    """
+    table = _read("pictures.csv")
+    table = table[table["name"] == name].drop(columns="name").reset_index(drop=True)
+    return table.fillna({"arm": "", "x_name": "", "y_name": ""})
+
+
+def entries_for(n_out: int | None) -> list[str]:
+    """Return the entries whose task has so many outputs, most informative first.
+
+    Parameters
+    ----------
+    n_out : int or None
+        Outputs: one is a choice, two are a movement. None gives those that measure activity.
+
+    Returns
+    -------
+    list of str
+        Names, by the size of the effect beside the width of its interval.
+
+    Examples
+    --------
+    >>> "savings" in entries_for(2), "a-b-a" in entries_for(2)
+    (True, False)
+    """
+    found = measured().set_index("name")
+    worth = {}
+    for name, entry in ENTRIES.items():
+        row = found.loc[name]
+        size = entry.bound or abs(row["effect"] - (50.0 if entry.features else 0.0))
+        worth[name] = size / (row["effect_high"] - row["effect_low"])
+    fits = [
+        name
+        for name, entry in ENTRIES.items()
+        if (entry.kind == "activity" if n_out is None else entry.n_out == n_out)
+    ]
+    return sorted(fits, key=worth.__getitem__, reverse=True)
 
 
 def find_entry(name: str) -> Entry:

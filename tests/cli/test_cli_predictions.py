@@ -1,0 +1,43 @@
+"""The command line of the catalogue."""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+import pytest
+from test_cli import invoke
+
+from predictlearn.predictions.laboratory import ENTRIES
+
+
+@pytest.mark.quick
+def test_predictions_are_listed():
+    result = invoke("predictions")
+    assert result.exit_code == 0, result.output
+    for name in ENTRIES:
+        assert name in result.output
+    assert "degrees" in result.output
+    assert "mm/s" in result.output
+
+
+@pytest.mark.quick
+def test_wrong_words_are_refused():
+    result = invoke("predictions", "a-b-b")
+    assert result.exit_code == 2
+    assert "Did you mean 'a-b-a'" in result.output
+    assert invoke("predictions", "--animals", 5).exit_code == 2
+    assert invoke("predictions", "a-b-a", "--animals", 0).exit_code == 2
+
+
+def test_one_is_put_to_the_test(tmp_path):
+    folder = tmp_path / "page"
+    result = invoke("predictions", "a-b-a", "--animals", 9, "--jobs", 1, "--output", folder)
+    assert result.exit_code == 0, result.output
+    for word in ("Refuted by", "Or else", "80%", "95%", "percentage points", "synapses", "rflo"):
+        assert word in result.output
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert ENTRIES["a-b-a"].falsifier in re.sub(r"&#39;", "'", page)
+    power = pd.read_csv(folder / "tables" / "power.csv")
+    assert 9 in set(power["n"])
+    assert (folder / "figures").is_dir()
