@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from power_real_animals_sets import ALIKE, APART, OUTCOMES, Outcome
+from power_real_animals_draws import ALIKE, APART
+from power_real_animals_sets import OUTCOMES, Outcome
 from scipy import stats
 from wrong_models import HERE, into_page, say
 
