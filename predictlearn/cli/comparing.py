@@ -31,7 +31,7 @@ from predictlearn.cli.experiments import (
     load_protocol,
     run_protocol,
 )
-from predictlearn.errors import InputError
+from predictlearn.errors import InputError, choice
 
 if TYPE_CHECKING:
     from predictlearn.comparing.question import ArmComparison
@@ -290,14 +290,24 @@ def _compare_protocols(
     from predictlearn.comparing.protocols import ProtocolRun, compare_protocols
 
     # every protocol is read, and refused, before any is run
-    for name in what.sources:
-        load_protocol(name, networks, epochs_scale, trust)
-    runs = []
     stems = [Path(name).stem for name in what.sources]
-    for k, (name, stem) in enumerate(zip(what.sources, stems, strict=True)):
-        called = stem if stems.count(stem) == 1 else f"{stem} {k + 1}"
+    called_all = [
+        stem if stems.count(stem) == 1 else f"{stem} {k + 1}" for k, stem in enumerate(stems)
+    ]
+    known: list[str] = []
+    for name, called in zip(what.sources, called_all, strict=True):
+        own = load_protocol(name, networks, epochs_scale, trust).arms
+        known += own if len(stems) == 1 else [f"{called}: {arm}" for arm in own]
+    for arm in what.arms or ():
+        choice("--arms", arm, known)
+    if what.arms is None and (len(known) < 2 or (what.animals is not None and len(known) > 2)):
+        needs = "a comparison needs two" if len(known) < 2 else "--animals is of two: --arms"
+        raise InputError(f"there are the arms {', '.join(map(repr, known))}; {needs}.")
+    runs = []
+    for name, called in zip(what.sources, called_all, strict=True):
         kept = None if what.folder is None else what.folder / "runs" / called.replace(" ", "-")
         protocol, result = run_protocol(name, seed, what.jobs, kept, networks, epochs_scale, trust)
+        choice("--outcome", what.outcome, result.table["quantity"].unique().tolist())
         tasks = protocol.to_dict().get("tasks", {})
         starts = [start.matrix for start in result.starts]
         runs.append(ProtocolRun(called, result.table, starts, tasks, result.seed))
@@ -344,7 +354,7 @@ def _show(found: ArmComparison, powers: Sequence[PowerAt], title: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from predictlearn.comparing.page import power_cautions, power_table
+    from predictlearn.comparing.page import power_cautions, power_table, said
     from predictlearn.reporting.page import format_value
     from predictlearn.statistics.comparisons import number, span
 
@@ -383,7 +393,7 @@ def _show(found: ArmComparison, powers: Sequence[PowerAt], title: str) -> None:
     kind = found.tests["effect_name"].iloc[0]
     console.print(f"effect: {kind}; test: {found.tests['method'].iloc[0]}", markup=False)
     for row in found.tests.to_dict("records"):
-        console.print(f"\n{row['statement']}", markup=False, soft_wrap=True)
+        console.print(f"\n{said(found, row)}", markup=False, soft_wrap=True)
         if row["checked"]:
             console.print(f"Checked: {row['checked']}.", markup=False, soft_wrap=True)
     if not powers:
@@ -404,4 +414,4 @@ def _show(found: ArmComparison, powers: Sequence[PowerAt], title: str) -> None:
     console.print()
     console.print(shown)
     for caution in power_cautions(found, powers):
-        say("Note", caution, "yellow")
+        say("Note", caution.replace("`", ""), "yellow")

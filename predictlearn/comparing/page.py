@@ -12,12 +12,45 @@ import predictlearn
 from predictlearn.comparing.question import ArmComparison
 from predictlearn.comparing.resampled import PowerAt
 from predictlearn.reporting import Figure, Report, Section, Table, figures
-from predictlearn.statistics.comparisons import number
+from predictlearn.statistics.comparisons import number, p_text, span
 
-__all__ = ["comparison_report", "power_cautions", "power_table"]
+__all__ = ["comparison_report", "power_cautions", "power_table", "said"]
 
-_SHOWN = ("name", "estimate", "low", "high", "effect", "effect_low", "effect_high", "p",
-          "p_corrected", "n", "verdict", "statement")  # fmt: skip
+_SHOWN = ("name", "estimate", "low", "high", "effect", "p", "p_corrected", "bf10", "n", "verdict")
+# Tests whose own sentence says more than a difference and its p.
+_OTHERS = ("equivalence", "bayes", "survival")
+
+
+def said(comparison: ArmComparison, row: Mapping[str, Any]) -> str:
+    """Return one comparison as a sentence, in the unit of the outcome.
+
+    Parameters
+    ----------
+    comparison : ArmComparison
+        The comparison.
+    row : mapping
+        A row of its tests.
+
+    Returns
+    -------
+    str
+        The sentence.
+    """
+    if comparison.question.test in _OTHERS or row["failed"]:
+        return str(row["statement"])
+    q = comparison.question
+    unit = q.unit or f"in {q.outcome}"
+    p = p_text(float(row["p"]))
+    if len(comparison.asked_rows) > 1 and row["correction"] != "none":
+        p += f" (corrected by {row['correction']}: {p_text(float(row['p_corrected']))})"
+    n = f"{row['n']} rows of {row['n_animals']} animals" if "df" in row else f"n = {row['n']}"
+    note = f" Note: {row['degenerate']}." if row["degenerate"] else ""
+    return (
+        f"{row['name']}: difference {number(row['estimate'])} {unit}, "
+        f"{100 * row['level']:.3g}% interval {span(row['low'], row['high'])}, {row['effect_name']} {number(row['effect'])} "
+        f"{span(row['effect_low'], row['effect_high'])}, {row['method']}, {p}, {n}: "
+        f"{row['verdict']}.{note}"
+    )
 
 
 def power_table(powers: Sequence[PowerAt]) -> pd.DataFrame:
@@ -67,7 +100,7 @@ def power_cautions(comparison: ArmComparison, powers: Sequence[PowerAt]) -> tupl
     found = [
         "Power at the difference seen is no evidence about this experiment: it says again what p "
         "says, and a difference that was found is more often too large than too small. State the "
-        "smallest difference that would matter with --effect.",
+        "smallest difference that would matter with `--effect`.",
         "Intervals of power are those of the simulation. How much animals differ is known from "
         f"{n} of them: numbers needed could be {low:.2g} to {high:.2g} times as large.",
     ]
@@ -75,7 +108,7 @@ def power_cautions(comparison: ArmComparison, powers: Sequence[PowerAt]) -> tupl
         f"With a difference of {number(one.effect)} the curve is {flag}."
         for one in powers
         for flag in dict.fromkeys(one.found.needed["flag"])
-        if flag and len(one.found.table) > 1
+        if flag and one.found.table["power"].iloc[-1] < 0.95
     ]
     failed = [one for one in powers if one.found.table["failed"].any()]
     for one in failed:
@@ -120,7 +153,11 @@ def comparison_report(
         The page.
     """
     q, rows = comparison.question, comparison.asked_rows
-    shown = [name for name in _SHOWN if name in comparison.tests]
+    several = len(rows) > 1
+    empty = {"p"} if q.test == "bayes" else set()
+    empty |= set() if several and q.test != "bayes" else {"p_corrected"}
+    shown = [name for name in _SHOWN if name in comparison.tests and name not in empty]
+    sentences = [said(comparison, row) for row in rows.to_dict("records")]
     label = q.outcome if not q.unit or q.unit == q.outcome else f"{q.outcome} ({q.unit})"
     level = 100 * float(rows["level"].iloc[0])
     unit = q.unit or q.outcome
@@ -149,15 +186,14 @@ def comparison_report(
                     f"Below: differences of arms with their {level:.3g}% intervals.{shaded}",
                     drawing,
                     f"{label} of every {what} by arm, and differences of arms with intervals: "
-                    + " ".join(rows["statement"]),
+                    + " ".join(sentences),
                 ),
             ),
             (
                 Table(
                     "comparison",
-                    f"The test: differences in {unit}, standardised effects "
-                    f"({comparison.tests['effect_name'].iloc[0]}), p, and p corrected for the "
-                    "number of comparisons.",
+                    f"Differences in {unit} with their {level:.3g}% intervals; effect: "
+                    f"{comparison.tests['effect_name'].iloc[0]}, its interval in the file.",
                     comparison.tests,
                     columns=tuple(shown),
                     labels={"name": "comparison", "p_corrected": "p corrected"},
@@ -166,6 +202,8 @@ def comparison_report(
                     "animals",
                     f"The outcome of every {what}: the mean of its rows.",
                     comparison.animals,
+                    columns=("arm", "subject", "value", *(("reached",) if waits else ())),
+                    labels={"value": label},
                     max_rows=8,
                 ),
             ),
@@ -173,7 +211,7 @@ def comparison_report(
         Section(
             "What was checked, and what to do instead",
             tuple(_checked(comparison)),
-            caveats=("A difference that is not shown is not the same as none: see --margin.",),
+            caveats=("A difference that is not shown is not the same as none: see `--margin`.",),
         ),
     ]
     if powers:
@@ -202,7 +240,7 @@ def comparison_report(
                             ["difference", "n", "power", "low", "high", "simulations", "failed"]
                         ],
                         decimals={"power": 2, "low": 2, "high": 2},
-                        max_rows=24,
+                        max_rows=10,
                     ),
                 ),
                 caveats=power_cautions(comparison, powers),
@@ -210,7 +248,7 @@ def comparison_report(
         )
     return Report(
         title=title,
-        lead=tuple(rows["statement"]),
+        lead=tuple(sentences),
         sections=tuple(sections),
         highlights=_highlights(rows, unit),
         reproduce={

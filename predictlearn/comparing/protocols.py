@@ -186,24 +186,29 @@ def _one(
     seed: int,
 ) -> ArmComparison:
     """Compare two arms, paired where they share networks."""
-    sides = [set(both.loc[both["arm"] == name, "subject"]) for name in pair]
-    shared = sides[0] & sides[1]
     data = both[["arm", "subject", "value"]].rename(columns={"value": outcome})
-    paired, note = bool(shared), ""
-    if paired and len(sides[0] | sides[1]) > len(shared):
-        left = len(sides[0] | sides[1]) - len(shared)
-        note = (
-            f"{pair[0]} minus {pair[1]}: {len(shared)} networks went through both arms; {left} "
-            "that did not are left out."
-        )
+    first, second = (set(both.loc[both["arm"] == name, "subject"]) for name in pair)
+    shared = first & second
+    # where few are shared, a pair of groups has more animals than pairs there are
+    paired = 2 * len(shared) >= min(len(first), len(second)) and len(shared) > 1
+    if paired:
+        left = len(first ^ second)
         data = data[data["subject"].isin(shared)]
-    for name, side in zip(pair, sides, strict=True):
-        n = len(shared) if paired else len(side)
-        if n < 2:
-            where = "both arms" if paired else f"arm {name!r}"
+        first, second = shared, shared
+    else:
+        left, larger = len(shared), pair[int(len(second) > len(first))]
+        data = data[~(data["subject"].isin(shared) & (data["arm"] == larger))]
+        first, second = (set(data.loc[data["arm"] == name, "subject"]) for name in pair)
+    note = ""
+    if left:
+        words = "that did not go through both arms" if paired else f"of {larger} that are in both"
+        note = f"{pair[0]} minus {pair[1]}: {left} networks {words} are left out."
+    for name, side in zip(pair, (first, second), strict=True):
+        if len(side) < 2:
             raise InputError(
-                f"{pair[0]} minus {pair[1]}: at least 2 networks must have finished in {where}; "
-                f"got {n}. Use a larger cohort."
+                f"{pair[0]} minus {pair[1]}: at least 2 networks must have finished in "
+                f"{'both arms' if paired else f'arm {name!r}'}; got {len(side)}. Use a larger "
+                "cohort."
             )
     mine = "t" if paired and test == "welch" else test
     if test in _UNPAIRED and not paired:

@@ -210,6 +210,9 @@ def asked(
         positive("--margin", margin)
         if test != "equivalence":
             raise InputError(f"--margin is for --test equivalence; got --test {test}.")
+    low, high = settings.get("limits", (None, None))
+    if low is not None and high is not None and not low < high:
+        raise InputError(f"--limits must be the lowest and the highest; got {low:g} and {high:g}.")
     return ArmQuestion(outcome, test=test, paired=paired, session=session, censored=censored,
                        margin=margin, **settings)  # fmt: skip
 
@@ -343,6 +346,11 @@ def _with_reached(table: pd.DataFrame, censored: str) -> pd.DataFrame:
         raise InputError(
             f"censored {censored!r} must be 0 or 1, 1 where the criterion was not reached; row "
             f"{table.index[odd[0]]} holds {values[odd[0]]:g}."
+        )
+    if values.all():
+        raise InputError(
+            f"no animal reached the criterion: {censored!r} is 1 in every row, from row "
+            f"{table.index[0]} on; lower the criterion, or train longer."
         )
     return table.assign(**{REACHED: 1.0 - values})
 

@@ -28,7 +28,7 @@ __all__ = ["animals_and_differences"]
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _JITTER = 0.17
 # Inches: one width that a phone shows at nearly its size; a row of animals, a row of differences.
-_WIDTH, _ANIMALS, _ROW, _AXIS = 4.8, 0.62, 0.44, 0.7
+_WIDTH, _ANIMALS, _ROW, _AXIS = 3.9, 0.62, 0.44, 0.7
 _LETTERS = 15
 
 
