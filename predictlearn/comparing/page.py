@@ -17,6 +17,8 @@ from predictlearn.statistics.comparisons import number, p_text, span
 __all__ = ["comparison_report", "power_cautions", "power_table", "said"]
 
 _SHOWN = ("name", "estimate", "low", "high", "effect", "p", "p_corrected", "bf10", "n", "verdict")
+# The page says so many comparisons in words.
+_FEW = 3
 # Tests whose own sentence says more than a difference and its p.
 _OTHERS = ("equivalence", "bayes", "survival")
 
@@ -47,7 +49,8 @@ def said(comparison: ArmComparison, row: Mapping[str, Any]) -> str:
     note = f" Note: {row['degenerate']}." if row["degenerate"] else ""
     return (
         f"{row['name']}: difference {number(row['estimate'])} {unit}, "
-        f"{100 * row['level']:.3g}% interval {span(row['low'], row['high'])}, {row['effect_name']} {number(row['effect'])} "
+        f"{100 * row['level']:.3g}% interval {span(row['low'], row['high'])}, "
+        f"{row['effect_name']} {number(row['effect'])} "
         f"{span(row['effect_low'], row['effect_high'])}, {row['method']}, {p}, {n}: "
         f"{row['verdict']}.{note}"
     )
@@ -248,7 +251,7 @@ def comparison_report(
         )
     return Report(
         title=title,
-        lead=tuple(sentences),
+        lead=_lead(rows, sentences),
         sections=tuple(sections),
         highlights=_highlights(rows, unit),
         reproduce={
@@ -258,6 +261,17 @@ def comparison_report(
         },
         simulated=simulated,
     )
+
+
+def _lead(rows: pd.DataFrame, sentences: Sequence[str]) -> tuple[str, ...]:
+    """Return the findings of a few comparisons, or how many of many there are."""
+    if len(sentences) <= _FEW:
+        return tuple(sentences)
+    found = rows["verdict"].isin(["different", "equivalent"]).to_numpy()
+    first = [text for text, yes in zip(sentences, found, strict=True) if yes][:_FEW]
+    more = f"; the first {_FEW} of them follow" if found.sum() > _FEW else ""
+    words = " or ".join(dict.fromkeys(rows["verdict"][found])) or "different"
+    return (f"{found.sum()} of {len(rows)} comparisons are {words}{more}.", *first)
 
 
 def _highlights(rows: pd.DataFrame, unit: str) -> tuple[tuple[str, str], ...]:
