@@ -150,8 +150,8 @@ CHOICE_ENTRIES = (
     Entry(
         name="training-order",
         statement="Mice trained on a long delay before a short one end better on both than mice "
-        "trained in the other order if factors of their connectivity learn by descent, and worse if "
-        "synapses do.",
+        "trained in the other order if factors of their connectivity learn by descent, and worse "
+        "if synapses do.",
         protocol="training-order",
         intervention="Ten sessions with a delay of 0.75 s and ten with 0.25 s, in either order, in "
         "two groups.",
