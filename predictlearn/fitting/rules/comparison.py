@@ -16,12 +16,10 @@ from predictlearn.errors import InputError
 from predictlearn.fitting.learning.sessions import Sessions
 from predictlearn.fitting.rules.fit import RuleFit, described
 from predictlearn.fitting.rules.hypothesis import Hypothesis
-from predictlearn.fitting.rules.search import RuleProblem, rule_problem
+from predictlearn.fitting.rules.search import Maxima, RuleProblem, rule_problem
 
 __all__ = ["RuleComparison", "compare_rules"]
 
-# Steps of the fit to what a fold leaves, from that to all sessions.
-_REFIT = 12
 # Log likelihood below that of the best from which no search around a maximum brings a rule back:
 # what that gains is about 5 at most.
 _HOPELESS = 20.0
@@ -100,8 +98,10 @@ def compare_rules(
     Notes
     -----
     The held-out likelihood takes the parameters as fitted to the other sessions, and the errors as
-    given. The interval of a difference is what measuring the same sessions anew would give, with
-    the two predictions as they are: the difference is linear in the errors, which are independent
+    given. Fits to other sessions begin from the maxima of all sessions and from around them, and
+    the likeliest by those sessions alone is kept. The interval of a difference is what measuring
+    the same sessions anew would give, with the two predictions as they are: the difference is
+    linear in the errors, which are independent
     between sessions, and has the variance ``sum of (a - b)^2``, a and b the two predictions in
     units of the errors (times the mean square that the best hypothesis leaves, where that is above
     1). That the predictions themselves would come out otherwise it does not hold. A bootstrap over
@@ -148,11 +148,13 @@ def compare_rules(
             if again.costs[0] < found[name].costs[0]:
                 found[name] = again
     least = found[best].costs[0] + _HOPELESS
-    found = {
-        name: problem.widened(found[name]) if found[name].costs[0] < least else found[name]
+    hopeful = {name for name, maxima in found.items() if maxima.costs[0] < least}
+    for name in sorted(hopeful):
+        found[name] = problems[name].widened(found[name])
+    left = {
+        name: _left_out(problem, found[name], folds, name in hopeful)
         for name, problem in problems.items()
     }
-    left = {name: _left_out(problems[name], found[name].xs[0], folds) for name in problems}
     fits = {name: described(problems[name], maxima, level) for name, maxima in found.items()}
     return _compared(problems, left, fits, level)
 
@@ -169,11 +171,11 @@ def _borrowed(best: RuleProblem, x: Array, problem: RuleProblem) -> Array:
     return np.concatenate([x[:n], own])
 
 
-def _left_out(problem: RuleProblem, x: Array, folds: int) -> Array:
+def _left_out(problem: RuleProblem, maxima: Maxima, folds: int, widely: bool) -> Array:
     """Return what fits to other folds leave of every measurement, in units of the errors."""
     session = problem.data.session % folds
     mine = session == np.arange(folds)[:, None]
-    ends, _, _ = problem.climb(np.tile(x, (folds, 1)), ~mine, _REFIT)
+    ends = problem.refitted(maxima, ~mine, widely)
     return np.asarray(problem.residuals(ends)[session, np.arange(problem.data.n)])
 
 
