@@ -207,10 +207,17 @@ def compare_two_arms(
         "shown: not shown to differ, which is not the same as equal."
     )
     if folder is not None:
+        from predictlearn.comparing.page import arms_report
         from predictlearn.files import csv_bytes
         from predictlearn.reporting.folder import write_files
+        from predictlearn.reporting.page import report_files
 
-        place = write_files(folder, {"comparison.csv": csv_bytes(table)})
+        title = f"{loaded.name}: {pair[0]} minus {pair[1]}"
+        settings = {"networks": result.n_networks, "epochs scale": epochs_scale, "method": method}
+        report = arms_report(table, title, design, seed=result.seed, settings=settings)
+        files = report_files(report) | {"comparison.csv": csv_bytes(table)}
+        place = write_files(folder, files)
+        console.print(f"Page: {place / 'index.html'}", markup=False, soft_wrap=True)
         console.print(f"Tables: {place}", markup=False, soft_wrap=True)
 
 

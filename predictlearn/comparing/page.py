@@ -14,7 +14,7 @@ from predictlearn.comparing.resampled import PowerAt
 from predictlearn.reporting import Figure, Report, Section, Table, figures
 from predictlearn.statistics.comparisons import number, p_text, span
 
-__all__ = ["comparison_report", "power_cautions", "power_table", "said"]
+__all__ = ["arms_report", "comparison_report", "power_cautions", "power_table", "said"]
 
 _SHOWN = ("name", "estimate", "low", "high", "effect", "p", "p_corrected", "bf10", "n", "verdict")
 # The page says so many comparisons in words.
@@ -260,6 +260,95 @@ def comparison_report(
             "settings": {"test": q.test, "seed": q.seed, **(settings or {})},
         },
         simulated=simulated,
+    )
+
+
+def arms_report(
+    tests: pd.DataFrame, title: str, design: str, *, seed: int, settings: Mapping[str, Any]
+) -> Report:
+    """Return the page of two arms of a protocol, compared in many outcomes.
+
+    Parameters
+    ----------
+    tests : pandas.DataFrame
+        Of `compare_arms`, at one epoch.
+    title : str
+        Heading.
+    design : str
+        Whether the arms are paired, in words.
+    seed : int
+        Seed of the run.
+    settings : mapping
+        What else belongs to how it was made.
+
+    Returns
+    -------
+    Report
+        The page.
+    """
+    correction = str(tests["correction"].iloc[0])
+    rows = pd.DataFrame(
+        {
+            "label": tests["quantity"],
+            "estimate": tests["effect"],
+            "low": tests["effect_low"],
+            "high": tests["effect_high"],
+            "p": tests["p_corrected"],
+            "group": tests["family"],
+        }
+    )
+    kind = str(tests["effect_name"].iloc[0])
+    found = tests.loc[tests["significant"], "quantity"].astype(str).tolist()
+    named = f": {', '.join(found)}" if found else ""
+    return Report(
+        title=title,
+        lead=(
+            f"{len(found)} of {len(tests)} outcomes differ{named}.",
+            f"Design: {design}; p corrected by {correction} within losses and within overlaps.",
+        ),
+        sections=(
+            Section(
+                "What differs",
+                (),
+                (
+                    Figure(
+                        "effects",
+                        f"Standardised differences of the arms ({kind}) with their 95% intervals "
+                        "and corrected p.",
+                        figures.effect_sizes(rows, xlabel=f"{kind} (standard deviations)"),
+                        f"Standardised differences: {len(found)} of {len(tests)} differ{named}.",
+                    ),
+                ),
+                (
+                    Table(
+                        "comparison",
+                        "Differences in the units of each outcome with their 95% intervals, and "
+                        "the animals that give a power of 80% if animals vary as these networks "
+                        "do: pairs, or as many in each group.",
+                        tests,
+                        columns=(
+                            "quantity",
+                            "estimate",
+                            "low",
+                            "high",
+                            "p_corrected",
+                            "n",
+                            "animals_needed",
+                            "verdict",
+                        ),
+                        decimals={"animals_needed": 0},
+                        labels={
+                            "quantity": "outcome",
+                            "p_corrected": "p corrected",
+                            "animals_needed": "animals",
+                        },
+                    ),
+                ),
+                caveats=("What is not shown to differ need not be equal.",),
+            ),
+        ),
+        reproduce={"version": predictlearn.__version__, "seed": seed, "settings": settings},
+        simulated=True,
     )
 
 

@@ -167,7 +167,8 @@ def test_power_is_printed_with_what_it_does_not_say(mice):
 
 
 REFUSED = {
-    "column": ("mice.csv --outcome percnt --subject mouse", "'percnt' is not a column", "Did you mean 'percent'?"),
+    "column": ("mice.csv --outcome percnt --subject mouse", "'percnt' is not a column",
+               "Did you mean 'percent'?"),
     "subject": (f"{MICE} --session dy", "session 'dy' is not a column", "Did you mean 'day'?"),
     "words": ("words.csv --outcome percent --subject mouse", "row 5 holds 'high'", "numbers"),
     "missing": ("missing.csv --outcome percent --subject mouse", "row 7 is missing", "1 of 120"),
