@@ -9,11 +9,14 @@ import pytest
 
 import predictlearn as pl
 from predictlearn.errors import MisfitWarning
+from predictlearn.fitting.rules.comparison import _left_out
 from predictlearn.fitting.rules.search import rule_problem
 
 TASK, RATE, GAPS = pl.Filter(duration=3.0, dt=0.1), 0.02, 4
-# an animal of studies/rules_told_apart.py
+# animals of studies/rules_told_apart.py
 LEFT_OUT = 307626447
+# and one of 10 sessions, of which the first is the least certain forecast
+BACKWARDS = 3420841517
 
 
 def animal(seed):
@@ -26,14 +29,14 @@ def animal(seed):
     return pl.Overlaps(0.5 * s + 0.5 * np.diag(np.diag(s)))
 
 
-def problem_of(rule, learns, seed, noise=1.0, n=20):
+def problem_of(rule, learns, seed, noise=1.0, n=20, gaps=GAPS):
     recordings, _ = pl.simulate_learning(
-        animal(seed), TASK, GAPS, rule, learns=learns, n_sessions=n, n_neurons=300, recorded=300,
+        animal(seed), TASK, gaps, rule, learns=learns, n_sessions=n, n_neurons=300, recorded=300,
         noise=noise, output_noise=noise / 10, n_trials=20, n_bins=40, seed=seed,
     )  # fmt: skip
     table, errors = pl.measured_rule_columns(recordings)
     return rule_problem(
-        table, TASK, GAPS, pl.Hypothesis(rule, learns), errors,
+        table, TASK, gaps, pl.Hypothesis(rule, learns), errors,
         rank=1, tau=1.0, n_starts=3, max_iter=40, seed=seed,
     )  # fmt: skip
 
@@ -87,6 +90,46 @@ def test_a_true_rule_is_not_ruled_out_by_what_a_wider_one_saw_of_the_sessions_le
         [root @ root.T for _, root in data.noise.roots], n_starts=3, seed=LEFT_OUT,
     )  # fmt: skip
     assert "true" in found.left
+
+
+def test_the_held_out_score_goes_with_a_measurement_as_it_is_said_to():
+    """Sessions are measured anew, a little off, and all folds fitted again."""
+    problem = problem_of(pl.GradientDescent(RATE), "factors", 4001, noise=0.3)
+    maxima = problem.polished(problem.search().xs)
+    out = _left_out(problem, maxima, 5, widely=False)
+    # one unit in the direction in which it grows most, and in one at random
+    root = np.linalg.inv(problem._whiten)
+    steepest = out.slopes / np.linalg.norm(out.slopes)
+    random = np.random.default_rng(0).standard_normal(len(steepest))
+    for way in (steepest, random / np.linalg.norm(random)):
+        scores = []
+        for step in (-0.2, 0.2):
+            values = problem.data.values + step * way @ root
+            data = replace(problem.data, values=values)
+            moved = replace(problem, model=replace(problem.model, data=data))
+            left = _left_out(moved, moved.polished(maxima.xs), 5, widely=False)
+            scores.append(-0.5 * np.sum(left.residuals**2))
+        expected = out.slopes @ way
+        tolerance = 0.1 * abs(expected) + 0.02 * np.linalg.norm(out.slopes)
+        assert abs((scores[1] - scores[0]) / 0.4 - expected) < tolerance
+    assert np.linalg.norm(out.slopes) > 1.2 * np.linalg.norm(out.residuals)
+
+
+def test_a_true_rule_is_not_ruled_out_by_an_uncertain_forecast_of_the_first_session():
+    """Measured anew ten times, the difference has a standard deviation of 130; it is -52 here."""
+    gaps = [8, 9, 8, 9, 8, 9, 8, 9, 8]
+    problem = problem_of(pl.GradientDescent(RATE), "synapses", BACKWARDS, n=10, gaps=gaps)
+    data = problem.data
+    guesses = {
+        learns: pl.Hypothesis(pl.GradientDescent(RATE / 2), learns)
+        for learns in ("factors", "synapses")
+    }
+    errors = [root @ root.T for _, root in data.noise.roots]
+    found = pl.compare_rules(
+        data.table(data.values), TASK, gaps, guesses, errors, n_starts=3, seed=BACKWARDS
+    )
+    assert found.left == ("factors", "synapses")
+    assert found.table["low"].iloc[1] < -150
 
 
 def test_a_fit_that_the_test_rejects_says_so():
