@@ -66,8 +66,11 @@ def relearning_people() -> tuple[np.ndarray, int]:
 @cache
 def adaptation_correlated() -> dict[str, tuple[float, ...]]:
     """Return the fit of the first learning in which rate and asymptote may correlate."""
-    cycles = avraham().loc[:, 11:90].interpolate(axis=1, limit_direction="both")
-    return adaptation_rates(cycles.to_numpy(), correlated=True)
+    cycles = avraham().loc[:, 11:90]
+    # ten people had no rotation in some of these cycles
+    whole = cycles[cycles.notna().sum(axis=1) >= 70]
+    filled = whole.interpolate(axis=1, limit_direction="both")
+    return adaptation_rates(filled.to_numpy(), correlated=True)
 
 
 def adapting(

@@ -95,5 +95,5 @@ def test_power_predicted_of_adaptation_is_that_of_real_people(study, shared_data
     for name, hits in real.items():
         # 5 points, and three standard errors of 400 experiments
         assert abs(table.power[name] - hits / study.EXPERIMENTS) < 0.05 + 3 * 0.5 / 20
-        assert abs(table.power[name] - kept.predicted[name]) < 3 * 0.5 * np.hypot(1 / 20, 1 / 31)
+        assert abs(table.power[name] - kept.predicted[name]) < 3 * 0.5 * np.hypot(1 / 20, 1 / 17)
         assert abs(hits / study.EXPERIMENTS - kept.obtained[name]) < 3 * 0.5 * np.sqrt(2 / 4000)
