@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -352,12 +353,19 @@ def _predicted(fit: VarianceFit, blocks: Sequence[Block]) -> Array:
     return total
 
 
+@lru_cache(maxsize=1)
+def _normal_nodes() -> tuple[Array, Array]:
+    """Return nodes and weights of Gauss and Hermite's rule for a standard normal."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+    return nodes, weights / weights.sum()
+
+
 def _marginal(middle: float, apart: float, variance: float) -> float:
     """Return a difference of probabilities, averaged over normal effects of a variance."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+    nodes, weights = _normal_nodes()
     at = math.sqrt(variance) * nodes + middle
     gap = special.expit(at + apart / 2) - special.expit(at - apart / 2)
-    return float(weights @ gap / weights.sum())
+    return float(weights @ gap)
 
 
 def _row(
