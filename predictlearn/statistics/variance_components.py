@@ -186,15 +186,14 @@ def _solve(m: ProductMoments, ratio: Array, fixed: float | None) -> _Solved:
     scale = np.sqrt(ratio)[m.column]
     a = scale[:, None] * m.zz * scale
     a[np.diag_indices_from(a)] += 1.0
-    factor = linalg.cholesky(a, lower=True, check_finite=False)
-    rzx, cu = (
-        linalg.solve_triangular(factor, part, lower=True, check_finite=False)
-        for part in (scale[:, None] * m.zx, scale * m.zy)
-    )
+    # LAPACK itself: of matrices this small scipy's checks take most of the time
+    factor, side = np.linalg.cholesky(a), np.column_stack([m.zx, m.zy]) * scale[:, None]
+    side = linalg.lapack.dtrtrs(factor, side, lower=1)[0]
+    rzx, cu = side[:, :-1], side[:, -1]
     reduced = m.xx - rzx.T @ rzx
-    root = linalg.cholesky(reduced, lower=True, check_finite=False)
-    half = linalg.solve_triangular(root, m.xy - rzx.T @ cu, lower=True, check_finite=False)
-    beta = linalg.solve_triangular(root, half, lower=True, trans="T", check_finite=False)
+    root = np.linalg.cholesky(reduced)
+    half = linalg.lapack.dtrtrs(root, m.xy - rzx.T @ cu, lower=1)[0]
+    beta = linalg.lapack.dtrtrs(root, half, lower=1, trans=1)[0]
     squares = max(m.yy - float(cu @ cu) - float(half @ half), 1e-300)
     logs = 2 * float(np.log(np.diag(factor)).sum() + np.log(np.diag(root)).sum())
     left = m.n_rows - beta.size
@@ -322,7 +321,7 @@ def search_ratios(
             lambda g: at(np.array([g])),
             bounds=(low, high),
             method="bounded",
-            options={"xatol": 1e-5 if begin is None else 1e-4},
+            options={"xatol": 1e-5},
         )
         ratio, converged = np.array([math.exp(one.x)]), bool(one.success)
     else:
