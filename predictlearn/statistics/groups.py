@@ -21,16 +21,17 @@ __all__ = ["compare_groups", "compare_pairs", "equivalent_groups", "equivalent_p
 _DOUBT = 0.05
 # Where a test rejected more or less than 4 to 6% of 2,000 true nulls, see studies/test_sizes.md.
 _MISSES = {
-    "groups, welch": "measured: rejects 3.6% of true nulls of 8 + 8 skewed (exponential) outcomes, "
-    "6.1% of 5 + 10 normal ones where the smaller arm varies twice as much",
+    "groups, welch": "measured: rejects 3.6% of true nulls of 8 + 8 skewed (exponential) outcomes "
+    "and of 6 + 6 means of ten sessions, 6.1% of 5 + 10 normal outcomes where the smaller arm "
+    "varies twice as much",
     "groups, permutation": "measured: rejects 7.9% of true nulls of 5 + 10 animals where the "
     "smaller arm varies twice as much; method='welch' 6.1%",
     "pairs, t": "measured: rejects 10% of true nulls of 8 pairs with skewed (exponential) "
     "differences",
     "pairs, wilcoxon": "measured: rejects 3% of true nulls of 6 pairs, as few ranks are possible, "
-    "and 7.4% of 8 pairs with skewed (exponential) differences",
+    "3.7% of 8 pairs of percent correct, and 7.4% of 8 pairs with skewed (exponential) differences",
     "pairs, permutation": "measured: rejects 2.7% of true nulls of 6 pairs, as few p values are "
-    "possible, and 9.3% of 8 pairs with skewed (exponential) differences",
+    "possible, 3.1% of 8 pairs of percent correct, and 9.3% of 8 pairs with skewed (exponential) differences",
     "pairs, equivalence": "measured: 14% of 8 pairs with skewed (exponential) differences are "
     "called equivalent where the true difference is the upper bound",
 }
