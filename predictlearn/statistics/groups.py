@@ -31,7 +31,8 @@ _MISSES = {
     "pairs, wilcoxon": "measured: rejects 3% of true nulls of 6 pairs, as few ranks are possible, "
     "3.7% of 8 pairs of percent correct, and 7.4% of 8 pairs with skewed (exponential) differences",
     "pairs, permutation": "measured: rejects 2.7% of true nulls of 6 pairs, as few p values are "
-    "possible, 3.1% of 8 pairs of percent correct, and 9.3% of 8 pairs with skewed (exponential) differences",
+    "possible, 3.1% of 8 pairs of percent correct, and 9.3% of 8 pairs with skewed "
+    "(exponential) differences",
     "pairs, equivalence": "measured: 14% of 8 pairs with skewed (exponential) differences are "
     "called equivalent where the true difference is the upper bound",
 }
