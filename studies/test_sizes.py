@@ -149,12 +149,6 @@ def _noncentral(shift: float, df: float) -> float:
     return float(stats.nct.sf(t, df, shift) + stats.nct.cdf(-t, df, shift))
 
 
-def of_litters() -> float:
-    """Return the power of the t test of litter means, four an arm."""
-    sd = math.sqrt(0.5**2 + (1 + 1 / 10) / 3)
-    return float(TTestIndPower().power(1.3 / sd, 4, 0.05))
-
-
 X = np.linspace(-1.6, 1.6, 14)
 ORACLES: dict[tuple[str, str], Oracle] = {
     ("two groups, Welch", "8 + 8, 1.5 sd"): (
@@ -191,10 +185,6 @@ ORACLES: dict[tuple[str, str], Oracle] = {
     ("mixed model, linear", "arm, 6 + 6"): (
         "noncentral t of animals",
         lambda rng, n: float(TTestIndPower().power(1.8 / math.sqrt(1 + 1 / 10), 6, 0.05)),
-    ),
-    ("mixed model, linear", "arm, 12 + 12 in litters of 3"): (
-        "noncentral t of litters",
-        lambda rng, n: of_litters(),
     ),
     ("regression, t", "14 animals"): (
         "noncentral t",
@@ -265,8 +255,8 @@ def band(rate: float, of: float) -> float:
 def size_table(rows: pd.DataFrame) -> str:
     """Return the table of sizes as Markdown."""
     lines = [
-        "| test | null | positive, % | -+ | 5 -+ 1 | not fitted, % |",
-        "|---|---|---|---|---|---|",
+        "| test | null | simulations | positive, % | -+ | 5 -+ 1 | not fitted, % |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in rows[rows["part"] == "size"].to_dict("records"):
         rate = row["positive"] / row["simulations"]
@@ -277,7 +267,7 @@ def size_table(rows: pd.DataFrame) -> str:
         else:
             verdict = "**too often**" if rate > 0.05 else "too rarely"
         lines.append(
-            f"| {row['test']} | {row['experiment']} | {100 * rate:.1f} | "
+            f"| {row['test']} | {row['experiment']} | {row['simulations']} | {100 * rate:.1f} | "
             f"{band(rate, row['simulations']):.1f} | {verdict} | "
             f"{100 * row['failed'] / row['simulations']:.1f} |"
         )
@@ -287,8 +277,8 @@ def size_table(rows: pd.DataFrame) -> str:
 def power_table(rows: pd.DataFrame) -> str:
     """Return the table of power as Markdown."""
     lines = [
-        "| test | experiment | stated, % | obtained, % | apart | -+ | by |",
-        "|---|---|---|---|---|---|---|",
+        "| test | experiment | simulations | stated, % | obtained, % | apart | -+ | by |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows[rows["part"] == "power"].to_dict("records"):
         stated, obtained = row["positive"] / row["simulations"], float(row["obtained"])
@@ -296,8 +286,8 @@ def power_table(rows: pd.DataFrame) -> str:
             band(stated, row["simulations"]), band(obtained, float(row["obtained_of"]))
         )
         lines.append(
-            f"| {row['test']} | {row['experiment']} | {100 * stated:.1f} | {100 * obtained:.1f} | "
-            f"{100 * (stated - obtained):+.1f} | {error:.1f} | {row['by']} |"
+            f"| {row['test']} | {row['experiment']} | {row['simulations']} | {100 * stated:.1f} | "
+            f"{100 * obtained:.1f} | {100 * (stated - obtained):+.1f} | {error:.1f} | {row['by']} |"
         )
     return "\n".join(lines)
 

@@ -21,12 +21,20 @@ __all__ = ["compare_groups", "compare_pairs", "equivalent_groups", "equivalent_p
 _DOUBT = 0.05
 # Where a test rejected more or less than 4 to 6% of 2,000 true nulls, see studies/test_sizes.md.
 _MISSES = {
-    "welch": "measured: rejects 3.6% of true nulls of 8 + 8 skewed (exponential) outcomes, 6.1% of "
-    "5 + 10 normal ones where the smaller arm varies twice as much",
-    "permutation": "measured: rejects 7.9% of true nulls of 5 + 10 animals where the smaller arm "
-    "varies twice as much; method='welch' 6.1%",
-    "t": "measured: rejects 10% of true nulls of 8 pairs with skewed (exponential) differences",
-    "wilcoxon": "measured: rejects 3% of true nulls of 6 pairs, as few ranks are possible",
+    "groups, welch": "measured: rejects 3.6% of true nulls of 8 + 8 skewed (exponential) outcomes "
+    "and of 6 + 6 means of ten sessions, 6.1% of 5 + 10 normal outcomes where the smaller arm "
+    "varies twice as much",
+    "groups, permutation": "measured: rejects 7.9% of true nulls of 5 + 10 animals where the "
+    "smaller arm varies twice as much; method='welch' 6.1%",
+    "pairs, t": "measured: rejects 10% of true nulls of 8 pairs with skewed (exponential) "
+    "differences",
+    "pairs, wilcoxon": "measured: rejects 3% of true nulls of 6 pairs, as few ranks are possible, "
+    "3.7% of 8 pairs of percent correct, and 7.4% of 8 pairs with skewed (exponential) differences",
+    "pairs, permutation": "measured: rejects 2.7% of true nulls of 6 pairs, as few p values are "
+    "possible, 3.1% of 8 pairs of percent correct, and 9.3% of 8 pairs with skewed "
+    "(exponential) differences",
+    "pairs, equivalence": "measured: 14% of 8 pairs with skewed (exponential) differences are "
+    "called equivalent where the true difference is the upper bound",
 }
 
 
@@ -165,7 +173,7 @@ p = 0.039, n = 3 + 3.
             seed=seed,
         )
         checked = _group_checks(x, base, method)
-        results.append(_with_animals(one, x.size + base.size, unit, checked, method))
+        results.append(_with_animals(one, x.size + base.size, unit, checked, f"groups, {method}"))
     return tests_table(results)
 
 
@@ -174,12 +182,12 @@ def _with_animals(
     n: int,
     unit: str,
     checked: tuple[AssumptionCheck, ...],
-    method: str = "",
+    test: str = "",
 ) -> TestResult:
     """Return a result that knows its animals, unit and checks, and where its test misses."""
     about = result.assumptions
-    if method in _MISSES:
-        about = (*about, _MISSES[method])
+    if test in _MISSES:
+        about = (*about, _MISSES[test])
     return dataclasses.replace(result, n_animals=n, unit=unit, checked=checked, assumptions=about)
 
 
@@ -251,7 +259,7 @@ def compare_pairs(
         seed=seed,
     )
     checked = _pair_checks(x - base, method)
-    return tests_table([_with_animals(one, x.size, unit, checked, method)])
+    return tests_table([_with_animals(one, x.size, unit, checked, f"pairs, {method}")])
 
 
 def equivalent_groups(
@@ -363,4 +371,4 @@ def equivalent_pairs(
     name = f"{pairs.arms[1]} - {pairs.arms[0]}"
     one = equivalence_paired(x, base, bounds, name=name, alpha=alpha)
     checked = () if bare() else _pair_checks(x - base, "t")
-    return tests_table([_with_animals(one, x.size, unit, checked)])
+    return tests_table([_with_animals(one, x.size, unit, checked, "pairs, equivalence")])

@@ -113,7 +113,7 @@ def fit_binomial(
             break
     if np.abs(x @ beta).max() > _FURTHEST or m is None:
         return None, np.nan, "a level has only successes or only failures: its log odds diverge"
-    fit = fit_variances(m, sigma2=1.0)
+    fit = fit_variances(m, sigma2=1.0, ratio=ratio)
     if moved >= _SETTLED:
         return fit, np.nan, f"penalised quasi-likelihood did not settle in {_ROUNDS} rounds"
     # trials one by one show no spread beyond their mean: then between cells; counts between rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -35,6 +36,12 @@ from predictlearn.statistics.variance_components import (
 __all__ = ["mixed_model"]
 
 _FEW, _MOST = 5, 5000
+# Where a test rejected more or less than 4 to 6% of 2,000 true nulls, see studies/test_sizes.md.
+_MISSES = {
+    "gaussian": "measured: rejects 2% of true nulls of 6 + 6 animals that hardly differ from one "
+    "another; 13% of an arm of litters where litter= is left out, 21% of a slope that animals "
+    "differ in where slopes= is left out",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -352,12 +359,19 @@ def _predicted(fit: VarianceFit, blocks: Sequence[Block]) -> Array:
     return total
 
 
+@lru_cache(maxsize=1)
+def _normal_nodes() -> tuple[Array, Array]:
+    """Return nodes and weights of Gauss and Hermite's rule for a standard normal."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+    return nodes, weights / weights.sum()
+
+
 def _marginal(middle: float, apart: float, variance: float) -> float:
     """Return a difference of probabilities, averaged over normal effects of a variance."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+    nodes, weights = _normal_nodes()
     at = math.sqrt(variance) * nodes + middle
     gap = special.expit(at + apart / 2) - special.expit(at - apart / 2)
-    return float(weights @ gap / weights.sum())
+    return float(weights @ gap)
 
 
 def _row(
@@ -436,6 +450,7 @@ def _row(
                 if binomial
                 else ("residuals are normal, of one variance",)
             ),
+            *([] if binomial else [_MISSES["gaussian"]]),
         ),
         degenerate=boundary,
         extra=(("df", df), *variances.items()),

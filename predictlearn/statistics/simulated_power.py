@@ -65,12 +65,12 @@ def _chosen(name: str, table: pd.DataFrame, row: str | None) -> pd.Series:
                 f"which with rows={{{name!r}: ...}}."
             )
         return table.iloc[0]
-    mine = table[table["name"] == row]
-    if mine.empty:
+    names = table["name"].tolist()
+    if row not in names:
         raise InputError(
-            f"rows[{name!r}] must be one of {', '.join(map(repr, table['name']))}; got {row!r}."
+            f"rows[{name!r}] must be one of {', '.join(map(repr, names))}; got {row!r}."
         )
-    return mine.iloc[0]
+    return table.iloc[names.index(row)]
 
 
 def _batch(

@@ -10,7 +10,7 @@ p values only, which with few animals are too small, and takes some five times a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -186,15 +186,14 @@ def _solve(m: ProductMoments, ratio: Array, fixed: float | None) -> _Solved:
     scale = np.sqrt(ratio)[m.column]
     a = scale[:, None] * m.zz * scale
     a[np.diag_indices_from(a)] += 1.0
-    factor = linalg.cholesky(a, lower=True, check_finite=False)
-    rzx, cu = (
-        linalg.solve_triangular(factor, part, lower=True, check_finite=False)
-        for part in (scale[:, None] * m.zx, scale * m.zy)
-    )
+    # LAPACK itself: of matrices this small scipy's checks take most of the time
+    factor, side = np.linalg.cholesky(a), np.column_stack([m.zx, m.zy]) * scale[:, None]
+    side = linalg.lapack.dtrtrs(factor, side, lower=1)[0]
+    rzx, cu = side[:, :-1], side[:, -1]
     reduced = m.xx - rzx.T @ rzx
-    root = linalg.cholesky(reduced, lower=True, check_finite=False)
-    half = linalg.solve_triangular(root, m.xy - rzx.T @ cu, lower=True, check_finite=False)
-    beta = linalg.solve_triangular(root, half, lower=True, trans="T", check_finite=False)
+    root = np.linalg.cholesky(reduced)
+    half = linalg.lapack.dtrtrs(root, m.xy - rzx.T @ cu, lower=1)[0]
+    beta = linalg.lapack.dtrtrs(root, half, lower=1, trans=1)[0]
     squares = max(m.yy - float(cu @ cu) - float(half @ half), 1e-300)
     logs = 2 * float(np.log(np.diag(factor)).sum() + np.log(np.diag(root)).sum())
     left = m.n_rows - beta.size
@@ -205,31 +204,82 @@ def _solve(m: ProductMoments, ratio: Array, fixed: float | None) -> _Solved:
     return _Solved(deviance, beta, squares, factor, reduced, root)
 
 
-def _deviance_of(m: ProductMoments, fixed: float | None) -> Callable[[Array], float]:
-    """Return the deviance as a function of ratios of variances.
+class _Deviance:
+    """The deviance and its slopes as functions of ratios of variances.
 
-    With one random effect, whose products are diagonal, it needs no matrix of that effect's size:
-    the factor of X and y together, bordered, holds the logarithm and the squares.
+    Products within one random effect are diagonal, so that the effect with most levels is taken out
+    without a matrix of its size; what is left of the others, of X and of y, bordered, has a factor
+    that holds the logarithms and the squares.
     """
-    if m.n_blocks > 1 or np.count_nonzero(m.zz) > len(m.zz):
-        return lambda ratio: _solve(m, ratio, fixed).deviance
-    p, weight = m.xx.shape[0], np.diagonal(m.zz).copy()
-    side = np.column_stack([m.zx, m.zy])
-    whole = np.block([[m.xx, m.xy[:, None]], [m.xy[None], np.array([[m.yy]])]])
-    whole[p, p] *= 1 + 1e-13  # rounding of data without residuals
-    left = m.n_rows - p
 
-    def deviance(ratio: Array) -> float:
-        a = 1.0 + ratio[0] * weight
-        root = np.linalg.cholesky(whole - side.T @ (side * (ratio[0] / a)[:, None]))
+    def __init__(self, m: ProductMoments, fixed: float | None) -> None:
+        self.fixed, self.n, self.p = fixed, np.bincount(m.column), m.xx.shape[0]
+        self.big = int(np.argmax(self.n))
+        inner = m.column == self.big
+        self.column = m.column[~inner]
+        self.q = self.column.size
+        self.left = m.n_rows - self.p
+        self.weight = np.diagonal(m.zz)[inner].copy()
+        self.side = np.column_stack([m.zz[np.ix_(inner, ~inner)], m.zx[inner], m.zy[inner]])
+        zx, zy = m.zx[~inner], m.zy[~inner, None]
+        self.whole = np.block(
+            [
+                [m.zz[np.ix_(~inner, ~inner)], zx, zy],
+                [zx.T, m.xx, m.xy[:, None]],
+                [zy.T, m.xy[None], np.array([[m.yy]])],
+            ]
+        )
+        self.whole[-1, -1] *= 1 + 1e-13  # rounding of data without residuals
+
+    def _factor(self, ratio: Array) -> tuple[Array, Array, Array]:
+        """Return the factor, its scale, and 1 + ratio * weight of the effect taken out."""
+        a = 1.0 + ratio[self.big] * self.weight
+        part = self.whole - self.side.T @ (self.side * (ratio[self.big] / a)[:, None])
+        scale = np.ones(len(part))
+        if self.q:
+            scale[: self.q] = np.sqrt(ratio[self.column])
+            part *= scale[:, None] * scale
+            part[range(self.q), range(self.q)] += 1.0
+        return np.linalg.cholesky(part), scale, a
+
+    def _value(self, root: Array, a: Array) -> tuple[float, float]:
+        """Return the deviance, and by how much it changes with the squares."""
         diagonal = np.diagonal(root)
-        squares = float(diagonal[p]) ** 2
-        logs = float(np.log(a).sum() + 2 * np.log(diagonal[:p]).sum())
-        if fixed is None:
-            return logs + left * (1 + math.log(2 * math.pi * squares / left))
-        return logs + left * math.log(2 * math.pi * fixed) + squares / fixed
+        squares = float(diagonal[-1]) ** 2
+        logs = float(np.log(a).sum() + 2 * np.log(diagonal[:-1]).sum())
+        if self.fixed is None:
+            value = logs + self.left * (1 + math.log(2 * math.pi * squares / self.left))
+            return value, self.left / squares
+        value = logs + self.left * math.log(2 * math.pi * self.fixed) + squares / self.fixed
+        return value, 1 / self.fixed
 
-    return deviance
+    def __call__(self, ratio: Array) -> float:
+        """Return the deviance."""
+        root, _, a = self._factor(ratio)
+        return self._value(root, a)[0]
+
+    def with_slopes(self, logs: Array) -> tuple[float, Array]:
+        """Return the deviance and its derivatives by logarithms of the ratios.
+
+        With J the penalised products of Z and X, and u the effects in units of their sd, that of
+        effect k is n_k - sum_k diag(J^-1) - u_k'u_k d deviance / d squares.
+        """
+        ratio = np.exp(logs)
+        root, scale, a = self._factor(ratio)
+        value, by_squares = self._value(root, a)
+        inverse = linalg.lapack.dtrtri(root[:-1, :-1], lower=1)[0]
+        solved = inverse.T @ root[-1, :-1]
+        side = self.side * scale
+        r = ratio[self.big]
+        within = 1 / a + r / a**2 * ((side[:, :-1] @ inverse.T) ** 2).sum(1)
+        own = math.sqrt(r) / a * (side[:, -1] - side[:, :-1] @ solved)
+        slopes = np.empty(self.n.size)
+        slopes[self.big] = within.sum() + by_squares * float(own @ own)
+        if self.q:
+            pulled = (inverse[:, : self.q] ** 2).sum(0) + by_squares * solved[: self.q] ** 2
+            others = np.bincount(self.column, pulled, minlength=self.n.size)
+            slopes = np.where(np.arange(self.n.size) == self.big, slopes, others)
+        return value, self.n - slopes
 
 
 def search_ratios(
@@ -253,7 +303,7 @@ def search_ratios(
     converged : bool
         Whether the search ended at a minimum.
     """
-    deviance = _deviance_of(m, fixed)
+    deviance = _Deviance(m, fixed)
 
     def at(logs: Array) -> float:
         return deviance(np.exp(logs))
@@ -271,15 +321,16 @@ def search_ratios(
             lambda g: at(np.array([g])),
             bounds=(low, high),
             method="bounded",
-            options={"xatol": 1e-5 if begin is None else 1e-4},
+            options={"xatol": 1e-5},
         )
         ratio, converged = np.array([math.exp(one.x)]), bool(one.success)
     else:
         start = np.zeros(m.n_blocks) if begin is None else begin
         found = [
             optimize.minimize(
-                at,
+                deviance.with_slopes,
                 start,
+                jac=True,
                 method="L-BFGS-B",
                 bounds=[(_LOWEST, _HIGHEST)] * m.n_blocks,
                 options={"ftol": 1e-12, "gtol": 1e-5},
@@ -289,8 +340,9 @@ def search_ratios(
             # far out the likelihood is flat: from nearer by, too
             found += [
                 optimize.minimize(
-                    at,
+                    deviance.with_slopes,
                     np.maximum(found[0].x, -3.0),
+                    jac=True,
                     method="L-BFGS-B",
                     bounds=[(_LOWEST, _HIGHEST)] * m.n_blocks,
                 )
