@@ -12,7 +12,7 @@ import statsmodels.api as sm
 from scipy import optimize, special, stats
 
 from predictlearn import statistics as st
-from predictlearn.statistics.variance_components import Block, fit_variances, moments_of
+from predictlearn.statistics.variance_components import Block, _Deviance, fit_variances, moments_of
 
 pytestmark = pytest.mark.quick
 
@@ -230,3 +230,35 @@ def test_units_of_the_outcome_do_not_decide():
     large = st.mixed_model(table.assign(y=1e6 * table["y"] + 1e7), outcome="y").iloc[0]
     assert large["p"] == pytest.approx(found["p"], rel=1e-4)
     assert large["effect"] == pytest.approx(found["effect"], rel=1e-3)
+
+
+@pytest.mark.parametrize("fixed", [None, 1.3])
+@pytest.mark.parametrize("n_blocks", [1, 2, 3])
+def test_the_restricted_likelihood_is_that_of_the_whole_covariance(n_blocks, fixed):
+    rng = np.random.default_rng(3)
+    animal, at = np.repeat(np.arange(8), 6), np.tile(np.arange(6), 8) - 2.5
+    x = np.column_stack([np.ones(48), animal < 3, at])
+    y, w = rng.normal(size=48) + rng.normal(size=8)[animal], rng.uniform(0.5, 2, 48)
+    cell = animal * 3 + np.tile(np.arange(6), 8) // 2
+    blocks = [Block("a", animal, 8), Block("c", cell, 24), Block("s", animal, 8, at)][:n_blocks]
+
+    def whole(logs):
+        v = np.diag(1 / w)
+        for block, log in zip(blocks, logs, strict=True):
+            z = np.zeros((48, block.n))
+            z[np.arange(48), block.codes] = 1.0 if block.slope is None else block.slope
+            v += math.exp(log) * z @ z.T
+        inner = x.T @ np.linalg.solve(v, x)
+        left = y - x @ np.linalg.solve(inner, x.T @ np.linalg.solve(v, y))
+        squares = left @ np.linalg.solve(v, left)
+        logs_of = np.linalg.slogdet(v)[1] + np.linalg.slogdet(inner)[1] + np.log(w).sum()
+        if fixed is None:
+            return logs_of + 45 * (1 + math.log(2 * math.pi * squares / 45))
+        return logs_of + 45 * math.log(2 * math.pi * fixed) + squares / fixed
+
+    deviance = _Deviance(moments_of(x, y, blocks, w), fixed)
+    logs = rng.normal(0, 1.5, n_blocks)
+    value, slopes = deviance.with_slopes(logs)
+    assert value == pytest.approx(whole(logs), abs=1e-8)
+    assert deviance(np.exp(logs)) == pytest.approx(value, abs=1e-8)
+    assert slopes == pytest.approx(optimize.approx_fprime(logs, whole, 1e-6), abs=1e-3)
