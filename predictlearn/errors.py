@@ -64,7 +64,7 @@ class SilentNeuronsWarning(UserWarning):
 
 
 class MisfitWarning(UserWarning):
-    """Something that was given to a fit disagrees with the recording; the message says what."""
+    """What a fit was given, or supposes, disagrees with the recording; the message says what."""
 
 
 class UndeterminedWarning(UserWarning):

@@ -314,11 +314,13 @@ def people(rows, rng):
 
 
 def adaptation(rows, trials):
-    """Put rates of the first adaptation of 132 people, 80 cycles of four reaches each."""
+    """Put rates of the first adaptation of 122 people, 80 cycles of four reaches each."""
     trials = trials[trials.experiment != "AntiClamp_Verid85_trials"]
-    block = trials[(trials.CN > 10) & (trials.CN <= 90)]
+    # ten people were not rotated in some of these cycles: they are left out
+    block = trials[(trials.CN > 10) & (trials.CN <= 90) & (trials.ri != 0)]
     against = block.assign(h=-np.sign(block.ri) * block.hand_theta)
     cycles = against.groupby(["experiment", "SN", "CN"]).h.mean().unstack()
+    cycles = cycles[cycles.notna().sum(axis=1) >= 70]
     # some cycles of a few people are missing: their neighbours stand in
     gaps = int(cycles.isna().sum().sum())
     fit = adaptation_rates(cycles.interpolate(axis=1, limit_direction="both").to_numpy())

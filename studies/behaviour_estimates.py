@@ -234,12 +234,13 @@ def spread_of_log_sd(series, rng, draws=1000):
     return (value[0], *percentiles(again[:, 0])), (value[1], *percentiles(again[:, 1]))
 
 
-def adaptation_rates(series):
+def adaptation_rates(series, correlated=False):
     """Fit exponential adaptation of people who differ, by maximum marginal likelihood.
 
     y_t = a_i (1 - exp(-r_i t)) + noise, t in cycles from 1: the asymptote a_i normal over people,
     integrated out in closed form, the rate r_i lognormal, integrated out on a grid. The noise of
-    each person is that of successive differences.
+    each person is that of successive differences. a_i and log r_i are independent unless
+    `correlated`: then their correlation is fitted as well.
     """
     rows = np.array(series)
     logs = np.linspace(np.log(1e-3), np.log(3.0), 121)
@@ -249,19 +250,25 @@ def adaptation_rates(series):
     xx, xy, yy = np.sum(shapes**2, axis=1), rows @ shapes.T, np.sum(rows**2, axis=1)[:, None]
 
     def loss(theta):
-        a, sd_a, r, sd_r = theta
-        variance = np.exp(2 * sd_a)
+        mean, sd_a, r, sd_r = theta[:4]
+        both = np.tanh(theta[4]) if correlated else 0.0
+        z = (logs - r) / np.exp(sd_r)
+        # of people with one rate
+        a, variance = mean + both * np.exp(sd_a) * z, np.exp(2 * sd_a) * (1 - both**2)
         # N(a x, noise 1 + variance x x'): by the matrix determinant and inversion lemmas
         grown = 1 + variance * xx / noise
         rest = yy - 2 * a * xy + a**2 * xx
         along = xy - a * xx
         each = -0.5 * (rest / noise - variance * along**2 / noise**2 / grown + np.log(grown))
-        prior = -0.5 * ((logs - r) / np.exp(sd_r)) ** 2
+        prior = -0.5 * z**2
         prior = prior - special.logsumexp(prior)
         return -np.sum(special.logsumexp(each + prior, axis=1))
 
     start = np.array(
-        [rows[:, -20:].mean(), np.log(rows[:, -20:].mean(axis=1).std()), np.log(0.1), 0.0]
+        [
+            *(rows[:, -20:].mean(), np.log(rows[:, -20:].mean(axis=1).std()), np.log(0.1), 0.0),
+            *([-0.3] if correlated else []),
+        ]
     )
     best = optimize.minimize(
         loss, start, method="Nelder-Mead", options={"maxiter": 4000, "xatol": 1e-5, "fatol": 1e-6}
@@ -272,6 +279,8 @@ def adaptation_rates(series):
         "asymptote_sd": wald(np.exp(best.x[1]), error[1], log=True),
         "rate": wald(np.exp(best.x[2]), error[2], log=True),
         "rate_sd_log": wald(np.exp(best.x[3]), error[3], log=True),
+        "correlation": tuple(np.tanh(wald(best.x[4], error[4])) if correlated else np.zeros(3)),
+        "log_likelihood": -best.fun,
         "people": len(rows),
     }
 

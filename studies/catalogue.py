@@ -261,7 +261,8 @@ def main():
     for entry in chosen if given.part in (None, "pictures") else []:
         cohort = simulate_cohort(entry, DRAWN, SEED + 2, n_jobs=given.jobs)
         frame = picture_frame(entry, cohort_table(entry, cohort, None, np.random.default_rng(SEED)))
-        put(frame.assign(name=entry.name), "pictures.csv")
+        frame.insert(0, "name", entry.name)
+        put(frame, "pictures.csv")
     page(effects, pd.read_csv(PLACE / "learners.csv"))
 
 

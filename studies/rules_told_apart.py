@@ -127,13 +127,18 @@ def share(hits: int, n: int) -> str:
     return f"{100 * hits / n:.0f} ({100 * interval.low:.0f}-{100 * interval.high:.0f})"
 
 
+def counted(hits: int, n: int) -> str:
+    """Return a count and its share."""
+    return f"{hits} of {n}: {share(hits, n)}" if n else ""
+
+
 def matrix(runs: pd.DataFrame, said: pd.Series) -> list[str]:
-    """Return a table of the share of animals of each rule of which something is said."""
+    """Return a table of how many animals of each rule something is said of."""
     lines = ["| truth | animals | " + " | ".join(TRUE) + " |", "|---" * (len(TRUE) + 2) + "|"]
     for truth in TRUE:
         mine = runs["truth"] == truth
         n = runs.loc[mine, "animal"].nunique()
-        cells = [share(int(said[mine & (runs["hypothesis"] == h)].sum()), n) for h in TRUE]
+        cells = [counted(int(said[mine & (runs["hypothesis"] == h)].sum()), n) for h in TRUE]
         lines.append(f"| {truth} | {n} | " + " | ".join(cells) + " |")
     return lines
 
@@ -150,9 +155,9 @@ def summary(runs: pd.DataFrame) -> list[str]:
         if mine.empty:
             continue
         cells = [
-            share(int((mine["difference"] == 0).sum()), len(mine)),
-            share(int((~(mine["high"] < 0)).sum()), len(mine)),
-            share(int((mine["p_value"] >= 0.05).sum()), len(mine)),
+            counted(int((mine["difference"] == 0).sum()), len(mine)),
+            counted(int((~(mine["high"] < 0)).sum()), len(mine)),
+            counted(int((mine["p_value"] >= 0.05).sum()), len(mine)),
         ]
         mixed = mine["truth"].str.contains("alignment|RFLO")
         for name, value, rows in (
@@ -162,8 +167,8 @@ def summary(runs: pd.DataFrame) -> list[str]:
         ):
             given = rows[rows[f"{name}_low"].notna()]
             inside = (given[f"{name}_low"] <= value) & (value <= given[f"{name}_high"])
-            cells.append(share(int(inside.sum()), len(given)))
-        cells.append(share(int(mine["open"].notna().sum()), len(mine)))
+            cells.append(counted(int(inside.sum()), len(given)))
+        cells.append(counted(int(mine["open"].notna().sum()), len(mine)))
         lines.append(f"| {condition} | " + " | ".join(cells) + " |")
     return lines
 
@@ -181,9 +186,9 @@ def tables() -> str:
         refused = "\n".join(matrix(mine, mine["p_value"] < 0.05))
         ruled_out = "\n".join(matrix(mine, mine["high"] < 0))
         parts.append(
-            f"### {condition}\n\nPreferred, % of the animals of each rule:\n\n{preferred}\n\n"
-            f"Ruled out against the preferred one by the interval, %:\n\n{ruled_out}\n\n"
-            f"Rejected by the test of fit, p < 0.05, %:\n\n{refused}"
+            f"### {condition}\n\nPreferred, animals of each rule, and %:\n\n{preferred}\n\n"
+            f"Ruled out against the preferred one by the interval:\n\n{ruled_out}\n\n"
+            f"Rejected by the test of fit, p < 0.05:\n\n{refused}"
         )
     return "\n\n".join(parts)
 

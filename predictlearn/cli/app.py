@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from predictlearn import __version__
-from predictlearn.cli import data, experiments, fitting, prediction, predictions
+from predictlearn.cli import comparing, data, experiments, fitting, prediction, predictions
 from predictlearn.cli import reproduce as published
 
 __all__ = ["app", "main"]
@@ -25,7 +25,7 @@ app = typer.Typer(
 app.command("predict")(prediction.predict)
 app.command("fit")(fitting.fit)
 app.command("run")(experiments.run)
-app.command("compare")(experiments.compare)
+app.command("compare")(comparing.compare)
 app.command("predictions")(predictions.predictions)
 app.command("reproduce")(published.reproduce)
 app.add_typer(data.protocols, name="protocols")

@@ -1,4 +1,4 @@
-"""``predictlearn run`` and ``predictlearn compare``: experiments from protocol files."""
+"""``predictlearn run``, and two arms of a protocol compared: experiments from protocol files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,20 @@ if TYPE_CHECKING:
 
     from predictlearn.protocol import Protocol, ProtocolResult
 
-__all__ = ["compare", "run"]
+__all__ = [
+    "METHODS",
+    "UNPAIRED",
+    "EpochsScale",
+    "Folder",
+    "Jobs",
+    "Networks",
+    "Seed",
+    "Trust",
+    "compare_two_arms",
+    "load_protocol",
+    "run",
+    "run_protocol",
+]
 
 ProtocolName = Annotated[
     str, typer.Argument(help="A protocol file, or the name of one that ships.", metavar="PROTOCOL")
@@ -70,7 +83,7 @@ def run(
     trust: Trust = False,
 ) -> None:
     """Run every network of a protocol through every arm."""
-    loaded, result = _run(protocol, seed, jobs, folder, networks, epochs_scale, trust)
+    loaded, result = run_protocol(protocol, seed, jobs, folder, networks, epochs_scale, trust)
     from rich.table import Table
 
     from predictlearn.reporting.page import format_value
@@ -95,33 +108,31 @@ def run(
         console.print(f"\nTables: {folder.resolve()}", markup=False, soft_wrap=True)
 
 
-@guarded
-def compare(
-    protocol: ProtocolName,
-    arms: Annotated[
-        tuple[str, str] | None,
-        typer.Option(help="Two arms; the first two if not given.", show_default=False),
-    ] = None,
-    epoch: Annotated[
-        float | None, typer.Option(help="Epoch to compare at.", show_default="the last")
-    ] = None,
-    method: Annotated[str, typer.Option(help="t, wilcoxon or permutation.")] = "t",
-    correction: Annotated[
-        str, typer.Option(help="holm, fdr_bh or none, within losses and within overlaps.")
-    ] = "holm",
-    seed: Seed = None,
-    jobs: Jobs = None,
-    folder: Folder = None,
-    networks: Networks = None,
-    epochs_scale: EpochsScale = 1.0,
-    trust: Trust = False,
+def compare_two_arms(
+    protocol: str,
+    arms: tuple[str, str] | None,
+    epoch: float | None,
+    method: str,
+    correction: str,
+    seed: int | None,
+    jobs: int | None,
+    folder: Path | None,
+    networks: int | None,
+    epochs_scale: float,
+    trust: bool,
 ) -> None:
-    """Compare two arms of a protocol, paired within networks, and say how many animals it takes."""
-    looked_at = _load(protocol, networks, epochs_scale, trust)
+    """Compare two arms of a protocol in losses and overlaps, and print what came out.
+
+    Parameters
+    ----------
+    protocol, arms, epoch, method, correction, seed, jobs, folder, networks, epochs_scale, trust
+        As of `predictlearn compare`.
+    """
+    looked_at = load_protocol(protocol, networks, epochs_scale, trust)
     pair = _pair(looked_at.arms, arms, method, correction)
     if looked_at.spec.cohort.design == "between":
-        choice("--method for arms of different animals", method, _UNPAIRED)
-    loaded, result = _run(protocol, seed, jobs, folder, networks, epochs_scale, trust)
+        choice("--method for arms of different animals", method, UNPAIRED)
+    loaded, result = run_protocol(protocol, seed, jobs, folder, networks, epochs_scale, trust)
     from predictlearn.predictions.arms import comparable_quantities, compare_arms
 
     at = "last" if epoch is None else epoch
@@ -138,7 +149,7 @@ def compare(
         pair,
         quantities=families,
         epoch=at,
-        method=method if paired else _UNPAIRED[method],
+        method=method if paired else UNPAIRED[method],
         correction=correction,
         seed=result.seed,
         paired=paired,
@@ -196,10 +207,17 @@ def compare(
         "shown: not shown to differ, which is not the same as equal."
     )
     if folder is not None:
+        from predictlearn.comparing.page import arms_report
         from predictlearn.files import csv_bytes
         from predictlearn.reporting.folder import write_files
+        from predictlearn.reporting.page import report_files
 
-        place = write_files(folder, {"comparison.csv": csv_bytes(table)})
+        title = f"{loaded.name}: {pair[0]} minus {pair[1]}"
+        settings = {"networks": result.n_networks, "epochs scale": epochs_scale, "method": method}
+        report = arms_report(table, title, design, seed=result.seed, settings=settings)
+        files = report_files(report) | {"comparison.csv": csv_bytes(table)}
+        place = write_files(folder, files)
+        console.print(f"Page: {place / 'index.html'}", markup=False, soft_wrap=True)
         console.print(f"Tables: {place}", markup=False, soft_wrap=True)
 
 
@@ -223,9 +241,9 @@ def _criterion(
     return [_ENDS[0]] if min(reached) >= 2 else [], censored
 
 
-_METHODS = ("t", "wilcoxon", "permutation")
+METHODS = ("t", "wilcoxon", "permutation")
 # What they are where the arms are different animals.
-_UNPAIRED = {"t": "welch", "permutation": "permutation"}
+UNPAIRED = {"t": "welch", "permutation": "permutation"}
 
 
 def _pair(
@@ -235,7 +253,7 @@ def _pair(
     from predictlearn.errors import InputError
     from predictlearn.statistics.corrections import CORRECTIONS
 
-    choice("--method", method, _METHODS)
+    choice("--method", method, METHODS)
     choice("--correction", correction, CORRECTIONS)
     if arms is None:
         if len(known) < 2:
@@ -249,7 +267,7 @@ def _pair(
     return first, second
 
 
-def _load(name: str, networks: int | None, epochs_scale: float, trust: bool) -> Protocol:
+def load_protocol(name: str, networks: int | None, epochs_scale: float, trust: bool) -> Protocol:
     """Read a protocol, with another number of networks or other epochs if asked."""
     from predictlearn.checks import positive
     from predictlearn.protocol import Protocol
@@ -262,7 +280,7 @@ def _load(name: str, networks: int | None, epochs_scale: float, trust: bool) -> 
     return protocol.with_epochs(epochs_scale)
 
 
-def _run(
+def run_protocol(
     name: str,
     seed: int | None,
     jobs: int | None,
@@ -278,7 +296,7 @@ def _run(
     if folder is not None:
         kept = f"finished networks are kept in {folder}; the same command goes on from there."
     with interruptible(kept):
-        protocol = _load(name, networks, epochs_scale, trust)
+        protocol = load_protocol(name, networks, epochs_scale, trust)
         result = protocol.run(seed=seed, n_jobs=n_jobs, output=folder, progress=True)
     for row in result.failed.to_dict("records"):
         say(

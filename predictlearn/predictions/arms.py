@@ -21,7 +21,7 @@ from predictlearn.statistics.corrections import CORRECTIONS, family_table
 from predictlearn.statistics.power import animals_needed
 from predictlearn.statistics.results import TestResult
 
-__all__ = ["comparable_quantities", "compare_arms", "summarise_arms"]
+__all__ = ["arm_values", "comparable_quantities", "compare_arms", "summarise_arms"]
 
 SUMMARIES = ("mean", "final")
 _COLUMNS = ("arm", "network", "phase", "epoch", "quantity", "value")
@@ -121,6 +121,45 @@ def comparable_quantities(
     shared = first["quantity"].isin(second["quantity"])
     names = tuple(str(name) for name in first.loc[shared, "quantity"].unique())
     return names if _same_task(first, second) else tuple(n for n in names if n != "loss")
+
+
+def arm_values(table: pd.DataFrame, quantity: str, epoch: float | str = "last") -> pd.DataFrame:
+    """Return one quantity of every network at one epoch of every arm.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Tidy table, as for `compare_arms`.
+    quantity : str
+        The quantity.
+    epoch : float or "last"
+        See `compare_arms`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``arm``, ``network``, ``epoch``, ``value`` and, where the table has it, ``task``; without
+        networks that diverged or dropped out. A criterion that was not reached is NaN.
+
+    Raises
+    ------
+    InputError
+        If no arm has the quantity there, no network got through an arm, or the epoch is not within
+        it.
+
+    Examples
+    --------
+    >>> rows = [{"arm": a, "network": 0, "phase": "p", "epoch": e, "quantity": "uu", "value": e}
+    ...         for a in ("one", "two") for e in (0, 1, 2)]
+    >>> arm_values(pd.DataFrame(rows), "uu")["value"].tolist()
+    [2, 2]
+    """
+    _check_table(table, ())
+    parts = [_rows_at(table, str(arm), epoch) for arm in table["arm"].unique()]
+    found = pd.concat(parts)
+    choice("an outcome", quantity, [str(name) for name in found["quantity"].unique()])
+    names = ["arm", "network", "epoch", "value", *(["task"] if "task" in found else [])]
+    return found.loc[found["quantity"] == quantity, names].reset_index(drop=True)
 
 
 def compare_arms(

@@ -264,7 +264,8 @@ def _explain(error: Any) -> Problem:
     message = re.sub(r"^(List|Dictionary|String) should have", "must have", message)
     message = message.replace("a valid ", "a ").replace("dictionary", "mapping of keys to values")
     message = message.replace("a integer", "a whole number").replace("an integer", "a whole number")
-    message = message.replace("instance of", "").replace("string", "text")
+    # what a section is called in the code is nothing to people
+    message = re.sub(r" or instance of \w+", "", message).replace("string", "text")
     shown = repr(got) if len(repr(got)) < 60 else type(got).__name__
     return location, f"{message}; got {shown}"
 

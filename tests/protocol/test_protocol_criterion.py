@@ -51,10 +51,10 @@ def test_training_ends_at_the_first_epoch_at_or_below_the_loss(engine, until):
     more = {"engine": "network", "n_neurons": N} if engine == "network" else {}
     run = protocol(arms={"x": arm(until)}, record_every=7, **more).run(seed=0)
     for number, start in enumerate(run.starts):
-        losses, _ = losses_by_hand(start, 400)
+        losses, _ = losses_by_hand(start, 200)
         goal = until.get("loss", until.get("loss_fraction", 0) * losses[0])
         expected = int(np.argmax(losses <= goal))
-        assert 0 < expected < 400
+        assert 0 < expected < 200
         assert outcome(run)[number] == expected
         curve = run.curves("x")[number].dropna()
         assert curve.index.get_level_values("phase_epoch")[-1] == expected
@@ -98,10 +98,10 @@ def test_the_criterion_may_be_on_another_task(every):
     until = {"loss_fraction": 0.8, "on": "B", "every": every}
     run = protocol(arms={"x": arm(until)}, record_every=3).run(seed=0)
     for number, start in enumerate(run.starts):
-        _, other = losses_by_hand(start, 150, on=B)
-        at = np.arange(0, 151, every)
+        _, other = losses_by_hand(start, 60, on=B)
+        at = np.arange(0, 61, every)
         expected = at[np.argmax(other[at] <= 0.8 * other[0])]
-        assert 0 < expected < 150
+        assert 0 < expected < 60
         assert outcome(run)[number] == expected
         assert run.curves("x", "loss:B")[number].dropna().iloc[-1] == pytest.approx(
             other[expected], rel=1e-10
@@ -133,7 +133,8 @@ def test_a_run_to_a_criterion_is_kept_and_does_not_depend_on_workers(tmp_path):
     assert again.table.equals(alone.table)
 
 
-def test_the_command_line_says_how_long_it_took(tmp_path):
+def test_the_command_line_says_how_long_it_took(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
     file = tmp_path / "until.yaml"
     file.write_text("""\
 name: until
@@ -162,6 +163,7 @@ arms:
 
 
 WRONG = [
+    (0.05, r"until: must be a mapping of keys to values; got 0\.05$"),
     ({}, "until needs either loss, or loss_fraction"),
     ({"loss": 1.0, "loss_fraction": 0.5}, "until needs either loss, or loss_fraction"),
     ({"loss": 0.0}, "until.loss: must be greater than 0"),

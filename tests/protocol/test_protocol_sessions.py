@@ -254,8 +254,26 @@ def test_rules_that_cannot_forget_say_so():
             {"type": "first-order-descent", "rate": 0.01},
             "first-order-descent needs an arm in which",
         ),
-        ({"type": "gradient-flow"}, "gradient-flow is of synapses here"),
         ({"rate": 0.01, "synaptic_noise": 0.1}, "synaptic_noise: this leaves the span"),
     ):
         with pytest.raises(InputError, match=message + r"(.|\n)*something is\s+forgotten"):
             protocol(arms={"x": {"phases": rest}}, rule=rule)
+
+
+@pytest.mark.parametrize("learns", ["factors", "synapses"])
+def test_gradient_flow_forgets_as_slow_descent_does(learns):
+    phases = [
+        {"name": "A", "task": "A", "sessions": 3},
+        {"name": "night", "rest": 0.3},
+        {"name": "B", "task": "B", "epochs": 300},
+    ]
+    content = {"sessions": {"trials": 100, "epochs_per_trial": 1.0, "forgetting": 0.1}}
+    ends = [
+        protocol(arms={"x": {"phases": phases}}, rule=rule, **content).run().curves("x", "loss:B")
+        for rule in (
+            {"type": "gradient-flow", "rate": 1e-4, "learns": learns},
+            {"rate": 1e-4, "learns": learns},
+        )
+    ]
+    assert len(ends[0]) == len(ends[1]) == 9
+    np.testing.assert_allclose(ends[0].to_numpy(), ends[1].to_numpy(), rtol=1e-3)

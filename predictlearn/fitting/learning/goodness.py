@@ -91,15 +91,18 @@ def tested(
 
 
 def chi_square(residuals: Array, rank: int, by_column: pd.Series) -> GoodnessOfFit:
-    """Return the chi-square test of standardised residuals, (n,), from `rank` parameters."""
+    """Return the chi-square test of standardised residuals, (n,), from `rank` parameters.
+
+    NaN where as many are determined as there are measurements: nothing is left to test.
+    """
     degrees = len(residuals) - rank
     statistic = float(np.sum(residuals**2))
     return GoodnessOfFit(
         "chi-square",
         statistic,
         (float(degrees),),
-        float(stats.chi2.sf(statistic, degrees)),
-        float(np.sqrt(statistic / degrees)),
+        float(stats.chi2.sf(statistic, degrees)) if degrees > 0 else np.nan,
+        float(np.sqrt(statistic / degrees)) if degrees > 0 else np.nan,
         by_column,
     )
 

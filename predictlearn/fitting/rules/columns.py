@@ -263,4 +263,5 @@ def _measured_session(
     mixed += s[pairs[3]] * gram[pairs[2]] + s[pairs[1]] * gram[pairs[0]]
     twice = s[pairs[0]] * s[pairs[1]] + s[pairs[2]] * s[pairs[3]]
     covariance[n:, n:] = (mixed + twice) / n_neurons
-    return values, covariance
+    # with many terms rounding makes the inverse uneven
+    return values, (covariance + covariance.T) / 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,12 +16,10 @@ from predictlearn.errors import InputError
 from predictlearn.fitting.learning.sessions import Sessions
 from predictlearn.fitting.rules.fit import RuleFit, described
 from predictlearn.fitting.rules.hypothesis import Hypothesis
-from predictlearn.fitting.rules.search import RuleProblem, rule_problem
+from predictlearn.fitting.rules.search import Maxima, RuleProblem, rule_problem
 
 __all__ = ["RuleComparison", "compare_rules"]
 
-# Steps of the fit to what a fold leaves, from that to all sessions.
-_REFIT = 12
 # Log likelihood below that of the best from which no search around a maximum brings a rule back:
 # what that gains is about 5 at most.
 _HOPELESS = 20.0
@@ -100,11 +98,14 @@ def compare_rules(
     Notes
     -----
     The held-out likelihood takes the parameters as fitted to the other sessions, and the errors as
-    given. The interval of a difference is what measuring the same sessions anew would give, with
-    the two predictions as they are: the difference is linear in the errors, which are independent
-    between sessions, and has the variance ``sum of (a - b)^2``, a and b the two predictions in
-    units of the errors (times the mean square that the best hypothesis leaves, where that is above
-    1). That the predictions themselves would come out otherwise it does not hold. A bootstrap over
+    given. Fits to other sessions begin from the maxima of all sessions and from around them, and
+    the likeliest by those sessions alone is kept. The interval of a difference is what measuring
+    the same sessions anew would give, to first order: every measurement moves what is left of it
+    when left out, and the fits that predict other sessions. Errors are independent, so that the
+    variance is the sum of squares of ``d(difference) / d(measurement)``, in units of the errors
+    (times the mean square that the best hypothesis leaves, where that is above 1). The fits' part
+    matters: the first session, left out, is a forecast backwards, and often the least certain. A
+    direction that the other sessions leave open counts as known to about its size. A bootstrap over
     sessions is of no use here: where a rule is wrong a few sessions hold nearly all of the
     difference, and of these the resamples have none or many. The interval says how sure
     the preference is for this course of learning, not for another animal's. Where one hypothesis is
@@ -148,11 +149,13 @@ def compare_rules(
             if again.costs[0] < found[name].costs[0]:
                 found[name] = again
     least = found[best].costs[0] + _HOPELESS
-    found = {
-        name: problem.widened(found[name]) if found[name].costs[0] < least else found[name]
+    hopeful = {name for name, maxima in found.items() if maxima.costs[0] < least}
+    for name in sorted(hopeful):
+        found[name] = problems[name].widened(found[name])
+    left = {
+        name: _left_out(problem, found[name], folds, name in hopeful)
         for name, problem in problems.items()
     }
-    left = {name: _left_out(problems[name], found[name].xs[0], folds) for name in problems}
     fits = {name: described(problems[name], maxima, level) for name, maxima in found.items()}
     return _compared(problems, left, fits, level)
 
@@ -169,12 +172,35 @@ def _borrowed(best: RuleProblem, x: Array, problem: RuleProblem) -> Array:
     return np.concatenate([x[:n], own])
 
 
-def _left_out(problem: RuleProblem, x: Array, folds: int) -> Array:
-    """Return what fits to other folds leave of every measurement, in units of the errors."""
+class _LeftOut(NamedTuple):
+    """What is left of every measurement when left out, (n,), and how the score goes with it, (n,).
+
+    All in units of the errors; the score is the held-out log likelihood.
+    """
+
+    residuals: Array
+    slopes: Array
+
+
+def _left_out(problem: RuleProblem, maxima: Maxima, folds: int, widely: bool) -> _LeftOut:
+    """Return what fits to other folds leave of every measurement."""
     session = problem.data.session % folds
     mine = session == np.arange(folds)[:, None]
-    ends, _, _ = problem.climb(np.tile(x, (folds, 1)), ~mine, _REFIT)
-    return np.asarray(problem.residuals(ends)[session, np.arange(problem.data.n)])
+    ends = problem.refitted(maxima, ~mine, widely)
+    left = np.asarray(problem.residuals(ends)[session, np.arange(problem.data.n)])
+    by = -left
+    scales = np.array([problem.scales(x) for x in ends])
+    for held, (_, slopes) in zip(
+        mine, problem.slopes(problem.residuals, ends, scales), strict=True
+    ):
+        if not (np.all(np.isfinite(slopes)) and np.all(np.isfinite(left))):
+            return _LeftOut(left, np.zeros(len(left)))
+        # a measurement moves the fit, and that what is predicted of the fold; what is open as if
+        # it were known to about its size
+        seen = slopes[~held]
+        normal = seen.T @ seen + np.eye(seen.shape[1])
+        by[~held] += seen @ np.linalg.solve(normal, slopes[held].T @ left[held])
+    return _LeftOut(left, by)
 
 
 def _log_sizes(data: Sessions) -> Array:
@@ -190,7 +216,7 @@ def _log_sizes(data: Sessions) -> Array:
 
 def _compared(
     problems: Mapping[str, RuleProblem],
-    left: Mapping[str, Array],
+    left: Mapping[str, _LeftOut],
     fits: dict[str, RuleFit],
     level: float,
 ) -> RuleComparison:
@@ -200,18 +226,19 @@ def _compared(
     rows: dict[str, dict[str, Any]] = {}
     held_out = pd.DataFrame(
         {
-            name: -0.5 * (np.bincount(data.session, r**2, n) + _log_sizes(data))
-            for name, r in left.items()
+            name: -0.5 * (np.bincount(data.session, out.residuals**2, n) + _log_sizes(data))
+            for name, out in left.items()
         },
         index=data.index,
     )
     total = held_out.sum().sort_values(ascending=False)
     best = str(total.index[0])
-    scale = np.sqrt(max(1.0, float(np.mean(left[best] ** 2))))
+    scale = np.sqrt(max(1.0, float(np.mean(left[best].residuals ** 2))))
     for name in map(str, total.index):
         fit = fits[name]
         difference = float(total[name] - total[best])
-        apart = left[name] - left[best] if np.isfinite(difference) else np.zeros(1)
+        finite = np.isfinite(difference)
+        apart = left[name].slopes - left[best].slopes if finite else np.zeros(1)
         half = stats.norm.ppf(0.5 + level / 2) * scale * float(np.linalg.norm(apart))
         row: dict[str, Any] = {
             "held_out": total[name],

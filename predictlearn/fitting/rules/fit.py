@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from predictlearn.arrays import Array
+from predictlearn.errors import MisfitWarning
 from predictlearn.fitting.learning.goodness import GoodnessOfFit, chi_square
 from predictlearn.fitting.learning.identifiability import Identified, identify
 from predictlearn.fitting.rules.hypothesis import Hypothesis
@@ -23,6 +25,8 @@ from predictlearn.theory.overlaps import Overlaps
 
 __all__ = ["RuleFit", "described", "fit_rule"]
 
+# Probability of what a fit leaves below which it warns that no interval of it can be relied on.
+_REJECTED = 0.01
 # How closely conventions are held in units of an overlap, where parameters are told from open ones.
 _PIN = 1e-3
 # A parameter is open where more than this share of it, in natural units, is, or where its own
@@ -246,6 +250,11 @@ def fit_rule(
     InputError
         Arguments that cannot be used.
 
+    Warns
+    -----
+    MisfitWarning
+        If the chi-square test rejects the fit at 0.01: its intervals then say nothing.
+
     Notes
     -----
     Linear networks, in which learning closes exactly in the span of the start. Slopes are
@@ -273,4 +282,19 @@ def fit_rule(
     maxima = problem.widened(problem.search())
     # a higher maximum may be met on the way of a profile
     ends, maxima = profiled(problem, maxima, level)
-    return described(problem, maxima, level, ends)
+    fit = described(problem, maxima, level, ends)
+    if fit.goodness.p_value < _REJECTED:
+        warnings.warn(_misfit(fit), MisfitWarning, stacklevel=2)
+    return fit
+
+
+def _misfit(fit: RuleFit) -> str:
+    """Return what is wrong with a fit that the test rejects."""
+    hypothesis, goodness = fit.hypothesis, fit.goodness
+    worst = goodness.by_column.idxmax()
+    return (
+        f"{type(hypothesis.rule).__name__} of {hypothesis.learns} does not fit the sessions: it "
+        f"leaves {goodness.effect:.3g} times the errors (chi-square, p = {goodness.p_value:.2g}), "
+        f"most in {worst!r}. Do not rely on its intervals. Compare other rules by "
+        "pl.compare_rules, check errors, tasks, tau and rank, or give more n_starts."
+    )

@@ -41,6 +41,8 @@ _SLOWER = 4
 # to be followed on.
 _KICKS = np.repeat([1.0, 0.5], 5)
 _HIGHER, _GAINED, _ROUNDS, _NEAR = 0.1, 0.5, 3, 6.0
+# The same for a fit to a part of the sessions, and its steps from a maximum of all.
+_BESIDE, _REFIT = np.array([1.0, 1.0, 0.5, 0.5]), 12
 # A valley is followed until gains are so small, in units of what counts as none elsewhere.
 _FINISH = 0.02
 # Maxima of which intervals are made, at most.
@@ -370,12 +372,7 @@ class RuleProblem:
         for again in range(_ROUNDS):
             rng = np.random.default_rng([self.seed, again])
             x, before = maxima.xs[0], float(maxima.costs[0])
-            scale = self.scales(x)
-            _, slopes = self.slopes(self.residuals, x[None], scale[None])[0]
-            values, axes = np.linalg.eigh(slopes.T @ slopes)
-            reach = np.minimum(2.0 / np.sqrt(np.maximum(values, 1e-12)), _KICKS[:, None])
-            kicks = reach * rng.standard_normal(reach.shape)
-            xs = self.model.inside(x + scale * (kicks @ axes.T))
+            xs = self._around(x, self.all_of(1)[0], _KICKS, rng)
             xs, costs, _ = self.climb(xs, self.all_of(len(xs)), _SCREENING)
             near = costs < before + _NEAR
             if near.any():
@@ -389,6 +386,53 @@ class RuleProblem:
             if before - maxima.costs[0] < _GAINED:
                 break
         return maxima
+
+    def refitted(self, maxima: Maxima, rows: npt.NDArray[np.bool_], widely: bool) -> Array:
+        """Return fits to parts of the measurements, (parts, P), likeliest by these alone.
+
+        A search from where all sessions are fitted stays beside it, where those that are left out
+        had their say, though the part has a higher maximum elsewhere: so it begins from all maxima,
+        and, widely, away from where that ends too, by what the part leaves open.
+
+        Parameters
+        ----------
+        maxima : Maxima
+            Those of all sessions.
+        rows : numpy.ndarray of bool, (parts, n)
+            Which measurements are in each.
+        widely : bool
+            Whether to search from around, too.
+        """
+        first = maxima.within(_NEAR, len(self.model.strengths)).xs if widely else maxima.xs[:1]
+        n, parts = len(first), len(rows)
+        xs, costs, _ = self.climb(np.tile(first, (parts, 1)), np.repeat(rows, n, axis=0), _REFIT)
+        best = np.argmin(costs.reshape(parts, n), axis=1) + n * np.arange(parts)
+        xs, costs = xs[best], costs[best]
+        if not widely:
+            return xs
+        rngs = [np.random.default_rng([self.seed, parts, part]) for part in range(parts)]
+        beside = [self._around(*one) for one in zip(xs, rows, [_BESIDE] * parts, rngs, strict=True)]
+        of = np.repeat(np.arange(parts), len(_BESIDE))
+        others, heights, _ = self.climb(np.concatenate(beside), rows[of], _SCREENING)
+        near = heights < costs[of] + _NEAR
+        if near.any():
+            of = of[near]
+            others, heights, _ = self.climb(others[near], rows[of], 2 * _SCREENING)
+            for part, x, height in zip(of, others, heights, strict=True):
+                if height < costs[part] - _HIGHER:
+                    xs[part], costs[part] = x, height
+        return xs
+
+    def _around(
+        self, x: Array, rows: npt.NDArray[np.bool_], kicks: Array, rng: np.random.Generator
+    ) -> Array:
+        """Return points beside one, (kicks, P), as far as what some measurements say allows."""
+        scale = self.scales(x)
+        _, slopes = self.slopes(self.residuals, x[None], scale[None])[0]
+        slopes = slopes[rows]
+        values, axes = np.linalg.eigh(slopes.T @ slopes)
+        reach = np.minimum(2.0 / np.sqrt(np.maximum(values, 1e-12)), kicks[:, None])
+        return self.model.inside(x + scale * (reach * rng.standard_normal(reach.shape) @ axes.T))
 
     def _finished(self, xs: Array) -> Maxima:
         """Return the maximum that a search to the end of a valley finds from the best of points."""

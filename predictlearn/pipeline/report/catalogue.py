@@ -21,7 +21,7 @@ from predictlearn.reporting import Figure, Report, Section, Table, figures
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
-__all__ = ["catalogue_section", "entry_figure", "entry_report", "learners_table"]
+__all__ = ["catalogue_sections", "entry_figure", "entry_report", "learners_table"]
 
 _HOLDS = {"learns": "what learns", "holds": "holds"}
 
@@ -46,7 +46,8 @@ def entry_figure(entry: Entry, frame: pd.DataFrame) -> Drawing:
         return figures.animals_scattered(frame, "x", "y", x_name, y_name)
     if entry.features:
         return figures.animals_scattered(frame, "x", "y", x_name, y_name, by="arm")
-    return figures.animals_by_arm(frame, "y", y_name, paired=entry.design == "pairs")
+    xlabel = "Dose: part of the rate of plasticity taken off" if entry.design == "doses" else ""
+    return figures.animals_by_arm(frame, "y", y_name, entry.design == "pairs", xlabel)
 
 
 def _picture(entry: Entry, frame: pd.DataFrame, name: str) -> Figure:
@@ -60,7 +61,7 @@ def _picture(entry: Entry, frame: pd.DataFrame, name: str) -> Figure:
     )
 
 
-def catalogue_section(n_out: int | None) -> Section:
+def catalogue_sections(n_out: int | None) -> list[Section]:
     """Return the predictions of the catalogue that fit a recording's task, most informative first.
 
     Parameters
@@ -71,37 +72,37 @@ def catalogue_section(n_out: int | None) -> Section:
 
     Returns
     -------
-    Section
-        A picture, numbers of animals and a falsifier each, from the tables of
-        `studies/catalogue.py`.
+    list of Section
+        None if no entry fits; else one with a table, and one an entry: a picture, numbers of
+        animals and a falsifier, from the tables of `studies/catalogue.py`.
     """
-    found = entries_for(n_out)
-    words = {1: "a choice", 2: "a movement in two directions"}.get(n_out or 0, "this kind")
-    text = [
-        f"Predictions that a laboratory can test with animals trained on a task of {words}, in its "
-        "own units; the one first whose effect is largest beside its uncertainty. They are of "
-        "simulated animals, not of this recording: `predictlearn predictions NAME` says how, and "
-        "for which learners each holds."
-    ]
-    rows, pictures = [], []
-    for name in found:
+    words = {1: "trained on choices", 2: "trained on movements"}.get(n_out or 0, "of any task")
+    rows, parts = [], []
+    for name in entries_for(n_out):
         entry, (effect, animals) = ENTRIES[name], effect_in_words(name)
-        rows.append(
-            {
-                "prediction": name,
-                "effect [95% interval]": effect,
-                "animals for 80%": animals,
-                "statement": entry.statement,
-                "refuted by": entry.falsifier,
-            }
-        )
-        pictures.append(_picture(entry, pictured(name), f"catalogue-{name}"))
-    return Section(
-        "What a laboratory can test",
-        tuple(text),
-        tuple(pictures),
-        (Table("catalogue", "The predictions, most informative first.", pd.DataFrame(rows)),),
+        each = "in each arm" if entry.design in ("groups", "doses") else "in all"
+        rows.append({"prediction": name, "effect [95% interval]": effect, "animals": animals})
+        text = [
+            entry.statement,
+            f"**Effect.** {effect}; {animals} animals {each} for 80% power.",
+            f"**What would refute it.** {entry.falsifier}",
+        ]
+        picture = _picture(entry, pictured(name), f"catalogue-{name}")
+        parts.append(Section(name, tuple(text), (picture,), level=3, anchor=f"catalogue-of-{name}"))
+    if not parts:
+        return []
+    about = (
+        f"Predictions that a laboratory can test with animals {words}, in its own units; first the "
+        "one whose effect is largest beside its uncertainty. They are of simulated animals, not of "
+        "this recording. `predictlearn predictions NAME` simulates them, and says for which "
+        "learners each holds."
     )
+    table = Table(
+        "catalogue",
+        "The predictions, most informative first; animals for 80% power.",
+        pd.DataFrame(rows),
+    )
+    return [Section("What a laboratory can test", (about,), tables=(table,)), *parts]
 
 
 def learners_table(learners: pd.DataFrame, unit: str) -> Table:
@@ -122,7 +123,7 @@ def learners_table(learners: pd.DataFrame, unit: str) -> Table:
     return Table(
         "learners",
         f"The effect, {unit}, if something else learns, or by another rule; each typical rate set "
-        "by the same data. 24 simulated animals each.",
+        "by the same data.",
         learners,
         decimals=1,
         labels={k: v for k, v in _HOLDS.items() if k in learners},

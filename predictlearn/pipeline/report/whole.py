@@ -13,7 +13,7 @@ from predictlearn.pipeline.checked import Checks, checks_of, noise_said
 from predictlearn.pipeline.experiments import attempt
 from predictlearn.pipeline.learner import RULE_NAMES
 from predictlearn.pipeline.real_learning.sessions import SessionsComparison
-from predictlearn.pipeline.report.catalogue import catalogue_section
+from predictlearn.pipeline.report.catalogue import catalogue_sections
 from predictlearn.pipeline.report.experiments import exposure_section, order_section
 from predictlearn.pipeline.report.fit import checks_section, fit_section, overlap_section
 from predictlearn.pipeline.report.protocol import left_out_section, protocol_section
@@ -63,10 +63,11 @@ def make_report(run: PredictionRun) -> Report:
         makers.append(("training order", lambda: order_section(order, done)))
     if plan is not None:
         makers.append(("protocol", lambda: protocol_section(plan)))
-    makers.append(("the catalogue", lambda: catalogue_section(_outputs(run))))
     made = [attempt(f"the section on {name}", make, problems) for name, make in makers]
     sections = [section for section in made if section is not None]
+    tested = attempt("the catalogue", lambda: catalogue_sections(_outputs(run)), problems)
     lead += _lost_lead(run, problems)
+    sections += tested or []
     if len(run.excluded) or problems:
         n = run.settings["draws of the hidden overlaps"] * run.settings["animals"]
         sections.append(left_out_section(run.excluded, n, problems))

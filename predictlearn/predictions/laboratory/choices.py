@@ -150,7 +150,8 @@ CHOICE_ENTRIES = (
     Entry(
         name="training-order",
         statement="Mice trained on a long delay before a short one end better on both than mice "
-        "trained in the other order.",
+        "trained in the other order if factors of their connectivity learn by descent, and worse "
+        "if synapses do.",
         protocol="training-order",
         intervention="Ten sessions with a delay of 0.75 s and ten with 0.25 s, in either order, in "
         "two groups.",
@@ -163,7 +164,8 @@ CHOICE_ENTRIES = (
             method="permutation",
             n_resamples=RELABELLINGS,
         ),
-        falsifier="Mice of the order short first that end as good or better.",
+        falsifier="Of factors: mice of the order short first that end as good or better. Of "
+        "synapses: mice of the order long first that do.",
         alternatives="Mice that stop working in long sessions without success; recency of the last "
         "task, which the two delays tested apart would show.",
         experiment=_order,

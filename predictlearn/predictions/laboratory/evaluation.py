@@ -79,9 +79,7 @@ class EvaluatedEntry:
     @property
     def effect_text(self) -> str:
         """The effect with its interval and unit."""
-        unit = self.entry.unit_of_effect
-        low, high = (signed(x) for x in (self.result["low"], self.result["high"]))
-        return f"{signed(self.result['estimate'])} {unit} [{low}, {high}]"
+        return effect_words(self.entry, *(self.result[k] for k in ("estimate", "low", "high")))
 
     @property
     def animals_text(self) -> str:
@@ -126,6 +124,26 @@ def signed(value: float) -> str:
     size = abs(value)
     digits = 2 if size < 0.995 else 1 if size < 9.95 else 0
     return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def effect_words(entry: Entry, value: float, low: float, high: float) -> str:
+    """Return an effect with its unit and interval.
+
+    Parameters
+    ----------
+    entry : Entry
+        The entry.
+    value, low, high : float
+        Estimate and interval.
+
+    Returns
+    -------
+    str
+        Text.
+    """
+    if entry.features:
+        return f"{value:.0f}{entry.unit_of_effect} [{low:.0f}, {high:.0f}]"
+    return f"{signed(value)} {entry.unit_of_effect} [{signed(low)}, {signed(high)}]"
 
 
 def rejection_rate(

@@ -12,7 +12,7 @@ from predictlearn.errors import choice
 from predictlearn.predictions.laboratory.choices import CHOICE_ENTRIES
 from predictlearn.predictions.laboratory.circuits import CIRCUIT_ENTRIES
 from predictlearn.predictions.laboratory.entry import Entry
-from predictlearn.predictions.laboratory.evaluation import signed
+from predictlearn.predictions.laboratory.evaluation import effect_words
 from predictlearn.predictions.laboratory.memory import MEMORY_ENTRIES
 from predictlearn.predictions.laboratory.reaching import REACHING_ENTRIES
 
@@ -88,9 +88,9 @@ def effect_in_words(name: str) -> tuple[str, str]:
         For a listing.
     """
     row = measured().set_index("name").loc[name]
-    low, high = signed(row["effect_low"]), signed(row["effect_high"])
     animals = row["animals_80"]
-    text = f"{signed(row['effect'])} {row['unit']} [{low}, {high}]"
+    ends = (row[k] for k in ("effect", "effect_low", "effect_high"))
+    text = effect_words(ENTRIES[name], *ends)
     return text, f"{animals:.0f}" if math.isfinite(animals) else "more than 256"
 
 

@@ -6,11 +6,13 @@ from predictlearn.reporting.figures.comparison import effect_sizes, real_learnin
 from predictlearn.reporting.figures.courses import courses
 from predictlearn.reporting.figures.curves import learning_curves
 from predictlearn.reporting.figures.diagnostics import fit_diagnostics
+from predictlearn.reporting.figures.differences import animals_and_differences
 from predictlearn.reporting.figures.fit import fitted_activity, rank_curve, variance_explained
 from predictlearn.reporting.figures.outcomes import animals_by_arm, animals_scattered
 from predictlearn.reporting.figures.overlaps import exposure, overlap_changes, overlap_intervals
 
 __all__ = [
+    "animals_and_differences",
     "animals_by_arm",
     "animals_scattered",
     "courses",

@@ -108,7 +108,7 @@ def effect_sizes(
     p = frame["p"].to_numpy(float) if "p" in frame else np.full(len(frame), np.nan)
     kinds = frame["kind"].astype(str).tolist() if "kind" in frame else ["predicted"] * len(frame)
     groups = frame["group"].astype(str).tolist() if "group" in frame else [""] * len(frame)
-    labels = [_wrapped(str(label)) for label in frame["label"]]
+    labels = [wrapped(str(label)) for label in frame["label"]]
     # rows are as high as their labels; a new group has a heading of its own
     place: list[float] = []
     headings: list[tuple[float, str]] = []
@@ -163,7 +163,7 @@ def _compress(axes: Axes, estimate: npt.NDArray[np.float64]) -> None:
         axes.set_xscale("symlog", linthresh=threshold)
 
 
-def _wrapped(text: str, width: int = 32) -> str:
+def wrapped(text: str, width: int = 32) -> str:
     """Return a label broken into lines."""
     import textwrap
 

@@ -31,7 +31,9 @@ def _interval(values: npt.NDArray[np.float64]) -> float:
 
 
 @styled
-def animals_by_arm(frame: pd.DataFrame, outcome: str, ylabel: str, paired: bool = False) -> Figure:
+def animals_by_arm(
+    frame: pd.DataFrame, outcome: str, ylabel: str, paired: bool = False, xlabel: str = ""
+) -> Figure:
     """Draw an outcome of every animal by arm, with means and their 95% intervals.
 
     Parameters
@@ -44,6 +46,8 @@ def animals_by_arm(frame: pd.DataFrame, outcome: str, ylabel: str, paired: bool 
         Label of the vertical axis, with its unit.
     paired : bool, default False
         Whether arms are conditions of the same animals, which are then joined.
+    xlabel : str, default ""
+        Label of the arms.
 
     Returns
     -------
@@ -94,6 +98,7 @@ def animals_by_arm(frame: pd.DataFrame, outcome: str, ylabel: str, paired: bool 
     axes.set_xticks(range(len(arms)), [str(arm) for arm in arms])
     axes.set_xlim(-0.55, len(arms) - 0.45)
     axes.set_ylabel(ylabel, color=INK)
+    axes.set_xlabel(xlabel, color=INK)
     return figure
 
 

@@ -114,13 +114,29 @@ def test_what_is_held_stays_and_the_first_sessions_are_those_of_the_whole():
     assert early.data.n == 4 * whole.size // 10
 
 
-def test_a_strength_that_sessions_leave_open_has_no_interval():
-    """Six sessions with noise so large that they say little of the feedback."""
-    problem = problem_of(pl.FeedbackAlignment(RATE, MIXED), "synapses", 2, noise=20.0, n=6)
-    fit = pl.fit_rule(
-        problem.data.table(problem.data.values), TASK, GAPS, problem.model.hypothesis,
-        [root @ root.T for _, root in problem.data.noise.roots], n_starts=2,
-    )  # fmt: skip
-    assert "decoder" in fit.open
-    assert fit.parameters.loc["decoder", ["sd", "low", "high"]].isna().all()
-    assert fit.parameters.loc["decoder", "estimate"] == fit.strengths["decoder"]
+@pytest.mark.parametrize("n_starts", [1, 2, 3])
+def test_a_strength_that_sessions_leave_open_has_no_interval(n_starts):
+    """Four numbers, one a session, say little of ten overlaps, a rate and the feedback."""
+    rule = pl.FeedbackAlignment(RATE, MIXED)
+    fit = fit_of_zm(rule, 2, n_starts)
+    for name in ("rate", "decoder", "private"):
+        assert name in fit.open
+        assert fit.parameters.loc[name, ["sd", "low", "high"]].isna().all()
+        assert fit.parameters.loc[name, "estimate"] == fit.strengths[name]
+
+
+def fit_of_zm(rule, seed, n_starts):
+    problem = problem_of(rule, "synapses", seed, noise=3.0, n=4)
+    table = problem.data.table(problem.data.values)[["zm"]]
+    errors = [(root @ root.T)[:1, :1] for _, root in problem.data.noise.roots]
+    hypothesis = problem.model.hypothesis
+    return pl.fit_rule(table, TASK, GAPS, hypothesis, errors, n_starts=n_starts)
+
+
+def test_where_all_that_was_measured_is_used_up_nothing_is_tested():
+    """Four numbers again, of which as many directions are determined."""
+    fit = fit_of_zm(pl.FeedbackAlignment(RATE, MIXED), 3, 1)
+    goodness = fit.goodness
+    assert fit.n_determined == 4
+    assert goodness.degrees == (0,)
+    assert np.isnan([goodness.p_value, goodness.effect]).all()

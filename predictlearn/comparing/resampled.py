@@ -1,0 +1,354 @@
+"""Power by resampling the animals of a table, with a difference put in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from predictlearn.arrays import Array
+from predictlearn.checks import positive_int
+from predictlearn.comparing.question import ArmComparison, ArmQuestion, table_test
+from predictlearn.errors import InputError
+from predictlearn.statistics.families import TableTest
+from predictlearn.statistics.power import animals_needed
+from predictlearn.statistics.simulated_power import SimulatedPower, power_by_simulation
+from predictlearn.statistics.tables import labels, numbers
+
+__all__ = ["AnimalRows", "PowerAt", "resample", "resampled_power"]
+
+# Sizes of a curve, and the largest number of animals that is simulated.
+_SIZES, _MOST = 9, 500
+# Relabellings within a simulated experiment, where the test relabels.
+_RELABELLINGS = 999
+
+
+@dataclass(frozen=True)
+class AnimalRows:
+    """Rows of a table sorted by animal, and how each animal is moved to have a stated difference.
+
+    Parameters
+    ----------
+    values : numpy.ndarray, (rows,)
+        Outcome.
+    second : numpy.ndarray of bool, (rows,)
+        Whether the row is of the arm that the reference is subtracted from.
+    start, count : numpy.ndarray of int, (animals,)
+        First row of each animal, and its number of rows.
+    group : numpy.ndarray of int, (animals,)
+        Which animals may replace one another: 0 of the reference and 1 of the other arm; all 0
+        where animals are in both.
+    shift : numpy.ndarray, (rows,)
+        What is added to have no difference, and the spread that animals have.
+    session : numpy.ndarray, optional
+        Session of each row.
+    question : ArmQuestion
+        The question, whose columns the resampled table has.
+    """
+
+    values: Array
+    second: np.ndarray
+    start: np.ndarray
+    count: np.ndarray
+    group: np.ndarray
+    shift: Array
+    session: np.ndarray | None
+    question: ArmQuestion
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation between animals of an arm, or of differences within animals."""
+        return math.sqrt(float(np.mean(self._variances())))
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom of that standard deviation."""
+        return int(self.group.size - len(np.unique(self.group)))
+
+    def _variances(self) -> list[float]:
+        """Return the variance of animals of each group."""
+        owner = np.repeat(np.arange(self.start.size), self.count)
+        if self.question.paired:
+            d = _means(owner, self.values, self.second) - _means(owner, self.values, ~self.second)
+            return [float(d.var(ddof=1))]
+        means = np.bincount(owner, weights=self.values) / self.count
+        return [float(means[self.group == k].var(ddof=1)) for k in (0, 1)]
+
+
+def _means(owner: np.ndarray, values: Array, where: np.ndarray) -> Array:
+    """Return the mean of each animal over some of its rows."""
+    n = int(owner.max()) + 1
+    total = np.bincount(owner[where], weights=values[where], minlength=n)
+    return total / np.bincount(owner[where], minlength=n)
+
+
+def animal_rows(comparison: ArmComparison) -> AnimalRows:
+    """Return the animals of a comparison of two arms, ready to be resampled.
+
+    Resampling k animals makes their spread smaller by (k - 1) / k in variance; their deviations
+    from the mean of the arm are made larger by as much, so that the spread is that of the table.
+
+    Parameters
+    ----------
+    comparison : ArmComparison
+        Of two arms.
+
+    Returns
+    -------
+    AnimalRows
+        The animals.
+
+    Raises
+    ------
+    InputError
+        If there are more than two arms, or the test is of waits that may be cut short.
+    """
+    q = comparison.question
+    if len(comparison.arms) != 2:
+        raise InputError(
+            f"--animals is of two arms; there are {', '.join(comparison.arms)}. Choose two with "
+            "--arms."
+        )
+    if q.test == "survival":
+        raise InputError(
+            "--animals cannot put a difference into waits that were cut short: whoever is moved "
+            "past the last trial would have to be seen longer. Simulate them in Python with "
+            "power_by_simulation and compare_survival."
+        )
+    animals = labels(comparison.data, "subject", q.subject)
+    order = np.argsort(animals.codes, kind="stable")
+    data = comparison.data.iloc[order]
+    owner = animals.codes[order]
+    values = numbers(data, "outcome", q.outcome)
+    second = (data[q.arm].map(str) == comparison.arms[1]).to_numpy()
+    count = np.bincount(owner)
+    start = np.concatenate([[0], np.cumsum(count)[:-1]])
+    if q.paired:
+        group = np.zeros(count.size, dtype=int)
+        d = _means(owner, values, second) - _means(owner, values, ~second)
+        moved = _wider(d - d.mean()) - d
+        shift = np.where(second, moved[owner], 0.0)
+    else:
+        group = second[start].astype(int)
+        means = np.bincount(owner, weights=values) / count
+        moved = np.empty_like(means)
+        base = float(means[group == 0].mean())
+        for k in (0, 1):
+            mine = group == k
+            moved[mine] = base + _wider(means[mine] - means[mine].mean()) - means[mine]
+        shift = moved[owner]
+    session = None if q.session is None else data[q.session].to_numpy()
+    return AnimalRows(values, second, start, count, group, shift, session, q)
+
+
+def _wider(deviations: Array) -> Array:
+    """Return deviations from a mean, wider by what resampling takes from their spread."""
+    k = deviations.size
+    return deviations * math.sqrt(k / (k - 1))
+
+
+def resample(
+    n: int, rng: np.random.Generator, *, source: AnimalRows, effect: float
+) -> pd.DataFrame:
+    """Return a table of an experiment with n animals an arm, or n in both, drawn from others.
+
+    Parameters
+    ----------
+    n : int
+        Animals of each group; of pairs, animals.
+    rng : numpy.random.Generator
+        Where chance comes from.
+    source : AnimalRows
+        The animals.
+    effect : float
+        Difference of arms, in units of the outcome.
+
+    Returns
+    -------
+    pandas.DataFrame
+        In the columns of the question.
+    """
+    q = source.question
+    picks = np.concatenate(
+        [rng.choice(np.flatnonzero(source.group == k), n) for k in np.unique(source.group)]
+    )
+    count = source.count[picks]
+    ends = np.cumsum(count)
+    rows = np.arange(ends[-1]) - np.repeat(ends - count - source.start[picks], count)
+    second = source.second[rows]
+    values = source.values[rows] + source.shift[rows] + effect * second
+    low, high = q.limits
+    if low is not None or high is not None:
+        # what is put in cannot leave the range of the outcome
+        values = np.clip(values, low, high)
+    table = {
+        q.subject: np.repeat(np.arange(picks.size), count),
+        q.arm: pd.Categorical.from_codes(second.astype(int), ["reference", "other"]),
+        q.outcome: values,
+    }
+    if source.session is not None:
+        table[str(q.session)] = source.session[rows]
+    return pd.DataFrame(table)
+
+
+@dataclass(frozen=True)
+class PowerAt:
+    """Power for one difference.
+
+    Parameters
+    ----------
+    effect : float
+        The difference, in units of the outcome.
+    seen : bool
+        Whether it is the difference that these animals show.
+    n : int
+        Animals asked about.
+    power, low, high : float
+        Power there, with its Monte Carlo interval.
+    found : SimulatedPower
+        The whole curve, and the numbers needed.
+    spread : tuple of float
+        By which factors the numbers needed could be smaller or larger, since the spread between
+        animals is known from so few: 95% interval of its square over itself.
+    """
+
+    effect: float
+    seen: bool
+    n: int
+    power: float
+    low: float
+    high: float
+    found: SimulatedPower
+    spread: tuple[float, float]
+
+    def needed(self, target: float) -> str:
+        """Return the smallest n for a power, with its Monte Carlo interval, as text."""
+        table = self.found.needed
+        row = table[np.isclose(table["target"], target)].iloc[0]
+        largest = int(self.found.table["n"].max())
+        if not math.isfinite(row["n"]):
+            return f"> {largest}"
+        high = f"{row['high']:g}" if math.isfinite(row["high"]) else f"> {largest}"
+        return f"{row['n']:g} ({row['low']:g} to {high})"
+
+
+def _sizes(source: AnimalRows, effect: float, n: int) -> list[int]:
+    """Return numbers of animals around those needed, by the formula of the t test."""
+    q = source.question
+    if effect == 0 and q.test != "equivalence":
+        return [n]
+    # what has to be told from what: of equivalence, the difference from the margin
+    gap = abs(effect) if q.margin is None else abs(q.margin - abs(effect))
+    # evidence takes more animals than p < 0.05 does
+    first, last = (0.5, 1.6) if q.test != "bayes" else (0.8, 4.0)
+    wanted = []
+    for power, factor in ((0.8, first), (0.95, last)):
+        size: float = _MOST
+        if gap > 0 and source.spread > 0:
+            design = "paired" if q.paired else "two-sample"
+            try:
+                size = animals_needed(gap / source.spread, power=power, design=design).n
+            except InputError:  # more than any experiment has
+                size = _MOST
+        wanted.append(min(max(factor * size, 3), _MOST))
+    low, high = min(wanted[0], _MOST / 4), max(wanted[1], wanted[0] + 4)
+    return sorted({n, *(round(size) for size in np.geomspace(low, high, _SIZES))})
+
+
+def resampled_power(
+    comparison: ArmComparison,
+    n: int,
+    effects: Sequence[float] = (),
+    *,
+    n_simulations: int = 1000,
+    seed: int = 0,
+    n_jobs: int = 1,
+) -> list[PowerAt]:
+    """Return the power of the same test with other numbers of animals, for stated differences.
+
+    Animals are drawn from those of the table, with replacement and with all of their rows, and
+    moved so that the arms differ by the stated difference. Power at the difference that the table
+    shows says no more than its p value does.
+
+    Parameters
+    ----------
+    comparison : ArmComparison
+        Of two arms.
+    n : int
+        Animals an arm; animals in both where paired.
+    effects : sequence of float
+        Differences in units of the outcome, beside the one seen.
+    n_simulations : int
+        Experiments a number of animals.
+    seed : int
+        Seed; results do not depend on `n_jobs`.
+    n_jobs : int
+        Processes.
+
+    Returns
+    -------
+    list of PowerAt
+        Of the difference seen, then of the others.
+
+    Raises
+    ------
+    InputError
+        As `animal_rows`; if n is below 2, or the animals do not vary.
+
+    Examples
+    --------
+    >>> from predictlearn.comparing.question import asked, compare_table
+    >>> rng = np.random.default_rng(0)
+    >>> table = pd.DataFrame({"subject": range(20), "arm": ["a"] * 10 + ["b"] * 10,
+    ...                       "errors": rng.normal(5.0, 1.0, 20)})
+    >>> found = resampled_power(compare_table(table, asked("errors")), 12, [1.5],
+    ...                         n_simulations=100)
+    >>> [one.seen for one in found]
+    [True, False]
+    """
+    positive_int("--animals", n, minimum=2)
+    source = animal_rows(comparison)
+    if source.spread == 0:
+        raise InputError("the animals of an arm do not vary, so that no number of them is to tell.")
+    test, row = _simulated_test(comparison, source)
+    seen = float(comparison.tests["estimate"].iloc[0])
+    made = []
+    for k, effect in enumerate((seen, *effects)):
+        if not math.isfinite(effect):
+            raise InputError(f"--effect must be a number; got {effect}.")
+        found = power_by_simulation(
+            partial(resample, source=source, effect=float(effect)),
+            {comparison.question.test: test},
+            n_animals=_sizes(source, effect, n),
+            rows={comparison.question.test: row} if row else None,
+            n_simulations=n_simulations,
+            seed=seed,
+            n_jobs=n_jobs,
+            progress=True,
+        )
+        at = found.table[found.table["n"] == n].iloc[0]
+        made.append(
+            PowerAt(float(effect), k == 0, n, float(at["power"]), float(at["low"]),
+                    float(at["high"]), found, _variance_span(source.freedom))
+        )  # fmt: skip
+    return made
+
+
+def _variance_span(df: int) -> tuple[float, float]:
+    """Return the 95% interval of a variance over its estimate."""
+    return float(df / stats.chi2.isf(0.025, df)), float(df / stats.chi2.isf(0.975, df))
+
+
+def _simulated_test(comparison: ArmComparison, source: AnimalRows) -> tuple[TableTest, str]:
+    """Return the test of resampled tables, and the name of its row where it has several."""
+    question = replace(source.question, reference="reference", limits=(None, None))
+    test = table_test(question)
+    if isinstance(test, partial) and "method" in test.keywords:
+        test = partial(test, n_resamples=_RELABELLINGS)
+    row = f"{question.arm}: other - reference" if question.test == "mixed" else ""
+    return test, row
