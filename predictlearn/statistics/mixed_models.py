@@ -41,8 +41,8 @@ _MISSES = {
     "gaussian": "measured: rejects 2% of true nulls of 6 + 6 animals that hardly differ from one "
     "another; 13% of an arm of litters where litter= is left out, 21% of a slope that animals "
     "differ in where slopes= is left out",
-    "binomial": "measured: rejects 32% of true nulls of a slope over sessions where sessions of one "
-    "animal differ and session= is left out, 4.8% with it",
+    "binomial": "measured: rejects 32% of true nulls of a slope over sessions where sessions of "
+    "one animal differ and session= is left out, 4.8% with it",
 }
 
 
