@@ -105,3 +105,14 @@ def test_a_flow_that_would_not_end_stops_with_a_message():
     start = pl.Overlaps(np.eye(4)).replace(zu=0.1, vm=0.1)
     with pytest.raises(pl.DivergenceError, match=r"of 1e\+14 in 200000 evaluations"):
         pl.learn(start, pl.Filter(), pl.GradientFlow(), 1e14)
+
+
+def test_a_solver_that_fails_is_one_message():
+    with pytest.raises(pl.DivergenceError, match="0 of 4: an overlap was not finite"):
+        pl.learn(pl.Overlaps(1e80 * np.eye(4)), TASK, pl.GradientFlow(), 4.0)
+
+
+def test_a_tolerance_finer_than_numbers_is_the_finest(flow):
+    finest = pl.learn(START, TASK, pl.GradientFlow(rtol=1e-16, atol=1e-16), 4.0)
+    np.testing.assert_allclose(finest.array, flow.array, atol=2e-7)
+    assert finest.loss_at(4.0) == pytest.approx(finest.losses[-1], rel=1e-9)

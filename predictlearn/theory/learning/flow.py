@@ -28,6 +28,8 @@ _MOST_EVALUATIONS = 200_000
 # How far outside of the cone of realisable overlaps an eigenvalue may lie, of the largest, and of
 # the solver's tolerance.
 _DRIFT, _DRIFT_OF_RTOL = 1e-5, 1e3
+# The finest relative tolerance that numbers have room for; finer ones are taken for it.
+_FINEST = 100 * float(np.finfo(float).eps)
 # ODEPACK keeps its state between calls in one place for the whole process.
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -273,11 +275,11 @@ def solved(
     DivergenceError
         If the solver does not come to the end.
     """
-    count = 0
+    count, latest = 0, 0.0
 
     def counted(time: float, flat: np.ndarray) -> np.ndarray:
-        nonlocal count
-        count += 1
+        nonlocal count, latest
+        count, latest = count + 1, time
         if count > _MOST_EVALUATIONS:
             raise DivergenceError(
                 f"gradient flow came to learning time {time:g} of {duration:g} in "
@@ -290,12 +292,14 @@ def solved(
     with warnings.catch_warnings(), np.errstate(over="ignore", invalid="ignore"):
         # what the solver warns of is in its message as well
         warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore", integrate.ODEintWarning)
         if dense or np.isfinite(goal):
             solution = _step_by_step(counted, way, start, duration, goal)
         else:
             solution = _at_once(counted, way, start, duration)
-    if not solution.success or not np.all(np.isfinite(solution.y)):
-        reached = float(solution.t[-1]) if solution.t.size else 0.0
+    finite = np.isfinite(solution.y).all(axis=0)
+    if not solution.success or not finite.all():
+        reached = float(solution.t[finite].max(initial=0.0)) if solution.success else latest
         said = f"{way.what} was not finite." if solution.success else solution.message
         raise DivergenceError(
             f"gradient flow stopped at learning time {reached:g} of {duration:g}: {said} Try a "
@@ -346,18 +350,16 @@ def _at_once(
             times,
             tfirst=True,
             full_output=True,
-            rtol=way.rule.rtol,
+            rtol=max(way.rule.rtol, _FINEST),
             atol=way.rule.atol,
             mxstep=_MOST_EVALUATIONS,
         )
-    success = told["message"] == "Integration successful."
-    come = times if success else np.append(0.0, told["tcur"][told["tcur"] > 0.0].max(initial=0.0))
     return optimize.OptimizeResult(
-        t=come,
+        t=times,
         y=states.T,
         sol=None,
         nfev=int(told["nfe"][-1]),
-        success=success,
+        success=told["message"] == "Integration successful.",
         message=told["message"],
     )
 
