@@ -6,7 +6,7 @@
     python studies/test_sizes.py --table                  only the page, from rows that are there
 
 Rows come into test_sizes.csv (``--output``) as they are made, and what is there is not made again.
-What is simulated is in test_sizes_cells.py.
+What is simulated is in test_sizes_cells.py, by the functions of test_sizes_data.py.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from scipy import integrate, stats
 from statsmodels.duration.hazard_regression import PHReg
 from statsmodels.stats.power import TTestIndPower
 from statsmodels.stats.weightstats import ttost_ind, ttost_paired
-from test_sizes_cells import EFFECTS, NULLS, Cell, groups, pairs, slopes_of, times
+from test_sizes_cells import EFFECTS, NULLS, Cell
+from test_sizes_data import groups, pairs, slopes_of, times
 from wrong_models import HERE, into_page, say
 
 from predictlearn import statistics as st

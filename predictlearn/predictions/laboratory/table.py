@@ -40,6 +40,12 @@ def _read(name: str) -> pd.DataFrame:
     return pd.read_csv(_FOLDER / name)
 
 
+def _rows_of(name: str, table: str) -> pd.DataFrame:
+    """Return the rows of an entry in a table, without its name, or raise InputError."""
+    rows = _read(table)
+    return rows[rows["name"] == find_entry(name).name].drop(columns="name").reset_index(drop=True)
+
+
 def measured() -> pd.DataFrame:
     """Return effects, numbers of animals and sizes of tests, as `studies/catalogue.py` found them.
 
@@ -64,14 +70,17 @@ def learners_of(name: str) -> pd.DataFrame:
     DataFrame
         A row a learner: learns, rule, estimate, low, high and holds.
 
+    Raises
+    ------
+    InputError
+        If there is no such entry.
+
     Examples
     --------
     >>> len(learners_of("a-b-a"))
     6
     """
-    find_entry(name)
-    table = _read("learners.csv")
-    return table[table["name"] == name].drop(columns="name").reset_index(drop=True)
+    return _rows_of(name, "learners.csv")
 
 
 def effect_in_words(name: str) -> tuple[str, str]:
@@ -106,10 +115,13 @@ def pictured(name: str) -> pd.DataFrame:
     -------
     DataFrame
         As of `picture_frame`.
+
+    Raises
+    ------
+    InputError
+        If there is no such entry.
     """
-    table = _read("pictures.csv")
-    table = table[table["name"] == name].drop(columns="name").reset_index(drop=True)
-    return table.fillna({"arm": "", "x_name": "", "y_name": ""})
+    return _rows_of(name, "pictures.csv").fillna({"arm": "", "x_name": "", "y_name": ""})
 
 
 def entries_for(n_out: int | None) -> list[str]:
