@@ -8,7 +8,7 @@ equivalent networks they cancel.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,13 @@ from predictlearn.theory.synapses.loops import network_loss
 from predictlearn.theory.synapses.network import Factors, Synapses
 from predictlearn.theory.trials import Trials
 
-__all__ = ["differing_names", "learning_speed", "probe_trials", "speed_contributions"]
+__all__ = [
+    "differing_names",
+    "learning_speed",
+    "probe_trials",
+    "speed_contributions",
+    "with_swaps",
+]
 
 
 def mean_loss(overlaps: Overlaps, probes: Sequence[Trials], nonlinearity: str, tau: float) -> float:
@@ -213,18 +219,49 @@ def speed_contributions(
         _, weights = _weights(first, probes, rule, nonlinearity, tau)
     base = learning_speed(first, probes, rule, nonlinearity, tau, learns)[1]
     table = contributions(first, second, weights)
+    return with_swaps(
+        table,
+        first,
+        second,
+        base,
+        lambda twin: learning_speed(twin, probes, rule, nonlinearity, tau, learns)[1],
+    )
+
+
+def with_swaps(
+    table: pd.DataFrame,
+    first: Overlaps,
+    second: Overlaps,
+    base: float,
+    speed: Callable[[Overlaps], float],
+) -> pd.DataFrame:
+    """Return a table of contributions with the swap of each entry alone, and with shares.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        A row an overlap: ``overlap`` and ``contribution``.
+    first, second : Overlaps
+        The networks.
+    base : float
+        Speed of the first, as measured.
+    speed : callable
+        Measures that of any network.
+
+    Returns
+    -------
+    pandas.DataFrame
+        With ``swap``, ``swap_speed`` and ``share``.
+    """
     possible, swapped = [], []
     for name in table["overlap"]:
         low, high = first.reachable(name)
         inside = low <= second[name] <= high
         possible.append("realisable" if inside else "not realisable")
-        swapped.append(float("nan"))
+        gap = float("nan")
         if inside:
-            twin = first.replace(**{name: second[name]})
-            speed = learning_speed(twin, probes, rule, nonlinearity, tau, learns)[1]
-            swapped[-1] = speed - base
-    table["swap"] = possible
-    table["swap_speed"] = swapped
+            gap = speed(first.replace(**{name: second[name]})) - base
+        swapped.append(gap)
     total = float(table["contribution"].sum())
-    table["share"] = table["contribution"] / total if total != 0 else float("nan")
-    return table
+    share = table["contribution"] / total if total != 0 else float("nan")
+    return table.assign(swap=possible, swap_speed=swapped, share=share)

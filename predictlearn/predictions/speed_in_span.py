@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from predictlearn.predictions.learning_speed import with_swaps
 from predictlearn.theory.activity import Batch
 from predictlearn.theory.equivalence.speed import contributions
 from predictlearn.theory.learning.rules import GradientDescent, GradientFlow, rates_where
@@ -212,17 +213,4 @@ def speed_contributions_in_span(
     scale = max(abs(base), abs(speed_in_span(second, *how, measure=False)[0]))
     small = table["contribution"].abs() < 1e-12 * scale
     table.loc[small, ["sensitivity", "contribution"]] = 0.0
-    possible, swapped = [], []
-    for name in table["overlap"]:
-        low, high = first.reachable(name)
-        inside = low <= second[name] <= high
-        possible.append("realisable" if inside else "not realisable")
-        swapped.append(float("nan"))
-        if inside:
-            twin = first.replace(**{name: second[name]})
-            swapped[-1] = speed_in_span(twin, *how)[1] - base
-    table["swap"] = possible
-    table["swap_speed"] = swapped
-    total = float(table["contribution"].sum())
-    table["share"] = table["contribution"] / total if total != 0 else float("nan")
-    return table
+    return with_swaps(table, first, second, base, lambda twin: speed_in_span(twin, *how)[1])

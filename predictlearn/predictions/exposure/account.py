@@ -17,6 +17,7 @@ from predictlearn.predictions.learning_speed import (
     speed_contributions,
 )
 from predictlearn.predictions.runs import run_all
+from predictlearn.predictions.speed_in_span import speed_contributions_in_span, speed_in_span
 from predictlearn.theory.learning.phases import Leg
 from predictlearn.theory.overlaps import Overlaps
 
@@ -34,8 +35,13 @@ def account_by_overlap(
     tau: float,
     n_jobs: int,
     learns: str = "factors",
+    in_span: bool = False,
 ) -> pd.DataFrame:
-    """Split the difference in speed by overlap, and learn with each entry swapped alone."""
+    """Split the difference in speed by overlap, and learn with each entry swapped alone.
+
+    Rules with feedback of their own and closed loops (`in_span`) have a speed that the overlaps of
+    a network alone do not give: it is found in the span of its vectors.
+    """
     probes = probe_trials(phases[0].task, seeds[-2])
     parts: list[pd.DataFrame] = []
     jobs: list[tuple[Overlaps, list[Leg], list[int]]] = []
@@ -44,10 +50,16 @@ def account_by_overlap(
         if twin is None:
             continue
         rule: Any = phases[index].rule
-        how = (probes, rule, nonlinearity, tau, learns)
-        part = speed_contributions(start, twin, *how)
-        speeds = [learning_speed(one, *how) for one in (start, twin)]
-        unit = mean_loss(start, probes, nonlinearity, tau)
+        if in_span:
+            part = speed_contributions_in_span(start, twin, probes, rule, tau, learns)
+            speeds = [speed_in_span(one, probes, rule, tau, learns) for one in (start, twin)]
+            # the losses of a pair are those before learning, in the loop where it is closed
+            unit = float(before[index])
+        else:
+            how = (probes, rule, nonlinearity, tau, learns)
+            part = speed_contributions(start, twin, *how)
+            speeds = [learning_speed(one, *how) for one in (start, twin)]
+            unit = mean_loss(start, probes, nonlinearity, tau)
         part[["sensitivity", "contribution", "swap_speed"]] /= unit
         part.insert(0, "network", int(cohort.network[index]))
         part.insert(0, "draw", int(cohort.draw[index]))

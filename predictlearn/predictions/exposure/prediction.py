@@ -18,7 +18,6 @@ from predictlearn.predictions.base import (
     outcome_band,
 )
 from predictlearn.predictions.exposure.account import account_by_overlap, summarise_account
-from predictlearn.predictions.exposure.account_in_span import account_in_span
 from predictlearn.predictions.exposure.other_learner import areas_of_other, say_other
 from predictlearn.predictions.exposure.pairs import (
     Changes,
@@ -290,11 +289,11 @@ def perturbation_exposure(
         method=method,
         seed=seed,
     )
-    of_pairs = (cohort, twins, original, changed, steps, before, phases, seeds)
-    if leaves_overlaps("factors", rules, [task]):
-        account = account_in_span(*of_pairs, tau, n_jobs, learns)
-    else:
-        account = account_by_overlap(*of_pairs, nonlinearity, tau, n_jobs, learns)
+    account = account_by_overlap(
+        *(cohort, twins, original, changed, steps, before, phases, seeds),
+        *(nonlinearity, tau, n_jobs, learns),
+        in_span=leaves_overlaps("factors", rules, [task]),
+    )
     other, why_not = areas_of_other(
         cohort, twins, outcomes, phases, seeds, nonlinearity, tau, n_jobs, learns
     )
