@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import joblib
 from joblib.parallel import LokyBackend, get_active_backend
+from threadpoolctl import threadpool_limits
 
 from predictlearn.doors import free_memory
 from predictlearn.kept import going_on
@@ -133,7 +134,8 @@ class Parallel(joblib.Parallel):
     `keep` is false; their results must depend on nothing but their arguments.
 
     With ``prefer="threads"`` it runs threads, which share what is compiled and imported: for loops
-    that release the lock. Processes are for the rest.
+    that release the lock. Processes are for the rest. In either, linear algebra has one thread a
+    task: more would wait for each other, and sum in another order for another number of tasks.
     """
 
     _n_tasks = 0
@@ -145,8 +147,8 @@ class Parallel(joblib.Parallel):
         takes = inspect.signature(joblib.Parallel.__init__).parameters
         loky = isinstance(get_active_backend()[0], LokyBackend)
         begin = {"initializer": _follow, "initargs": (os.getpid(), True)}
-        threads = settings.get("prefer") == "threads"
-        more = begin if loky and not threads and "backend_kwargs" in takes else {}
+        self._in_threads = settings.get("prefer") == "threads"
+        more = begin if loky and not self._in_threads and "backend_kwargs" in takes else {}
         super().__init__(n_jobs=n_jobs, **settings, **more)
 
     def __call__(self, iterable: Iterable[Any]) -> Any:
@@ -155,14 +157,21 @@ class Parallel(joblib.Parallel):
         self._n_tasks, self._n_before = len(tasks), 0
         kept = going_on() if self._keep else None
         if kept is None or self.return_as == "generator_unordered":
-            return super().__call__(tasks)
+            return self._all(tasks)
         results = kept([(_bare(task[0]), *task[1:]) for task in tasks], self._rest)
         return results if self.return_generator else list(results)
 
     def _rest(self, tasks: list[Any]) -> Any:
         """Run the tasks that were not done before."""
         self._n_before = self._n_tasks - len(tasks)
-        return super().__call__([(_Followed(task[0]), *task[1:]) for task in tasks])
+        return self._all([(_Followed(task[0]), *task[1:]) for task in tasks])
+
+    def _all(self, tasks: list[Any]) -> Any:
+        """Run tasks; joblib itself sees to linear algebra in processes."""
+        if not self._in_threads or len(tasks) < 2:
+            return super().__call__(tasks)
+        with threadpool_limits(1, "blas"):
+            return super().__call__(tasks)
 
     def print_progress(self) -> None:
         """Tell how many tasks are done; joblib calls this after each batch of them."""

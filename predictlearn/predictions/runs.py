@@ -260,7 +260,7 @@ def run_all(
     tau : float
         Time constant in seconds.
     n_jobs : int
-        Number of processes, as in joblib; of threads where nothing learns by gradient flow.
+        Number of processes, as in joblib; of threads where factors learn in an open loop.
     rows : int
         Keep the overlaps at about so many epochs of each phase, beside the start.
     learns : {"factors", "synapses"}, default "factors"
@@ -280,7 +280,6 @@ def run_all(
     >>> len(run.losses[0]), run.failure
     (11, '')
     """
-    # the solver of flows is Python for the most part, which threads would run one at a time
     flows = any(isinstance(phase.rule, GradientFlow) for _, phases, _ in jobs for phase in phases)
     apart = learns == "synapses" or any(
         isinstance(phase.rule, LocalRule) or in_a_world(phase.task)
@@ -289,8 +288,10 @@ def run_all(
     )
     if not flows and not apart:
         return _side_by_side(jobs, nonlinearity, tau, n_jobs, rows)
+    # learning in the span is Python for the most part, which threads would run one at a time
+    where: dict[str, Any] = {} if apart else {"prefer": "threads"}
     return list(
-        Parallel(n_jobs=n_jobs)(
+        Parallel(n_jobs=n_jobs, **where)(
             delayed(_run)(start, phases, nonlinearity, tau, seeds, rows, learns)
             for start, phases, seeds in jobs
         )

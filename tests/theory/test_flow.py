@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import integrate
 
 import predictlearn as pl
+from predictlearn.predictions.runs import run_all
 
 pytestmark = pytest.mark.quick
 
@@ -116,3 +119,83 @@ def test_a_tolerance_finer_than_numbers_is_the_finest(flow):
     finest = pl.learn(START, TASK, pl.GradientFlow(rtol=1e-16, atol=1e-16), 4.0)
     np.testing.assert_allclose(finest.array, flow.array, atol=2e-7)
     assert finest.loss_at(4.0) == pytest.approx(finest.losses[-1], rel=1e-9)
+
+
+def sampled(n_in, n_out):
+    """Return a task of three trials with ragged inputs and targets."""
+    rng = np.random.default_rng(n_in)
+    inputs = rng.normal(size=(3, 30, n_in))
+    targets = 0.2 * np.cumsum(inputs, axis=1)[:, :, :1] * np.ones(n_out)
+    return pl.ArrayTask(inputs, targets, np.full(targets.shape, 1 / 90), 0.1)
+
+
+def by_radau(start, task, columns, duration, times, nonlinearity):
+    """Return overlaps by the flow of the loadings, dTheta/dt = -Theta A R, and an implicit method.
+
+    The package integrates overlaps, and by other methods.
+    """
+    trials, dim = task.sample(np.random.default_rng(0)), len(start.matrix)
+
+    def speed(_, flat):
+        theta = flat.reshape(dim, dim)
+        overlaps = pl.Overlaps(theta.T @ theta, *start.sizes)
+        a = pl.loss_and_derivative(overlaps, trials, nonlinearity)[1]
+        return -(theta @ a * columns).ravel()
+
+    theta = np.linalg.cholesky(start.matrix).T
+    how = {"method": "Radau", "rtol": 1e-9, "atol": 1e-12}
+    found = integrate.solve_ivp(speed, (0.0, duration), theta.ravel(), t_eval=times, **how)
+    loadings = found.y.T.reshape(-1, dim, dim)
+    return np.swapaxes(loadings, 1, 2) @ loadings
+
+
+@pytest.mark.parametrize(
+    ("task", "sizes", "nonlinearity"),
+    [(TASK, (1, 1, 1), "linear"), (TASK, (1, 1, 1), "erf"), (sampled(2, 1), (2, 2, 1), "linear")],
+    ids=["closed form", "one of each", "any sizes"],
+)
+def test_steps_and_what_is_between_them_are_within_the_tolerance(task, sizes, nonlinearity):
+    rng, dim = np.random.default_rng(4), sum(sizes) + sizes[1]
+    loadings = rng.normal(size=(20, dim)) / np.sqrt(40)
+    start = pl.Overlaps(loadings.T @ loadings, *sizes)
+    rates = {"m": 0.5, "u": 1.0, "v": 2.0, "z": 0.0}
+    counts = (sizes[0], sizes[1], sizes[1], sizes[2])
+    columns = np.repeat(list(rates.values()), counts)
+    rule = pl.GradientFlow(rtol=1e-6, atol=1e-8, pathway_rates=rates)
+    found = pl.learn(start, task, rule, 2.0, nonlinearity)
+    kept = np.empty_like(found.array)
+    kept[0] = start.matrix
+    done, asked = found.field._explicit(kept, 2.0)
+    assert done
+    assert asked == found.settings["gradient_evaluations"]
+    truth = by_radau(start, task, columns, 2.0, found.epochs, nonlinearity)
+    assert np.abs(found.array - truth).max() < 2e-6 * np.abs(truth).max()
+    np.testing.assert_array_equal(found.array, np.swapaxes(found.array, 1, 2))
+    finer = pl.learn(start, task, replace(rule, rtol=1e-9, atol=1e-11), 2.0, nonlinearity)
+    assert np.abs(finer.array - truth).max() < 2e-8 * np.abs(truth).max()
+
+
+def test_a_stiff_flow_is_left_to_the_implicit_solver():
+    """Of two modes that differ by a thousand in speed explicit steps would never see the end."""
+    start = pl.Overlaps(np.diag([1e4, 1.0, 1.0, 1.0])).replace(zu=0.1, vm=20.0)
+    rule = pl.GradientFlow(rtol=1e-6, atol=1e-8)
+    found = pl.learn(start, TASK, rule, 20.0)
+    kept = np.empty_like(found.array)
+    kept[0] = start.matrix
+    done, asked = found.field._explicit(kept, 20.0)
+    assert not done
+    assert asked < 600  # seen early, not when all that are allowed are spent
+    assert found.settings["gradient_evaluations"] < 2000
+    truth = by_radau(start, TASK, np.ones(4), 20.0, found.epochs[::40], "linear")
+    assert np.abs(found.array[::40] - truth).max() < 1e-5 * np.abs(truth).max()
+
+
+def test_flows_in_threads_are_those_of_one():
+    """Explicit steps beside each other, and two stiff flows that wait for the one solver."""
+    stiff = pl.Overlaps(np.diag([1e4, 1.0, 1.0, 1.0])).replace(zu=0.1, vm=20.0)
+    starts = [START.replace(vm=0.02 * k) for k in range(1, 7)] + [stiff, stiff]
+    jobs = [(start, [pl.Leg(TASK, 10.0, pl.GradientFlow(rtol=1e-6))], [0]) for start in starts]
+    alone, shared = (run_all(jobs, "linear", 1.0, n) for n in (1, 3))
+    for one, other in zip(alone, shared, strict=True):
+        assert not one.failure
+        np.testing.assert_array_equal(one.kept[0], other.kept[0])

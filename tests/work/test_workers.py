@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 from typer.testing import CliRunner
 
 from predictlearn.cli import app
@@ -30,6 +31,20 @@ def test_tasks_are_counted_and_results_in_order(jobs):
     assert [done for done, _ in heard] == sorted(done for done, _ in heard)
     Parallel(n_jobs=1)(delayed(half)(x) for x in range(3))
     assert heard[-1] == (20, 20)  # nobody listens any more
+
+
+def algebra_threads(_=None):
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_linear_algebra_in_threads_has_one_thread_a_task(jobs):
+    """More wait for each other, and sum in another order for another number of tasks."""
+    with threadpool_limits(2, "blas"):
+        before = algebra_threads()
+        found = Parallel(n_jobs=jobs, prefer="threads")(delayed(algebra_threads)(x) for x in "ab")
+        assert found == [{1}, {1}]
+        assert algebra_threads() == before == {2}
 
 
 def slowly(x):

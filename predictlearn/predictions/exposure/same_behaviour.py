@@ -142,7 +142,7 @@ def behaviour_tests(
     alpha : float
         Level of each one-sided test.
     n_jobs : int
-        Processes.
+        Threads.
 
     Returns
     -------
@@ -163,7 +163,7 @@ def behaviour_tests(
         for index, (start, twin) in enumerate(zip(cohort.starts, twins, strict=True))
         if twin is not None
     ]
-    numbers = Parallel(n_jobs=n_jobs)(
+    numbers = Parallel(n_jobs=n_jobs, prefer="threads")(
         delayed(behaviour)(
             start,
             twin,

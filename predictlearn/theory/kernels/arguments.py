@@ -6,7 +6,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Cumulants", "Impulse", "Judging", "Record", "Shown", "Span", "Step", "Tangents"]
+__all__ = [
+    "Cumulants",
+    "Impulse",
+    "Judging",
+    "Record",
+    "RungeKutta",
+    "Shown",
+    "Span",
+    "Step",
+    "Tangents",
+]
 
 
 class Judging(NamedTuple):
@@ -97,3 +107,12 @@ class Cumulants(NamedTuple):
     quadratic: np.ndarray  # (rank * (rank + n_out), pairs)
     pairs: np.ndarray  # (pairs, 2), variables of k
     triples: np.ndarray  # (triples, 2), of which pair and variable
+
+
+class RungeKutta(NamedTuple):
+    """An explicit method with two errors and an interpolant: coefficients of DOP853."""
+
+    stages: np.ndarray  # (16, 16): 12 stages, the step itself, and three for the interpolant
+    fifth: np.ndarray  # (13,), errors of order 5
+    third: np.ndarray  # (13,), and 3
+    between: np.ndarray  # (4, 16), the interpolant's upper powers

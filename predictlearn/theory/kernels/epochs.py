@@ -1,4 +1,10 @@
-"""The compiled loop over epochs: one network or populations, with or without slopes."""
+"""The compiled loops of learning: over epochs, with or without slopes, and along gradient flow.
+
+Gradient flow is taken in steps of the explicit Runge-Kutta method of order 8 by Dormand and Prince,
+with errors of orders 5 and 3 and an interpolant of order 7 (DOP853; Hairer, Norsett and Wanner,
+Solving Ordinary Differential Equations I, 1993, section II.10). Where such steps are too many, as
+of stiff flows, another solver takes over.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from predictlearn.compiled import compiled
-from predictlearn.theory.kernels.arguments import Impulse, Record, Shown, Span, Step
+from predictlearn.theory.kernels.arguments import Impulse, Record, RungeKutta, Shown, Span, Step
 from predictlearn.theory.kernels.descent import (
     RUNNING,
     draw_noise,
@@ -26,7 +32,7 @@ from predictlearn.theory.kernels.rollout import (
 )
 from predictlearn.theory.kernels.sensitivity import keep_slopes, move_slopes, moving_entries
 
-__all__ = ["ANY", "CLOSED", "EPOCHS", "POPULATIONS", "SINGLE"]
+__all__ = ["ANY", "CLOSED", "EPOCHS", "FLOWS", "POPULATIONS", "SINGLE"]
 
 # Ways to the loss: the closed form after an impulse; one input, rank one and one output; one
 # network of any sizes; populations.
@@ -121,3 +127,162 @@ EPOCHS = {
     key: _made(*key)
     for key in itertools.product((CLOSED, SINGLE, ANY, POPULATIONS), (False, True), (False, True))
 }
+
+
+# Stages of a step, before which there is an error to judge, and with those of the interpolant.
+_STAGES, _EXTENDED = 13, 16
+# A step gets so much shorter or longer than the last one, and is kept below what the error allows.
+_SHORTER, _LONGER, _SAFETY = 0.2, 8.0, 0.9
+# The first step, in lengths of the state over its speed.
+_FIRST = 0.01
+# Steps that, one after another, are about as long as is stable for the fastest mode, h |lambda| of
+# 3 to 6, tell of a stiff flow (Hairer and Wanner, volume II, 1996, section IV.2).
+_STABLE, _TELLING = 3.0, 15
+
+
+def _flow_made(way: int) -> Any:
+    """Return the loop along gradient flow, with one of the ways to the loss compiled into it."""
+    closed, single = way == CLOSED, way == SINGLE
+
+    @compiled(nogil=True)
+    def run_flow(
+        kept: np.ndarray,
+        columns: np.ndarray,
+        sizes: tuple[int, int, int],
+        duration: float,
+        rtol: float,
+        atol: float,
+        most: int,
+        method: RungeKutta,
+        shown: Shown,
+        impulse: Impulse,
+        buffer: np.ndarray,
+    ) -> tuple[bool, int]:
+        """Fill `kept`, (rows, D, D), at even times from its first row; tell if it came to the end.
+
+        The second number is how often the derivative of the loss was worked out, `most` at most.
+        """
+        n_rows, n, _ = kept.shape
+        rates, speed = np.empty((_EXTENDED, n, n)), np.empty((n, n))
+        old, now, grad = np.empty((n, n)), np.empty((n, n)), np.empty((n, n))
+        poly = np.empty((8, n, n))
+        if closed:
+            work = compiled_work(impulse)
+        for i in range(n):
+            for j in range(n):
+                old[i, j] = now[i, j] = kept[0, i, j]
+        row, time, h, asked, first, rejected, at_limit = 1, 0.0, 0.0, 0, 0, False, 0
+        while row < n_rows:
+            stage, error, reached, last = first, 0.0, 0.0, False
+            while stage < _EXTENDED:
+                if asked == most:
+                    return False, asked
+                if stage > 0:
+                    for i in range(n):
+                        for j in range(n):
+                            total = 0.0
+                            for k in range(stage):
+                                total += method.stages[stage, k] * rates[k, i, j]
+                            now[i, j] = old[i, j] + h * total
+                if closed:
+                    impulse_loss_and_derivative(now, sizes, impulse, work, grad)
+                elif single:
+                    single_loss_and_derivative(now, shown, buffer, grad)
+                else:
+                    loss_and_derivative_kernel(now, sizes, shown, buffer, grad)
+                asked += 1
+                for i in range(n):
+                    for j in range(n):
+                        total = 0.0
+                        for k in range(n):
+                            total += now[i, k] * grad[k, j]
+                        speed[i, j] = total * columns[j]
+                for i in range(n):
+                    for j in range(n):
+                        rates[stage, i, j] = -(speed[i, j] + speed[j, i])
+                if stage == 0:
+                    length = velocity = 0.0
+                    for i in range(n):
+                        for j in range(n):
+                            scale = atol + abs(old[i, j]) * rtol
+                            length += (old[i, j] / scale) ** 2
+                            velocity += (rates[0, i, j] / scale) ** 2
+                    h = duration
+                    if velocity > 0.0 and length > 0.0:
+                        h = min(duration, _FIRST * np.sqrt(length / velocity))
+                if stage == _STAGES - 1:
+                    five = three = turned = apart = 0.0
+                    for i in range(n):
+                        for j in range(n):
+                            scale = atol + rtol * max(abs(old[i, j]), abs(now[i, j]))
+                            by_five = by_three = 0.0
+                            for k in range(_STAGES):
+                                by_five += method.fifth[k] * rates[k, i, j]
+                                by_three += method.third[k] * rates[k, i, j]
+                            five += (by_five / scale) ** 2
+                            three += (by_three / scale) ** 2
+                            poly[0, i, j] = now[i, j]
+                            # the last stage and the one before it, both at the end of the step
+                            total = 0.0
+                            for k in range(stage):
+                                weight = method.stages[stage, k] - method.stages[stage - 1, k]
+                                total += weight * rates[k, i, j]
+                            apart += total * total
+                            turned += (rates[stage, i, j] - rates[stage - 1, i, j]) ** 2
+                    both = five + 0.01 * three
+                    error = h * five / np.sqrt(both * n * n) if both > 0.0 else 0.0 * both
+                    if not error < 1.0:
+                        break
+                    # h |lambda| = h |f - f'| / |y - y'|, with y - y' = h times the sum
+                    at_limit = at_limit + 1 if turned > _STABLE**2 * apart else 0
+                    if at_limit >= _TELLING and asked + 12.0 * (duration - time) / h > most:
+                        return False, asked
+                    last = h >= duration - time
+                    reached = duration if last else time + h
+                    if duration * row / (n_rows - 1) > reached and not last:
+                        break
+                stage += 1
+            grow = _SAFETY * error**-0.125 if error > 0.0 else _LONGER
+            first = 1
+            if not error < 1.0:
+                # no number at all, where the step led too far
+                h *= max(_SHORTER, grow) if error > 0.0 else _SHORTER
+                rejected = True
+                if not h > 1e-15 * duration:
+                    return False, asked
+                continue
+            if stage == _EXTENDED:
+                for i in range(n):
+                    for j in range(n):
+                        rise = poly[0, i, j] - old[i, j]
+                        poly[1, i, j] = rise
+                        poly[2, i, j] = h * rates[0, i, j] - rise
+                        poly[3, i, j] = 2.0 * rise - h * (rates[0, i, j] + rates[12, i, j])
+                        for power in range(4):
+                            total = 0.0
+                            for k in range(_EXTENDED):
+                                total += method.between[power, k] * rates[k, i, j]
+                            poly[4 + power, i, j] = h * total
+                while row < n_rows and (last or duration * row / (n_rows - 1) <= reached):
+                    x = (duration * row / (n_rows - 1) - time) / h
+                    for i in range(n):
+                        for j in range(n):
+                            value = 0.0
+                            for power in range(7):
+                                value += poly[7 - power, i, j]
+                                value *= x if power % 2 == 0 else 1.0 - x
+                            kept[row, i, j] = old[i, j] + value
+                    row += 1
+            for i in range(n):
+                for j in range(n):
+                    old[i, j], rates[0, i, j] = poly[0, i, j], rates[12, i, j]
+            time = reached
+            h = min(h * min(1.0 if rejected else _LONGER, max(_SHORTER, grow)), duration - time)
+            rejected = False
+        return True, asked
+
+    return run_flow
+
+
+# By way; those that are called are compiled.
+FLOWS = {way: _flow_made(way) for way in (CLOSED, SINGLE, ANY)}
