@@ -43,13 +43,13 @@ def network_sizes(loadings: Loadings, n_in: int, n_out: int) -> tuple[int, int, 
             "loadings must be a Loadings, as Overlaps.loadings(n_neurons) returns; "
             f"got {type(loadings).__name__}."
         )
-    sizes = (loadings.m.shape[1], loadings.u.shape[1], loadings.z.shape[1])
-    if (sizes[0], sizes[2]) != (n_in, n_out):
+    inputs, rank, outputs = (part.shape[1] for part in (loadings.m, loadings.u, loadings.z))
+    if (inputs, outputs) != (n_in, n_out):
         raise InputError(
             f"the task has {n_in} input(s) and {n_out} output(s), but the network has "
-            f"{sizes[0]} and {sizes[2]}."
+            f"{inputs} and {outputs}."
         )
-    return sizes
+    return inputs, rank, outputs
 
 
 def run_network(

@@ -279,7 +279,8 @@ def learn_mean_field(
     n_epochs, every = positive_int("epochs", epochs), positive_int("every", every)
     theta = np.ascontiguousarray(particles.loadings.stacked.T)
     (dim, n), weights = theta.shape, particles.weights
-    drive = slice(0, sizes[0] + sizes[1])
+    n_in, rank, _ = sizes
+    drive = slice(0, n_in + rank)
     # a network of equal neurons whose v and z are scaled has the same field
     scales = np.ones_like(theta)
     scales[drive.stop :] = n * weights

@@ -220,7 +220,7 @@ def choose_task(task: Any, recording: Recording, n_out: int) -> TaskChoice:
     if isinstance(task, Path) or (isinstance(task, str) and task.endswith(_PROTOCOL)):
         task = Protocol.load(task)
     if isinstance(task, Protocol):
-        agree(f"protocol {task.name!r}", (task.sizes[0], task.sizes[2]), sizes)
+        agree(f"protocol {task.name!r}", (task.sizes.n_in, task.sizes.n_out), sizes)
         return TaskChoice(task.name, protocol=task, words=f"protocol {task.name}")
     if task is not None and not isinstance(task, str):
         if not isinstance(task, Task):

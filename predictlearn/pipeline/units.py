@@ -63,7 +63,7 @@ class Units:
         known, where = _matrix(seen, sizes), pathway_slices(*sizes)
         span = slice(0, where["u"].stop)
         across = known[where["z"], span]
-        squared = np.full(sizes[2], np.nan)
+        squared = np.full(len(across), np.nan)
         if np.all(np.isfinite(known[span, span])) and np.all(np.isfinite(across)):
             solved = np.linalg.lstsq(known[span, span], across.T, rcond=None)[0]
             squared = np.einsum("oc,co->o", across, solved)
@@ -72,7 +72,8 @@ class Units:
     @classmethod
     def unchanged(cls, sizes: tuple[int, int, int]) -> Units:
         """Return the units of the recording itself."""
-        return cls(np.ones(sizes[0]), np.ones(sizes[2]))
+        n_in, _, n_out = sizes
+        return cls(np.ones(n_in), np.ones(n_out))
 
     def overlaps(self, seen: pd.Series, sizes: tuple[int, int, int]) -> pd.Series:
         """Return overlaps in these units.
@@ -89,7 +90,8 @@ class Units:
         pandas.Series
             The same with m and z measured in these units.
         """
-        scale = np.concatenate([1 / self.m, np.ones(2 * sizes[1]), 1 / self.z])
+        _, rank, _ = sizes
+        scale = np.concatenate([1 / self.m, np.ones(2 * rank), 1 / self.z])
         matrix = _matrix(seen, sizes) * np.outer(scale, scale)
         pairs = table_pairs(*sizes)
         return pd.Series({name: matrix[pairs[str(name)]] for name in seen.index}, dtype=float)

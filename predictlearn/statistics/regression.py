@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-import statsmodels.api as sm
 from scipy import optimize, stats
+from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.diagnostic import het_breuschpagan
 
 from predictlearn.arrays import Array
@@ -141,7 +141,7 @@ def _checks(x: Array, y: Array, fit: object, method: str) -> tuple[AssumptionChe
                 "prefer method='hc3'" if method != "hc3" else "hc3 allows for it",
             ),
         )
-        influence = sm.OLS(y, x).fit().get_influence()
+        influence = OLS(y, x).fit().get_influence()
         # an animal that is alone in its level has no residual
         with np.errstate(divide="ignore", invalid="ignore"):
             distances = influence.cooks_distance[0]
@@ -247,7 +247,7 @@ def regression(
     df = n - x.shape[1]
     if df < 2:
         raise InputError(f"{x.shape[1] - 1} terms need at least {x.shape[1] + 2} animals; got {n}.")
-    fit = sm.OLS(y, x).fit()
+    fit = OLS(y, x).fit()
     exact = float(np.ptp(fit.resid)) <= 1e-10 * max(float(np.ptp(y)), 1e-300)
     with np.errstate(divide="ignore", invalid="ignore"):
         errors = np.asarray(fit.HC3_se if method == "hc3" else fit.bse)

@@ -179,8 +179,8 @@ def canonical_matrices(
     >>> canonical_matrices(s, np.zeros((1, 4, 4, 2)), (1, 1, 1))[0][0].diagonal().tolist()
     [1.0, 1.0, 4.0, 1.0]
     """
-    where = pathway_slices(*sizes)
-    if sizes[1] == 1:
+    where, (n_in, rank, n_out) = pathway_slices(*sizes), sizes
+    if rank == 1:
         u, v = where["u"].start, where["v"].start
         sign = np.where(matrices[:, v, 0] < 0, -1.0, 1.0)
         uu = matrices[:, u, u]
@@ -195,7 +195,7 @@ def canonical_matrices(
     moved, out = np.empty_like(matrices), np.empty_like(slopes)
     u, v, m = where["u"], where["v"], where["m"]
     for k, s in enumerate(matrices):
-        b = column_transform(canonical_transform(s[u, u], s[v, m], s[v, u]), sizes[0], sizes[2])
+        b = column_transform(canonical_transform(s[u, u], s[v, m], s[v, u]), n_in, n_out)
         moved[k] = b.T @ s @ b
         change = np.einsum("ai,abp,bj->ijp", b, slopes[k], b, optimize=True)
         turn = _turning(moved[k], change, sizes)
@@ -209,7 +209,7 @@ def canonical_matrices(
 
 def _turning(s: np.ndarray, change: np.ndarray, sizes: tuple[int, int, int]) -> np.ndarray:
     """Return X, (R, R, P), for changes, (D, D, P), of an S in its canonical gauge."""
-    where, rank = pathway_slices(*sizes), sizes[1]
+    where, (_, rank, _) = pathway_slices(*sizes), sizes
     u, v, m = where["u"], where["v"], where["m"]
     columns, moves = [s[v, m]], [change[v, m]]
     for _ in range(rank - 1):

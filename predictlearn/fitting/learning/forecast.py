@@ -101,10 +101,11 @@ def forecast(
         raise InputError("epochs must hold an epoch after 0.")
     new_tasks = interval_tasks(tasks, len(stops) - 1)
     ends = (new_tasks[0].n_in, new_tasks[0].n_out)
-    if ends != (layout.sizes[0], layout.sizes[2]):
+    n_in, _, n_out = layout.sizes
+    if ends != (n_in, n_out):
         raise InputError(
-            f"tasks must have {layout.sizes[0]} input(s) and {layout.sizes[2]} output(s), as the "
-            f"fitted one; got {ends[0]} and {ends[1]}."
+            f"tasks must have {n_in} input(s) and {n_out} output(s), as the fitted one; "
+            f"got {ends[0]} and {ends[1]}."
         )
     if rule is not None and not isinstance(rule, GradientDescent):
         raise InputError(f"rule must be a GradientDescent; got {type(rule).__name__}.")

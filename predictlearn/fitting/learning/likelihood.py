@@ -307,11 +307,11 @@ def search(
 
 def convention(layout: ParameterLayout, matrix: Array) -> Array:
     """Return the signs, (D,), of u and v that make the first vm positive."""
-    where = pathway_slices(*layout.sizes)
+    where, (n_in, rank, _) = pathway_slices(*layout.sizes), layout.sizes
     signs = np.ones(layout.dim)
-    for k in range(layout.sizes[1]):
+    for k in range(rank):
         u, v = where["u"].start + k, where["v"].start + k
-        if matrix[v, min(k, layout.sizes[0] - 1)] < 0:
+        if matrix[v, min(k, n_in - 1)] < 0:
             signs[[u, v]] = -1.0
     return signs
 

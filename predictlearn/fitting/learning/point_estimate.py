@@ -29,14 +29,14 @@ def turned(problem: SessionsProblem, x: Array) -> Array:
     layout = problem.model.layout
     if not problem.pins:
         return x
-    where = pathway_slices(*layout.sizes)
+    where, (n_in, rank, n_out) = pathway_slices(*layout.sizes), layout.sizes
     matrix = layout.matrix(x)
     q = canonical_transform(
-        np.eye(layout.sizes[1]), matrix[where["v"], where["m"]], matrix[where["v"], where["u"]]
+        np.eye(rank), matrix[where["v"], where["m"]], matrix[where["v"], where["u"]]
     )
     if np.allclose(q, np.eye(len(q)), rtol=0, atol=1e-12):
         return x
-    turn = column_transform(q, layout.sizes[0], layout.sizes[2])
+    turn = column_transform(q, n_in, n_out)
     return layout.pack(turn.T @ matrix @ turn, x[layout.n_overlaps :])
 
 

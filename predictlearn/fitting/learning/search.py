@@ -334,9 +334,9 @@ def _begun(
     known: float,
 ) -> tuple[RawProblem, Array]:
     """Return the likelihood of recordings and a start, from sessions fitted one by one."""
-    rank, tau = data.sizes[1], float(settings.tau)
+    (n_in, rank, _), tau = data.sizes, float(settings.tau)
     if gain == "fit":
-        table, known = _unit_input(table, data.sizes[0])
+        table, known = _unit_input(table, n_in)
     layout = ParameterLayout(data.sizes, rule, settings.rate)
     moved = [name for name in table if np.ptp(table[name].to_numpy()) > 0]
     looked = checked_sessions(table[moved], data.tasks, data.epochs, None, rank)

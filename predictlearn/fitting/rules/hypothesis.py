@@ -238,8 +238,8 @@ class RuleModel:
         turns of u and v are settled by v_k m_j = 0 for k > j, and v_j m_j > 0.
         """
         s = self.layout.matrix(x)
-        where = pathway_slices(*self.data.sizes)
-        q = np.eye(self.data.sizes[1])
+        where, (_, rank, _) = pathway_slices(*self.data.sizes), self.data.sizes
+        q = np.eye(rank)
         if self.hypothesis.learns == "synapses":
             a, b = (s[where[p], where[p]] for p in "uv")
             half = _power(a, 0.5)
