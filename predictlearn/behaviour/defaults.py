@@ -1,7 +1,7 @@
 """Typical numbers of behaviour, estimated from public data: with interval, n and source.
 
-`studies/behaviour_defaults.py` makes the table beside this file, and a test makes it again where
-the data are. Nothing here is a guess: what the data do not determine is not in it.
+`studies/animals/behaviour_defaults.py` makes the table beside this file, and a test makes it again
+where the data are. Nothing here is a guess: what the data do not determine is not in it.
 """
 
 from __future__ import annotations

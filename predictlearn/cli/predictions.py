@@ -99,7 +99,8 @@ def _print_all() -> None:
     console.print(table)
     console.print(
         "\nAnimals: for 80% power, in each arm where arms are groups. Measured by "
-        "studies/catalogue.py.\nTest one on simulated animals:  predictlearn predictions NAME",
+        "studies/predictions/catalogue.py.\n"
+        "Test one on simulated animals:  predictlearn predictions NAME",
         markup=False,
     )
 

@@ -245,7 +245,8 @@ def learn_mean_field(
     ``V(theta) = sum over bins of (q_v v + q_z z) phi(k_m m + k_u u)``, and the fields are averages
     over the neurons. Here the average is a quadrature: neurons at the nodes of a Gaussian rule,
     each with its weight, move as those of a network would. What is left is the error of the
-    rule, which falls fast with its points: compare two of them. Measured in studies/closure.md.
+    rule, which falls fast with its points: compare two of them. Measured in
+    studies/theory/closure.md.
 
     Examples
     --------

@@ -214,7 +214,7 @@ def _bci(path: Path, settings: dict[str, Any]) -> Case:
         later=session,
         columns="latent factors",
         # cross-validation gains little beyond it, and predictions of the mapping are made with it
-        # (studies/bci.md)
+        # (studies/bci/bci.md)
         rank=1,
     )
 

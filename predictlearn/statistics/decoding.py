@@ -23,7 +23,7 @@ from predictlearn.statistics.tables import ColumnLabels, as_table, labels, numbe
 __all__ = ["decoding"]
 
 # Where the test found a label in more or less than 4 to 6% of 2,000 tables without one, see
-# studies/test_sizes.md.
+# studies/statistics/test_sizes.md.
 _MISSES = (
     "measured: finds 3.5% of labels of sessions that are not there (8 animals), 11% where rows of "
     "a session resemble each other and session= is left out"

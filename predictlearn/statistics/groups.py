@@ -19,7 +19,8 @@ __all__ = ["compare_groups", "compare_pairs", "equivalent_groups", "equivalent_p
 
 # Below this p a check says that its assumption is not met.
 _DOUBT = 0.05
-# Where a test rejected more or less than 4 to 6% of 2,000 true nulls, see studies/test_sizes.md.
+# Where a test rejected more or less than 4 to 6% of 2,000 true nulls, see the page
+# studies/statistics/test_sizes.md.
 _MISSES = {
     "groups, welch": "measured: rejects 3.6% of true nulls of 8 + 8 skewed (exponential) outcomes "
     "and of 6 + 6 means of ten sessions, 6.1% of 5 + 10 normal outcomes where the smaller arm "

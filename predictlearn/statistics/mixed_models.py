@@ -36,7 +36,8 @@ from predictlearn.statistics.variance_components import (
 __all__ = ["mixed_model"]
 
 _FEW, _MOST = 5, 5000
-# Where a test rejected more or less than 4 to 6% of 2,000 true nulls, see studies/test_sizes.md.
+# Where a test rejected more or less than 4 to 6% of 2,000 true nulls, see the page
+# studies/statistics/test_sizes.md.
 _MISSES = {
     "gaussian": "measured: rejects 2% of true nulls of 6 + 6 animals that hardly differ from one "
     "another; 13% of an arm of litters where litter= is left out, 21% of a slope that animals "

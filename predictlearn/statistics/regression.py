@@ -22,7 +22,8 @@ from predictlearn.statistics.tables import Limits, as_table, labels, numbers
 
 __all__ = ["partial_r2_interval", "regression"]
 
-# Where a test rejected more or less than 4 to 6% of 2,000 true nulls, see studies/test_sizes.md.
+# Where a test rejected more or less than 4 to 6% of 2,000 true nulls, see the page
+# studies/statistics/test_sizes.md.
 _MISSES = {
     "t": "measured: rejects 14% of true nulls of 12 animals whose spread grows with the term; "
     "method='hc3' 5.9%",

@@ -28,7 +28,8 @@ from predictlearn.statistics.times_to_event import hazard_ratio, log_rank, propo
 
 __all__ = ["compare_survival", "survival_curves"]
 
-# Where a test rejected more or less than 4 to 6% of 2,000 true nulls, see studies/test_sizes.md.
+# Where a test rejected more or less than 4 to 6% of 2,000 true nulls, see the page
+# studies/statistics/test_sizes.md.
 _MISSES = {
     "restricted mean": "measured: rejects 3.9% of true nulls of 6 + 6 animals, 2.8% of 5 + 10, "
     "3.5% of 8 + 8 of which one arm drops out; the log-rank row 5%",

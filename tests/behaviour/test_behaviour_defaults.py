@@ -13,7 +13,7 @@ from scipy import special
 
 from predictlearn.behaviour import behaviour_defaults, typical_value
 
-STUDIES = Path(__file__).resolve().parents[2] / "studies"
+STUDIES = Path(__file__).resolve().parents[2] / "studies" / "animals"
 
 
 @pytest.fixture(scope="module")

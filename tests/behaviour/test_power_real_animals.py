@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-STUDIES = Path(__file__).resolve().parents[2] / "studies"
+STUDIES = Path(__file__).resolve().parents[2] / "studies" / "animals"
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     *sorted(DOCS.rglob("*.md")),
-    *sorted(STUDIES.glob("*.md")),
+    *sorted(STUDIES.rglob("*.md")),
 ]
 # Top-level names of the repository that a path in the text may begin with.
 PROGRAM = typer.main.get_command(app)
@@ -111,7 +111,7 @@ def test_a_guide_is_short(page):
     assert len(page.read_text(encoding="utf-8").split()) <= 1250
 
 
-@pytest.mark.parametrize("page", sorted(STUDIES.glob("*.md")), ids=named)
+@pytest.mark.parametrize("page", sorted(STUDIES.rglob("*.md")), ids=named)
 def test_a_study_says_when_it_was_measured(page):
     top = page.read_text(encoding="utf-8")[:2500]
     assert page.stem == "README" or re.search(r"(?i)put here.*2026-\d\d-\d\d", top, re.DOTALL)
@@ -166,7 +166,7 @@ def test_every_key_of_a_protocol_is_documented():
 
 
 def test_numbers_of_the_bci_page(shared_data):
-    """The numbers of studies/bci.md that need no fit."""
+    """The numbers of studies/bci/bci.md that need no fit."""
     from predictlearn.fitting import condition_mean_ceiling
     from predictlearn.recordings import load_bci_learning, progress
 
@@ -188,7 +188,7 @@ def test_numbers_of_the_bci_page(shared_data):
         "perturbed mapping, first third of block 2 | recorded": after[:third].mean(),
         "perturbed mapping, last third of block 2 | recorded": after[-third:].mean(),
     }
-    text = (STUDIES / "bci.md").read_text(encoding="utf-8")
+    text = (STUDIES / "bci" / "bci.md").read_text(encoding="utf-8")
     for row, value in values.items():
         assert f"| {row} | {value:.1f} |" in text
     assert f"Mean progress of the last two thirds is {after[third:].mean():.1f} mm/s" in text

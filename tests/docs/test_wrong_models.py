@@ -1,4 +1,4 @@
-"""The simulator and the counting of studies/wrong_models.py, against values worked out by hand."""
+"""The simulator and the counting of wrong_models.py (studies), against values found by hand."""
 
 import re
 import sys
@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy.integrate import quad
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "studies"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "studies" / "fitting"))
 
 import bin_width
 import wrong_models

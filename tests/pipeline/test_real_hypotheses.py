@@ -22,7 +22,7 @@ from predictlearn.predictions.readout_learning import readout_learning
 from predictlearn.tasks.arrays import ArrayTask
 from predictlearn.theory.synapses.network import Factors
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "studies"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "studies" / "bci"))
 import bci_rules
 
 TASK = pl.ReachingReadout(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "studies"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "studies" / "statistics"))
 
 import test_sizes as study
 import test_sizes_cells as cells

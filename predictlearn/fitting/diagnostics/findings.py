@@ -1,7 +1,7 @@
 """What a finding of the diagnostics means: which numbers of a fit are then not to be trusted.
 
 The directions of the errors were measured on simulations with one thing wrong each
-(studies/fitting.md holds the numbers); where they depend on the case, the sentence says so.
+(studies/fitting/fitting.md holds the numbers); where they depend on the case, the sentence says so.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def catalogue_sections(n_out: int | None) -> list[Section]:
     -------
     list of Section
         None if no entry fits; else one with a table, and one an entry: a picture, numbers of
-        animals and a falsifier, from the tables of `studies/catalogue.py`.
+        animals and a falsifier, from the tables of `studies/predictions/catalogue.py`.
     """
     words = {1: "trained on choices", 2: "trained on movements"}.get(n_out or 0, "of any task")
     rows, parts = [], []

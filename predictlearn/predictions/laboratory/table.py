@@ -1,4 +1,4 @@
-"""The catalogue: all entries, with effects as `studies/catalogue.py` measured them."""
+"""The catalogue: all entries, with effects as `studies/predictions/catalogue.py` measured them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _FOLDER = Path(__file__).parent
 
 @lru_cache(maxsize=4)
 def _read(name: str) -> pd.DataFrame:
-    """Return a table that `studies/catalogue.py` made."""
+    """Return a table that `studies/predictions/catalogue.py` made."""
     return pd.read_csv(_FOLDER / name)
 
 
@@ -47,7 +47,7 @@ def _rows_of(name: str, table: str) -> pd.DataFrame:
 
 
 def measured() -> pd.DataFrame:
-    """Return effects, numbers of animals and sizes of tests, as `studies/catalogue.py` found them.
+    """Return effects, numbers of animals and sizes of tests, as its study found them.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def measured() -> pd.DataFrame:
 
 
 def learners_of(name: str) -> pd.DataFrame:
-    """Return whether an entry holds whatever learns, as `studies/catalogue.py` found it.
+    """Return whether an entry holds whatever learns, as the study of the catalogue found it.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def effect_in_words(name: str) -> tuple[str, str]:
 
 
 def pictured(name: str) -> pd.DataFrame:
-    """Return simulated animals of an entry to draw, as `studies/catalogue.py` left them.
+    """Return simulated animals of an entry to draw, as the study of the catalogue left them.
 
     Parameters
     ----------

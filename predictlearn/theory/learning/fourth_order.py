@@ -172,7 +172,7 @@ def learn_fourth_order(
     He_3 is the cubic Hermite polynomial of the loadings. Left out are squares of kappa, what kappa
     adds to T, and higher cumulants. Both loss and adjoint are closed forms; D (D + 1) / 2 overlaps
     and D (D + 1) (D + 2) (D + 3) / 24 cumulants are followed, 10 and 35 for rank one. How near this
-    comes to the mean field is measured in studies/closure.md.
+    comes to the mean field is measured in studies/theory/closure.md.
 
     Examples
     --------

@@ -13,7 +13,7 @@ from predictlearn.fitting.rules.comparison import _left_out
 from predictlearn.fitting.rules.search import rule_problem
 
 TASK, RATE, GAPS = pl.Filter(duration=3.0, dt=0.1), 0.02, 4
-# animals of studies/rules_told_apart.py
+# animals of studies/learning/rules_told_apart.py
 LEFT_OUT = 307626447
 # and one of 10 sessions, of which the first is the least certain forecast
 BACKWARDS = 3420841517
