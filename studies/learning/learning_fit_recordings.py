@@ -3,9 +3,10 @@
 Run as ``python studies/learning/learning_fit_recordings.py PART [RUNS] [FIRST]`` with PART one of
 sample: sessions of overlaps of which mm, mu and uu are those of a sample. recordings: the
 recordings, whose neurons are the same in all sessions, in part, or not at all. counts, dispersed:
-spike counts, of which half of the neurons recur, Poisson or negative binomial. gain: the same,
-the gain fitted. rules: recordings of learners whose rule is not the one assumed. rank2: recordings of networks of
-rank two that learn to ring, all from one start or each from its own. RUNS networks each, 24 if not
+spike counts, of which half of the neurons recur, Poisson or negative binomial. gain: the same, the
+gain fitted. rules: recordings of learners whose rule is not the one assumed. rank2: recordings of
+networks of rank two that learn to ring, all from one start or each from its own. RUNS networks
+each, 24 if not
 given, from the seed FIRST on.
 """
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 from scipy.special import erf
-from test_fit_parts import setup
+from test_parts import setup
 
 import predictlearn as pl
 from predictlearn.errors import MisfitWarning, SilentNeuronsWarning

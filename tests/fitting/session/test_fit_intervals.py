@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_fit_low_counts import simulate
+from test_low_counts import simulate
 
 import predictlearn as pl
 from predictlearn.fitting.session.overlap_table import interval_table, never_negative

@@ -5,7 +5,7 @@ from __future__ import annotations
 import neuron_network
 import numpy as np
 import pytest
-from test_protocol_mixtures import N, protocol, shown
+from test_mixtures import N, protocol, shown
 
 import predictlearn as pl
 from predictlearn.errors import InputError

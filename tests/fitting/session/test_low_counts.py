@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 from scipy.optimize import minimize
-from test_fit_parts import setup
+from test_parts import setup
 
 from predictlearn.errors import OffsetWarning, SilentNeuronsWarning
 from predictlearn.fitting import LowRankRNN

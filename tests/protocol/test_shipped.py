@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_protocol_run import small, value
+from test_run import small, value
 
 import predictlearn as pl
 from predictlearn.errors import InputError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_protocol_mixtures import BASE, protocol, shown
+from test_mixtures import BASE, protocol, shown
 from typer.testing import CliRunner
 
 import predictlearn as pl

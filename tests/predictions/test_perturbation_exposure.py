@@ -266,7 +266,7 @@ def test_networks_that_fail_are_listed():
         perturbation_exposure(networks(2), TASK, pl.GradientDescent(50.0), 20, changes=CHANGES)
 
 
-# of the same flow and descent as in test_predictions_order.py
+# of the same flow and descent as in test_training_order.py
 @pytest.mark.slow
 def test_gradient_flow_agrees_with_small_steps():
     kwargs = {"changes": CHANGES, "n_neurons": 30}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_protocol_learners import LEARNERS, REACH
-from test_protocol_mixtures import MIX, protocol
+from test_learners import LEARNERS, REACH
+from test_mixtures import MIX, protocol
 
 SESSIONS = {"trials": 30, "epochs_per_trial": 0.2, "forgetting": 0.15}
 COURSE = [

@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
-from test_protocol_run import SMALL, small
+from test_run import SMALL, small
 
 import predictlearn as pl
 from predictlearn.errors import InputError
