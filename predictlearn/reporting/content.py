@@ -247,8 +247,9 @@ class Report:
     reproduce : mapping
         How to get the same again: ``command`` (shown as code), ``version``, ``seed``, ``date``,
         ``settings`` (a mapping), ``data source``, or whatever else belongs there.
-    simulated : bool, default False
-        Whether the data were simulated; the page then says so at the top.
+    simulated : bool or str, default False
+        Whether the data were simulated; the page then says so at the top. A sentence says what
+        was: a recording, networks of a protocol, or animals.
     next_steps : tuple of str, optional
         What the reader can do next; stands first on the page.
     subtitle : str, optional
@@ -275,7 +276,7 @@ class Report:
     lead: tuple[str, ...]
     sections: tuple[Section, ...]
     reproduce: Mapping[str, Any] = field(default_factory=dict)
-    simulated: bool = False
+    simulated: bool | str = False
     subtitle: str = ""
     highlights: tuple[tuple[str, str], ...] = ()
     next_steps: tuple[str, ...] = ()
@@ -286,6 +287,11 @@ class Report:
         object.__setattr__(self, "lead", _items("lead", self.lead, str))
         object.__setattr__(self, "next_steps", _items("next_steps", self.next_steps, str))
         object.__setattr__(self, "sections", _items("sections", self.sections, Section))
+        if not isinstance(self.simulated, bool | str):
+            raise InputError(
+                "simulated must be True, False, or a sentence that says what was simulated; got "
+                f"{self.simulated!r}."
+            )
         highlights = tuple(tuple(pair) for pair in self.highlights)
         if not all(
             len(pair) == 2 and all(isinstance(text, str) for text in pair) for pair in highlights

@@ -26,6 +26,9 @@ __all__ = ["format_value", "html", "render", "rendered_figures", "report_files",
 PIXELS_PER_INCH = 100
 _PHRASE = 28
 _SENTENCE = 70
+# Code up to so many characters stays in one piece: `--margin` is not broken after its hyphens.
+_TERM = 24
+_SIMULATED = "What this page shows was made by a computer model, not measured in an animal."
 
 
 class Picture(NamedTuple):
@@ -149,9 +152,16 @@ def shown_table(table: Table) -> ShownTable:
 def inline(text: str) -> Markup:
     """Return text escaped for the page, with `code` and **bold** set as such."""
     safe = str(escape(text))
-    safe = re.sub(r"`([^`]+)`", r"<code>\1</code>", safe)
+    safe = re.sub(r"`([^`]+)`", _code, safe)
     safe = re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", safe)
     return Markup(safe)
+
+
+def _code(found: re.Match[str]) -> str:
+    """Return escaped text between backticks as code, unbroken where it is short."""
+    text = found[1]
+    term = ' class="term"' if len(text) <= _TERM and " " not in text else ""
+    return f"<code{term}>{text}</code>"
 
 
 def _setting(value: Any) -> str:
@@ -221,6 +231,7 @@ def render(report: Report, pictures: Mapping[str, Picture]) -> str:
     settings = {key: _setting(value) for key, value in report.reproduce.items()}
     return environment.get_template("report.html").render(
         report=report,
+        simulated=_SIMULATED if report.simulated is True else report.simulated,
         pictures=pictures,
         tables={table.name: shown_table(table) for table in report.tables},
         figure_number={figure.name: k + 1 for k, figure in enumerate(report.figures)},
