@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from predictlearn.cli.console import (
+    as_command,
     checked_seed,
     guarded,
     hold_folder,
@@ -64,16 +64,7 @@ class _Asked:
 
     def command(self) -> str:
         """Return the command that asks this."""
-        words = ["predictlearn", "compare", *map(str, self.sources)]
-        for name, value in self.options.items():
-            if value is None or value is False:
-                continue
-            words.append(f"--{name}")
-            if isinstance(value, tuple):
-                words += map(str, value)
-            elif value is not True:
-                words.append(f"{value:g}" if isinstance(value, float) else str(value))
-        return shlex.join(words)
+        return as_command(["predictlearn", "compare", *self.sources], self.options)
 
 
 @guarded

@@ -126,6 +126,9 @@ class Table:
         Headings of columns on the page, where they differ from the names.
     max_rows : int, default 40
         The page shows as many rows and points to the CSV file for the rest.
+    on_page : pandas.DataFrame, optional
+        What the page shows where that differs from the file, such as an estimate with its interval
+        in one column; `columns`, `decimals` and `labels` are then of this.
 
     Raises
     ------
@@ -146,6 +149,7 @@ class Table:
     columns: tuple[str, ...] | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     max_rows: int = 40
+    on_page: pd.DataFrame | None = None
 
     def __post_init__(self) -> None:
         _check_name("table", self.name)
@@ -155,7 +159,7 @@ class Table:
             )
         if not isinstance(self.caption, str) or not self.caption.strip():
             raise InputError(f"table {self.name!r} needs a caption in words; got {self.caption!r}.")
-        known = [str(column) for column in self.content.columns]
+        known = [str(column) for column in self.displayed.columns]
         decimals = self.decimals if isinstance(self.decimals, Mapping) else {}
         for what, names in (
             ("columns", self.columns or ()),
@@ -168,6 +172,11 @@ class Table:
                         f"{what} of table {self.name!r} names {name!r}, which is not among its "
                         f"columns {', '.join(known)}."
                     )
+
+    @property
+    def displayed(self) -> pd.DataFrame:
+        """What the page shows."""
+        return self.content if self.on_page is None else self.on_page
 
     @property
     def content(self) -> pd.DataFrame:

@@ -26,8 +26,10 @@ __all__ = ["format_value", "html", "render", "rendered_figures", "report_files",
 PIXELS_PER_INCH = 100
 _PHRASE = 28
 _SENTENCE = 70
-# Code up to so many characters stays in one piece: `--margin` is not broken after its hyphens.
+# Words of code up to so many characters stay whole: `--margin` is not broken after its hyphens.
 _TERM = 24
+# Where longer ones may break.
+_LONG = re.compile(r"([(./=])")
 _SIMULATED = "What this page shows was made by a computer model, not measured in an animal."
 
 
@@ -122,7 +124,7 @@ def shown_table(table: Table) -> ShownTable:
 
     Columns of long text, such as statements, do not widen it: each is set below its row.
     """
-    content = table.content
+    content = table.displayed
     content = content.set_axis([str(column) for column in content.columns], axis=1)
     names = list(table.columns) if table.columns is not None else list(content.columns)
     rows = content.iloc[: table.max_rows]
@@ -158,10 +160,23 @@ def inline(text: str) -> Markup:
 
 
 def _code(found: re.Match[str]) -> str:
-    """Return escaped text between backticks as code, unbroken where it is short."""
-    text = found[1]
-    term = ' class="term"' if len(text) <= _TERM and " " not in text else ""
-    return f"<code{term}>{text}</code>"
+    """Return escaped text between backticks as code."""
+    return f"<code>{_whole_words(found[1])}</code>"
+
+
+def _whole_words(text: str) -> Markup:
+    """Return escaped code whose lines break between words."""
+    words = re.split(r"( +)", text)
+    return Markup(
+        "".join(
+            _LONG.sub(r"\1<wbr>", word)
+            if len(word) > _TERM
+            else f'<span class="term">{word}</span>'
+            if "-" in word
+            else word
+            for word in words
+        )
+    )
 
 
 def _setting(value: Any) -> str:
@@ -236,7 +251,7 @@ def render(report: Report, pictures: Mapping[str, Picture]) -> str:
         tables={table.name: shown_table(table) for table in report.tables},
         figure_number={figure.name: k + 1 for k, figure in enumerate(report.figures)},
         table_number={table.name: k + 1 for k, table in enumerate(report.tables)},
-        command=settings.pop("command", ""),
+        command=_whole_words(str(escape(settings.pop("command", "")))),
         reproduce=settings,
     )
 
