@@ -90,21 +90,19 @@ def catalogue_sections(n_out: int | None) -> list[Section]:
         entry, (effect, animals) = ENTRIES[name], effect_in_words(name)
         frame = pictured(name)
         contrast = entry.contrast(frame["arm"])
-        level = f"{100 * entry.level:.0f}% interval"
+        each = "in each arm" if "arm" in entry.animals_of else "in all"
         rows.append(
             {
                 "prediction": name,
-                "effect": effect.replace(f"; {100 * entry.level:.0f}%", ""),
-                "interval": level,
-                "animals": f"{animals} {_whole(entry)}",
+                "effect [95% interval]": effect,
+                "animals": f"{animals} {each}",
             }
         )
         text = [
             entry.statement,
             f"**What to do.** {entry.intervention}",
             f"**What to measure.** {entry.measure}",
-            f"**Effect.** {effect.replace('; 90%', '')}, {level} in brackets: {contrast}; "
-            f"{animals} {entry.animals_of} for 80% power.",
+            f"**Effect.** {effect}, {contrast}; {animals} {entry.animals_of} for 80% power.",
             f"**What would refute it.** {entry.falsifier}",
             f"**To plan it.** `predictlearn predictions {name} --output {name}`",
         ]
@@ -120,8 +118,8 @@ def catalogue_sections(n_out: int | None) -> list[Section]:
     )
     table = Table(
         "catalogue",
-        "The predictions, most informative first: effect with its interval in brackets, and "
-        "animals for 80% power.",
+        "The predictions, most informative first: effect with its 95% interval (90% where it says "
+        "so, of tests of equivalence), and animals for 80% power.",
         pd.DataFrame(rows),
     )
     return [Section("What a laboratory can test", (about,), tables=(table,)), *parts]
@@ -193,11 +191,12 @@ def entry_report(found: EvaluatedEntry, learners: pd.DataFrame, command: str) ->
     sign, unit = ("%", entry.unit_of_effect[1:].strip()) if entry.features else ("", "")
     unit = unit or entry.unit_of_effect
     value += sign
+    standard, *around = (signed(row[k]) for k in ("effect", "effect_low", "effect_high"))
     effect = (
         f"Predicted effect: {value} {unit}, {level} {ends} ({found.contrast}), in "
-        f"{found.cohort.n_animals} simulated {entry.animals_of}. In standard units ({row['effect_name']}): "
-        f"{signed(row['effect'])} [{signed(row['effect_low'])}, {signed(row['effect_high'])}]. "
-        "Intervals are those of the simulation."
+        f"{found.cohort.n_animals} simulated {entry.animals_of}. In standard units "
+        f"({row['effect_name']}): {standard} [{', '.join(around)}]. Intervals are those of the "
+        "simulation."
     )
     return Report(
         title=f"Prediction: {entry.name}",
@@ -301,11 +300,6 @@ def _holds(entry: Entry) -> str:
         "learned: most networks do not learn the task by this rule; diverged: learning ran away, "
         "and the animal is left out."
     )
-
-
-def _whole(entry: Entry) -> str:
-    """Return what a number of animals is of, after the number."""
-    return entry.animals_of.removeprefix("animals ") if "arm" in entry.animals_of else "in all"
 
 
 def _needed(found: EvaluatedEntry) -> list[tuple[str, str]]:

@@ -22,7 +22,7 @@ MOST_DRAWN = 120
 
 _MARKERS = ("o", "s", "^", "D")
 _JITTER = 0.13
-# Inches: a phone shows these nearly at their size. Letters of an arm's name to a line, of two arms.
+# Inches: a phone shows these nearly at their size. Letters of all names of arms on one line.
 _WIDTH, _HEIGHT, _LETTERS = 3.9, 3.5, 30
 
 
@@ -155,7 +155,9 @@ def animals_scattered(
         slope, start = np.polyfit(frame[x].to_numpy(float), frame[y].to_numpy(float), 1)
         axes.plot(ends, start + slope * ends, color=COLOURS["black"])
     else:
-        figure.legend(loc="outside upper left", ncols=len(groups))
+        letters = sum(len(str(name)) for name, _ in groups)
+        ncols = len(groups) if letters <= _LETTERS else 1
+        figure.legend(loc="outside upper left", ncols=ncols)
     axes.set_xlabel(xlabel, color=INK)
     axes.set_ylabel(ylabel, color=INK)
     return figure
