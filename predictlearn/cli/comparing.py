@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from predictlearn.cli.console import (
+    as_command,
     checked_seed,
     guarded,
     hold_folder,
@@ -64,16 +64,7 @@ class _Asked:
 
     def command(self) -> str:
         """Return the command that asks this."""
-        words = ["predictlearn", "compare", *map(str, self.sources)]
-        for name, value in self.options.items():
-            if value is None or value is False:
-                continue
-            words.append(f"--{name}")
-            if isinstance(value, tuple):
-                words += map(str, value)
-            elif value is not True:
-                words.append(f"{value:g}" if isinstance(value, float) else str(value))
-        return shlex.join(words)
+        return as_command(["predictlearn", "compare", *self.sources], self.options)
 
 
 @guarded
@@ -369,23 +360,21 @@ def _show(found: ArmComparison, powers: Sequence[PowerAt], title: str) -> None:
     level = f"{100 * float(found.tests['level'].iloc[0]):.3g}% interval"
     bayes = "bf10" in found.tests
     several = len(found.asked_rows) > 1 and not bayes
-    evidence = "BF10" if bayes else "p"
-    for name in ("difference", level, "unit", "effect", level, evidence,
-                 *(["p corrected"] if several else []), "n"):  # fmt: skip
+    units = [str(unit or question.unit or question.outcome) for unit in found.tests["unit"]]
+    differ = len(set(units)) > 1
+    evidence = "BF10" if bayes else "p corrected" if several else "p"
+    # what a terminal of 80 columns holds; effects are in the sentences below
+    for name in ("difference", level, *(["unit"] if differ else []), evidence, "n"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    for row in found.tests.to_dict("records"):
-        p = number(row["bf10"]) if bayes else format_value(row["p"], 4, probability=True)
-        more = [format_value(row["p_corrected"], 4, probability=True)] if several else []
+    for row, unit in zip(found.tests.to_dict("records"), units, strict=True):
+        p = row["p_corrected"] if several else row["p"]
         table.add_row(
             Text(str(row["name"])),
             number(row["estimate"]),
             Text(span(row["low"], row["high"])),
-            Text(str(row["unit"] or question.unit or question.outcome)),
-            number(row["effect"]),
-            Text(span(row["effect_low"], row["effect_high"])),
-            p,
-            *more,
+            *([Text(unit)] if differ else []),
+            number(row["bf10"]) if bayes else format_value(p, 4, probability=True),
             str(row["n"]),
             str(row["verdict"]),
         )
@@ -400,7 +389,7 @@ def _show(found: ArmComparison, powers: Sequence[PowerAt], title: str) -> None:
         return
     pairs = "pairs" if question.paired else "animals in each arm"
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("difference", "", f"power with {powers[0].n} {pairs}", "for 80%", "for 95%"):
+    for name in ("difference", "", "power", "for 80%", "for 95%"):
         shown.add_column(name, justify="right" if name else "left", no_wrap=True)
     for row in power_table(powers).to_dict("records"):
         low, high = (math.floor(1000 * row["low"]) / 10, math.ceil(1000 * row["high"]) / 10)
@@ -411,7 +400,8 @@ def _show(found: ArmComparison, powers: Sequence[PowerAt], title: str) -> None:
             row["for_80"],
             row["for_95"],
         )
-    console.print()
+    about = f"power with {powers[0].n} {pairs}, and the {pairs} for 80 and 95%"
+    console.print(f"\n{about}; differences in {question.unit or question.outcome}", markup=False)
     console.print(shown)
     for caution in power_cautions(found, powers):
         say("Note", caution.replace("`", ""), "yellow")

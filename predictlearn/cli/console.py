@@ -6,8 +6,9 @@ import contextlib
 import functools
 import os
 import re
+import shlex
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TextIO, TypeVar
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = [
+    "as_command",
     "available_cores",
     "checked_seed",
     "guarded",
@@ -48,6 +50,33 @@ _KILLED = (
     "a worker process was killed from outside, often since memory was full; fewer --jobs take less"
 )
 INTERRUPTED = 130
+
+
+def as_command(words: Iterable[object], options: Mapping[str, object]) -> str:
+    """Return a command with its options as one types it; those that are None or False are not said.
+
+    Parameters
+    ----------
+    words : iterable
+        The command, and what it takes.
+    options : mapping of str to object
+        Values by name without hyphens; True is an option without a value, a tuple has several.
+
+    Returns
+    -------
+    str
+        Text.
+    """
+    said = [str(word) for word in words]
+    for name, value in options.items():
+        if value is None or value is False:
+            continue
+        said.append(f"--{name}")
+        if isinstance(value, tuple):
+            said += map(str, value)
+        elif value is not True:
+            said.append(f"{value:g}" if isinstance(value, float) else str(value))
+    return shlex.join(said)
 
 
 def _console(stderr: bool) -> Console:

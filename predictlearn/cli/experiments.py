@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from predictlearn.cli.console import (
+    as_command,
     checked_seed,
     guarded,
     interruptible,
@@ -207,14 +208,20 @@ def compare_two_arms(
         "shown: not shown to differ, which is not the same as equal."
     )
     if folder is not None:
-        from predictlearn.comparing.page import arms_report
+        from predictlearn.comparing.arms_page import arms_report
         from predictlearn.files import csv_bytes
         from predictlearn.reporting.folder import write_files
         from predictlearn.reporting.page import report_files
 
         title = f"{loaded.name}: {pair[0]} minus {pair[1]}"
         settings = {"networks": result.n_networks, "epochs scale": epochs_scale, "method": method}
-        report = arms_report(table, title, design, seed=result.seed, settings=settings)
+        options = {"arms": arms, "epoch": epoch, "method": method, "seed": result.seed,
+                   "correction": correction, "networks": networks, "trust": trust,
+                   "epochs-scale": None if epochs_scale == 1 else epochs_scale}  # fmt: skip
+        command = as_command(["predictlearn", "compare", protocol], options)
+        report = arms_report(
+            table, title, design, seed=result.seed, settings=settings, command=command
+        )
         files = report_files(report) | {"comparison.csv": csv_bytes(table)}
         place = write_files(folder, files)
         console.print(f"Page: {place / 'index.html'}", markup=False, soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -111,20 +112,21 @@ def _print_one(found: EvaluatedEntry) -> None:
     from rich.text import Text
 
     from predictlearn.predictions.laboratory import learners_of
-    from predictlearn.predictions.laboratory.evaluation import signed
+    from predictlearn.predictions.laboratory.evaluation import one_number, signed
 
     entry, row, console = found.entry, found.result, output()
-    low, high = (signed(x) for x in found.in_experiments)
+    low, high = (one_number(entry, x) for x in found.in_experiments)
     lines = {
         "Predicted": entry.statement,
         "Do": entry.intervention,
         "Measure": entry.measure,
         "Correlation": entry.correlation,
         "Protocols": entry.protocol,
-        "Effect": f"{found.effect_text}; {row['effect_name']} {signed(row['effect'])} "
-        f"[{signed(row['effect_low'])}, {signed(row['effect_high'])}]",
+        "Effect": f"{found.effect_text} ({found.contrast}); {row['effect_name']} "
+        f"{signed(row['effect'])} [{signed(row['effect_low'])}, {signed(row['effect_high'])}]",
         "Animals": found.animals_text,
-        "Experiments": f"with {found.n_animals} animals 95% find {low} to {high}",
+        "Experiments": f"with {found.n_animals} {entry.animals_of} 95% find {low} to {high} "
+        + entry.unit_of_effect,
         "Refuted by": entry.falsifier,
         "Or else": entry.alternatives,
         "Spread": entry.spread(),
@@ -139,10 +141,11 @@ def _print_one(found: EvaluatedEntry) -> None:
     for caution in found.cautions:
         say("Note", caution, "yellow")
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("what learns", "rule", "effect [95% interval]", "holds"):
+    for name in ("what learns", "rule", f"effect [{100 * entry.level:.0f}% interval]", "holds"):
         shown.add_column(name)
     for one in learners_of(entry.name).itertuples():
-        effect = f"{signed(one.estimate)} [{signed(one.low)}, {signed(one.high)}]"
+        value, low, high = (one_number(entry, x) for x in (one.estimate, one.low, one.high))
+        effect = f"{value} [{low}, {high}]" if math.isfinite(one.estimate) else "–"
         shown.add_row(one.learns, one.rule, Text(effect), one.holds)
     console.print()
     console.print(shown)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,13 +15,21 @@ from predictlearn.comparing.resampled import PowerAt
 from predictlearn.reporting import Figure, Report, Section, Table, figures
 from predictlearn.statistics.comparisons import number, p_text, span
 
-__all__ = ["arms_report", "comparison_report", "power_cautions", "power_table", "said"]
+__all__ = ["comparison_report", "power_cautions", "power_table", "said"]
 
-_SHOWN = ("name", "estimate", "low", "high", "effect", "p", "p_corrected", "bf10", "n", "verdict")
+_SHOWN = ("name", "estimate", "unit", "effect", "p", "p_corrected", "bf10", "n", "verdict")
+_LABELS = {"name": "comparison", "p_corrected": "p corrected", "bf10": "BF10"}
+_SIMULATED = (
+    "The animals on this page are networks of a protocol in a computer; no animal was measured."
+)
+_LOSS = "A loss is the squared error of a task, summed over time."
+# What a plan is made for.
+_AIM = 0.8
 # The page says so many comparisons in words.
 _FEW = 3
 # Tests whose own sentence says more than a difference and its p.
 _OTHERS = ("equivalence", "bayes", "survival")
+_NEGATIVE = re.compile(r"(?<![\w.)\]])-(?=\d)")
 
 
 def said(comparison: ArmComparison, row: Mapping[str, Any]) -> str:
@@ -156,23 +165,19 @@ def comparison_report(
         The page.
     """
     q, rows = comparison.question, comparison.asked_rows
-    several = len(rows) > 1
-    empty = {"p"} if q.test == "bayes" else set()
-    empty |= set() if several and q.test != "bayes" else {"p_corrected"}
-    shown = [name for name in _SHOWN if name in comparison.tests and name not in empty]
-    sentences = [said(comparison, row) for row in rows.to_dict("records")]
+    sentences = [_typeset(said(comparison, row)) for row in rows.to_dict("records")]
     label = q.outcome if not q.unit or q.unit == q.outcome else f"{q.outcome} ({q.unit})"
     level = 100 * float(rows["level"].iloc[0])
     unit = q.unit or q.outcome
     open_marks = " Open marks had not reached the criterion when they were last seen."
     waits = bool((comparison.animals["reached"] < 1).any())
-    joined = " Lines join the values of an animal." if q.paired else ""
     what = "network" if simulated else "animal"
+    joined = f" Lines join the values of one {what}." if q.paired else ""
     shaded = "" if q.margin is None else " Shaded: differences that would not matter."
     means = "" if waits else "; black bars: means of arms"
     drawing = figures.animals_and_differences(
         comparison.animals,
-        rows,
+        rows.assign(name=[_typeset(str(name)) for name in rows["name"]]),
         xlabel=label,
         difference_label=f"Difference ({unit}), {level:.3g}% interval",
         paired=q.paired,
@@ -181,7 +186,7 @@ def comparison_report(
     sections = [
         Section(
             f"Every {what}, and the difference",
-            comparison.notes,
+            (*comparison.notes, *([_LOSS] if simulated and q.outcome.startswith("loss") else [])),
             (
                 Figure(
                     "animals",
@@ -193,163 +198,213 @@ def comparison_report(
                 ),
             ),
             (
-                Table(
-                    "comparison",
-                    f"Differences in {unit} with their {level:.3g}% intervals; effect: "
-                    f"{comparison.tests['effect_name'].iloc[0]}, its interval in the file.",
-                    comparison.tests,
-                    columns=tuple(shown),
-                    labels={"name": "comparison", "p_corrected": "p corrected"},
-                ),
+                _tests_table(comparison, unit),
                 Table(
                     "animals",
-                    f"The outcome of every {what}: the mean of its rows.",
+                    f"The outcome of every {what}, one value each.",
                     comparison.animals,
-                    columns=("arm", "subject", "value", *(("reached",) if waits else ())),
+                    on_page=_animals_shown(comparison.animals, waits),
+                    decimals={"value": _decimals(comparison.animals["value"])},
                     labels={"value": label},
-                    max_rows=8,
+                    max_rows=6,
                 ),
             ),
         ),
         Section(
             "What was checked, and what to do instead",
             tuple(_checked(comparison)),
-            caveats=("A difference that is not shown is not the same as none: see `--margin`.",),
+            caveats=(
+                "That a difference is not shown does not mean that there is none. Whether arms are "
+                "the same is asked with `--margin`, the largest difference that would not matter.",
+            ),
         ),
     ]
     if powers:
-        curve = pd.concat([one.found.table.assign(difference=one.effect) for one in powers])
-        sections.append(
-            Section(
-                "Other numbers of animals",
-                (
-                    f"Experiments were simulated by drawing animals of this table, with all of "
-                    "their rows, and moving arms apart by the difference; the same test was made "
-                    f"of each. Animals are {'pairs' if q.paired else 'those of each arm'}.",
-                ),
-                tables=(
-                    Table(
-                        "power",
-                        "Power with its Monte Carlo interval, and the smallest number of animals "
-                        "for a power of 80 and 95%.",
-                        power_table(powers),
-                        decimals={"power": 2, "low": 2, "high": 2},
-                        labels={"for_80": "for 80%", "for_95": "for 95%"},
-                    ),
-                    Table(
-                        "power-curve",
-                        "Power by number of animals.",
-                        curve.reset_index(drop=True)[
-                            ["difference", "n", "power", "low", "high", "simulations", "failed"]
-                        ],
-                        decimals={"power": 2, "low": 2, "high": 2},
-                        max_rows=10,
-                    ),
-                ),
-                caveats=power_cautions(comparison, powers),
-            )
-        )
+        sections.append(_power_section(comparison, powers, unit))
     return Report(
         title=title,
         lead=_lead(rows, sentences),
+        next_steps=_next_steps(comparison, powers, unit, simulated),
         sections=tuple(sections),
-        highlights=_highlights(rows, unit),
+        highlights=_highlights(rows, unit, f"{what}s"),
         reproduce={
             "command": command,
             "version": predictlearn.__version__,
             "settings": {"test": q.test, "seed": q.seed, **(settings or {})},
         },
-        simulated=simulated,
+        simulated=_SIMULATED if simulated else False,
     )
 
 
-def arms_report(
-    tests: pd.DataFrame, title: str, design: str, *, seed: int, settings: Mapping[str, Any]
-) -> Report:
-    """Return the page of two arms of a protocol, compared in many outcomes.
+def _typeset(text: str) -> str:
+    """Return a sentence with signs that are no hyphens."""
+    return _NEGATIVE.sub("−", text.replace(" - ", " minus "))
 
-    Parameters
-    ----------
-    tests : pandas.DataFrame
-        Of `compare_arms`, at one epoch.
-    title : str
-        Heading.
-    design : str
-        Whether the arms are paired, in words.
-    seed : int
-        Seed of the run.
-    settings : mapping
-        What else belongs to how it was made.
 
-    Returns
-    -------
-    Report
-        The page.
-    """
-    correction = str(tests["correction"].iloc[0])
-    rows = pd.DataFrame(
+def _tests_table(comparison: ArmComparison, unit: str) -> Table:
+    """Return the table of comparisons: on the page every number with its interval."""
+    tests = comparison.tests
+    one = len(comparison.asked_rows) == 1
+    left_out = {"p", "p_corrected"} if "bf10" in tests else {"p_corrected" if one else "p"}
+    if comparison.question.test == "survival":
+        left_out.add("effect")
+    units = [str(one or unit) for one in tests["unit"]]
+    if len(set(units)) == 1:
+        left_out.add("unit")
+    shown = tests.assign(
+        name=[str(name).replace(" - ", " minus ") for name in tests["name"]],
+        unit=units,
+        estimate=[_interval(row, "estimate", "low", "high") for row in tests.to_dict("records")],
+        effect=[
+            _interval(row, "effect", "effect_low", "effect_high")
+            for row in tests.to_dict("records")
+        ],
+    )
+    columns = [name for name in _SHOWN if name in shown and name not in left_out]
+    level = f"{100 * float(tests['level'].iloc[0]):.3g}% interval"
+    several = "unit" not in left_out
+    effects = "" if "effect" in left_out else f" and effects ({tests['effect_name'].iloc[0]}), each"
+    return Table(
+        "comparison",
+        f"Differences{'' if several else f' in {unit}'}{effects} with its {level}."
+        if effects
+        else f"Estimates with their {level}s.",
+        tests,
+        on_page=shown[columns],
+        decimals={name: 4 for name in ("p", "p_corrected") if name in shown[columns]},
+        labels={
+            **{k: v for k, v in _LABELS.items() if k in columns},
+            "estimate": "estimate" if several else "difference",
+        },
+    )
+
+
+def _interval(row: Mapping[str, Any], *names: str) -> str:
+    """Return a number with its interval, or a dash where a test failed."""
+    value, low, high = (float(row[name]) for name in names)
+    return _typeset(f"{number(value)} {span(low, high)}") if math.isfinite(value) else "–"
+
+
+def _animals_shown(animals: pd.DataFrame, waits: bool) -> pd.DataFrame:
+    """Return what the page shows of every animal."""
+    shown = animals[["arm", "subject", "value"]]
+    return shown.assign(reached=animals["reached"] > 0) if waits else shown
+
+
+def _decimals(values: pd.Series) -> int:
+    """Return the digits after the point that show three figures of the largest value."""
+    numbers = values.to_numpy(float)
+    if (numbers == numbers.round()).all():
+        return 0
+    return int(min(6, max(0, 2 - math.floor(math.log10(abs(numbers).max())))))
+
+
+def _power_section(comparison: ArmComparison, powers: Sequence[PowerAt], unit: str) -> Section:
+    """Return the section on other numbers of animals."""
+    of = "pairs" if comparison.question.paired else "animals in each arm"
+    table = power_table(powers)
+    shown = pd.DataFrame(
         {
-            "label": tests["quantity"],
-            "estimate": tests["effect"],
-            "low": tests["effect_low"],
-            "high": tests["effect_high"],
-            "p": tests["p_corrected"],
-            "group": tests["family"],
+            "difference": [_typeset(number(x)) for x in table["difference"]],
+            "which": table["which"],
+            "animals": table["animals"],
+            "power": [
+                f"{100 * p:.0f}% [{100 * low:.0f}, {100 * high:.0f}]"
+                for p, low, high in zip(table["power"], table["low"], table["high"], strict=True)
+            ],
+            "for_80": table["for_80"],
+            "for_95": table["for_95"],
         }
     )
-    kind = str(tests["effect_name"].iloc[0])
-    found = tests.loc[tests["significant"], "quantity"].astype(str).tolist()
-    named = f": {', '.join(found)}" if found else ""
-    return Report(
-        title=title,
-        lead=(
-            f"{len(found)} of {len(tests)} outcomes differ{named}.",
-            f"Design: {design}; p corrected by {correction} within losses and within overlaps.",
+    curves = [
+        one.found.table.assign(
+            difference=one.effect,
+            curve=f"{_typeset(number(one.effect))} {unit}, {which}",
+        )
+        for one, which in zip(powers, table["which"], strict=True)
+    ]
+    curve = pd.concat(curves, ignore_index=True)
+    return Section(
+        "Other numbers of animals",
+        (
+            "Experiments were simulated by drawing animals of this table, with all of their rows, "
+            f"and moving arms apart by the difference; each was tested in the same way. Numbers "
+            f"are of {of}.",
         ),
-        sections=(
-            Section(
-                "What differs",
-                (),
-                (
-                    Figure(
-                        "effects",
-                        f"Standardised differences of the arms ({kind}) with their 95% intervals "
-                        "and corrected p.",
-                        figures.effect_sizes(rows, xlabel=f"{kind} (standard deviations)"),
-                        f"Standardised differences: {len(found)} of {len(tests)} differ{named}.",
-                    ),
+        (
+            Figure(
+                "power",
+                "Power: how many simulated experiments of each size show the difference. Shaded: "
+                "95% Monte Carlo intervals; lines at 80 and 95%.",
+                figures.power_curves(curve, of.capitalize()),
+                f"Power by number of {of}. "
+                + " ".join(
+                    f"{one.effect:.3g} {unit}: {one.needed(_AIM)} for 80%." for one in powers
                 ),
-                (
-                    Table(
-                        "comparison",
-                        "Differences in the units of each outcome with their 95% intervals, and "
-                        "the animals that give a power of 80% if animals vary as these networks "
-                        "do: pairs, or as many in each group.",
-                        tests,
-                        columns=(
-                            "quantity",
-                            "estimate",
-                            "low",
-                            "high",
-                            "p_corrected",
-                            "n",
-                            "animals_needed",
-                            "verdict",
-                        ),
-                        decimals={"animals_needed": 0},
-                        labels={
-                            "quantity": "outcome",
-                            "p_corrected": "p corrected",
-                            "animals_needed": "animals",
-                        },
-                    ),
-                ),
-                caveats=("What is not shown to differ need not be equal.",),
             ),
         ),
-        reproduce={"version": predictlearn.__version__, "seed": seed, "settings": settings},
-        simulated=True,
+        (
+            Table(
+                "power",
+                f"Power of differences in {unit}, with its 95% Monte Carlo interval, and the "
+                f"smallest number of {of} for a power of 80 and 95%.",
+                table,
+                on_page=shown,
+                labels={"for_80": "for 80%", "for_95": "for 95%"},
+            ),
+            Table(
+                "power-curve",
+                f"Power by number of {of} (n), as in the figure.",
+                curve[["difference", "n", "power", "low", "high", "simulations", "failed"]],
+                decimals={"power": 2, "low": 2, "high": 2},
+                max_rows=4,
+            ),
+        ),
+        caveats=power_cautions(comparison, powers),
     )
+
+
+def _next_steps(
+    comparison: ArmComparison, powers: Sequence[PowerAt], unit: str, simulated: bool
+) -> tuple[str, ...]:
+    """Return what the reader can do with the comparison."""
+    q = comparison.question
+    of = "pairs" if q.paired else "animals in each arm"
+    steps = []
+    if simulated:
+        steps.append(
+            "Do this experiment, and test a table of your animals in the same way: `predictlearn "
+            "compare TABLE.csv --outcome COLUMN`, one row an animal and arm."
+        )
+    else:
+        steps.append(
+            "Report the difference with its interval, and the test by name: the sentences under "
+            "key findings say all of it."
+        )
+    stated = [one for one in powers if not one.seen]
+    steps += [
+        f"Plan the next experiment: {one.needed(_AIM)} {of} show a difference of "
+        f"{_typeset(number(one.effect))} {unit} with 80% power."
+        for one in stated
+    ]
+    if q.test == "survival":
+        steps.append(
+            "Plan the next experiment in Python, with `power_by_simulation` and "
+            "`compare_survival` of `predictlearn.statistics`: how long a new criterion takes has "
+            "to be simulated."
+        )
+    elif not stated:
+        two = "" if comparison.animals["arm"].nunique() == 2 else " --arms FIRST SECOND"
+        steps.append(
+            f"Plan the next experiment: `--animals N --effect D{two}` adds the number of {of} that "
+            f"show a difference of D, the smallest that would matter, in {unit}."
+        )
+    if q.margin is None and q.test not in ("bayes", "survival"):
+        steps.append(
+            "Ask whether arms are the same instead: `--margin D` tests that they differ by less "
+            f"than D, the largest difference that would not matter, in {unit}."
+        )
+    return tuple(steps)
 
 
 def _lead(rows: pd.DataFrame, sentences: Sequence[str]) -> tuple[str, ...]:
@@ -363,7 +418,7 @@ def _lead(rows: pd.DataFrame, sentences: Sequence[str]) -> tuple[str, ...]:
     return (f"{found.sum()} of {len(rows)} comparisons are {words}{more}.", *first)
 
 
-def _highlights(rows: pd.DataFrame, unit: str) -> tuple[tuple[str, str], ...]:
+def _highlights(rows: pd.DataFrame, unit: str, animals: str) -> tuple[tuple[str, str], ...]:
     """Return the numbers that stand large on the page, of one comparison."""
     if len(rows) > 1 or rows["failed"].iloc[0]:
         return ()
@@ -375,20 +430,30 @@ def _highlights(rows: pd.DataFrame, unit: str) -> tuple[tuple[str, str], ...]:
         third = ("< 0.0001" if p < 1e-4 else f"{p:.2g}", f"p, {row['method']}")
     elif "bf10" in row:
         third = (f"{float(row['bf10']):.3g}", "Bayes factor for a difference")
+    level = f"{100 * float(row['level']):.3g}% interval"
     made = [
-        (f"{number(row['estimate'])}".replace("-", "−"), f"{unit}, {name}"),
-        (f"{number(row['effect'])}".replace("-", "−"), str(row["effect_name"])),
+        (
+            _typeset(number(row["estimate"])),
+            _typeset(f"{unit}, {name}; {level} {span(row['low'], row['high'])}"),
+        ),
+        (
+            _typeset(number(row["effect"])),
+            _typeset(f"{row['effect_name']}; {span(row['effect_low'], row['effect_high'])}"),
+        ),
         third,
-        (str(row["n_animals"]), "animals"),
+        (str(row["n_animals"]), animals),
     ]
     return tuple(pair for pair in made if pair[0])
 
 
 def _checked(comparison: ArmComparison) -> list[str]:
-    """Return what was checked of each comparison, and on what it rests."""
+    """Return what was checked of each comparison, and on what they rest."""
+    rows = comparison.tests.to_dict("records")
     found = []
-    for row in comparison.tests.to_dict("records"):
+    for row in rows:
         checks = row["checked"] or "nothing that so few animals could show"
-        found.append(f"**{row['name']}.** Checked: {checks}. Takes for granted: "
-                     f"{row['assumptions']}.")  # fmt: skip
-    return found
+        name = str(row["name"]).replace(" - ", " minus ")
+        found.append(f"**{name}.** Checked: {_typeset(checks)}.")
+    # what several comparisons share is said once
+    taken = dict.fromkeys(str(row["assumptions"]) for row in rows)
+    return found + [f"**Taken for granted.** {text[:1].upper()}{text[1:]}." for text in taken]

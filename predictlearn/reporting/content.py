@@ -126,6 +126,9 @@ class Table:
         Headings of columns on the page, where they differ from the names.
     max_rows : int, default 40
         The page shows as many rows and points to the CSV file for the rest.
+    on_page : pandas.DataFrame, optional
+        What the page shows where that differs from the file, such as an estimate with its interval
+        in one column; `columns`, `decimals` and `labels` are then of this.
 
     Raises
     ------
@@ -146,6 +149,7 @@ class Table:
     columns: tuple[str, ...] | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     max_rows: int = 40
+    on_page: pd.DataFrame | None = None
 
     def __post_init__(self) -> None:
         _check_name("table", self.name)
@@ -155,7 +159,7 @@ class Table:
             )
         if not isinstance(self.caption, str) or not self.caption.strip():
             raise InputError(f"table {self.name!r} needs a caption in words; got {self.caption!r}.")
-        known = [str(column) for column in self.content.columns]
+        known = [str(column) for column in self.displayed.columns]
         decimals = self.decimals if isinstance(self.decimals, Mapping) else {}
         for what, names in (
             ("columns", self.columns or ()),
@@ -168,6 +172,11 @@ class Table:
                         f"{what} of table {self.name!r} names {name!r}, which is not among its "
                         f"columns {', '.join(known)}."
                     )
+
+    @property
+    def displayed(self) -> pd.DataFrame:
+        """What the page shows."""
+        return self.content if self.on_page is None else self.on_page
 
     @property
     def content(self) -> pd.DataFrame:
@@ -247,8 +256,9 @@ class Report:
     reproduce : mapping
         How to get the same again: ``command`` (shown as code), ``version``, ``seed``, ``date``,
         ``settings`` (a mapping), ``data source``, or whatever else belongs there.
-    simulated : bool, default False
-        Whether the data were simulated; the page then says so at the top.
+    simulated : bool or str, default False
+        Whether the data were simulated; the page then says so at the top. A sentence says what
+        was: a recording, networks of a protocol, or animals.
     next_steps : tuple of str, optional
         What the reader can do next; stands first on the page.
     subtitle : str, optional
@@ -275,7 +285,7 @@ class Report:
     lead: tuple[str, ...]
     sections: tuple[Section, ...]
     reproduce: Mapping[str, Any] = field(default_factory=dict)
-    simulated: bool = False
+    simulated: bool | str = False
     subtitle: str = ""
     highlights: tuple[tuple[str, str], ...] = ()
     next_steps: tuple[str, ...] = ()
@@ -286,6 +296,11 @@ class Report:
         object.__setattr__(self, "lead", _items("lead", self.lead, str))
         object.__setattr__(self, "next_steps", _items("next_steps", self.next_steps, str))
         object.__setattr__(self, "sections", _items("sections", self.sections, Section))
+        if not isinstance(self.simulated, bool | str):
+            raise InputError(
+                "simulated must be True, False, or a sentence that says what was simulated; got "
+                f"{self.simulated!r}."
+            )
         highlights = tuple(tuple(pair) for pair in self.highlights)
         if not all(
             len(pair) == 2 and all(isinstance(text, str) for text in pair) for pair in highlights

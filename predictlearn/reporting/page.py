@@ -26,6 +26,11 @@ __all__ = ["format_value", "html", "render", "rendered_figures", "report_files",
 PIXELS_PER_INCH = 100
 _PHRASE = 28
 _SENTENCE = 70
+# Words of code up to so many characters stay whole: `--margin` is not broken after its hyphens.
+_TERM = 24
+# Where longer ones may break.
+_LONG = re.compile(r"([(./=])")
+_SIMULATED = "What this page shows was made by a computer model, not measured in an animal."
 
 
 class Picture(NamedTuple):
@@ -119,7 +124,7 @@ def shown_table(table: Table) -> ShownTable:
 
     Columns of long text, such as statements, do not widen it: each is set below its row.
     """
-    content = table.content
+    content = table.displayed
     content = content.set_axis([str(column) for column in content.columns], axis=1)
     names = list(table.columns) if table.columns is not None else list(content.columns)
     rows = content.iloc[: table.max_rows]
@@ -149,9 +154,29 @@ def shown_table(table: Table) -> ShownTable:
 def inline(text: str) -> Markup:
     """Return text escaped for the page, with `code` and **bold** set as such."""
     safe = str(escape(text))
-    safe = re.sub(r"`([^`]+)`", r"<code>\1</code>", safe)
+    safe = re.sub(r"`([^`]+)`", _code, safe)
     safe = re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", safe)
     return Markup(safe)
+
+
+def _code(found: re.Match[str]) -> str:
+    """Return escaped text between backticks as code."""
+    return f"<code>{_whole_words(found[1])}</code>"
+
+
+def _whole_words(text: str) -> Markup:
+    """Return escaped code whose lines break between words."""
+    words = re.split(r"( +)", text)
+    return Markup(
+        "".join(
+            _LONG.sub(r"\1<wbr>", word)
+            if len(word) > _TERM
+            else f'<span class="term">{word}</span>'
+            if "-" in word
+            else word
+            for word in words
+        )
+    )
 
 
 def _setting(value: Any) -> str:
@@ -221,11 +246,12 @@ def render(report: Report, pictures: Mapping[str, Picture]) -> str:
     settings = {key: _setting(value) for key, value in report.reproduce.items()}
     return environment.get_template("report.html").render(
         report=report,
+        simulated=_SIMULATED if report.simulated is True else report.simulated,
         pictures=pictures,
         tables={table.name: shown_table(table) for table in report.tables},
         figure_number={figure.name: k + 1 for k, figure in enumerate(report.figures)},
         table_number={table.name: k + 1 for k, table in enumerate(report.tables)},
-        command=settings.pop("command", ""),
+        command=_whole_words(str(escape(settings.pop("command", "")))),
         reproduce=settings,
     )
 

@@ -73,7 +73,8 @@ def number(value: float) -> str:
     """Format a number for a sentence."""
     if value == 0:
         return "0"
-    return f"{value:.3g}"
+    # a thousand trials are not 1e+03 of them
+    return f"{value:.0f}" if 999.5 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def p_text(p: float) -> str:

@@ -1,8 +1,8 @@
 """The numbers of the catalogue: effects, animals, size of every test, and other learners.
 
-python studies/predictions/catalogue.py  about ten minutes of two processors; writes the tables
+python studies/predictions/catalogue.py             a quarter of an hour of two busy processors; all tables
 python studies/predictions/catalogue.py --name a-b-a                the rows of one entry
-python studies/predictions/catalogue.py --part retraining  what the text of the page rests on
+python studies/predictions/catalogue.py --part retraining           what the text of the page rests on
 
 Tables: catalogue.csv, learners.csv and pictures.csv in predictlearn/predictions/laboratory, and
 catalogue.md here. `pytest -m slow tests/predictions/test_catalogue_study.py` makes some again.
@@ -29,7 +29,7 @@ from predictlearn.predictions.laboratory import (
     simulate_cohort,
 )
 from predictlearn.predictions.laboratory.animals import Animal, naive_networks
-from predictlearn.predictions.laboratory.evaluation import signed
+from predictlearn.predictions.laboratory.evaluation import effect_words, signed
 from predictlearn.predictions.laboratory.measure import DECISION_NOISE
 from predictlearn.predictions.laboratory.pictures import picture_frame
 from predictlearn.predictions.laboratory.rates import discrimination, typical_rate
@@ -199,12 +199,12 @@ def page(table, learners):
     heads = ("effect [95% interval]", "standardised", "animals for 80, 95%", "size under the null")
     lines = [_line("prediction", *heads), "|---|---|---|---|---|"]
     for row in table.to_dict("records"):
-        effect, low, high = (signed(row[k]) for k in ("effect", "effect_low", "effect_high"))
+        ends = (row[k] for k in ("effect", "effect_low", "effect_high"))
         size, least, most = (100 * row[k] for k in ("size", "size_low", "size_high"))
         lines.append(
             _line(
                 row["name"],
-                f"{effect} {row['unit']} [{low}, {high}]",
+                effect_words(ENTRIES[row["name"]], *ends),
                 f"{signed(row['standardised'])} {row['standardised_name']}",
                 f"{_count(row['animals_80'])}, {_count(row['animals_95'])} {row['each']}",
                 f"{size:.1f}% [{least:.1f}, {most:.1f}], n = {row['size_animals']}",

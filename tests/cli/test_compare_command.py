@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
@@ -64,10 +65,14 @@ def test_groups_of_a_table_are_compared_by_animal(mice):
     assert (row["low"], row["high"]) == (pytest.approx(low), pytest.approx(high))
     assert f"difference {row['estimate']:.3g} %correct" in result.output
     assert "120 rows, averaged by animal" in result.output
+    assert "…" not in result.output  # no number is cut off
     assert "Checked: normal within arms" in result.output
     page = Path("page/index.html").read_text(encoding="utf-8")
     assert page.count("<img ") == 1
-    assert "predictlearn compare mice.csv --outcome percent --arms drug saline" in page
+    command = re.sub("</?span[^>]*>", "", page)
+    assert "predictlearn compare mice.csv --outcome percent --arms drug saline" in command
+    assert "What you can do next" in page
+    assert "drug minus saline" in page
     assert len(pd.read_csv("page/tables/animals.csv")) == 20
 
 
@@ -160,6 +165,7 @@ def test_power_is_printed_with_what_it_does_not_say(mice):
     result = compare(line)
     assert result.exit_code == 0, result.output
     assert "power with 12 animals in each arm" in result.output
+    assert "…" not in result.output
     assert "as seen here" in result.output
     assert "as stated" in result.output
     assert "Power at the difference seen is no evidence about this experiment" in result.output
@@ -248,7 +254,8 @@ def test_protocols_side_by_side_are_pairs_where_networks_are_the_same(protocols)
     assert row["p"] == pytest.approx(found.pvalue)
     assert row["estimate"] == pytest.approx((last[0] - last[1]).mean())
     page = Path("out/index.html").read_text(encoding="utf-8")
-    assert "Simulated data" in page
+    assert "Simulated data.</strong> The animals on this page are networks" in page
+    assert "recording" not in page
     assert page.count("<img ") == 1
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import re
+import shlex
 
 import pandas as pd
 import pytest
@@ -37,7 +39,19 @@ def test_one_is_put_to_the_test(tmp_path):
     for word in ("Refuted by", "Or else", "80%", "95%", "percentage points", "synapses", "rflo"):
         assert word in result.output
     page = (folder / "index.html").read_text(encoding="utf-8")
-    assert ENTRIES["a-b-a"].falsifier in re.sub(r"&#39;", "'", page)
+    page = html.unescape(re.sub("</?span[^>]*>", "", page))
+    assert ENTRIES["a-b-a"].falsifier in page
+    assert "recording" not in page
+    assert "second minus first" in page
     power = pd.read_csv(folder / "tables" / "power.csv")
     assert 9 in set(power["n"])
     assert (folder / "figures").is_dir()
+    # what the reader is told to do with a table of animals gives the effect of the page
+    told = re.search("<code>(predictlearn compare TABLE.csv .*?)</code>", page)[1]
+    animals = folder / "tables" / "simulated-animals.csv"
+    again = invoke(*shlex.split(told.replace("TABLE.csv", str(animals)))[1:])
+    assert again.exit_code == 0, again.output
+    wide = pd.read_csv(animals).pivot(index="subject", columns="arm", values="percent_correct")
+    gap = (wide["second"] - wide["first"]).mean()
+    assert f"second - first: difference {gap:.3g} in percent_correct" in again.output
+    assert f"+{gap:.0f} percentage points" in page

@@ -68,7 +68,10 @@ def test_compare_tests_arms_within_networks(tmp_path, protocol):
     table = pd.read_csv(folder / "comparison.csv", index_col="quantity")
     assert list(table.index[:2]) == ["loss:A", "loss:B"]
     assert (folder / "table.csv").is_file(), "the run is kept beside it"
-    assert (folder / "index.html").read_text(encoding="utf-8").count("<img ") == 1
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert page.count("<img ") == 1
+    assert "The networks of this page are those of a protocol" in page
+    assert "recording" not in page
     # the numbers are those of the run, paired by network
     rows = pd.read_csv(folder / "table.csv")
     last = rows[(rows["epoch"] == 80) & (rows["quantity"] == "loss:A")]

@@ -21,7 +21,8 @@ def test_entries_of_the_task_are_reported(n_out):
         said = " ".join(part.paragraphs)
         assert ENTRIES[part.title].falsifier in said
         assert ENTRIES[part.title].statement in said
-        assert "animals in" in said
+        assert "for 80% power" in said
+        assert f"predictlearn predictions {part.title}" in said
         (picture,) = part.figures
         labels = [picture.figure.axes[0].get_ylabel(), picture.figure.axes[0].get_xlabel()]
         assert any("(" in label for label in labels)  # a unit

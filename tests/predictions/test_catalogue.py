@@ -25,8 +25,11 @@ from predictlearn.predictions.laboratory import (
     simulate_cohort,
 )
 from predictlearn.predictions.laboratory.animals import Animal, naive_networks
+from predictlearn.predictions.laboratory.evaluation import effect_words
 from predictlearn.predictions.laboratory.measure import PercentCorrect, ReachAngle
+from predictlearn.predictions.laboratory.pictures import picture_frame
 from predictlearn.predictions.laboratory.rates import discrimination, typical_rate
+from predictlearn.predictions.laboratory.table import pictured
 from predictlearn.predictions.laboratory.tasks import TAU, cue_task, unlike
 
 PROTOCOLS = Path(__file__).resolve().parents[2] / "protocols"
@@ -215,6 +218,53 @@ def test_an_entry_is_evaluated(site):
     again = evaluate(entry, 12, cohort=cohort, n_simulations=100)
     assert again.animals_text == found.animals_text
     assert again.result["estimate"] == found.result["estimate"]
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_the_level_of_an_interval_is_that_of_its_test(name):
+    entry, rng = ENTRIES[name], np.random.default_rng(1)
+    if entry.design == "columns":
+        names = [entry.outcome, *entry.test.keywords["terms"]]
+        table = pd.DataFrame(rng.normal(size=(30, len(names))), columns=names)
+    else:
+        arms = [0.0, 0.5] if entry.design == "doses" else [entry.reference, "other"]
+        table = pd.DataFrame({"arm": np.repeat(arms, 15)})
+        for column in entry.features or (entry.outcome,):
+            table[column] = rng.normal(size=30)
+    pairs = entry.design == "pairs"
+    table["subject"] = np.tile(np.arange(15), 2) if pairs else np.arange(30)
+    assert entry.result(table)["level"] == pytest.approx(entry.level)
+    # an interval of another level than its neighbours says so
+    assert ("; 90%]" in effect_words(entry, 1.0, 0.5, 1.5)) is (entry.level != 0.95)
+    arms = [entry.reference, "other"]
+    if entry.design in ("groups", "pairs") and not entry.features:
+        assert entry.contrast(arms) == f"other minus {entry.reference}"
+
+
+def test_experiments_find_what_is_said_where_equivalence_is_tested():
+    """95% of the estimates of experiments of twelve, also where the test's own interval is 90%."""
+    entry = find_entry("savings")
+    cohort = simulate_cohort(entry, 40)
+    found = evaluate(entry, 12, cohort=cohort, n_simulations=20)
+    rng = np.random.default_rng(8)
+    gaps = []
+    for _ in range(400):
+        table = cohort_table(entry, cohort, 12, rng)
+        wide = table.pivot(index="subject", columns="arm", values="degrees")
+        gaps.append((wide["again"] - wide["first"]).mean())
+    low, high = found.in_experiments
+    assert high - low == pytest.approx(2 * 1.96 * np.std(gaps), rel=0.1)
+
+
+@pytest.mark.parametrize("name", ["blocked-or-interleaved", "savings"])
+def test_tables_that_ship_are_those_of_the_code(name):
+    """If this fails a default has changed: run studies/predictions/catalogue.py again."""
+    entry = find_entry(name)
+    cohort = simulate_cohort(entry, 60, seed=2)
+    made = picture_frame(entry, cohort_table(entry, cohort, None, np.random.default_rng(0)))
+    shipped = pictured(name)
+    # a trial may fall otherwise where another processor rounds
+    assert np.mean(np.isclose(made["y"], shipped["y"], rtol=1e-4)) > 0.95
 
 
 def test_results_do_not_depend_on_the_number_of_processes():

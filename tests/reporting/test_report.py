@@ -119,7 +119,7 @@ def test_text_is_escaped_and_lightly_marked():
     assert "Loss by <code>epoch</code>, <strong>mean</strong> &lt;of&gt; networks." in text
     assert "Finding one, with <code>zm</code> = 0.12." in text
     assert "What this does not show" in text
-    assert "predictlearn predict --seed 3" in text
+    assert '<code>predictlearn predict <span class="term">--seed</span> 3</code>' in text
     evil = Section("<script>alert(1)</script>", ("<img src=x onerror=alert(1)>`<b>`",))
     links = parsed(html(small_report(sections=(evil,))))
     assert not {"script", "img", "b"} & set(links.tags)
@@ -137,7 +137,44 @@ def test_figures_are_inside_with_alt_text_at_twice_the_resolution():
 
 @pytest.mark.parametrize("simulated", [True, False])
 def test_simulated_data_are_announced(simulated):
-    assert ('class="banner"' in html(small_report(simulated=simulated))) is simulated
+    page = html(small_report(simulated=simulated))
+    assert ('class="banner"' in page) is simulated
+    assert "recording" not in page
+
+
+def test_the_banner_says_what_was_simulated():
+    page = html(small_report(simulated="The networks <here> are of a protocol."))
+    assert "<strong>Simulated data.</strong> The networks &lt;here&gt; are of a protocol." in page
+    with pytest.raises(InputError, match="sentence that says what was simulated; got 1"):
+        small_report(simulated=1)
+
+
+def test_options_are_not_broken_after_their_hyphens():
+    page = html(small_report(lead=("See `--margin` and `predictlearn compare --arms 'a b' c`.",)))
+    assert '<code><span class="term">--margin</span></code>' in page
+    assert 'predictlearn compare <span class="term">--arms</span> &#39;a b&#39; c' in page
+    assert 'predictlearn predict <span class="term">--seed</span> 3' in page
+    # a long word may break, but at its joints
+    page = html(small_report(lead=('`pl.predictions.find_entry("a").result(table)`',)))
+    assert "pl.<wbr>predictions.<wbr>find_entry(<wbr>" in page
+
+
+def test_a_table_may_show_other_columns_than_its_file(tmp_path):
+    shown = pd.DataFrame({"difference": ["0.12 [0.10, 0.14]"]})
+    table = Table("t", "A caption.", pd.DataFrame({"estimate": [0.123456]}), on_page=shown)
+    write(small_report(sections=(Section("S", tables=(table,)),)), tmp_path / "r")
+    assert (tmp_path / "r/tables/t.csv").read_text().split() == ["estimate", "0.123456"]
+    page = (tmp_path / "r/index.html").read_text(encoding="utf-8")
+    assert "0.12 [0.10, 0.14]" in page
+    assert "0.123" not in page
+    with pytest.raises(InputError, match="labels of table 't' names 'estimate'"):
+        Table("t", "A caption.", table.frame, on_page=shown, labels={"estimate": "e"})
+
+
+def test_contents_come_after_what_to_do_where_there_is_one_column():
+    narrow = html(small_report()).partition("@media (max-width: 71rem)")[2].partition("@media")[0]
+    assert "header { order: -2; }" in narrow
+    assert "nav { order: -1;" in narrow
 
 
 def test_page_is_the_same_twice():

@@ -197,8 +197,8 @@ def test_every_axes_says_what_it_shows(drawn):
             assert axes.get_ylabel() or any(rows), f"{name} has an unlabelled vertical axis"
 
 
-def test_no_text_overlaps(drawn, monkeypatch):
-    # all texts that are really drawn, in pixels: none may cover another or leave the canvas
+def assert_no_text_overlaps(drawn, monkeypatch):
+    """All texts that are really drawn, in pixels: none may cover another or leave the canvas."""
     texts = {}
     draw = Text.draw
 
@@ -223,6 +223,10 @@ def test_no_text_overlaps(drawn, monkeypatch):
                 apart = min(box.x1, second.x1) - max(box.x0, second.x0)
                 above = min(box.y1, second.y1) - max(box.y0, second.y0)
                 assert apart < 1 or above < 1, f"{name}: {label!r} covers {other!r}"
+
+
+def test_no_text_overlaps(drawn, monkeypatch):
+    assert_no_text_overlaps(drawn, monkeypatch)
 
 
 def test_drawing_leaves_no_trace_in_global_state(drawn):

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["make_report"]
 
+_SIMULATED = "The recording in this report was made by a computer model, not measured in an animal."
+
 
 def make_report(run: PredictionRun) -> Report:
     """Return the report of a run.
@@ -85,7 +87,7 @@ def make_report(run: PredictionRun) -> Report:
         highlights=_highlights(run),
         next_steps=_next_steps(run, checks),
         sections=tuple(sections),
-        simulated=run.case.simulated,
+        simulated=_SIMULATED if run.case.simulated else False,
         reproduce={
             **_command(run),
             "version": __version__,

@@ -115,6 +115,7 @@ CHOICE_ENTRIES = (
         outcome="percent_correct",
         reference="discrimination only",
         axis="Correct with the third cue (%)",
+        arms="Training before the third cue",
     ),
     Entry(
         name="learning-speed",
@@ -174,6 +175,7 @@ CHOICE_ENTRIES = (
         outcome="percent_correct",
         reference="long first",
         axis="Correct with both delays (%)",
+        arms="Order of the two delays",
     ),
     Entry(
         name="blocked-or-interleaved",
@@ -195,5 +197,6 @@ CHOICE_ENTRIES = (
         outcome="percent_correct",
         reference="blocked",
         axis="Correct with both cues (%)",
+        arms="Training with two cues",
     ),
 )

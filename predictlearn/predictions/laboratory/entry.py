@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -78,6 +78,8 @@ class Entry:
         the unit of the outcome, which is what the null then is.
     axis : str
         Label of the outcome in a picture, with its unit.
+    arms : str, default "Group"
+        What arms or conditions are, for the other axis.
     feedback : Feedback, optional
         By what errors reach neurons where the rule is not descent; random if not given.
     """
@@ -103,6 +105,7 @@ class Entry:
     n_cohort: int = 200
     bound: float = 0.0
     axis: str = ""
+    arms: str = "Group"
     feedback: Feedback | None = None
 
     def measure_of(self, key: str) -> Measure:
@@ -124,9 +127,42 @@ class Entry:
         return f"{self.unit} at full dose" if self.design == "doses" else self.unit
 
     @property
+    def level(self) -> float:
+        """Level of the interval of the estimate: 90% is that of an equivalence test."""
+        return 0.9 if self.bound else 0.95
+
+    def contrast(self, arms: Iterable[object]) -> str:
+        """Say what the estimate is of: which arm minus which, or which slope.
+
+        Parameters
+        ----------
+        arms : iterable
+            Arms or conditions that there are.
+
+        Returns
+        -------
+        str
+            In words.
+        """
+        if self.features:
+            return "animals whose group is told rightly"
+        if self.design == "columns":
+            told = (name.replace("_", " ") for name in (self.outcome, self.reference))
+            return "slope of {} on {}, the rest held fixed".format(*told)
+        if self.design == "doses":
+            return "slope on the dose"
+        others = dict.fromkeys(str(arm) for arm in arms if str(arm) != self.reference)
+        return f"{', '.join(others)} minus {self.reference}"
+
+    @property
     def n_out(self) -> int:
         """Outputs of its task: one is a choice, two are a movement."""
         return 1 if self.subjects == "mice" else 2
+
+    @property
+    def animals_of(self) -> str:
+        """What a number of animals is of: each arm, or all."""
+        return "animals in each arm" if self.design in ("groups", "doses") else "animals"
 
     @property
     def fewest(self) -> int:
@@ -140,11 +176,15 @@ class Entry:
         function = getattr(self.test, "func", self.test)
         return f"{function.__name__}({', '.join(f'{k}={v!r}' for k, v in told.items())})"
 
-    def spread(self) -> str:
-        """Say where the spread between animals, and noise, come from."""
+    def spreads(self) -> list[str]:
+        """Say where the spread between animals, and noise, come from, one by one."""
         keys = self.measures if isinstance(self.measures, Mapping) else [self.reference]
         noise = [self.measure_of(key).spread for key in keys]
-        return "; ".join(dict.fromkeys([rate_spread(self.subjects), *noise]))
+        return list(dict.fromkeys([rate_spread(self.subjects), *noise]))
+
+    def spread(self) -> str:
+        """Say where the spread between animals, and noise, come from."""
+        return "; ".join(self.spreads())
 
     def result(self, table: pd.DataFrame) -> pd.Series:
         """Return the row of the test that decides.

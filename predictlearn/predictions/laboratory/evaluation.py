@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from predictlearn.checks import positive_int
 from predictlearn.errors import InputError
@@ -31,6 +32,7 @@ _LOOK, _TARGETS = 40, (0.8, 0.95)
 _ALIKE = 3.0
 # Experiments behind the range of estimates.
 _EXPERIMENTS = 100
+_LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,11 @@ class EvaluatedEntry:
             target: tuple(float(needed.loc[target, k]) for k in ("n", "low", "high"))  # type: ignore[misc]
             for target in _TARGETS
         }
+
+    @property
+    def contrast(self) -> str:
+        """What the effect is of, such as which arm minus which."""
+        return self.entry.contrast(self.cohort.expected)
 
     @property
     def effect_text(self) -> str:
@@ -126,6 +133,11 @@ def signed(value: float) -> str:
     return f"{value:+.{digits}f}".replace("-", "−")
 
 
+def one_number(entry: Entry, value: float) -> str:
+    """Return a number of the effect of an entry; a share that is decoded has no sign."""
+    return f"{value:.0f}" if entry.features else signed(value)
+
+
 def effect_words(entry: Entry, value: float, low: float, high: float) -> str:
     """Return an effect with its unit and interval.
 
@@ -141,9 +153,11 @@ def effect_words(entry: Entry, value: float, low: float, high: float) -> str:
     str
         Text.
     """
-    if entry.features:
-        return f"{value:.0f}{entry.unit_of_effect} [{low:.0f}, {high:.0f}]"
-    return f"{signed(value)} {entry.unit_of_effect} [{signed(low)}, {signed(high)}]"
+    value_text, *ends = (one_number(entry, x) for x in (value, low, high))
+    gap = "" if entry.features else " "  # a percent sign stands at its number
+    # an equivalence test has a 90% interval, which a column of 95% intervals has to say
+    level = "" if entry.level == _LEVEL else f"; {100 * entry.level:.0f}%"
+    return f"{value_text}{gap}{entry.unit_of_effect} [{', '.join(ends)}{level}]"
 
 
 def rejection_rate(
@@ -231,7 +245,9 @@ def _in_experiments(
         tables = (cohort_table(entry, cohort, n, one) for one in rng.spawn(_EXPERIMENTS))
         low, high = np.percentile([entry.result(t)["estimate"] for t in tables], [2.5, 97.5])
         return float(low), float(high)
-    half = (result["high"] - result["low"]) / 2 * math.sqrt(cohort.n_animals / n)
+    # half of a 95% interval, also of an equivalence test, whose own is of 90%
+    wider = float(stats.norm.isf((1 - _LEVEL) / 2) / stats.norm.isf((1 - entry.level) / 2))
+    half = wider * (result["high"] - result["low"]) / 2 * math.sqrt(cohort.n_animals / n)
     return float(result["estimate"] - half), float(result["estimate"] + half)
 
 

@@ -74,9 +74,10 @@ class PercentCorrect:
         """Where noise comes from."""
         choices, session = _choices()
         return (
-            f"lapses in {100 * choices.lapse:.1f}% of trials, session noise of {session:.2f} log "
-            f"odds (behaviour_defaults: mouse_lapse, mouse_session_noise), {self.trials} trials a "
-            f"session, decision noise {DECISION_NOISE:g} of the answer (assumed)"
+            f"lapses in {100 * choices.lapse:.1f}% of trials, noise of whole sessions of "
+            f"{session:.2f} log odds (behaviour_defaults: mouse_lapse, mouse_session_noise), "
+            f"{self.trials} trials a session, decision noise {DECISION_NOISE:g} of the answer "
+            "(assumed)"
         )
 
     def __call__(self, expected: Array, rng: np.random.Generator) -> Array:
@@ -105,9 +106,10 @@ class ReachAngle:
     def spread(self) -> str:
         """Where noise comes from."""
         return (
-            f"motor noise of {typical_value('human_motor_noise'):.1f} degrees a reach, unlike "
-            f"between people by {typical_value('human_motor_noise_sd_log'):.2f} (sd of log; "
-            f"behaviour_defaults: human_motor_noise), {self.reaches} reaches"
+            f"motor noise of {typical_value('human_motor_noise'):.1f} degrees a reach, which "
+            f"differs between people by {typical_value('human_motor_noise_sd_log'):.2f} (standard "
+            "deviation of the log; behaviour_defaults: human_motor_noise), over "
+            f"{self.reaches} reaches"
         )
 
     def __call__(self, expected: Array, rng: np.random.Generator) -> Array:
@@ -136,8 +138,8 @@ class CursorSpeed:
     def spread(self) -> str:
         """Where noise comes from."""
         return (
-            f"{PROGRESS_SD:g} mm/s between trials (bci-aba-losey2024, one session), {self.trials} "
-            "trials"
+            f"standard deviation of {PROGRESS_SD:g} mm/s between trials (bci-aba-losey2024, one "
+            f"session), over {self.trials} trials"
         )
 
     def __call__(self, expected: Array, rng: np.random.Generator) -> Array:

@@ -96,6 +96,7 @@ MEMORY_ENTRIES = (
         outcome="percent_correct",
         reference="first",
         axis="Correct in three sessions of B (%)",
+        arms="Learning of B",
     ),
     Entry(
         name="serial-reversal",
@@ -117,6 +118,7 @@ MEMORY_ENTRIES = (
         outcome="percent_correct",
         reference="first reversal",
         axis="Correct early in a reversal (%)",
+        arms="Of six reversals",
     ),
     Entry(
         name="history-decoding",

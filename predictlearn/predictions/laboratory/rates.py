@@ -168,11 +168,15 @@ def _spreads(subjects: str, learner: Learner) -> tuple[float, float, float, str]
 def rate_spread(subjects: str) -> str:
     """Say in words where the spread of learning speeds comes from."""
     hidden, measured, left, name = _spreads(subjects, Learner())
-    own = f"rates of their own add {left:.2f}" if left else "rates are the same in all"
+    own = (
+        f"simulated ones have rates of their own, which add {left:.2f}"
+        if left
+        else "simulated ones need no rates of their own"
+    )
     return (
-        f"learning speeds differ between simulated animals by {hidden:.2f} (sd of log) through "
-        f"hidden overlaps (HiddenPrior); measured {measured:.2f} (behaviour_defaults: {name}), so "
-        + own
+        f"learning speeds of simulated animals differ by {hidden:.2f} (standard deviation of the "
+        f"log) through hidden overlaps (HiddenPrior); those of real ones by {measured:.2f} "
+        f"(behaviour_defaults: {name}), so that {own}"
     )
 
 

@@ -120,6 +120,7 @@ REACHING_ENTRIES = (
         subjects="people",
         bound=_SAVED,
         axis="Angle off target, first 40 reaches (degrees)",
+        arms="Learning of the rotation",
     ),
     Entry(
         name="closed-loop-readout",
@@ -146,6 +147,7 @@ REACHING_ENTRIES = (
         n_cohort=100,
         bound=_TRACE,
         axis="Progress under the new mapping (mm/s)",
+        arms="Time with the familiar mapping",
     ),
     Entry(
         name="rules-told-apart",
@@ -168,6 +170,7 @@ REACHING_ENTRIES = (
         reference="early",
         subjects="monkeys",
         axis="Progress of the cursor (mm/s)",
+        arms="Of 60 trials after the turn",
         feedback=Feedback(decoder=1.0, private=0.0),
     ),
 )

@@ -10,6 +10,7 @@ from predictlearn.reporting.figures.differences import animals_and_differences
 from predictlearn.reporting.figures.fit import fitted_activity, rank_curve, variance_explained
 from predictlearn.reporting.figures.outcomes import animals_by_arm, animals_scattered
 from predictlearn.reporting.figures.overlaps import exposure, overlap_changes, overlap_intervals
+from predictlearn.reporting.figures.power import power_curves
 
 __all__ = [
     "animals_and_differences",
@@ -23,6 +24,7 @@ __all__ = [
     "learning_curves",
     "overlap_changes",
     "overlap_intervals",
+    "power_curves",
     "rank_curve",
     "real_learning",
     "variance_explained",

@@ -16,6 +16,7 @@ from predictlearn.reporting.style import (
     COLOURS,
     INK,
     SOFT,
+    WIDTH,
     columns,
     new_figure,
     row_axis,
@@ -36,6 +37,7 @@ _KINDS = {
 }
 _BASELINES = (COLOURS["orange"], COLOURS["green"], COLOURS["purple"], COLOURS["sky"])
 _BASELINE_DASHES = ((0, (5, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)), (0, (1, 1)))
+_NARROW = 3.9
 _MINUS = str.maketrans("-", "−")
 
 
@@ -70,6 +72,7 @@ def effect_sizes(
     *,
     xlabel: str = "Effect size (95% interval)",
     zero: bool = True,
+    printed: bool = True,
 ) -> Figure:
     """Draw estimates with intervals as rows, and print them beside the rows.
 
@@ -84,6 +87,9 @@ def effect_sizes(
         Label of the horizontal axis, with its unit.
     zero : bool, default True
         Draw the line of no effect and keep it in view.
+    printed : bool, default True
+        Print the numbers; without them the figure is half as wide, for a phone to show at nearly
+        its size, and a table beside it should hold them.
 
     Returns
     -------
@@ -108,7 +114,7 @@ def effect_sizes(
     p = frame["p"].to_numpy(float) if "p" in frame else np.full(len(frame), np.nan)
     kinds = frame["kind"].astype(str).tolist() if "kind" in frame else ["predicted"] * len(frame)
     groups = frame["group"].astype(str).tolist() if "group" in frame else [""] * len(frame)
-    labels = [wrapped(str(label)) for label in frame["label"]]
+    labels = [wrapped(str(label), 32 if printed else 16) for label in frame["label"]]
     # rows are as high as their labels; a new group has a heading of its own
     place: list[float] = []
     headings: list[tuple[float, str]] = []
@@ -120,7 +126,7 @@ def effect_sizes(
         height = 1.0 + 0.45 * label.count("\n")
         place.append(top + height / 2)
         top += height
-    figure = new_figure(0.31 * top + 0.75)
+    figure = new_figure(0.31 * top + 0.75, WIDTH if printed else _NARROW)
     axes = figure.subplots()
     row_axis(axes, labels, place, top)
     for y, heading in headings:
@@ -145,6 +151,8 @@ def effect_sizes(
         centre = float(np.clip(estimate[row], left, right))
         arrow = {math.inf: ">", -math.inf: "<"}.get(estimate[row], "o")
         axes.plot([centre], [y], marker=arrow, markersize=6.5, color=colour, clip_on=False)
+        if not printed:
+            continue
         text = f"{_short(estimate[row])}  [{_short(low[row])}, {_short(high[row])}]"
         note = _p_text(p[row])
         axes.annotate(

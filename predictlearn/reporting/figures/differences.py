@@ -27,8 +27,9 @@ __all__ = ["animals_and_differences"]
 
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _JITTER = 0.17
-# Inches: one width that a phone shows at nearly its size; a row of animals, a row of differences.
-_WIDTH, _ANIMALS, _ROW, _AXIS = 3.9, 0.62, 0.44, 0.7
+# Inches: one width that a phone shows at nearly its size; a row of animals, a row of differences,
+# what a label adds to it for every line beyond the second, the axis.
+_WIDTH, _ANIMALS, _ROW, _LINE, _AXIS = 3.9, 0.62, 0.44, 0.16, 0.7
 _LETTERS = 15
 
 
@@ -80,8 +81,10 @@ def animals_and_differences(
     animals = columns(animals, "subject", "arm", "value")
     differences = columns(differences, "name", "estimate", "low", "high")
     arms = [str(arm) for arm in dict.fromkeys(animals["arm"])]
+    names = [wrapped(str(name), _LETTERS) for name in differences["name"]]
+    most = max(name.count("\n") + 1 for name in names)
     upper = _ANIMALS * len(arms) + _AXIS
-    lower = _ROW * len(differences) + _AXIS
+    lower = (_ROW + _LINE * max(0, most - 2)) * len(differences) + _AXIS
     figure = new_figure(upper + lower, _WIDTH)
     top, bottom = figure.subplots(2, 1, height_ratios=[upper, lower])
     row_axis(top, [wrapped(arm, _LETTERS) for arm in arms])
@@ -90,7 +93,7 @@ def animals_and_differences(
         top.plot(wide.to_numpy().T, range(len(arms)), color=SOFT, linewidth=0.6, alpha=0.4)
     _draw_animals(top, animals, arms, paired)
     top.set_xlabel(xlabel)
-    row_axis(bottom, [wrapped(str(name), _LETTERS) for name in differences["name"]])
+    row_axis(bottom, names)
     zero_line(bottom)
     if margin is not None:
         bottom.axvspan(-margin, margin, color="#e7edf3", zorder=-1)
@@ -99,6 +102,8 @@ def animals_and_differences(
         bottom.plot(ends, [row, row], color=COLOURS["black"], solid_capstyle="butt")
         bottom.plot(one["estimate"], row, "o", color=COLOURS["black"], markersize=6)
     bottom.set_xlabel(difference_label)
+    for axes in (top, bottom):
+        axes.locator_params(axis="x", nbins=5)
     return figure
 
 

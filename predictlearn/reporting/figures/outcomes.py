@@ -9,17 +9,21 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
+from predictlearn.reporting.figures.comparison import wrapped
 from predictlearn.reporting.style import COLOURS, INK, PALETTE, SOFT, columns, new_figure, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["animals_by_arm", "animals_scattered"]
+__all__ = ["MOST_DRAWN", "animals_by_arm", "animals_scattered"]
 
-# More dots than these cover one another.
-_MOST = 120
+MOST_DRAWN = 120
+"""Animals of an arm that are drawn; more dots cover one another."""
+
 _MARKERS = ("o", "s", "^", "D")
 _JITTER = 0.13
+# Inches: a phone shows these nearly at their size. Letters of all names of arms on one line.
+_WIDTH, _HEIGHT, _LETTERS = 3.9, 3.5, 30
 
 
 def _interval(values: npt.NDArray[np.float64]) -> float:
@@ -52,7 +56,7 @@ def animals_by_arm(
     Returns
     -------
     matplotlib.figure.Figure
-        The figure; of many animals a hundred are drawn, and means are of all.
+        The figure; of many animals `MOST_DRAWN` are drawn, and means are of all.
 
     Raises
     ------
@@ -67,11 +71,11 @@ def animals_by_arm(
     """
     frame = columns(frame, "subject", "arm", outcome)
     arms = list(dict.fromkeys(frame["arm"]))
-    figure = new_figure(3.6, 4.6 if len(arms) < 3 else 5.4)
+    figure = new_figure(_HEIGHT, _WIDTH)
     axes = figure.subplots()
     rng = np.random.default_rng(0)
     shown = list(dict.fromkeys(frame["subject"])) if paired else []
-    keep = set(shown[:_MOST])
+    keep = set(shown[:MOST_DRAWN])
     if paired:
         wide = frame[frame["subject"].isin(keep)].pivot(
             index="subject", columns="arm", values=outcome
@@ -79,7 +83,7 @@ def animals_by_arm(
         axes.plot(range(len(arms)), wide[arms].to_numpy().T, color=SOFT, linewidth=0.5, alpha=0.35)
     for k, arm in enumerate(arms):
         values = frame.loc[frame["arm"] == arm, outcome].to_numpy(float)
-        some = values[:_MOST]
+        some = values[:MOST_DRAWN]
         at = k + (0.0 if paired else 1.0) * rng.uniform(-_JITTER, _JITTER, len(some))
         colour = PALETTE[k % len(PALETTE)]
         axes.plot(
@@ -95,7 +99,8 @@ def animals_by_arm(
             capsize=4,
             linewidth=1.6,
         )
-    axes.set_xticks(range(len(arms)), [str(arm) for arm in arms])
+    names = [wrapped(str(arm), max(8, _LETTERS // len(arms))) for arm in arms]
+    axes.set_xticks(range(len(arms)), names)
     axes.set_xlim(-0.55, len(arms) - 0.45)
     axes.set_ylabel(ylabel, color=INK)
     axes.set_xlabel(xlabel, color=INK)
@@ -137,7 +142,7 @@ def animals_scattered(
     'Speed'
     """
     frame = columns(frame, x, y, *([by] if by else []))
-    figure = new_figure(3.8, 4.8)
+    figure = new_figure(_HEIGHT, _WIDTH)
     axes = figure.subplots()
     groups = [("", frame)] if by is None else list(frame.groupby(by, sort=False))
     for k, (name, rows) in enumerate(groups):
@@ -150,7 +155,9 @@ def animals_scattered(
         slope, start = np.polyfit(frame[x].to_numpy(float), frame[y].to_numpy(float), 1)
         axes.plot(ends, start + slope * ends, color=COLOURS["black"])
     else:
-        figure.legend(loc="outside upper left", ncols=len(groups))
+        letters = sum(len(str(name)) for name, _ in groups)
+        ncols = len(groups) if letters <= _LETTERS else 1
+        figure.legend(loc="outside upper left", ncols=ncols)
     axes.set_xlabel(xlabel, color=INK)
     axes.set_ylabel(ylabel, color=INK)
     return figure
