@@ -24,6 +24,8 @@ __all__ = ["Parallel", "counted", "delayed", "listened", "processes", "told"]
 T = TypeVar("T")
 # How often a worker looks whether its parent still runs, in seconds.
 _EVERY = 0.5
+# How long to wait for what was told to end, in seconds.
+_PATIENCE = 5.0
 # Who wants to know how many of how many tasks are done; the last one is told.
 _TOLD: list[Callable[[int, int], None]] = []
 
@@ -160,6 +162,19 @@ class Parallel(joblib.Parallel):
             return self._all(tasks)
         results = kept([(_bare(task[0]), *task[1:]) for task in tasks], self._rest)
         return results if self.return_generator else list(results)
+
+    def _abort(self) -> None:
+        """End the workers after an error, as joblib does, and the thread that fed them.
+
+        joblib does not wait for that thread. Where the program ends while it removes a lock,
+        joblib's resource tracker speaks of a leak, below the one line that says what went wrong.
+        """
+        queue = getattr(getattr(self._backend, "_workers", None), "_call_queue", None)
+        feeder = getattr(queue, "_thread", None)
+        del queue
+        super()._abort()
+        if feeder is not None:
+            feeder.join(_PATIENCE)
 
     def _rest(self, tasks: list[Any]) -> Any:
         """Run the tasks that were not done before."""

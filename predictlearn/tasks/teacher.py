@@ -279,7 +279,9 @@ class Teacher(Freezable):
             _answer(teacher.matrix, a, self._gain.size == 1, weight, inputs, answers, weights)
         else:
             k_m = filter_inputs(inputs, a)
-            answers = rollout_kernel(teacher.matrix, *teacher.sizes, a, self._gain, k_m)[2]
+            # a copy, as in `simulate`
+            matrix = teacher.matrix.copy()
+            answers = rollout_kernel(matrix, *teacher.sizes, a, self._gain, k_m)[2]
             weights = np.full(answers.shape, weight)
         # what overflows stays infinite or becomes NaN until the end
         if not np.isfinite(answers[-1]).all():

@@ -225,8 +225,9 @@ def simulate(
     ready = Batch(trials, nonlinearity, tau)
     if trials.world is not None and trials.world.is_closed:
         return _in_the_loop(overlaps, trials, trials.world, ready)
+    # a copy, since numba would compile another version for what cannot be written to
     k_u, g, y = kernels.rollout_kernel(
-        overlaps.matrix, *overlaps.sizes, ready.a, ready.gain, ready.k_m
+        overlaps.matrix.copy(), *overlaps.sizes, ready.a, ready.gain, ready.k_m
     )
     k_m, k_u, outputs = (np.ascontiguousarray(np.moveaxis(x, 2, 0)) for x in (ready.k_m, k_u, y))
     return Activity(k_m, k_u, outputs, np.ascontiguousarray(g.T))

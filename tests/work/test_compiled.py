@@ -327,6 +327,29 @@ for task, phi in ((pl.Filter(), "linear"), (pl.FlipFlop(trials=8, duration=5.0),
 """
 
 
+def test_what_cannot_be_written_to_compiles_no_second_version():
+    """The matrices of overlaps and networks are read-only; numba takes that for another type."""
+    import numpy as np
+
+    import predictlearn as pl
+    from predictlearn.theory.kernels.rollout import rollout_kernel
+    from predictlearn.theory.kernels.span import maps_of
+
+    overlaps = pl.Overlaps(np.eye(6), 1, 2, 1).replace(v1m=0.1)
+    pl.simulate(overlaps, pl.Filter(duration=1.0).sample())
+    pl.Teacher(overlaps, duration=5.0).sample(np.random.default_rng(0))
+    assert rollout_kernel.signatures
+    for signature in rollout_kernel.signatures:
+        assert "readonly" not in " ".join(map(str, signature))
+    given = [np.zeros((4, 1)), np.zeros((4, 4)), np.zeros((4, 1)), np.eye(4), np.zeros((4, 1))]
+    for array in given:
+        array.flags.writeable = False
+    for through in (False, True):
+        for matrix in maps_of(*given, 0.1, through):
+            assert matrix.flags.writeable
+            assert matrix.flags.c_contiguous
+
+
 @pytest.mark.slow
 def test_code_just_compiled_and_code_from_disk_give_the_same_bits(tmp_path):
     env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import BrokenExecutor
 
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
@@ -108,3 +111,28 @@ def test_a_folder_in_use_is_refused_before_any_work(tmp_path):
 def test_threads_stay_in_the_process():
     places = Parallel(n_jobs=2, prefer="threads")(delayed(os.getpid)() for _ in range(4))
     assert places == [os.getpid()] * 4
+
+
+def end(x):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_after_a_killed_worker_no_thread_lets_go_of_a_lock_while_the_program_ends(monkeypatch):
+    """Joblib's tracker would speak of a leak, now and then: here the thread that feeds is slow."""
+    from joblib.externals.loky import get_reusable_executor
+    from joblib.externals.loky.backend.queues import Queue
+
+    feed, fed = Queue._feed, []
+
+    def slowly_fed(*arguments):
+        feed(*arguments)
+        time.sleep(0.2)
+        fed.append(threading.current_thread())
+
+    get_reusable_executor().shutdown(wait=True)
+    monkeypatch.setattr(Queue, "_feed", staticmethod(slowly_fed))
+    with pytest.raises(BrokenExecutor):
+        Parallel(n_jobs=2)(delayed(end)(x) for x in range(4))
+    assert len(fed) == 1
+    assert not fed[0].is_alive()

@@ -118,7 +118,7 @@ def maps_of(
     return Maps(
         np.hstack([a * w, a * m]),
         np.hstack([a * backward, feedback]),
-        np.ascontiguousarray(z.T),
+        z.T.copy(),  # numba would compile all loops again for what cannot be written to
         pull,
     )
 
