@@ -70,7 +70,7 @@ def pytest_collection_modifyitems(items):
 def pytest_collection_finish():
     """Look for garbage less often, and not among what stays: compiling makes millions of objects.
 
-    With a cold cache that is 6 % of the time of test_hermite.py.
+    With a cold cache that is 6 % of the time of test_fourth_order.py.
     """
     gc.collect()
     gc.freeze()

@@ -1,8 +1,8 @@
 """The numbers of the catalogue: effects, animals, size of every test, and other learners.
 
-python studies/predictions/catalogue.py             a quarter of an hour of two busy processors; all tables
-python studies/predictions/catalogue.py --name a-b-a                the rows of one entry
-python studies/predictions/catalogue.py --part retraining           what the text of the page rests on
+python studies/predictions/catalogue.py                   all tables; a quarter of an hour
+python studies/predictions/catalogue.py --name a-b-a      the rows of one entry
+python studies/predictions/catalogue.py --part retraining what the text of the page rests on
 
 Tables: catalogue.csv, learners.csv and pictures.csv in predictlearn/predictions/laboratory, and
 catalogue.md here. `pytest -m slow tests/predictions/test_catalogue_study.py` makes some again.
