@@ -21,6 +21,7 @@ from predictlearn.cli.console import (
     stages,
 )
 from predictlearn.cli.estimator import Bin, Folds, Rank, Ridge, Starts, estimator_settings
+from predictlearn.cli.experiments import Trust
 from predictlearn.cli.reading import (
     Gain,
     Latency,
@@ -72,6 +73,7 @@ def predict(
             show_default="recorded",
         ),
     ] = None,
+    trust: Trust = False,
     rank: Rank = "auto",
     nonlinearity: Nonlinearity = None,
     observed: Observed = None,
@@ -154,6 +156,8 @@ def predict(
         )
     if file is not None and dataset is None:
         raise InputError("--file goes with --dataset, the data set in whose format it is.")
+    if trust and not (task or "").endswith((".yaml", ".yml")):
+        raise InputError("--trust goes with --task and a protocol file (.yaml).")
     # before minutes of work, rather than after
     hold_folder(folder, overwrite, command="predict")
     from predictlearn.kept import keeping
@@ -168,10 +172,15 @@ def predict(
         source: Any = file
         if recording is not None:
             source = recording if dataset else read_file(recording, options)
+        learned: Any = task
+        if trust:
+            from predictlearn.protocol.protocol import Protocol
+
+            learned = Protocol.load(str(task), trust=True)
         run = pipeline.predict(
             source,
             dataset,
-            task=task,
+            task=learned,
             rank=rank,
             learns=learns,
             rule=rule,
@@ -204,13 +213,18 @@ def predict(
             "--seed": [seed],
             "--draws": [draws],
         }
-        report = _with_command(pipeline.make_report(run), recording, dataset, given)
+        flags = ["--trust"] if trust else []
+        report = _with_command(pipeline.make_report(run), recording, dataset, given, flags)
         page = reporting.write(report, folder, overwrite, command="predict")
     _summary(report, page)
 
 
 def _with_command(
-    report: Report, recording: Path | None, dataset: str | None, given: dict[str, list[Any]]
+    report: Report,
+    recording: Path | None,
+    dataset: str | None,
+    given: dict[str, list[Any]],
+    flags: list[str],
 ) -> Report:
     """Return the report with the command that makes it again, if it does not have one."""
     if "command" in report.reproduce:
@@ -221,6 +235,7 @@ def _with_command(
     for option, values in given.items():
         for value in values:
             words += [] if value is None else [option, str(value)]
+    words += flags
     return dataclasses.replace(report, reproduce={"command": shlex.join(words), **report.reproduce})
 
 

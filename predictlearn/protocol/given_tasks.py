@@ -20,7 +20,7 @@ GIVEN, PYTHON = "given in Python", "python"
 
 _UNTRUSTED = (
     "a task of type python runs the code of another file; pass trust=True to Protocol.load or "
-    "Protocol.from_dict, or --trust to run or compare, where you know what that code does"
+    "Protocol.from_dict, or --trust to run, compare or predict, where you know what that code does"
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import yaml
 from test_mixtures import BASE, protocol, shown
 from typer.testing import CliRunner
 
@@ -192,3 +193,24 @@ def test_an_array_file_is_looked_at_before_it_is_read(tmp_path):
     arrays = {"type": "arrays", "file": "task.npz"}
     with pytest.raises(InputError, match=r"tasks\.A.*task\.npz"):
         Protocol.from_dict({**BASE, "tasks": {"A": arrays}}, tmp_path)
+
+
+def test_predict_asks_for_trust_too(folder, tmp_path, monkeypatch):
+    file = folder / "experiment.yaml"
+    own = {"type": "python", "function": f"{module(folder)}:decay", "rate": 0.3}
+    tasks = dict.fromkeys("AB", own)
+    file.write_text(yaml.safe_dump({**BASE, "name": "own", "tasks": tasks}))
+    words = ["predict", "--task", str(file), "-o", str(tmp_path / "report"), "--jobs", "1"]
+    refused = CliRunner().invoke(app, words)
+    assert refused.exit_code == 2
+    assert "--trust" in refused.output
+    other = CliRunner().invoke(app, ["predict", "--task", "filter", "--trust", *words[3:]])
+    assert other.exit_code == 2
+    assert "--trust goes with --task and a protocol file (.yaml)." in other.output
+
+    def seen(*_, task, **__):
+        raise InputError(f"given {type(task).__name__} {task.name}")
+
+    monkeypatch.setattr("predictlearn.pipeline.predict", seen)
+    trusted = CliRunner().invoke(app, [*words, "--trust"])
+    assert "given Protocol own" in trusted.output
