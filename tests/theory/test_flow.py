@@ -111,7 +111,9 @@ def test_a_flow_that_would_not_end_stops_with_a_message():
 
 
 def test_a_solver_that_fails_is_one_message():
-    with pytest.raises(pl.DivergenceError, match="0 of 4: an overlap was not finite"):
+    # older versions of the solver notice it themselves
+    said = r"stopped at learning time \S+ of 4: (an overlap was not finite|Illegal input)"
+    with pytest.raises(pl.DivergenceError, match=said):
         pl.learn(pl.Overlaps(1e80 * np.eye(4)), TASK, pl.GradientFlow(), 4.0)
 
 
