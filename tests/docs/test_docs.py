@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import functools
+import importlib
+import inspect
 import re
 import sys
 import types
@@ -75,6 +79,52 @@ def test_python_of_a_page_runs(page, tmp_path, monkeypatch):
     for line, code in blocks(page, "python"):
         # blank lines in front give errors the line of the page
         exec(compile("\n" * line + code, named(page), "exec"), vars(module))
+
+
+def imported(module: str, name: str) -> Any:
+    """Return what ``from module import name`` gives."""
+    try:
+        return getattr(importlib.import_module(module), name)
+    except AttributeError:
+        return importlib.import_module(f"{module}.{name}")
+
+
+def called(tree: ast.AST) -> Iterator[tuple[Any, list[str]]]:
+    """Return what a page names of what it imports, and the keywords that it calls it with."""
+    known: dict[str, Any] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                module = importlib.import_module(name.name)
+                known[name.asname or name.name.partition(".")[0]] = module
+        elif isinstance(node, ast.ImportFrom):
+            for name in node.names:
+                known[name.asname or name.name] = imported(str(node.module), name.name)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call | ast.Attribute):
+            path, root = [], node.func if isinstance(node, ast.Call) else node
+            while isinstance(root, ast.Attribute):
+                path.append(root.attr)
+                root = root.value
+            if isinstance(root, ast.Name) and root.id in known:
+                thing = functools.reduce(getattr, reversed(path), known[root.id])
+                given = node.keywords if isinstance(node, ast.Call) else []
+                yield thing, [key.arg for key in given if key.arg]
+
+
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if p.stem in LONG and blocks(p, "python")], ids=named
+)
+def test_what_a_long_page_calls_exists_and_takes_its_keywords(page):
+    """The quick part of what running the page shows, see LONG."""
+    found = list(called(ast.parse("\n".join(code for _, code in blocks(page, "python")))))
+    assert len(found) > 2
+    for thing, keywords in found:
+        if keywords:
+            taken = inspect.signature(thing).parameters.values()
+            free = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken)
+            names = {parameter.name for parameter in taken}
+            assert free or set(keywords) <= names, (thing, keywords)
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "yaml")], ids=named)

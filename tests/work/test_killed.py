@@ -149,13 +149,13 @@ def test_a_journal_does_not_replace_what_a_person_wrote(tmp_path):
 
 YAML = """
 name: slow
-record_every: 250
+record_every: 1000
 cohort: {networks: 400, overlaps: {zm: 0.1}, spread: 0.05}
 tasks:
   A: {type: filter, decay: 0.2}
 rule: {rate: 0.005}
 arms:
-  one: {phases: [{task: A, epochs: 100000}]}
+  one: {phases: [{task: A, epochs: 400000}]}
 """
 
 
