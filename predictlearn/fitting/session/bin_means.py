@@ -324,8 +324,11 @@ def roll_linear(  # type: ignore[no-untyped-def]
                         summed += state[0, 1, c, b] * dk[j, b] + state[j + 1, 1, c, b] * k[b]
                     d_after[j, c] = grown
                     dk_out[c, j, p, t] += summed
-            k[:] = after
-            dk[:, :] = d_after
+            # by loops: assigning a slice takes seconds to compile, for a message on shapes
+            for c in range(n_base):
+                k[c] = after[c]
+                for j in range(size):
+                    dk[j, c] = d_after[j, c]
 
 
 def roll_means(  # type: ignore[no-untyped-def]

@@ -390,6 +390,10 @@ def response_loss_and_gradient(
             k[i] = 2.0 * slope[i]
         total += rest
     _adjoint(maps, world, moments.a, True, room, n_in)
-    sums[:] = np.dot(room.behind, z.T)
+    # by loops: assigning a slice takes seconds to compile, for a message on shapes
+    found = np.dot(room.behind, z.T)
+    for i in range(sums.shape[0]):
+        for j in range(sums.shape[1]):
+            sums[i, j] = found[i, j]
     # a sum of squares, but for rounding
     return max(total, 0.0)
