@@ -91,7 +91,7 @@ def arms_report(
                         "comparison",
                         f"Differences and effects ({kind}), each with its 95% interval, and how "
                         "many animals give a power of 80% if they vary as these networks do: "
-                        "pairs, or as many in each group.",
+                        f"pairs, or as many in each group. {_sizes(tests)}",
                         tests,
                         on_page=_shown(tests),
                         labels={"p_corrected": "p corrected"},
@@ -126,7 +126,12 @@ def _shown(tests: pd.DataFrame) -> pd.DataFrame:
             "animals": [f"{n:.0f}" if math.isfinite(n) else "–" for n in tests["animals_needed"]],
             "verdict": tests["verdict"],
         }
-    )
+    ).drop(columns=["n"] if tests["n"].nunique() == 1 else [])
+
+
+def _sizes(tests: pd.DataFrame) -> str:
+    """Return the number of networks where it is the same for all."""
+    return f"n = {tests['n'].iloc[0]} networks." if tests["n"].nunique() == 1 else ""
 
 
 def _intervals(tests: pd.DataFrame, *names: str) -> list[str]:

@@ -383,7 +383,8 @@ def _next_steps(
         )
     stated = [one for one in powers if not one.seen]
     steps += [
-        f"Plan the next experiment: {one.needed(_AIM)} {of} show a difference of "
+        f"Plan the next experiment: {one.needed(_AIM).replace('> ', 'more than ')} {of} show a "
+        "difference of "
         f"{_typeset(number(one.effect))} {unit} with 80% power."
         for one in stated
     ]

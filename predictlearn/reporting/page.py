@@ -24,7 +24,9 @@ from predictlearn.reporting.style import png
 __all__ = ["format_value", "html", "render", "rendered_figures", "report_files", "write"]
 
 PIXELS_PER_INCH = 100
-_PHRASE = 28
+# Characters of a cell: above the first words without numbers may break, above the next all text.
+_WORD, _PHRASE = 12, 28
+_DIGIT = re.compile(r"\d")
 _SENTENCE = 70
 # Words of code up to so many characters stay whole: `--margin` is not broken after its hyphens.
 _TERM = 24
@@ -145,6 +147,8 @@ def shown_table(table: Table) -> ShownTable:
         kind = "number" if pd.api.types.is_numeric_dtype(rows[name]) else "text"
         if kind == "text" and longest > _PHRASE:
             kind = "text long"
+        elif kind == "text" and longest > _WORD and not any(_DIGIT.search(t) for t in texts):
+            kind = "text words"
         heads.append(Cell(table.labels.get(name, name.replace("_", " ")), kind))
         columns.append([Cell(text, kind) for text in texts])
     body = [list(row) for row in zip(*columns, strict=True)] if columns else []
