@@ -114,7 +114,8 @@ def test_rooms_are_in_order():
 
 
 def test_the_ground_floor_imports_no_room():
-    ground = {module for module in MODULES if room_of(module) == ""}
+    # but the door of `python -m predictlearn`
+    ground = {module for module in MODULES if room_of(module) == ""} - {"__main__"}
     assert all(room_of(use) == "" for module in ground for use in graph()[module])
 
 
