@@ -77,15 +77,21 @@ def _fitted_invariants(session: Recording, fit: FittedNetwork, seed: int) -> pd.
 
 
 def _predicted(
-    start: Overlaps, task: Task, rule: GradientDescent, epochs: np.ndarray, tau: float, seed: int
+    starts: Sequence[Overlaps],
+    task: Task,
+    rule: GradientDescent,
+    epochs: np.ndarray,
+    tau: float,
+    seeds: Sequence[int],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the loss at every epoch, and the watched combinations at the sessions' epochs."""
-    t = learn(start, task, rule, int(epochs[-1]), "erf", tau, seed=seed)
-    watched = [
-        Overlaps(t.array[e], *start.sizes).gauge_invariants()[list(_WATCHED)].to_numpy()
-        for e in epochs
-    ]
-    return np.asarray(t.losses), np.array(watched)
+    """Return losses, (starts, epochs), and the watched combinations at the sessions' epochs."""
+    losses, watched = [], []
+    for start, seed in zip(starts, seeds, strict=True):
+        t = learn(start, task, rule, int(epochs[-1]), "erf", tau, seed=seed)
+        losses.append(t.losses)
+        matrices = [Overlaps(t.array[e], *start.sizes) for e in epochs]
+        watched.append([s.gauge_invariants()[list(_WATCHED)].to_numpy() for s in matrices])
+    return np.array(losses), np.array(watched)
 
 
 def compare_with_sessions(
@@ -136,16 +142,15 @@ def compare_with_sessions(
     rule = GradientDescent(about["rule"]["rate"])
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     starts = _starts(fit, prior, n_draws, rng)
-    seeds = rng.integers(2**31, size=n_draws)
-    runs = Parallel(n_jobs=n_jobs, prefer="threads")(
-        delayed(_predicted)(start, task, rule, epochs, fit.model.tau_, int(s))
-        for start, s in zip(starts, seeds, strict=True)
+    seeds = [int(s) for s in rng.integers(2**31, size=n_draws)]
+    # learning draws trials every epoch, which is Python: one thread for all of it, beside the fits
+    (losses, watched), *later = Parallel(n_jobs=n_jobs, prefer="threads")(
+        [
+            delayed(_predicted)(starts, task, rule, epochs, fit.model.tau_, seeds),
+            *(delayed(_fitted_invariants)(session, fit, seed) for session in sessions[1:]),
+        ]
     )
-    losses = np.array([run[0] for run in runs])
-    watched = np.array([run[1] for run in runs])
-    fits = Parallel(n_jobs=n_jobs, prefer="threads")(
-        delayed(_fitted_invariants)(session, fit, seed) for session in sessions
-    )
+    fits = [fit.model.gauge_invariants_.loc[list(_WATCHED)], *later]
     loss = _loss_table(sessions, epochs, losses, seed)
     overlaps = _overlap_table(sessions, epochs, watched, fits)
     low, high = np.quantile(losses, [0.025, 0.975], axis=0)
@@ -159,10 +164,10 @@ def compare_with_sessions(
             "kind": "draws",
         }
     )
-    later = overlaps[overlaps["epoch"] > 0].assign(
+    held_out = overlaps[overlaps["epoch"] > 0].assign(
         inside=lambda x: (x["truth"] >= x["predicted_low"]) & (x["truth"] <= x["predicted_high"])
     )
-    inside = later.groupby("name", sort=False)["inside"].agg(["sum", "size"])
+    inside = held_out.groupby("name", sort=False)["inside"].agg(["sum", "size"])
     after = loss[loss["epoch"] > 0]
     held = (after["true_loss"] >= after["predicted_low"]) & (
         after["true_loss"] <= after["predicted_high"]

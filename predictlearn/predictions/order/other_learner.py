@@ -71,7 +71,7 @@ def outcomes_of_other(
             theirs[index] = (first, second)
     if all(pair is None for pair in theirs):
         return pd.DataFrame(columns=_COLUMNS), reasons_in_brief(failures)
-    found = order_curves(cohort, theirs, tasks, seed, nonlinearity, tau)[1]
+    found = order_curves(cohort, theirs, tasks, seed, nonlinearity, tau, n_jobs)[1]
     both = {learns: (pairs, losses), other: (theirs, found)}
     rows = []
     for who, (own, own_losses) in both.items():

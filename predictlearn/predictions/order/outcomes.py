@@ -21,6 +21,7 @@ from predictlearn.theory.overlaps import Overlaps
 from predictlearn.theory.synapses.gradients import Directions, Steering
 from predictlearn.theory.synapses.network import Synapses
 from predictlearn.theory.trials import Task, Trials
+from predictlearn.workers import Parallel, delayed
 
 ARMS = ("AB", "BA")
 Pairs = Sequence[tuple[Run, Run] | None]
@@ -87,6 +88,7 @@ def order_curves(
     seed: int,
     nonlinearity: str,
     tau: float,
+    n_jobs: int = 1,
 ) -> tuple[dict[str, tuple[np.ndarray, dict[str, np.ndarray]]], dict[str, np.ndarray]]:
     """Evaluate both tasks on the same probe trials all through both orders.
 
@@ -117,11 +119,17 @@ def order_curves(
     }
     losses: dict[str, np.ndarray] = {task: np.full((n, 2, 3), np.nan) for task in "AB"}
     losses.update({f"before {task}": np.full(n, np.nan) for task in "AB"})
+    paths = Parallel(n_jobs=n_jobs, prefer="threads", keep=False)(
+        delayed(_path_of)(run, sizes, probes, (nonlinearity, tau))
+        for pair in pairs
+        for run in pair or ()
+    )
+    found = iter(paths)
     for index, pair in enumerate(pairs):
         if pair is None:
             continue
         for place, (arm, run) in enumerate(zip(ARMS, pair, strict=True)):
-            measured, table = _path_of(run, sizes, probes, (nonlinearity, tau))
+            measured, table = next(found)
             middle = len(run.kept[0]) - 1
             for task, values in measured.items():
                 if values[0] <= 0:

@@ -225,7 +225,9 @@ def training_order(
     if all(pair is None for pair in pairs):
         reasons = reasons_in_brief([row["reason"] for row in excluded])
         raise InputError(f"starts: learning failed in every network. {reasons}")
-    curves, losses = order_curves(cohort, pairs, (task_a, task_b), seeds[-1], nonlinearity, tau)
+    curves, losses = order_curves(
+        cohort, pairs, (task_a, task_b), seeds[-1], nonlinearity, tau, n_jobs
+    )
     performance = behaviour_outcomes(pairs, losses)
     families = {"performance": performance, **trace_outcomes(pairs, nonlinearity)}
     parts = [
