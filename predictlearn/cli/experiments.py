@@ -156,6 +156,8 @@ def compare_two_arms(
     )
     first = table.iloc[0]
     n_left_out = int(first["n_left_out"])
+    # of groups of different animals, those of other arms are no part of it
+    n_networks = int(result.table.loc[result.table["arm"].isin(pair), "network"].nunique())
     from rich.table import Table
     from rich.text import Text
 
@@ -164,7 +166,7 @@ def compare_two_arms(
     console = output()
     design = "paired" if paired else "different animals"
     console.print(
-        f"\n{loaded.name}: {pair[0]} minus {pair[1]}, {result.n_networks - n_left_out} networks, "
+        f"\n{loaded.name}: {pair[0]} minus {pair[1]}, {n_networks - n_left_out} networks, "
         f"at epoch {first['epoch_first']:g} of {pair[0]} and epoch {first['epoch_second']:g} of "
         f"{pair[1]}; {design}, p corrected by {correction} within losses and within overlaps.",
         markup=False,
@@ -172,7 +174,7 @@ def compare_two_arms(
     )
     if n_left_out:
         message = "did not get through both arms and are left out"
-        say("Note", f"{n_left_out} of {result.n_networks} networks {message}.", "yellow")
+        say("Note", f"{n_left_out} of {n_networks} networks {message}.", "yellow")
     if censored:
         message = "did not reach the criterion, and are left out of epochs_to_criterion"
         say("Note", f"{censored} of {result.n_courses} networks and arms {message}.", "yellow")
@@ -213,7 +215,7 @@ def compare_two_arms(
         from predictlearn.reporting.page import report_files
 
         title = f"{loaded.name}: {pair[0]} minus {pair[1]}"
-        settings = {"networks": result.n_networks, "epochs scale": epochs_scale, "method": method}
+        settings = {"networks": n_networks, "epochs scale": epochs_scale, "method": method}
         report = arms_report(table, title, design, seed=result.seed, settings=settings)
         files = report_files(report) | {"comparison.csv": csv_bytes(table)}
         place = write_files(folder, files)
@@ -276,6 +278,7 @@ def load_protocol(name: str, networks: int | None, epochs_scale: float, trust: b
     protocol = Protocol.load(name, trust=trust)
     if networks is not None:
         cohort = {**protocol.to_dict()["cohort"], "networks": networks}
+        cohort.pop("sizes", None)  # as many in every arm, for a quick look
         protocol = protocol.replace(cohort=cohort)
     return protocol.with_epochs(epochs_scale)
 
