@@ -54,6 +54,7 @@ class _Asked:
     margin: float | None
     animals: int | None
     effect: float | None
+    ratio: float | None
     simulations: int
     correction: str
     unit: str
@@ -105,9 +106,9 @@ def compare(
         str | None,
         typer.Option(
             help="Different animals: welch, permutation, mixed, survival, equivalence or bayes; "
-            "the same in both arms: t, wilcoxon, permutation, equivalence or bayes.",
+            "the same in both arms: t, wilcoxon, permutation, survival, equivalence or bayes.",
             show_default="by the design: welch or t, mixed with --session, survival with "
-            "--censored, equivalence with --margin",
+            "--censored or of epochs_to_criterion, equivalence with --margin",
         ),
     ] = None,
     margin: Annotated[
@@ -121,7 +122,7 @@ def compare(
     animals: Annotated[
         int | None,
         typer.Option(
-            help="Power with so many animals an arm (pairs, where they are the same), and the "
+            help="Power with so many animals in each arm (pairs, where they are the same), and the "
             "smallest number for 80 and 95%.",
             show_default=False,
         ),
@@ -129,8 +130,18 @@ def compare(
     effect: Annotated[
         float | None,
         typer.Option(
-            help="With --animals: power for this difference too, in units of the outcome.",
+            help="With --animals: power for this difference too, in units of the outcome; of "
+            "survival for this hazard ratio, 2 where the first arm reaches the criterion at twice "
+            "the rate of the other.",
             show_default=False,
+        ),
+    ] = None,
+    ratio: Annotated[
+        float | None,
+        typer.Option(
+            help="With --animals: animals of the first arm for each one of the other, which "
+            "--animals counts.",
+            show_default="1",
         ),
     ] = None,
     simulations: Annotated[
@@ -213,8 +224,9 @@ def compare(
             instead = "; the test is --test" if name == "method" else ""
             kind = "protocols, and this is a table" if table else "a table, and this is a protocol"
             raise InputError(f"--{name} is of {kind}{instead}.")
-    if effect is not None and animals is None:
-        raise InputError("--effect is of power: say for how many animals, with --animals.")
+    for name, value in (("effect", effect), ("ratio", ratio)):
+        if value is not None and animals is None:
+            raise InputError(f"--{name} is of power: say for how many animals, with --animals.")
     if outcome is None:
         asked_more = {"test": test, "margin": margin, "animals": animals, "unit": unit or None}
         if table or len(sources) > 1 or any(v is not None for v in asked_more.values()):
@@ -224,13 +236,15 @@ def compare(
                          networks, epochs_scale, trust)  # fmt: skip
         return
     options = {"outcome": outcome, "arms": arms, "test": test, "margin": margin,
-               "animals": animals, "effect": effect, "unit": unit or None, **of_table,
+               "animals": animals, "effect": effect, "ratio": ratio, "unit": unit or None,
+               **of_table,
                **{k: v for k, v in of_protocols.items() if k != "method"}, "seed": seed,
                "simulations": None if simulations == 1000 else simulations,
                "correction": None if correction == "holm" else correction}  # fmt: skip
     if test is None and method != _DEFAULT_METHOD:
         test = options["test"] = method
-    request = _Asked(sources, outcome, arms, test, margin, animals, effect, simulations, correction,
+    request = _Asked(sources, outcome, arms, test, margin, animals, effect, ratio, simulations,
+                  correction,
                   unit, checked_seed(seed or 0), jobs_or_all(jobs), folder, options)  # fmt: skip
     hold_folder(folder, command="compare")
     if table:
@@ -333,8 +347,15 @@ def _finish(what: _Asked, found: ArmComparison, title: str, *, simulated: bool) 
 
         effects = [] if what.effect is None else [what.effect]
         with interruptible("nothing was written."):
-            powers = resampled_power(found, what.animals, effects, seed=what.seed,
-                                     n_simulations=what.simulations, n_jobs=what.jobs)  # fmt: skip
+            powers = resampled_power(
+                found,
+                what.animals,
+                effects,
+                share=1.0 if what.ratio is None else what.ratio,
+                seed=what.seed,
+                n_simulations=what.simulations,
+                n_jobs=what.jobs,
+            )
     _show(found, powers, title)
     if what.folder is None:
         say("Note", "nothing was kept; --output DIR keeps the page and the tables.", "yellow")
@@ -354,7 +375,7 @@ def _show(found: ArmComparison, powers: Sequence[PowerAt], title: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from predictlearn.comparing.page import power_cautions, power_table, said
+    from predictlearn.comparing.page import power_cautions, said
     from predictlearn.reporting.page import format_value
     from predictlearn.statistics.comparisons import number, span
 
@@ -370,20 +391,24 @@ def _show(found: ArmComparison, powers: Sequence[PowerAt], title: str) -> None:
     bayes = "bf10" in found.tests
     several = len(found.asked_rows) > 1 and not bayes
     evidence = "BF10" if bayes else "p"
-    for name in ("difference", level, "unit", "effect", level, evidence,
+    # of waits the effect would say a ratio of hazards a second time
+    waits = question.test == "survival"
+    for name in ("estimate" if waits else "difference", level, "unit",
+                 *([] if waits else ["effect", level]), evidence,
                  *(["p corrected"] if several else []), "n"):  # fmt: skip
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=not waits or name != "unit")
+    table.add_column("verdict", no_wrap=not waits)
     for row in found.tests.to_dict("records"):
         p = number(row["bf10"]) if bayes else format_value(row["p"], 4, probability=True)
         more = [format_value(row["p_corrected"], 4, probability=True)] if several else []
+        ends = Text(span(row["effect_low"], row["effect_high"]))
+        sizes = [] if waits else [number(row["effect"]), ends]
         table.add_row(
             Text(str(row["name"])),
             number(row["estimate"]),
             Text(span(row["low"], row["high"])),
             Text(str(row["unit"] or question.unit or question.outcome)),
-            number(row["effect"]),
-            Text(span(row["effect_low"], row["effect_high"])),
+            *sizes,
             p,
             *more,
             str(row["n"]),
@@ -398,20 +423,40 @@ def _show(found: ArmComparison, powers: Sequence[PowerAt], title: str) -> None:
             console.print(f"Checked: {row['checked']}.", markup=False, soft_wrap=True)
     if not powers:
         return
-    pairs = "pairs" if question.paired else "animals in each arm"
+    _show_power(powers, question.paired)
+    for caution in power_cautions(found, powers):
+        say("Note", caution.replace("`", ""), "yellow")
+
+
+def _show_power(powers: Sequence[PowerAt], paired: bool) -> None:
+    """Print power with the number of animals asked about, and the numbers needed."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from predictlearn.comparing.page import power_table
+    from predictlearn.statistics.comparisons import number
+
+    who = "pairs" if paired else "animals in each arm" if powers[0].share == 1 else "animals"
+    made = power_table(powers)
+    waits, put_in = "test" in made, str(made.columns[0])
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("difference", "", f"power with {powers[0].n} {pairs}", "for 80%", "for 95%"):
-        shown.add_column(name, justify="right" if name else "left", no_wrap=True)
-    for row in power_table(powers).to_dict("records"):
+    head = f"power with {powers[0].animals} {who}"
+    for name in (put_in, "", *(["test"] if waits else []), head, "for 80%", "for 95%"):
+        left = name in ("", "test")
+        # of two tests the table is wide: headings may wrap, intervals of power not
+        least = len("100.0% [99.5, 100]") if name == head else len("(12 to 34)")
+        least = least if waits and (name == head or name.startswith("for")) else None
+        shown.add_column(name, justify="left" if left else "right", no_wrap=not waits,
+                         min_width=least)  # fmt: skip
+    for row in made.to_dict("records"):
         low, high = (math.floor(1000 * row["low"]) / 10, math.ceil(1000 * row["high"]) / 10)
         shown.add_row(
-            number(row["difference"]),
+            number(row[put_in]),
             row["which"],
+            *([row["test"]] if waits else []),
             Text(f"{100 * row['power']:.1f}% [{low:g}, {high:g}]"),
             row["for_80"],
             row["for_95"],
         )
-    console.print()
-    console.print(shown)
-    for caution in power_cautions(found, powers):
-        say("Note", caution.replace("`", ""), "yellow")
+    output().print()
+    output().print(shown)

@@ -138,7 +138,7 @@ def compare_two_arms(
     at = "last" if epoch is None else epoch
     paired = result.design == "within"
     names = comparable_quantities(result.table, pair, at)
-    taken, censored = _criterion(result, pair, names)
+    taken, censored, courses = _criterion(result, pair, names)
     families = {
         "losses": [name for name in names if name.startswith("loss")],
         "overlaps": [name for name in names if not name.startswith("loss") and name not in _ENDS],
@@ -154,6 +154,9 @@ def compare_two_arms(
         seed=result.seed,
         paired=paired,
     )
+    waits, said = _waits(loaded, result, pair) if censored else (None, [])
+    if waits is not None:
+        table = _with_waits(table, waits, correction)
     first = table.iloc[0]
     n_left_out = int(first["n_left_out"])
     # of groups of different animals, those of other arms are no part of it
@@ -176,8 +179,10 @@ def compare_two_arms(
         message = "did not get through both arms and are left out"
         say("Note", f"{n_left_out} of {n_networks} networks {message}.", "yellow")
     if censored:
-        message = "did not reach the criterion, and are left out of epochs_to_criterion"
-        say("Note", f"{censored} of {result.n_courses} networks and arms {message}.", "yellow")
+        message = "did not reach the criterion, and are censored at the end of their training"
+        said = [f"{censored} of {courses} courses of networks {message}.", *said]
+    for sentence in said:
+        say("Note", sentence, "yellow")
     if "loss" not in names:
         say(
             "Note",
@@ -216,7 +221,7 @@ def compare_two_arms(
 
         title = f"{loaded.name}: {pair[0]} minus {pair[1]}"
         settings = {"networks": n_networks, "epochs scale": epochs_scale, "method": method}
-        report = arms_report(table, title, design, seed=result.seed, settings=settings)
+        report = arms_report(table, title, design, seed=result.seed, settings=settings, notes=said)
         files = report_files(report) | {"comparison.csv": csv_bytes(table)}
         place = write_files(folder, files)
         console.print(f"Page: {place / 'index.html'}", markup=False, soft_wrap=True)
@@ -229,18 +234,59 @@ _ENDS = ("epochs_to_criterion", "criterion_reached")
 
 def _criterion(
     result: ProtocolResult, pair: tuple[str, str], names: Sequence[str]
-) -> tuple[list[str], int]:
-    """Return the epochs to the criterion where two arms have them, and how many did not get there.
+) -> tuple[list[str], int, int]:
+    """Return epochs to the criterion where all of two arms have them, and how many do not.
 
     Of the last phase of each arm, as all that is compared.
     """
     if _ENDS[0] not in names:
-        return [], 0
+        return [], 0, 0
     rows = result.table[result.table["quantity"] == _ENDS[0]]
     ends = rows.groupby(["arm", "network"])["value"].last()
     reached = [int(ends[arm].notna().sum()) for arm in pair]
     censored = sum(int(ends[arm].isna().sum()) for arm in pair)
-    return [_ENDS[0]] if min(reached) >= 2 else [], censored
+    taken = [_ENDS[0]] if min(reached) >= 2 and not censored else []
+    return taken, censored, sum(len(ends[arm]) for arm in pair)
+
+
+def _waits(
+    loaded: Protocol, result: ProtocolResult, pair: tuple[str, str]
+) -> tuple[pd.DataFrame | None, list[str]]:
+    """Return two arms compared in epochs to a criterion that some do not reach, and in words."""
+    from predictlearn.comparing.protocols import ProtocolRun, compare_protocols
+    from predictlearn.errors import InputError
+
+    starts = [start.matrix for start in result.starts]
+    run = ProtocolRun(loaded.name, result.table, starts, {}, result.seed)
+    try:
+        found = compare_protocols([run], _ENDS[0], arms=pair, seed=result.seed)
+    except InputError as error:
+        return None, [str(error)]
+    said = found.tests["statement"].tolist()
+    return found.asked_rows, [*found.notes[1:], *said[:2]]
+
+
+def _with_waits(table: pd.DataFrame, waits: pd.DataFrame, correction: str) -> pd.DataFrame:
+    """Return comparisons of arms with that of waits, a family of its own."""
+    import pandas as pd
+
+    row = waits.iloc[0]
+    own = {name: row[name] for name in table.columns if name in waits}
+    labels = {name: table[name].iloc[0] for name in ("first", "second", "epoch_first",
+                                                    "epoch_second")}  # fmt: skip
+    own |= labels | {
+        "quantity": _ENDS[0],
+        "family": "criterion",
+        "family_size": 1,
+        "p_corrected": row["p"],
+        "correction": correction,
+        "significant": bool(row["p"] < 0.05),
+        "n_left_out": 0,
+        "mean_first": float("nan"),
+        "mean_second": float("nan"),
+        "animals_needed": float("nan"),
+    }
+    return pd.concat([table, pd.DataFrame([own])], ignore_index=True)
 
 
 METHODS = ("t", "wilcoxon", "permutation")

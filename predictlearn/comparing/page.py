@@ -69,11 +69,14 @@ def power_table(powers: Sequence[PowerAt]) -> pd.DataFrame:
     pandas.DataFrame
         A row a difference.
     """
+    waits = any(one.test for one in powers)
+    tests = {"test": [one.test for one in powers]} if waits else {}
     return pd.DataFrame(
         {
-            "difference": [one.effect for one in powers],
+            "hazard ratio" if waits else "difference": [one.effect for one in powers],
             "which": ["as seen here" if one.seen else "as stated" for one in powers],
-            "animals": [one.n for one in powers],
+            **tests,
+            "animals": [one.animals if one.share != 1 else one.n for one in powers],
             "power": [one.power for one in powers],
             "low": [one.low for one in powers],
             "high": [one.high for one in powers],
@@ -100,23 +103,40 @@ def power_cautions(comparison: ArmComparison, powers: Sequence[PowerAt]) -> tupl
     """
     low, high = powers[0].spread
     n = len(comparison.animals["subject"].unique())
+    waits = bool(powers[0].test)
+    known = "How much animals differ is known"
+    state = "State the smallest difference that would matter with `--effect`."
+    if waits:
+        known = "How many animals reach the criterion is known"
+        state = (
+            "State the smallest hazard ratio that would matter with `--effect`: 2 where "
+            f"{comparison.arms[1]} reaches the criterion at twice the rate of "
+            f"{comparison.arms[0]}, 0.5 at half of it."
+        )
     found = [
         "Power at the difference seen is no evidence about this experiment: it says again what p "
-        "says, and a difference that was found is more often too large than too small. State the "
-        "smallest difference that would matter with `--effect`.",
-        "Intervals of power are those of the simulation. How much animals differ is known from "
-        f"{n} of them: numbers needed could be {low:.2g} to {high:.2g} times as large.",
+        f"says, and a difference that was found is more often too large than too small. {state}",
+        f"Intervals of power are those of the simulation. {known} from {n} of them: numbers needed "
+        f"could be {low:.2g} to {high:.2g} times as large.",
     ]
+    if powers[0].share != 1:
+        found.append(
+            f"Of arms of unequal size the first number is that of {comparison.arms[1]}; curves and "
+            f"intervals of numbers needed count {comparison.arms[0]}."
+        )
     flags = [
-        f"With a difference of {number(one.effect)} the curve is {flag}."
+        f"With a {'hazard ratio' if waits else 'difference'} of {number(one.effect)} the curve"
+        f"{f' of the {one.test} test' if waits else ''} is {flag}."
         for one in powers
-        for flag in dict.fromkeys(one.found.needed["flag"])
-        if flag and one.found.table["power"].iloc[-1] < 0.95
+        for flag in dict.fromkeys(one.numbers_needed["flag"])
+        if flag and one.table["power"].iloc[-1] < 0.95
     ]
-    failed = [one for one in powers if one.found.table["failed"].any()]
+    failed = [one for one in powers if one.table["failed"].any()]
+    if waits:  # what one test cannot take the other cannot either
+        failed = failed[:1]
     for one in failed:
-        share = one.found.table["failed"].sum() / one.found.table["simulations"].sum()
-        why = next(filter(None, one.found.table["why_failed"]), "")
+        share = one.table["failed"].sum() / one.table["simulations"].sum()
+        why = next(filter(None, one.table["why_failed"]), "")
         flags.append(
             f"{100 * share:.2g}% of simulated experiments could not be tested, and count as not "
             f"shown: {why}"
@@ -157,7 +177,9 @@ def comparison_report(
     """
     q, rows = comparison.question, comparison.asked_rows
     several = len(rows) > 1
-    empty = {"p"} if q.test == "bayes" else set()
+    survival = q.test == "survival"
+    # an effect beside a ratio of hazards would say it a second time
+    empty = {"p"} if q.test == "bayes" else {"effect"} if survival else set()
     empty |= set() if several and q.test != "bayes" else {"p_corrected"}
     shown = [name for name in _SHOWN if name in comparison.tests and name not in empty]
     sentences = [said(comparison, row) for row in rows.to_dict("records")]
@@ -195,8 +217,15 @@ def comparison_report(
             (
                 Table(
                     "comparison",
-                    f"Differences in {unit} with their {level:.3g}% intervals; effect: "
-                    f"{comparison.tests['effect_name'].iloc[0]}, its interval in the file.",
+                    f"Differences in {unit} with their {level:.3g}% intervals; "
+                    + (
+                        "in rows of log-rank and hazard ratio the hazard of the first arm over "
+                        "that of the other, above 1 where it is sooner. Effect sizes are in the "
+                        "file."
+                        if survival
+                        else f"effect: {comparison.tests['effect_name'].iloc[0]}, its interval in "
+                        "the file."
+                    ),
                     comparison.tests,
                     columns=tuple(shown),
                     labels={"name": "comparison", "p_corrected": "p corrected"},
@@ -207,6 +236,7 @@ def comparison_report(
                     comparison.animals,
                     columns=("arm", "subject", "value", *(("reached",) if waits else ())),
                     labels={"value": label},
+                    decimals={"reached": 0},
                     max_rows=8,
                 ),
             ),
@@ -214,33 +244,45 @@ def comparison_report(
         Section(
             "What was checked, and what to do instead",
             tuple(_checked(comparison)),
-            caveats=("A difference that is not shown is not the same as none: see `--margin`.",),
+            caveats=(
+                "A difference that is not shown is not the same as none"
+                + ("." if survival else ": see `--margin`."),
+            ),
         ),
     ]
     if powers:
-        curve = pd.concat([one.found.table.assign(difference=one.effect) for one in powers])
+        name = "hazard ratio" if powers[0].test else "difference"
+        curve = pd.concat([one.table.assign(**{name: one.effect}) for one in powers])
+        made = power_table(powers)
+        ends = made[["power", "low", "high"]].itertuples(index=False)
+        which = zip(made[name], made["which"].str.split().str[1], strict=True)
+        made = made.assign(put_in=[f"{number(effect)}, {word}" for effect, word in which])
+        made = made.assign(text=[f"{p:.2f} [{low:.2f}, {high:.2f}]" for p, low, high in ends])
+        tests = ["test"] if "test" in made else []
         sections.append(
             Section(
                 "Other numbers of animals",
-                (
-                    f"Experiments were simulated by drawing animals of this table, with all of "
-                    "their rows, and moving arms apart by the difference; the same test was made "
-                    f"of each. Animals are {'pairs' if q.paired else 'those of each arm'}.",
-                ),
+                (_drawn(comparison, powers),),
                 tables=(
                     Table(
                         "power",
-                        "Power with its Monte Carlo interval, and the smallest number of animals "
-                        "for a power of 80 and 95%.",
-                        power_table(powers),
-                        decimals={"power": 2, "low": 2, "high": 2},
-                        labels={"for_80": "for 80%", "for_95": "for 95%"},
+                        f"Power with {powers[0].animals} "
+                        f"{_who(comparison, powers)} and its Monte Carlo interval, and the "
+                        "smallest number of animals for a power of 80 and 95%.",
+                        made,
+                        columns=("put_in", *tests, "text", "for_80", "for_95"),
+                        labels={
+                            "put_in": name,
+                            "text": "power",
+                            "for_80": "for 80%",
+                            "for_95": "for 95%",
+                        },
                     ),
                     Table(
                         "power-curve",
                         "Power by number of animals.",
                         curve.reset_index(drop=True)[
-                            ["difference", "n", "power", "low", "high", "simulations", "failed"]
+                            [name, *tests, "n", "power", "low", "high", "simulations", "failed"]
                         ],
                         decimals={"power": 2, "low": 2, "high": 2},
                         max_rows=10,
@@ -264,7 +306,13 @@ def comparison_report(
 
 
 def arms_report(
-    tests: pd.DataFrame, title: str, design: str, *, seed: int, settings: Mapping[str, Any]
+    tests: pd.DataFrame,
+    title: str,
+    design: str,
+    *,
+    seed: int,
+    settings: Mapping[str, Any],
+    notes: Sequence[str] = (),
 ) -> Report:
     """Return the page of two arms of a protocol, compared in many outcomes.
 
@@ -280,6 +328,8 @@ def arms_report(
         Seed of the run.
     settings : mapping
         What else belongs to how it was made.
+    notes : sequence of str
+        What the reader should know of how arms were compared.
 
     Returns
     -------
@@ -309,7 +359,7 @@ def arms_report(
         sections=(
             Section(
                 "What differs",
-                (),
+                tuple(notes),
                 (
                     Figure(
                         "effects",
@@ -334,13 +384,14 @@ def arms_report(
                             "p_corrected",
                             "n",
                             "animals_needed",
-                            "verdict",
+                            "significant",
                         ),
                         decimals={"animals_needed": 0},
                         labels={
                             "quantity": "outcome",
                             "p_corrected": "p corrected",
                             "animals_needed": "animals",
+                            "significant": "different",
                         },
                     ),
                 ),
@@ -349,6 +400,34 @@ def arms_report(
         ),
         reproduce={"version": predictlearn.__version__, "seed": seed, "settings": settings},
         simulated=True,
+    )
+
+
+def _who(comparison: ArmComparison, powers: Sequence[PowerAt]) -> str:
+    """Return of whom power is, in words."""
+    if comparison.question.paired:
+        return "pairs"
+    return "animals in each arm" if powers[0].share == 1 else "animals"
+
+
+def _drawn(comparison: ArmComparison, powers: Sequence[PowerAt]) -> str:
+    """Return how other experiments were simulated, in words."""
+    who = "pairs" if comparison.question.paired else "those of each arm"
+    if powers[0].share != 1:
+        who = f"those of {comparison.arms[1]} and of {comparison.arms[0]}, n those of the latter"
+    if not powers[0].test:
+        return (
+            "Experiments were simulated by drawing animals of this table, with all of their rows, "
+            f"and moving arms apart by the difference; the same test was made of each. Animals are "
+            f"{who}."
+        )
+    reference = comparison.arms[0]
+    return (
+        "Experiments were simulated by drawing animals of this table: who was last seen before the "
+        "criterion stays so. As seen, each arm is drawn from its own animals. With a stated hazard "
+        f"ratio both are drawn from the curve of {reference}, the hazard of "
+        f"{comparison.arms[1]} so many times as high and training as long. The log-rank test and "
+        f"that of restricted means were made of each. Animals are {who}."
     )
 
 

@@ -159,7 +159,9 @@ arms:
     pair = ["compare", str(file), "--arms", "slow", "short", "--jobs", "1"]
     censored = CliRunner().invoke(app, pair)
     assert censored.exit_code == 0, censored.output
-    assert "4 of 12 networks and arms did not reach the criterion" in censored.output
+    assert "4 of 8 courses of networks did not reach the criterion" in censored.output
+    assert "censored at the end of their training" in censored.output
+    assert "curves of the criterion" in censored.output
 
 
 WRONG = [

@@ -61,7 +61,7 @@ def test_every_group_has_the_size_that_is_written():
 
 
 def test_equal_sizes_are_what_networks_gives():
-    same = {arm: 4 for arm in ARMS}
+    same = dict.fromkeys(ARMS, 4)
     cohort = {**BASE["cohort"], "networks": 4, "design": "between"}
     by_networks = protocol(cohort=cohort, arms=ARMS).run(seed=3)
     by_sizes = groups(same).run(seed=3)
@@ -97,7 +97,7 @@ def test_starts_of_ones_own_fill_the_groups_in_turn():
     assert twice.animals["arm"].value_counts().to_dict() == {
         "control": 4, "lesion": 8, "sham": 4,
     }  # fmt: skip
-    with pytest.raises(InputError, match="starts must be 8, as many as the sizes.*; got 7"):
+    with pytest.raises(InputError, match=r"starts must be 8, as many as the sizes.*; got 7"):
         one.run(starts=starts[:7])
 
 
