@@ -416,7 +416,8 @@ def _show(found: ArmComparison, powers: Sequence[PowerAt], title: str) -> None:
         )
     console.print(table)
     kind = found.tests["effect_name"].iloc[0]
-    console.print(f"effect: {kind}; test: {found.tests['method'].iloc[0]}", markup=False)
+    named = "" if waits else f"effect: {kind}; "
+    console.print(f"{named}test: {found.tests['method'].iloc[0]}", markup=False)
     for row in found.tests.to_dict("records"):
         console.print(f"\n{said(found, row)}", markup=False, soft_wrap=True)
         if row["checked"]:
@@ -441,19 +442,18 @@ def _show_power(powers: Sequence[PowerAt], paired: bool) -> None:
     waits, put_in = "test" in made, str(made.columns[0])
     shown = Table(box=None, pad_edge=False, header_style="bold")
     head = f"power with {powers[0].animals} {who}"
-    for name in (put_in, "", *(["test"] if waits else []), head, "for 80%", "for 95%"):
-        left = name in ("", "test")
-        # of two tests the table is wide: headings may wrap, intervals of power not
-        least = len("100.0% [99.5, 100]") if name == head else len("(12 to 34)")
-        least = least if waits and (name == head or name.startswith("for")) else None
-        shown.add_column(name, justify="left" if left else "right", no_wrap=not waits,
-                         min_width=least)  # fmt: skip
+    # of two tests the table is wide: in a narrow terminal cells are broken where they may be
+    narrow = waits and output().width < 100
+    second = "test" if waits else ""
+    for name in (put_in, second, head, "for 80%", "for 95%"):
+        width = len("100.0% [99.5, 100]") if name == head else len("(100 to 340)")
+        shown.add_column(name, justify="left" if name == second else "right",
+                         no_wrap=not narrow, width=width if narrow else None)  # fmt: skip
     for row in made.to_dict("records"):
         low, high = (math.floor(1000 * row["low"]) / 10, math.ceil(1000 * row["high"]) / 10)
+        effect, which = number(row[put_in]), str(row["which"])
         shown.add_row(
-            number(row[put_in]),
-            row["which"],
-            *([row["test"]] if waits else []),
+            *((f"{effect}, {which.split()[1]}", row["test"]) if waits else (effect, which)),
             Text(f"{100 * row['power']:.1f}% [{low:g}, {high:g}]"),
             row["for_80"],
             row["for_95"],

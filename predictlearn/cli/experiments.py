@@ -138,7 +138,7 @@ def compare_two_arms(
     at = "last" if epoch is None else epoch
     paired = result.design == "within"
     names = comparable_quantities(result.table, pair, at)
-    taken, censored, courses = _criterion(result, pair, names)
+    taken, censored = _criterion(result, pair, names)
     families = {
         "losses": [name for name in names if name.startswith("loss")],
         "overlaps": [name for name in names if not name.startswith("loss") and name not in _ENDS],
@@ -178,9 +178,6 @@ def compare_two_arms(
     if n_left_out:
         message = "did not get through both arms and are left out"
         say("Note", f"{n_left_out} of {n_networks} networks {message}.", "yellow")
-    if censored:
-        message = "did not reach the criterion, and are censored at the end of their training"
-        said = [f"{censored} of {courses} courses of networks {message}.", *said]
     for sentence in said:
         say("Note", sentence, "yellow")
     if "loss" not in names:
@@ -234,19 +231,19 @@ _ENDS = ("epochs_to_criterion", "criterion_reached")
 
 def _criterion(
     result: ProtocolResult, pair: tuple[str, str], names: Sequence[str]
-) -> tuple[list[str], int, int]:
+) -> tuple[list[str], int]:
     """Return epochs to the criterion where all of two arms have them, and how many do not.
 
     Of the last phase of each arm, as all that is compared.
     """
     if _ENDS[0] not in names:
-        return [], 0, 0
+        return [], 0
     rows = result.table[result.table["quantity"] == _ENDS[0]]
     ends = rows.groupby(["arm", "network"])["value"].last()
     reached = [int(ends[arm].notna().sum()) for arm in pair]
     censored = sum(int(ends[arm].isna().sum()) for arm in pair)
     taken = [_ENDS[0]] if min(reached) >= 2 and not censored else []
-    return taken, censored, sum(len(ends[arm]) for arm in pair)
+    return taken, censored
 
 
 def _waits(

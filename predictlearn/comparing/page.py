@@ -178,8 +178,10 @@ def comparison_report(
     q, rows = comparison.question, comparison.asked_rows
     several = len(rows) > 1
     survival = q.test == "survival"
-    # an effect beside a ratio of hazards would say it a second time
-    empty = {"p"} if q.test == "bayes" else {"effect"} if survival else set()
+    empty = {"p"} if q.test == "bayes" else set()
+    if survival:
+        # a ratio of hazards is an effect itself, and the table has to fit the page
+        empty = {"effect", "p"} if several else {"effect"}
     empty |= set() if several and q.test != "bayes" else {"p_corrected"}
     shown = [name for name in _SHOWN if name in comparison.tests and name not in empty]
     sentences = [said(comparison, row) for row in rows.to_dict("records")]

@@ -25,7 +25,7 @@ __all__ = ["WaitRows", "known_until", "resample_waits", "wait_rows", "wait_sizes
 _TESTS = ("log-rank", "restricted mean")
 _ALPHA = 0.05
 # Animals of the one experiment by which it is guessed how many are needed.
-_LARGE = 1000
+_LARGE = 2000
 
 
 @dataclass(frozen=True)

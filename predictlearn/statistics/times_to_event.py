@@ -25,6 +25,10 @@ __all__ = [
 ]
 
 
+# Numbers of a table that is held at once; smaller ones of relabellings are kept for the next test.
+_HELD = 2_000_000
+
+
 def _restricted_means(time: Array, reached: np.ndarray, until: float) -> Array:
     """Return the area under Kaplan and Meier's curve up to a time, of samples (..., n)."""
     order = np.argsort(time, axis=-1, kind="stable")
@@ -53,9 +57,12 @@ def pseudo(time: Array, reached: np.ndarray, until: float) -> Array:
     n = time.size
     # animals that waited alike have the same share
     _, first, which = np.unique(time + 1j * reached, return_index=True, return_inverse=True)
-    others = np.array([np.delete(np.arange(n), i) for i in first])
     every = float(_restricted_means(time[None], reached[None], until)[0])
-    shares = n * every - (n - 1) * _restricted_means(time[others], reached[others], until)
+    without = []
+    for part in np.array_split(first, math.ceil(first.size * n / _HELD)):
+        others = np.array([np.delete(np.arange(n), i) for i in part])
+        without.append(_restricted_means(time[others], reached[others], until))
+    shares = n * every - (n - 1) * np.concatenate(without)
     return np.asarray(shares[which])
 
 
@@ -66,6 +73,13 @@ def _splits(n: int, first: int) -> Array:
     splits = np.zeros((len(picks), n))
     np.put_along_axis(splits, picks, 1.0, axis=1)
     return splits
+
+
+@lru_cache(maxsize=4)
+def _relabelled(size: int, first: int, n_resamples: int, seed: int) -> Array:
+    """Return random ways in which `first` of some animals can be in one arm."""
+    rng = np.random.default_rng(seed)
+    return (np.argsort(rng.random((n_resamples, size)), axis=1) < first).astype(float)
 
 
 def log_rank(
@@ -92,8 +106,8 @@ def log_rank(
     if exact:
         splits = _splits(size, first)
     else:
-        rng = np.random.default_rng(seed)
-        splits = (np.argsort(rng.random((n_resamples, size)), axis=1) < first).astype(float)
+        draw = _relabelled if n_resamples * size < _HELD else _relabelled.__wrapped__
+        splits = draw(size, first, n_resamples, seed)
     null = np.abs(splits @ scores)
     hits = int(np.count_nonzero(null >= abs(seen) - 1e-9))
     p = hits / len(null) if exact else (hits + 1) / (len(null) + 1)
