@@ -14,7 +14,7 @@ WAIT = "epochs_to_criterion"
 CENSORED = "criterion not reached"
 
 
-def criterion_waits(table: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def criterion_waits(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
     """Return how long every network trained until the criterion, or without reaching it.
 
     Of each arm it is the last phase that has a criterion.
@@ -26,10 +26,10 @@ def criterion_waits(table: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]
 
     Returns
     -------
-    (pandas.DataFrame, tuple of str)
+    (pandas.DataFrame, dict of str)
         ``arm``, ``network``, ``phase``, ``epoch``, ``value`` (epochs of the phase until the
-        criterion, or for which it trained) and `CENSORED`, 1 where it was not reached; and a
-        sentence for each arm some of whose networks never got to that phase, or diverged in it.
+        criterion, or for which it trained) and `CENSORED`, 1 where it was not reached; and by arm a
+        sentence on networks that never got to that phase, or diverged in it.
 
     Raises
     ------
@@ -42,11 +42,11 @@ def criterion_waits(table: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]
     ...          "quantity": "epochs_to_criterion", "value": v} for k, v in ((0, 20), (1, np.nan))]
     >>> waits, missing = criterion_waits(pd.DataFrame(rows))
     >>> waits["value"].tolist(), waits[CENSORED].tolist(), missing
-    ([20.0, 20.0], [0.0, 1.0], ())
+    ([20.0, 20.0], [0.0, 1.0], {})
     """
     choice("an outcome", WAIT, [str(name) for name in table["quantity"].unique()])
     rows = table[table["quantity"] == WAIT]
-    parts, missing = [], []
+    parts, missing = [], {}
     for arm, of_arm in table.groupby("arm", sort=False):
         mine = rows[rows["arm"] == arm]
         if mine.empty:
@@ -56,7 +56,7 @@ def criterion_waits(table: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]
         gone = sorted(set(of_arm["network"]) - set(ends["network"]))
         if gone:
             listed = ", ".join(map(str, gone[:5])) + (", ..." if len(gone) > 5 else "")
-            missing.append(
+            missing[str(arm)] = (
                 f"{len(gone)} of {of_arm['network'].nunique()} networks of {arm} dropped out "
                 f"before phase {last!r} or diverged, and are left out (network {listed})."
             )
@@ -66,7 +66,7 @@ def criterion_waits(table: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]
     never = ~np.isfinite(value)
     found["value"] = np.where(never, found["phase_epoch"].to_numpy(float), value)
     found[CENSORED] = never.astype(float)
-    return found[["arm", "network", "phase", "epoch", "value", CENSORED]], tuple(missing)
+    return found[["arm", "network", "phase", "epoch", "value", CENSORED]], missing
 
 
 def waits_in_words(waits: pd.DataFrame, refer: str) -> str:

@@ -60,9 +60,9 @@ class ProtocolRun:
 
 def _values(
     run: ProtocolRun, outcome: str, epoch: float | str, several: bool
-) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Return the outcome of every network of every arm of a run, and who has none, in words."""
-    missing: tuple[str, ...] = ()
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Return the outcome of every network of every arm of a run, and by arm who has none."""
+    missing: dict[str, str] = {}
     try:
         if outcome == WAIT:
             found, missing = criterion_waits(run.table)
@@ -78,19 +78,22 @@ def _values(
         subject=[run.animal(int(k)) for k in found["network"]],
         protocol=run.name,
     )
-    return found, tuple(f"{run.name}: {text}" if several else text for text in missing)
+    if several:
+        missing = {f"{run.name}: {arm}": f"{run.name}: {text}" for arm, text in missing.items()}
+    return found, missing
 
 
-def _absent(table: pd.DataFrame, found: pd.DataFrame, outcome: str) -> tuple[str, ...]:
+def _absent(table: pd.DataFrame, found: pd.DataFrame, outcome: str) -> dict[str, str]:
     """Return how many networks of each arm have no value of the outcome there, in words."""
     went = table.groupby("arm", sort=False)["network"].nunique()
     have = found.groupby("arm")["network"].nunique().reindex(went.index, fill_value=0)
-    return tuple(
-        f"{went[arm] - have[arm]} of {went[arm]} networks of {arm} have no {outcome} there: they "
-        "diverged, dropped out or were done before, and are left out."
-        for arm in went.index
-        if 0 < have[arm] < went[arm]
-    )
+    lost = {str(arm): (went[arm] - have[arm], went[arm]) for arm in went.index}
+    return {
+        arm: f"{gone} of {of} networks of {arm} have no {outcome} there: they diverged, dropped "
+        "out or were done before, and are left out."
+        for arm, (gone, of) in lost.items()
+        if 0 < gone < of
+    }
 
 
 def compare_protocols(
@@ -158,7 +161,6 @@ def compare_protocols(
         raise InputError(f"--test survival of protocols is of --outcome {WAIT}; got {outcome!r}.")
     made = [_values(run, outcome, epoch, len(runs) > 1) for run in runs]
     values = pd.concat([frame for frame, _ in made])
-    absent = [text for _, texts in made for text in texts]
     known = [str(arm) for arm in values["arm"].unique()]
     if arms is not None:
         first, second = (choice("--arms", name, known) for name in arms)
@@ -172,6 +174,7 @@ def compare_protocols(
     parts: list[ArmComparison] = []
     shown = dict.fromkeys(name for pair in pairs for name in pair)
     compared = values[values["arm"].isin(shown)]
+    absent = [text for _, texts in made for arm, text in texts.items() if arm in shown]
     if outcome == WAIT:
         absent += _check_waits(compared, test, margin)
         unit = unit or "epochs"

@@ -428,8 +428,8 @@ def test_the_last_phase_with_a_criterion_counts_and_who_never_got_there_is_named
     assert found["network"].tolist() == [0, 2]
     assert found["value"].tolist() == [30.0, 7.0]
     assert found["criterion not reached"].tolist() == [1.0, 0.0]
-    assert len(missing) == 1
-    assert "1 of 3 networks of a dropped out before phase 'again' or diverged" in missing[0]
+    assert list(missing) == ["a"]
+    assert "1 of 3 networks of a dropped out before phase 'again' or diverged" in missing["a"]
     other = pd.concat([table, pd.DataFrame([{**rows_of("b", 0, "p", 3, 1.0), "quantity": "uu"}])])
     with pytest.raises(InputError, match="no phase of arm 'b' trains to a criterion"):
         criterion_waits(other)
@@ -442,3 +442,14 @@ def test_curves_are_known_as_long_as_somebody_waits_or_nobody_does():
     assert known_until((a, b), (yes, yes)) == 9.0
     assert known_until((a, b), (no, yes)) == 5.0
     assert known_until((a, b), (no, no)) == 5.0
+
+
+def test_networks_without_a_value_are_named(protocols):
+    Path("lost.yaml").write_text(GROUPS.replace("after_epoch: 4", "after_epoch: 30"))
+    result = compare("lost.yaml --outcome loss:A --arms fast slow --jobs 1")
+    assert result.exit_code == 0, result.output
+    text = " ".join(result.output.split())
+    assert "1 of 5 networks of slow have no loss:A there" in text
+    assert "4 in slow" in text
+    other = compare("lost.yaml --outcome loss:A --arms fast short --jobs 1")
+    assert "have no loss:A there" not in " ".join(other.output.split())
