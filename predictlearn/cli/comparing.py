@@ -54,6 +54,7 @@ class _Asked:
     margin: float | None
     animals: int | None
     effect: float | None
+    ratio: float | None
     simulations: int
     correction: str
     unit: str
@@ -96,9 +97,9 @@ def compare(
         str | None,
         typer.Option(
             help="Different animals: welch, permutation, mixed, survival, equivalence or bayes; "
-            "the same in both arms: t, wilcoxon, permutation, equivalence or bayes.",
+            "the same in both arms: t, wilcoxon, permutation, survival, equivalence or bayes.",
             show_default="by the design: welch or t, mixed with --session, survival with "
-            "--censored, equivalence with --margin",
+            "--censored or of epochs_to_criterion, equivalence with --margin",
         ),
     ] = None,
     margin: Annotated[
@@ -112,7 +113,7 @@ def compare(
     animals: Annotated[
         int | None,
         typer.Option(
-            help="Power with so many animals an arm (pairs, where they are the same), and the "
+            help="Power with so many animals in each arm (pairs, where they are the same), and the "
             "smallest number for 80 and 95%.",
             show_default=False,
         ),
@@ -120,8 +121,18 @@ def compare(
     effect: Annotated[
         float | None,
         typer.Option(
-            help="With --animals: power for this difference too, in units of the outcome.",
+            help="With --animals: power for this difference too, in units of the outcome; of "
+            "survival for this hazard ratio, 2 where the first arm reaches the criterion at twice "
+            "the rate of the other.",
             show_default=False,
+        ),
+    ] = None,
+    ratio: Annotated[
+        float | None,
+        typer.Option(
+            help="With --animals: animals of the first arm for each one of the other, which "
+            "--animals counts.",
+            show_default="1",
         ),
     ] = None,
     simulations: Annotated[
@@ -204,8 +215,9 @@ def compare(
             instead = "; the test is --test" if name == "method" else ""
             kind = "protocols, and this is a table" if table else "a table, and this is a protocol"
             raise InputError(f"--{name} is of {kind}{instead}.")
-    if effect is not None and animals is None:
-        raise InputError("--effect is of power: say for how many animals, with --animals.")
+    for name, value in (("effect", effect), ("ratio", ratio)):
+        if value is not None and animals is None:
+            raise InputError(f"--{name} is of power: say for how many animals, with --animals.")
     if outcome is None:
         asked_more = {"test": test, "margin": margin, "animals": animals, "unit": unit or None}
         if table or len(sources) > 1 or any(v is not None for v in asked_more.values()):
@@ -215,13 +227,15 @@ def compare(
                          networks, epochs_scale, trust)  # fmt: skip
         return
     options = {"outcome": outcome, "arms": arms, "test": test, "margin": margin,
-               "animals": animals, "effect": effect, "unit": unit or None, **of_table,
+               "animals": animals, "effect": effect, "ratio": ratio, "unit": unit or None,
+               **of_table,
                **{k: v for k, v in of_protocols.items() if k != "method"}, "seed": seed,
                "simulations": None if simulations == 1000 else simulations,
                "correction": None if correction == "holm" else correction}  # fmt: skip
     if test is None and method != _DEFAULT_METHOD:
         test = options["test"] = method
-    request = _Asked(sources, outcome, arms, test, margin, animals, effect, simulations, correction,
+    request = _Asked(sources, outcome, arms, test, margin, animals, effect, ratio, simulations,
+                  correction,
                   unit, checked_seed(seed or 0), jobs_or_all(jobs), folder, options)  # fmt: skip
     hold_folder(folder, command="compare")
     if table:
@@ -324,8 +338,15 @@ def _finish(what: _Asked, found: ArmComparison, title: str, *, simulated: bool) 
 
         effects = [] if what.effect is None else [what.effect]
         with interruptible("nothing was written."):
-            powers = resampled_power(found, what.animals, effects, seed=what.seed,
-                                     n_simulations=what.simulations, n_jobs=what.jobs)  # fmt: skip
+            powers = resampled_power(
+                found,
+                what.animals,
+                effects,
+                share=1.0 if what.ratio is None else what.ratio,
+                seed=what.seed,
+                n_simulations=what.simulations,
+                n_jobs=what.jobs,
+            )
     _show(found, powers, title)
     if what.folder is None:
         say("Note", "nothing was kept; --output DIR keeps the page and the tables.", "yellow")
@@ -345,7 +366,8 @@ def _show(found: ArmComparison, powers: Sequence[PowerAt], title: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from predictlearn.comparing.page import power_cautions, power_table, said
+    from predictlearn.comparing.page import said
+    from predictlearn.comparing.power_page import counted, power_cautions
     from predictlearn.reporting.page import format_value
     from predictlearn.statistics.comparisons import number, span
 
@@ -360,48 +382,76 @@ def _show(found: ArmComparison, powers: Sequence[PowerAt], title: str) -> None:
     level = f"{100 * float(found.tests['level'].iloc[0]):.3g}% interval"
     bayes = "bf10" in found.tests
     several = len(found.asked_rows) > 1 and not bayes
-    units = [str(unit or question.unit or question.outcome) for unit in found.tests["unit"]]
-    differ = len(set(units)) > 1
+    waits = question.test == "survival"
+    unit = question.unit or question.outcome
+    units = [str(own or unit) for own in found.tests["unit"]]
+    # rows of waits are named below, by what each of them is in
+    differ = len(set(units)) > 1 and not waits
     evidence = "BF10" if bayes else "p corrected" if several else "p"
     # what a terminal of 80 columns holds; effects are in the sentences below
-    for name in ("difference", level, *(["unit"] if differ else []), evidence, "n"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    for row, unit in zip(found.tests.to_dict("records"), units, strict=True):
-        p = row["p_corrected"] if several else row["p"]
+    for name in ("estimate" if waits else "difference", level, *(["unit"] if differ else []),
+                 evidence, "n"):  # fmt: skip
+        table.add_column(name, justify="right", no_wrap=name != "p corrected")
+    table.add_column("verdict")
+    last = ""
+    for row, own in zip(found.tests.to_dict("records"), units, strict=True):
+        name, p = str(row["name"]), row["p_corrected"] if several else row["p"]
+        if waits:
+            pair, _, kind = name.rpartition(", ")
+            if pair != last:
+                table.add_row(Text(pair))
+            last, name = pair, f"  {kind}"
         table.add_row(
-            Text(str(row["name"])),
+            Text(name),
             number(row["estimate"]),
             Text(span(row["low"], row["high"])),
-            *([Text(unit)] if differ else []),
+            *([Text(own)] if differ else []),
             number(row["bf10"]) if bayes else format_value(p, 4, probability=True),
             str(row["n"]),
             str(row["verdict"]),
         )
     console.print(table)
-    kind = found.tests["effect_name"].iloc[0]
-    console.print(f"effect: {kind}; test: {found.tests['method'].iloc[0]}", markup=False)
+    named = f"effect: {found.tests['effect_name'].iloc[0]}; "
+    if waits:
+        rest = "log-rank, hazard ratio: ratios of hazards"
+        named = f"restricted mean: difference in {unit}; {rest}\n"
+    console.print(f"{named}test: {found.tests['method'].iloc[0]}", markup=False)
     for row in found.tests.to_dict("records"):
         console.print(f"\n{said(found, row)}", markup=False, soft_wrap=True)
         if row["checked"]:
             console.print(f"Checked: {row['checked']}.", markup=False, soft_wrap=True)
     if not powers:
         return
-    pairs = "pairs" if question.paired else "animals in each arm"
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("difference", "", "power", "for 80%", "for 95%"):
-        shown.add_column(name, justify="right" if name else "left", no_wrap=True)
-    for row in power_table(powers).to_dict("records"):
-        low, high = (math.floor(1000 * row["low"]) / 10, math.ceil(1000 * row["high"]) / 10)
-        shown.add_row(
-            number(row["difference"]),
-            row["which"],
-            Text(f"{100 * row['power']:.1f}% [{low:g}, {high:g}]"),
-            row["for_80"],
-            row["for_95"],
-        )
-    about = f"power with {powers[0].n} {pairs}, and the {pairs} for 80 and 95%"
-    console.print(f"\n{about}; differences in {question.unit or question.outcome}", markup=False)
-    console.print(shown)
+    _show_power(powers, counted(found, powers), unit)
     for caution in power_cautions(found, powers):
         say("Note", caution.replace("`", ""), "yellow")
+
+
+def _show_power(powers: Sequence[PowerAt], of: str, unit: str) -> None:
+    """Print power with the number of animals asked about, and the numbers needed."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from predictlearn.comparing.power_page import power_table
+    from predictlearn.statistics.comparisons import number
+
+    made = power_table(powers)
+    waits, put_in = "test" in made, str(made.columns[0])
+    about = f"power with {powers[0].animals} {of}, and the {of} for 80 and 95%"
+    in_unit = "" if waits else f"; differences in {unit}"
+    output().print(f"\n{about}{in_unit}", markup=False)
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    # cells of words are broken where a terminal is narrow
+    second, gap = "test" if waits else "", " (" if powers[0].share == 1 else "\n("
+    for name in (put_in, second, "power", "for 80%", "for 95%"):
+        shown.add_column(name, justify="left" if name == second else "right",
+                         no_wrap=name in (put_in, "power"))  # fmt: skip
+    for row in made.to_dict("records"):
+        low, high = (math.floor(1000 * row["low"]) / 10, math.ceil(1000 * row["high"]) / 10)
+        effect, which = number(row[put_in]), str(row["which"])
+        shown.add_row(
+            *((f"{effect}, {which.split()[1]}", row["test"]) if waits else (effect, which)),
+            Text(f"{100 * row['power']:.1f}% [{low:g}, {high:g}]"),
+            *(row[key].replace(" (", gap) for key in ("for_80", "for_95")),
+        )
+    output().print(shown)

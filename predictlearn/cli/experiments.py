@@ -155,17 +155,23 @@ def compare_two_arms(
         seed=result.seed,
         paired=paired,
     )
+    waits, said = _waits(loaded, result, pair) if censored else (None, [])
+    if waits is not None:
+        table = _with_waits(table, waits, correction)
     first = table.iloc[0]
     n_left_out = int(first["n_left_out"])
+    # of groups of different animals, those of other arms are no part of it
+    n_networks = int(result.table.loc[result.table["arm"].isin(pair), "network"].nunique())
     from rich.table import Table
     from rich.text import Text
 
     from predictlearn.reporting.page import format_value
+    from predictlearn.statistics.comparisons import number, span
 
     console = output()
     design = "paired" if paired else "different animals"
     console.print(
-        f"\n{loaded.name}: {pair[0]} minus {pair[1]}, {result.n_networks - n_left_out} networks, "
+        f"\n{loaded.name}: {pair[0]} minus {pair[1]}, {n_networks - n_left_out} networks, "
         f"at epoch {first['epoch_first']:g} of {pair[0]} and epoch {first['epoch_second']:g} of "
         f"{pair[1]}; {design}, p corrected by {correction} within losses and within overlaps.",
         markup=False,
@@ -173,10 +179,9 @@ def compare_two_arms(
     )
     if n_left_out:
         message = "did not get through both arms and are left out"
-        say("Note", f"{n_left_out} of {result.n_networks} networks {message}.", "yellow")
-    if censored:
-        message = "did not reach the criterion, and are left out of epochs_to_criterion"
-        say("Note", f"{censored} of {result.n_courses} networks and arms {message}.", "yellow")
+        say("Note", f"{n_left_out} of {n_networks} networks {message}.", "yellow")
+    for sentence in said:
+        say("Note", sentence, "yellow")
     if "loss" not in names:
         say(
             "Note",
@@ -185,18 +190,17 @@ def compare_two_arms(
             "yellow",
         )
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    shown.add_column("outcome", no_wrap=True)
+    shown.add_column("outcome", overflow="fold")
     for name in ("difference", "95% interval", "effect", "p", "animals"):
         shown.add_column(name, justify="right", no_wrap=True)
-    shown.add_column("verdict", no_wrap=True)
+    shown.add_column("verdict")
     for row in table.to_dict("records"):
-        interval = f"[{format_value(row['low'])}, {format_value(row['high'])}]"
         animals = row["animals_needed"]
         shown.add_row(
             Text(str(row["quantity"])),
-            format_value(row["estimate"]),
-            Text(interval),
-            format_value(row["effect"], 2),
+            number(row["estimate"]),
+            Text(span(row["low"], row["high"])),
+            number(row["effect"]),
             format_value(row["p_corrected"], 4, probability=True),
             str(int(animals)) if math.isfinite(animals) else "–",
             "different" if row["significant"] else "not shown",
@@ -214,14 +218,13 @@ def compare_two_arms(
         from predictlearn.reporting.page import report_files
 
         title = f"{loaded.name}: {pair[0]} minus {pair[1]}"
-        settings = {"networks": result.n_networks, "epochs scale": epochs_scale, "method": method}
+        settings = {"networks": n_networks, "epochs scale": epochs_scale, "method": method}
         options = {"arms": arms, "epoch": epoch, "method": method, "seed": result.seed,
                    "correction": correction, "networks": networks, "trust": trust,
                    "epochs-scale": None if epochs_scale == 1 else epochs_scale}  # fmt: skip
         command = as_command(["predictlearn", "compare", protocol], options)
-        report = arms_report(
-            table, title, design, seed=result.seed, settings=settings, command=command
-        )
+        report = arms_report(table, title, design, seed=result.seed, settings=settings,
+                             command=command, notes=said)  # fmt: skip
         files = report_files(report) | {"comparison.csv": csv_bytes(table)}
         place = write_files(folder, files)
         console.print(f"Page: {place / 'index.html'}", markup=False, soft_wrap=True)
@@ -235,7 +238,7 @@ _ENDS = ("epochs_to_criterion", "criterion_reached")
 def _criterion(
     result: ProtocolResult, pair: tuple[str, str], names: Sequence[str]
 ) -> tuple[list[str], int]:
-    """Return the epochs to the criterion where two arms have them, and how many did not get there.
+    """Return epochs to the criterion where all of two arms have them, and how many do not.
 
     Of the last phase of each arm, as all that is compared.
     """
@@ -245,7 +248,48 @@ def _criterion(
     ends = rows.groupby(["arm", "network"])["value"].last()
     reached = [int(ends[arm].notna().sum()) for arm in pair]
     censored = sum(int(ends[arm].isna().sum()) for arm in pair)
-    return [_ENDS[0]] if min(reached) >= 2 else [], censored
+    taken = [_ENDS[0]] if min(reached) >= 2 and not censored else []
+    return taken, censored
+
+
+def _waits(
+    loaded: Protocol, result: ProtocolResult, pair: tuple[str, str]
+) -> tuple[pd.DataFrame | None, list[str]]:
+    """Return two arms compared in epochs to a criterion that some do not reach, and in words."""
+    from predictlearn.comparing.protocols import ProtocolRun, compare_protocols
+    from predictlearn.errors import InputError
+
+    starts = [start.matrix for start in result.starts]
+    run = ProtocolRun(loaded.name, result.table, starts, {}, result.seed)
+    try:
+        found = compare_protocols([run], _ENDS[0], arms=pair, seed=result.seed)
+    except InputError as error:
+        return None, [str(error)]
+    said = found.tests["statement"].tolist()
+    return found.asked_rows, [*found.notes[1:], *said[:2]]
+
+
+def _with_waits(table: pd.DataFrame, waits: pd.DataFrame, correction: str) -> pd.DataFrame:
+    """Return comparisons of arms with that of waits, a family of its own."""
+    import pandas as pd
+
+    row = waits.iloc[0]
+    own = {name: row[name] for name in table.columns if name in waits}
+    labels = {name: table[name].iloc[0] for name in ("first", "second", "epoch_first",
+                                                    "epoch_second")}  # fmt: skip
+    own |= labels | {
+        "quantity": _ENDS[0],
+        "family": "criterion",
+        "family_size": 1,
+        "p_corrected": row["p"],
+        "correction": correction,
+        "significant": bool(row["p"] < 0.05),
+        "n_left_out": 0,
+        "mean_first": float("nan"),
+        "mean_second": float("nan"),
+        "animals_needed": float("nan"),
+    }
+    return pd.concat([table, pd.DataFrame([own])], ignore_index=True)
 
 
 METHODS = ("t", "wilcoxon", "permutation")
@@ -283,6 +327,7 @@ def load_protocol(name: str, networks: int | None, epochs_scale: float, trust: b
     protocol = Protocol.load(name, trust=trust)
     if networks is not None:
         cohort = {**protocol.to_dict()["cohort"], "networks": networks}
+        cohort.pop("sizes", None)  # as many in every arm, for a quick look
         protocol = protocol.replace(cohort=cohort)
     return protocol.with_epochs(epochs_scale)
 

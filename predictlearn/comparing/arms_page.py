@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 import predictlearn
+from predictlearn.comparing.power_page import typeset
 from predictlearn.reporting import Figure, Report, Section, Table, figures
 from predictlearn.statistics.comparisons import number, span
 
 __all__ = ["arms_report"]
+
+# A name that lines can be broken in.
+_WORDS = {"epochs_to_criterion": "epochs to criterion"}
 
 
 def arms_report(
@@ -23,6 +27,7 @@ def arms_report(
     seed: int,
     settings: Mapping[str, Any],
     command: str = "",
+    notes: Sequence[str] = (),
 ) -> Report:
     """Return the page of two arms of a protocol, compared in many outcomes.
 
@@ -40,6 +45,8 @@ def arms_report(
         What else belongs to how it was made.
     command : str, default ""
         The command that makes it.
+    notes : sequence of str
+        What the reader should know of how arms were compared.
 
     Returns
     -------
@@ -49,7 +56,7 @@ def arms_report(
     correction = str(tests["correction"].iloc[0])
     rows = pd.DataFrame(
         {
-            "label": tests["quantity"],
+            "label": tests["quantity"].replace(_WORDS),
             "estimate": tests["effect"],
             "low": tests["effect_low"],
             "high": tests["effect_high"],
@@ -74,6 +81,7 @@ def arms_report(
                     "A loss is the squared error of a task, summed over time. An overlap is the "
                     "inner product of two patterns of connectivity: m of inputs, u and v of "
                     "recurrent connections, z of the readout.",
+                    *map(typeset, notes),
                 ),
                 (
                     Figure(
@@ -118,7 +126,7 @@ def _shown(tests: pd.DataFrame) -> pd.DataFrame:
     """Return what the page shows: every number with its interval."""
     return pd.DataFrame(
         {
-            "outcome": tests["quantity"],
+            "outcome": tests["quantity"].replace(_WORDS),
             "difference": _intervals(tests, "estimate", "low", "high"),
             "effect": _intervals(tests, "effect", "effect_low", "effect_high"),
             "p_corrected": tests["p_corrected"],
@@ -144,9 +152,16 @@ def _next_steps(tests: pd.DataFrame) -> tuple[str, ...]:
     """Return what the reader can do with the comparison."""
     losses = [name for name in tests["quantity"].astype(str) if name.startswith("loss")]
     outcome = losses[0] if losses else str(tests["quantity"].iloc[0])
+    waits = tests["quantity"].isin(_WORDS) & tests["animals_needed"].isna()
+    more = [
+        f"Ask how many animals show a difference in {_WORDS[name]}: the same command with "
+        f"`--outcome {name} --animals N --effect H`, for a hazard ratio of H."
+        for name in tests.loc[waits, "quantity"]
+    ]
     return (
         "Look at one outcome, network by network: the same command with "
         f"`--outcome {outcome}`; `--animals N --effect D` adds the number of animals.",
+        *more,
         "Test a table of your animals in the same way: `predictlearn compare TABLE.csv --outcome "
         "COLUMN`, one row an animal and arm.",
         "Change the experiment: `predictlearn protocols show NAME` prints the protocol, a file to "

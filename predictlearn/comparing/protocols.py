@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from predictlearn.comparing.criterion import CENSORED, WAIT, criterion_waits, waits_in_words
 from predictlearn.comparing.question import (
     ArmComparison,
     asked,
     compare_table,
     corrected_tests,
 )
+from predictlearn.comparing.waits import known_until
 from predictlearn.errors import InputError, choice
 from predictlearn.predictions.arms import arm_values
 
@@ -56,27 +58,42 @@ class ProtocolRun:
         return f"{network}-{hashlib.sha256(start.tobytes()).hexdigest()[:8]}"
 
 
-def _values(run: ProtocolRun, outcome: str, epoch: float | str, several: bool) -> pd.DataFrame:
-    """Return the outcome of every network of every arm of a run, or raise InputError."""
+def _values(
+    run: ProtocolRun, outcome: str, epoch: float | str, several: bool
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Return the outcome of every network of every arm of a run, and by arm who has none."""
+    missing: dict[str, str] = {}
     try:
-        found = arm_values(run.table, outcome, epoch)
+        if outcome == WAIT:
+            found, missing = criterion_waits(run.table)
+        else:
+            found = arm_values(run.table, outcome, epoch)
     except InputError as error:
         raise InputError(f"{run.name}: {error}") from error
-    missing = found[~np.isfinite(found["value"].to_numpy(float))]
-    if len(missing):
-        row = missing.iloc[0]
-        other = "criterion_reached"
-        raise InputError(
-            f"{run.name}: {outcome!r} is not known of {len(missing)} of {len(found)} networks, "
-            f"first of network {row['network']} in arm {row['arm']!r}, which did not reach the "
-            f"criterion; train longer, or compare {other!r}."
-        )
+    if outcome != WAIT:
+        missing = _absent(run.table, found, outcome)
     label = found["arm"].astype(str)
-    return found.assign(
+    found = found.assign(
         arm=f"{run.name}: " + label if several else label,
         subject=[run.animal(int(k)) for k in found["network"]],
         protocol=run.name,
     )
+    if several:
+        missing = {f"{run.name}: {arm}": f"{run.name}: {text}" for arm, text in missing.items()}
+    return found, missing
+
+
+def _absent(table: pd.DataFrame, found: pd.DataFrame, outcome: str) -> dict[str, str]:
+    """Return how many networks of each arm have no value of the outcome there, in words."""
+    went = table.groupby("arm", sort=False)["network"].nunique()
+    have = found.groupby("arm")["network"].nunique().reindex(went.index, fill_value=0)
+    lost = {str(arm): (went[arm] - have[arm], went[arm]) for arm in went.index}
+    return {
+        arm: f"{gone} of {of} networks of {arm} have no {outcome} there: they diverged, dropped "
+        "out or were done before, and are left out."
+        for arm, (gone, of) in lost.items()
+        if 0 < gone < of
+    }
 
 
 def compare_protocols(
@@ -108,7 +125,9 @@ def compare_protocols(
     arms : (str, str), optional
         Two arms, the first minus the second; of several protocols as ``"PROTOCOL: ARM"``.
     test : str, optional
-        As of `asked`; for different networks the t test becomes Welch's.
+        As of `asked`; for different networks the t test becomes Welch's. Of
+        ``epochs_to_criterion`` it is survival, which takes networks that never reached it as
+        censored at the end of their training; other tests only where all reached it.
     margin : float, optional
         For equivalence.
     correction : str
@@ -127,13 +146,21 @@ def compare_protocols(
     ------
     InputError
         If an arm or outcome is unknown, fewer than two arms or networks are left, the loss is of
-        different tasks, or two runs have the same name.
+        different tasks, two runs have the same name, or nobody reached the criterion.
     """
     names = [run.name for run in runs]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(f"two protocols are called {twice!r}; give one of them another name.")
-    values = pd.concat([_values(run, outcome, epoch, len(runs) > 1) for run in runs])
+    if outcome == WAIT and not isinstance(epoch, str):
+        raise InputError(
+            f"--epoch does not go with {WAIT}, which is of a whole phase: the last one of each arm "
+            "that has a criterion."
+        )
+    if test == "survival" and outcome != WAIT:
+        raise InputError(f"--test survival of protocols is of --outcome {WAIT}; got {outcome!r}.")
+    made = [_values(run, outcome, epoch, len(runs) > 1) for run in runs]
+    values = pd.concat([frame for frame, _ in made])
     known = [str(arm) for arm in values["arm"].unique()]
     if arms is not None:
         first, second = (choice("--arms", name, known) for name in arms)
@@ -145,20 +172,30 @@ def compare_protocols(
     if not pairs:
         raise InputError(f"there is one arm, {known[0]!r}; a comparison needs two.")
     parts: list[ArmComparison] = []
+    shown = dict.fromkeys(name for pair in pairs for name in pair)
+    compared = values[values["arm"].isin(shown)]
+    absent = [text for _, texts in made for arm, text in texts.items() if arm in shown]
+    if outcome == WAIT:
+        absent += _check_waits(compared, test, margin)
+        unit = unit or "epochs"
     for first, second in pairs:
         both = values[values["arm"].isin([first, second])]
+        if outcome == WAIT and both[CENSORED].all():
+            absent.append(f"{first} minus {second} is left out: nobody reached the criterion.")
+            continue
         _refuse_other_tasks(both, outcome, (first, second))
         parts.append(_one(both, outcome, (first, second), test, margin, unit, seed))
     designs = list(dict.fromkeys(_design(part) for part in parts))
     tests = pd.concat([part.tests for part in parts], ignore_index=True)
     tests = tests.drop(columns=["p_corrected", "correction", "significant"])
-    tests.insert(1, "design", [_design(part) for part in parts])
-    shown = dict.fromkeys(name for pair in pairs for name in pair)
-    frame = values[values["arm"].isin(shown)].assign(reached=1.0)
+    rows = [_design(part) for part in parts for _ in range(len(part.tests))]
+    tests.insert(1, "design", rows)
+    frame = compared.assign(reached=1.0 - compared.get(CENSORED, 0.0))
     order = {name: k for k, name in enumerate(reversed(shown))}
     frame = frame.sort_values("arm", key=lambda arm: arm.map(order), kind="stable")
     notes = (
         f"Compared {' and '.join(designs)}.",
+        *absent,
         *dict.fromkeys(note for part in parts for note in part.notes),
         *_task_notes(runs, outcome),
     )
@@ -186,7 +223,8 @@ def _one(
     seed: int,
 ) -> ArmComparison:
     """Compare two arms, paired where they share networks."""
-    data = both[["arm", "subject", "value"]].rename(columns={"value": outcome})
+    waits = [CENSORED] if CENSORED in both else []
+    data = both[["arm", "subject", "value", *waits]].rename(columns={"value": outcome})
     first, second = (set(both.loc[both["arm"] == name, "subject"]) for name in pair)
     shared = first & second
     # where few are shared, a pair of groups has more animals than pairs there are
@@ -218,11 +256,40 @@ def _one(
                 f"--test {test} is of the same networks; {pair[0]!r} and {pair[1]!r} are of "
                 "different ones. Take t or permutation."
             )
-    question = asked(
-        outcome, test=mine, paired=paired, margin=margin, unit=unit, seed=seed, reference=pair[1]
-    )
+    settings: dict[str, Any] = {"unit": unit, "seed": seed, "reference": pair[1]}
+    if waits and test in (None, "survival") and margin is None:
+        sides = [data[data["arm"] == name] for name in pair]
+        until = known_until(
+            (sides[0][outcome].to_numpy(float), sides[1][outcome].to_numpy(float)),
+            (sides[0][CENSORED].to_numpy() == 0, sides[1][CENSORED].to_numpy() == 0),
+        )
+        # at the criterion from the beginning: the restricted mean needs some time
+        settings |= {"censored": CENSORED, "until": until or None, "allow_zero": True}
+    question = asked(outcome, test=mine, paired=paired, margin=margin, **settings)
     found = compare_table(data.reset_index(drop=True), question, correction="none")
     return replace(found, notes=(note,) if note else ())
+
+
+def _check_waits(waits: pd.DataFrame, test: str | None, margin: float | None) -> list[str]:
+    """Return who was censored, in words, or raise InputError if the test cannot take it."""
+    never = waits[waits[CENSORED] > 0]
+    arms = ", ".join(dict.fromkeys(waits["arm"]))
+    if len(never) == len(waits):
+        raise InputError(
+            f"none of the {len(waits)} courses of {arms} reached the criterion of phase "
+            f"{waits['phase'].iloc[0]!r} within {waits['value'].max():g} epochs; train longer, or "
+            "to an easier criterion (until)."
+        )
+    survival = test in (None, "survival") and margin is None
+    if len(never) and not survival:
+        row = never.iloc[0]
+        raise InputError(
+            f"{len(never)} of {len(waits)} courses of {arms} did not reach the criterion, first "
+            f"network {row['network']} in {row['arm']}: waits that were cut short go with --test "
+            f"survival; got {'--margin' if test is None else f'--test {test}'}."
+        )
+    how = "arms are compared by survival" if survival else f"arms are compared by {test}"
+    return [waits_in_words(waits, how)]
 
 
 def _refuse_other_tasks(both: pd.DataFrame, outcome: str, pair: tuple[str, str]) -> None:

@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 UNPAIRED_TESTS = ("welch", "permutation", "mixed", "survival", "equivalence", "bayes")
-PAIRED_TESTS = ("t", "wilcoxon", "permutation", "equivalence", "bayes")
+PAIRED_TESTS = ("t", "wilcoxon", "permutation", "survival", "equivalence", "bayes")
 # The name of a column that is made of the one of censoring.
 REACHED = "criterion reached"
 _ALPHA = 0.05
@@ -76,6 +76,10 @@ class ArmQuestion:
         Seed of relabellings.
     rows_in_sessions : bool
         Whether sessions have several rows, so that they vary by themselves.
+    until : float, optional
+        Horizon of restricted means of waits.
+    allow_zero : bool
+        Whether waits may be zero.
     """
 
     outcome: str
@@ -91,6 +95,8 @@ class ArmQuestion:
     unit: str = ""
     seed: int = 0
     rows_in_sessions: bool = False
+    until: float | None = None
+    allow_zero: bool = False
 
 
 @dataclass(frozen=True)
@@ -252,6 +258,7 @@ def table_test(question: ArmQuestion) -> TableTest:
     if q.test == "survival":
         unit = q.unit or q.outcome
         return partial(compare_survival, time=q.outcome, reached=REACHED, unit=unit, seed=q.seed,
+                       until=q.until, paired=q.paired, allow_zero=q.allow_zero,
                        **columns)  # fmt: skip
     if q.test == "bayes":
         return partial(bayes_pairs if q.paired else bayes_groups, **usual)

@@ -12,8 +12,14 @@ import pandas as pd
 from scipy import stats
 
 from predictlearn.arrays import Array
-from predictlearn.checks import positive_int
+from predictlearn.checks import positive, positive_int
 from predictlearn.comparing.question import ArmComparison, ArmQuestion, table_test
+from predictlearn.comparing.waits import (
+    resample_waits,
+    wait_rows,
+    wait_sizes,
+    wait_tests,
+)
 from predictlearn.errors import InputError
 from predictlearn.statistics.families import TableTest
 from predictlearn.statistics.power import animals_needed
@@ -106,20 +112,10 @@ def animal_rows(comparison: ArmComparison) -> AnimalRows:
     Raises
     ------
     InputError
-        If there are more than two arms, or the test is of waits that may be cut short.
+        If there are more than two arms.
     """
     q = comparison.question
-    if len(comparison.arms) != 2:
-        raise InputError(
-            f"--animals is of two arms; there are {', '.join(comparison.arms)}. Choose two with "
-            "--arms."
-        )
-    if q.test == "survival":
-        raise InputError(
-            "--animals cannot put a difference into waits that were cut short: whoever is moved "
-            "past the last trial would have to be seen longer. Simulate them in Python with "
-            "power_by_simulation and compare_survival."
-        )
+    _two_arms(comparison)
     animals = labels(comparison.data, "subject", q.subject)
     order = np.argsort(animals.codes, kind="stable")
     data = comparison.data.iloc[order]
@@ -146,6 +142,15 @@ def animal_rows(comparison: ArmComparison) -> AnimalRows:
     return AnimalRows(values, second, start, count, group, shift, session, q)
 
 
+def _two_arms(comparison: ArmComparison) -> None:
+    """Raise InputError unless two arms are compared."""
+    if len(comparison.arms) != 2:
+        raise InputError(
+            f"--animals is of two arms; there are {', '.join(comparison.arms)}. Choose two with "
+            "--arms."
+        )
+
+
 def _wider(deviations: Array) -> Array:
     """Return deviations from a mean, wider by what resampling takes from their spread."""
     k = deviations.size
@@ -153,20 +158,22 @@ def _wider(deviations: Array) -> Array:
 
 
 def resample(
-    n: int, rng: np.random.Generator, *, source: AnimalRows, effect: float
+    n: int, rng: np.random.Generator, *, source: AnimalRows, effect: float, share: float = 1.0
 ) -> pd.DataFrame:
     """Return a table of an experiment with n animals an arm, or n in both, drawn from others.
 
     Parameters
     ----------
     n : int
-        Animals of each group; of pairs, animals.
+        Animals of the reference; of pairs, animals.
     rng : numpy.random.Generator
         Where chance comes from.
     source : AnimalRows
         The animals.
     effect : float
         Difference of arms, in units of the outcome.
+    share : float
+        Animals of the other arm for each one of the reference.
 
     Returns
     -------
@@ -174,8 +181,9 @@ def resample(
         In the columns of the question.
     """
     q = source.question
+    size = {0: n, 1: round(share * n)}
     picks = np.concatenate(
-        [rng.choice(np.flatnonzero(source.group == k), n) for k in np.unique(source.group)]
+        [rng.choice(np.flatnonzero(source.group == k), size[k]) for k in np.unique(source.group)]
     )
     count = source.count[picks]
     ends = np.cumsum(count)
@@ -203,18 +211,23 @@ class PowerAt:
     Parameters
     ----------
     effect : float
-        The difference, in units of the outcome.
+        The difference, in units of the outcome; of waits the hazard ratio.
     seen : bool
         Whether it is the difference that these animals show.
     n : int
-        Animals asked about.
+        Animals of the reference asked about, or pairs.
     power, low, high : float
         Power there, with its Monte Carlo interval.
     found : SimulatedPower
         The whole curve, and the numbers needed.
     spread : tuple of float
         By which factors the numbers needed could be smaller or larger, since the spread between
-        animals is known from so few: 95% interval of its square over itself.
+        animals is known from so few: 95% interval of its square over itself. Of waits, since the
+        share that reaches the criterion is.
+    test : str
+        The test, where several were made.
+    share : float
+        Animals of the other arm for each one of the reference.
     """
 
     effect: float
@@ -225,19 +238,41 @@ class PowerAt:
     high: float
     found: SimulatedPower
     spread: tuple[float, float]
+    test: str = ""
+    share: float = 1.0
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The curve of this test."""
+        table = self.found.table
+        return table[table["test"] == self.test] if self.test else table
+
+    @property
+    def numbers_needed(self) -> pd.DataFrame:
+        """The numbers needed by this test."""
+        table = self.found.needed
+        return table[table["test"] == self.test] if self.test else table
+
+    @property
+    def animals(self) -> str:
+        """Animals asked about, the reference last as it is in differences."""
+        return str(self.n) if self.share == 1 else f"{round(self.share * self.n)} + {self.n}"
 
     def needed(self, target: float) -> str:
         """Return the smallest n for a power, with its Monte Carlo interval, as text."""
-        table = self.found.needed
+        table = self.numbers_needed
         row = table[np.isclose(table["target"], target)].iloc[0]
         largest = int(self.found.table["n"].max())
         if not math.isfinite(row["n"]):
             return f"> {largest}"
         high = f"{row['high']:g}" if math.isfinite(row["high"]) else f"> {largest}"
-        return f"{row['n']:g} ({row['low']:g} to {high})"
+        least = f"{row['n']:g}"
+        if self.share != 1:
+            least = f"{round(self.share * row['n'])} + {least}"
+        return f"{least} ({row['low']:g} to {high})"
 
 
-def _sizes(source: AnimalRows, effect: float, n: int) -> list[int]:
+def _sizes(source: AnimalRows, effect: float, n: int, share: float = 1.0) -> list[int]:
     """Return numbers of animals around those needed, by the formula of the t test."""
     q = source.question
     if effect == 0 and q.test != "equivalence":
@@ -255,8 +290,16 @@ def _sizes(source: AnimalRows, effect: float, n: int) -> list[int]:
                 size = animals_needed(gap / source.spread, power=power, design=design).n
             except InputError:  # more than any experiment has
                 size = _MOST
-        wanted.append(min(max(factor * size, 3), _MOST))
-    low, high = min(wanted[0], _MOST / 4), max(wanted[1], wanted[0] + 4)
+        # the variance of a difference of groups goes with 1 / n + 1 / (share n)
+        wanted.append(factor * size * (1 + 1 / share) / 2)
+    return _around(n, wanted, share)
+
+
+def _around(n: int, wanted: Sequence[float], share: float) -> list[int]:
+    """Return numbers of animals to simulate, from the lowest to the highest that are wanted."""
+    least = max(3.0, 1.5 / share)
+    low, high = (min(max(size, least), _MOST) for size in wanted)
+    low, high = max(min(low, _MOST / 4), least), max(high, low + 4)
     return sorted({n, *(round(size) for size in np.geomspace(low, high, _SIZES))})
 
 
@@ -265,6 +308,7 @@ def resampled_power(
     n: int,
     effects: Sequence[float] = (),
     *,
+    share: float = 1.0,
     n_simulations: int = 1000,
     seed: int = 0,
     n_jobs: int = 1,
@@ -272,17 +316,20 @@ def resampled_power(
     """Return the power of the same test with other numbers of animals, for stated differences.
 
     Animals are drawn from those of the table, with replacement and with all of their rows, and
-    moved so that the arms differ by the stated difference. Power at the difference that the table
-    shows says no more than its p value does.
+    moved so that the arms differ by the stated difference. Waits that may be cut short are drawn as
+    `resample_waits` says, and the difference is a hazard ratio. Power at the difference that the
+    table shows says no more than its p value does.
 
     Parameters
     ----------
     comparison : ArmComparison
         Of two arms.
     n : int
-        Animals an arm; animals in both where paired.
+        Animals of the reference; animals in both where paired.
     effects : sequence of float
-        Differences in units of the outcome, beside the one seen.
+        Differences in units of the outcome, or hazard ratios, beside the one seen.
+    share : float
+        Animals of the other arm for each one of the reference.
     n_simulations : int
         Experiments a number of animals.
     seed : int
@@ -293,12 +340,13 @@ def resampled_power(
     Returns
     -------
     list of PowerAt
-        Of the difference seen, then of the others.
+        Of the difference seen, then of the others; of waits each by the log-rank test and by that
+        of restricted means.
 
     Raises
     ------
     InputError
-        As `animal_rows`; if n is below 2, or the animals do not vary.
+        As `animal_rows`; if n is below 2, the animals do not vary, or an effect makes no sense.
 
     Examples
     --------
@@ -312,6 +360,18 @@ def resampled_power(
     [True, False]
     """
     positive_int("--animals", n, minimum=2)
+    q = comparison.question
+    if positive("--ratio", share) != 1 and q.paired:
+        raise InputError("--ratio is of different animals; here the same are in both arms.")
+    if round(share * n) < 2:
+        raise InputError(
+            f"--ratio {share:g} of --animals {n} leaves fewer than 2 animals in the first arm; "
+            f"take {2 / n:.2g} or more."
+        )
+    for effect in effects:
+        _check_effect(effect, q)
+    if q.test == "survival":
+        return _waits_power(comparison, n, effects, share, n_simulations, seed, n_jobs)
     source = animal_rows(comparison)
     if source.spread == 0:
         raise InputError("the animals of an arm do not vary, so that no number of them is to tell.")
@@ -319,12 +379,10 @@ def resampled_power(
     seen = float(comparison.tests["estimate"].iloc[0])
     made = []
     for k, effect in enumerate((seen, *effects)):
-        if not math.isfinite(effect):
-            raise InputError(f"--effect must be a number; got {effect}.")
         found = power_by_simulation(
-            partial(resample, source=source, effect=float(effect)),
+            partial(resample, source=source, effect=float(effect), share=share),
             {comparison.question.test: test},
-            n_animals=_sizes(source, effect, n),
+            n_animals=_sizes(source, effect, n, share),
             rows={comparison.question.test: row} if row else None,
             n_simulations=n_simulations,
             seed=seed,
@@ -334,8 +392,64 @@ def resampled_power(
         at = found.table[found.table["n"] == n].iloc[0]
         made.append(
             PowerAt(float(effect), k == 0, n, float(at["power"]), float(at["low"]),
-                    float(at["high"]), found, _variance_span(source.freedom))
+                    float(at["high"]), found, _variance_span(source.freedom), share=share)
         )  # fmt: skip
+    return made
+
+
+def _check_effect(effect: float, question: ArmQuestion) -> None:
+    """Raise InputError unless an effect is one that can be put in."""
+    if not math.isfinite(effect):
+        raise InputError(f"--effect must be a number; got {effect}.")
+    if question.test == "survival" and not effect > 0:
+        raise InputError(
+            "--effect of waits is a hazard ratio, above 0: 2 where the first arm reaches the "
+            f"criterion at twice the rate of the other, 0.5 at half of it; got {effect:g}."
+        )
+
+
+def _waits_power(
+    comparison: ArmComparison,
+    n: int,
+    ratios: Sequence[float],
+    share: float,
+    n_simulations: int,
+    seed: int,
+    n_jobs: int,
+) -> list[PowerAt]:
+    """Return the power of tests of waits, at the curves seen and at hazard ratios."""
+    _two_arms(comparison)
+    source = wait_rows(comparison)
+    rows = comparison.tests.set_index("name")["estimate"]
+    seen = float(rows[rows.index.str.endswith(", log-rank")].iloc[0])
+    if ratios and not source.reached[0].any():
+        raise InputError(
+            f"--effect multiplies the rate at which {comparison.arms[0]!r} reaches the criterion, "
+            f"and none of its {source.reached[0].size} animals did; exchange the arms in --arms, "
+            "or leave --effect out."
+        )
+    tests = wait_tests(replace(source.question, reference="reference"), _RELABELLINGS)
+    made = []
+    for ratio in (None, *ratios):
+        low, high = wait_sizes(source, ratio, share)
+        sizes = _around(n, [0.5 * low, 1.6 * high], share)
+        found = power_by_simulation(
+            partial(resample_waits, source=source, ratio=ratio, share=share),
+            tests,
+            n_animals=[n] if ratio == 1 else sizes,
+            n_simulations=n_simulations,
+            seed=seed,
+            n_jobs=n_jobs,
+            progress=True,
+        )
+        for test in tests:
+            table = found.table[found.table["test"] == test]
+            at = table[table["n"] == n].iloc[0]
+            made.append(
+                PowerAt(seen if ratio is None else float(ratio), ratio is None, n,
+                        float(at["power"]), float(at["low"]), float(at["high"]), found,
+                        source.span, test, share)
+            )  # fmt: skip
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import AfterValidator, Field, model_validator
 
-from predictlearn.behaviour.distributions import as_distribution, median_of
+from predictlearn.behaviour.distributions import Constant, as_distribution, median_of
 from predictlearn.errors import InputError
 from predictlearn.protocol.phase import Part
 from predictlearn.protocol.rule import RuleSpec
@@ -23,6 +24,7 @@ DROPPED_OUT = "dropped_out"
 # What is drawn for an animal, each from a stream of its own, in the order of these numbers.
 _FACTORS = ("rate", "noise", "epochs")
 _LEAVING = len(_FACTORS)
+_SESSIONS = _LEAVING + 1
 # Draws of a factor, which must be positive, before it is said that there is none.
 _ATTEMPTS = 1000
 
@@ -40,7 +42,20 @@ def _any(value: Any) -> Any:
     return value
 
 
+def _sessions(value: Any) -> Any:
+    """Return a distribution of a number of sessions, as written."""
+    middle = median_of("this", value)
+    if isinstance(as_distribution("this", value), Constant) and middle % 1:
+        raise InputError(f"this must be a whole number of sessions; got {middle:g}")
+    if not middle >= 1:
+        raise InputError(
+            f"half of the draws at least must be 1 session or more; the median is {middle:g}"
+        )
+    return value
+
+
 Factor = Annotated[Any, AfterValidator(_factor)]
+OwnSessions = Annotated[Any, AfterValidator(_sessions)]
 Distribution = Annotated[Any, AfterValidator(_any)]
 
 
@@ -50,6 +65,7 @@ class AnimalsSpec(ProtocolSection):
     rate: Factor = 1.0
     noise: Factor = 1.0
     epochs: Factor = 1.0
+    sessions: OwnSessions | None = None
     start: dict[str, Distribution] = Field(default_factory=dict)
 
     @property
@@ -110,6 +126,9 @@ class Subject:
     rate, noise, epochs : float
         Factors of the rate of its rules, of the noise on its targets and synapses, and of the
         epochs of its phases and sessions.
+    sessions : float
+        How many sessions it has of every phase in sessions, at most those of the phase; infinite
+        where it has all of them.
     last_session, last_epoch : float
         Of the arm, after which it drops out; infinite if it does not.
     """
@@ -117,6 +136,7 @@ class Subject:
     rate: float = 1.0
     noise: float = 1.0
     epochs: float = 1.0
+    sessions: float = np.inf
     last_session: float = np.inf
     last_epoch: float = np.inf
 
@@ -148,6 +168,16 @@ def _positive(name: str, spec: Any, rng: np.random.Generator) -> float:
     raise InputError(f"animals: {_ATTEMPTS} draws of {name} gave no positive factor.")
 
 
+def _whole(spec: Any, rng: np.random.Generator) -> int:
+    """Draw a number of sessions, to the nearest whole one, again where it is below 1."""
+    distribution = as_distribution("sessions", spec)
+    for _ in range(_ATTEMPTS):
+        value = float(distribution.rvs(random_state=rng))
+        if 0.5 <= value < np.inf:
+            return math.floor(value + 0.5)
+    raise InputError(f"animals: {_ATTEMPTS} draws of sessions gave none of 1 or more.")
+
+
 def draw_animal(
     animals: AnimalsSpec | None,
     dropout: DropoutSpec | None,
@@ -171,17 +201,19 @@ def draw_animal(
     Returns
     -------
     Subject
-        Factors that are positive: a distribution is cut off at zero.
+        Factors that are positive: a distribution is cut off at zero; sessions that are 1 or more.
 
     Raises
     ------
     InputError
-        If no positive factor is drawn.
+        If no positive factor, or no session, is drawn.
     """
     own: dict[str, float] = {}
     for number, name in enumerate(_FACTORS if animals is not None else ()):
         spec = getattr(animals, name)
         own[name] = _positive(name, spec, np.random.default_rng(sequences(number)))
+    if animals is not None and animals.sessions is not None:
+        own["sessions"] = _whole(animals.sessions, np.random.default_rng(sequences(_SESSIONS)))
     if dropout is not None and dropout.per_session is not None:
         rng = np.random.default_rng(sequences(_LEAVING))
         own["last_session"] = float(rng.geometric(dropout.per_session))

@@ -55,6 +55,8 @@ def rows_of(spec: ProtocolSpec, networks: int, sizes: Sizes, every: int) -> int:
         at the end of each phase, count as the rows that take as much memory.
     """
     dim, rows = sizes.dim, 0
+    # of a design between animals, the networks of each arm
+    groups = spec.group_sizes if spec.cohort.design == "between" else dict.fromkeys(spec.arms, 1)
     longer = 1.0 if spec.cohort.animals is None else spec.cohort.animals.longer
     for arm in spec.arms:
         neurons = spec.neurons_of(arm) or 0
@@ -70,10 +72,11 @@ def rows_of(spec: ProtocolSpec, networks: int, sizes: Sizes, every: int) -> int:
                 # each stretch between two looks at the loss keeps its ends
                 stretches = length // (phase.until.every or every) + 1
                 epochs = min(length, epochs * stretches) + 1
-            rows += epochs * quantities + 2 * len(spec.evaluate)
+            rows += groups[arm] * (epochs * quantities + 2 * len(spec.evaluate))
             numbers = neurons * (neurons + dim if synaptic else dim)
-            rows += math.ceil(numbers * 8 / _ROW_BYTES)
-    return rows * networks // (len(spec.arms) if spec.cohort.design == "between" else 1)
+            rows += groups[arm] * math.ceil(numbers * 8 / _ROW_BYTES)
+    of_all = sum(groups.values()) if spec.cohort.design == "between" else 1
+    return rows * networks // of_all
 
 
 def record_every(spec: ProtocolSpec, networks: int, sizes: Sizes) -> int:

@@ -54,8 +54,9 @@ def stream(seed: int, network: int, *purpose: int) -> np.random.SeedSequence:
 def animal_of(spec: ProtocolSpec, network: int, seed: int) -> Subject:
     """Return what is a network's own: its rate, its noise, its epochs, when it drops out."""
     cohort = spec.cohort
+    number = spec.number_of(network)
     return draw_animal(
-        cohort.animals, cohort.dropout, network, lambda k: stream(seed, network, ANIMAL, k)
+        cohort.animals, cohort.dropout, network, lambda k: stream(seed, number, ANIMAL, k)
     )
 
 
@@ -169,7 +170,8 @@ def run_arms(
     InputError
         If a change of readout is not realisable.
     """
-    shown = [evaluation_trials(tasks, name, network, seed) for name in spec.evaluate]
+    number = spec.number_of(network)
+    shown = [evaluation_trials(tasks, name, number, seed) for name in spec.evaluate]
     phases: list[PhaseRecord] = []
     failures: list[Failure] = []
     animal = animal_of(spec, network, seed)
@@ -199,17 +201,17 @@ def _run_arm(
     animal: Subject,
 ) -> Iterator[PhaseRecord | Failure]:
     """Yield the records of one arm's phases; after a failure, nothing more."""
-    begin = arm_start(start, spec.arms[arm], spec.nonlinearity)
+    begin, number = arm_start(start, spec.arms[arm], spec.nonlinearity), spec.number_of(network)
     state = NetworkState(spec, begin)
     n_neurons = spec.neurons_of(arm)
     if n_neurons is not None:
         # one stream for all arms: equivalent networks share their random directions
-        state.neurons = begin.loadings(n_neurons, _whole(stream(seed, network, LOADINGS)))
+        state.neurons = begin.loadings(n_neurons, _whole(stream(seed, number, LOADINGS)))
     elif learns_in_span(spec, tasks, arm):
         state.span = Factors.from_overlaps(begin)
     if spec.forgets(arm):
         state.begin()
-    yield from _ArmWalk(spec, tasks, arm, network, seed, shown, state, animal).steps()
+    yield from _ArmWalk(spec, tasks, arm, network, number, seed, shown, state, animal).steps()
 
 
 @dataclass
@@ -220,6 +222,7 @@ class _ArmWalk:
     tasks: Mapping[str, AnyTask]
     arm: str
     network: int
+    number: int
     seed: int
     shown: list[Trials]
     state: NetworkState
@@ -239,6 +242,8 @@ class _ArmWalk:
                 self.before, self.spent, self.criterion = self.before + self.spent, 0.0, None
             if done:
                 continue  # sessions after the criterion was reached
+            if step.in_session and step.part >= self.animal.sessions:
+                continue  # more sessions than this animal has
             if self.session >= self.animal.last_session or self.left < 1:
                 yield self._dropped(step)
                 return
@@ -295,7 +300,7 @@ class _ArmWalk:
         phase, state = step.phase, self.state
         if phase.probe is not None:
             first = self._losses()
-            trials = evaluation_trials(self.tasks, phase.probe, self.network, self.seed)
+            trials = evaluation_trials(self.tasks, phase.probe, self.number, self.seed)
             epochs = self._in_time(step.epochs)
             course = probe(state, trials, epochs, phase.forgetting or 0.0)
             ends = [first, self._losses()] if epochs else [first]
@@ -308,7 +313,7 @@ class _ArmWalk:
             course = Course(np.zeros(1), np.zeros(0), names, values[None])
             return self._record(step, course, [self._losses()])
         try:
-            course = state.change(phase, stream(self.seed, self.network, READOUT, step.number))
+            course = state.change(phase, stream(self.seed, self.number, READOUT, step.number))
         except InputError as error:
             place = f"arm {self.arm!r}, phase {step.label!r}, network {self.network}"
             raise InputError(f"{place}: {error}") from None
@@ -321,7 +326,7 @@ class _ArmWalk:
         purpose = (PHASE, list(self.tasks).index(name), step.visit)
 
         def seeds(k: int) -> int:
-            return _whole(stream(self.seed, self.network, *purpose, *([k] if k else [])))
+            return _whole(stream(self.seed, self.number, *purpose, *([k] if k else [])))
 
         task, first = self.tasks[name], self._losses()
         rule = self.animal.rule(self.spec.rule_of(self.arm, phase))
@@ -331,7 +336,7 @@ class _ArmWalk:
             other = phase.until.on
             on = None
             if other is not None:
-                on = evaluation_trials(self.tasks, other, self.network, self.seed)
+                on = evaluation_trials(self.tasks, other, self.number, self.seed)
             self.criterion = criterion_of(phase.until, state, task, seeds(0), on)
         try:
             course, reached = training.run(epochs, self.criterion)
@@ -353,7 +358,8 @@ class _ArmWalk:
         self.spent += float(course.epochs[-1]) if reached else epochs
         self.cut = self.cut and not reached
         last = self.cut or self.session >= self.animal.last_session
-        if phase.until is not None and (reached or last or step.part == step.parts - 1):
+        last = last or step.part == min(step.parts, self.animal.sessions) - 1
+        if phase.until is not None and (reached or last):
             taken = self.spent if reached else float("nan")
             measured = np.array([taken, float(reached)])
             record = replace(record, outcomes=CRITERION, measured=measured)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from predictlearn.behaviour.distributions import median_of
 from predictlearn.errors import nearest
 from predictlearn.protocol.schema import ArmStep, ProtocolSpec
 from predictlearn.protocol.source import Location, Problem
@@ -130,8 +131,10 @@ def check_animals(spec: ProtocolSpec) -> list[Problem]:
     spec : ProtocolSpec
         The protocol.
     """
-    problems: list[Problem] = []
+    problems = _check_sizes(spec)
     animals, dropout = spec.cohort.animals, spec.cohort.dropout
+    if animals is not None and animals.sessions is not None:
+        problems += _check_own_sessions(spec, animals.sessions)
     if animals is not None and "noise" in animals.model_fields_set:
         rules = [
             spec.rule_of(arm, step.phase)
@@ -157,3 +160,46 @@ def check_animals(spec: ProtocolSpec) -> list[Problem]:
             problems.append((at, f"network {row.network} comes twice"))
         seen.add(row.network)
     return problems
+
+
+def _check_sizes(spec: ProtocolSpec) -> list[Problem]:
+    """Return what of the sizes of groups does not go with the arms."""
+    sizes, at = spec.cohort.sizes, ("cohort", "sizes")
+    if sizes is None:
+        return []
+    if spec.cohort.design == "within":
+        said = (
+            "groups have sizes where arms are different animals, design: between; in design: "
+            "within every network goes through all arms, and networks says how many"
+        )
+        return [(at, said)]
+    named = [((*at, name), unknown(name, "the arms", spec.arms)) for name in sizes]
+    problems: list[Problem] = [(place, wrong) for place, wrong in named if wrong is not None]
+    missing = [name for name in spec.arms if name not in sizes]
+    if missing:
+        said = f"the size of {', '.join(map(repr, missing))} is missing: every arm has one"
+        problems.append((at, said))
+    if "networks" in spec.cohort.model_fields_set and not problems:
+        said = (
+            f"sizes says how many networks each arm has, {sum(sizes.values())} together; leave "
+            f"this out; got {spec.cohort.networks}"
+        )
+        problems.append((("cohort", "networks"), said))
+    return problems
+
+
+def _check_own_sessions(spec: ProtocolSpec, own: Any) -> list[Problem]:
+    """Return why animals cannot have numbers of sessions of their own."""
+    at: Location = ("cohort", "animals", "sessions")
+    steps = [step for arm in spec.arms for step in spec.steps(arm)]
+    most = max((step.parts for step in steps if step.in_session), default=0)
+    if most == 0:
+        return [(at, "no phase is in sessions; give a phase sessions: 10 in place of epochs")]
+    middle = median_of("sessions", own)
+    if middle > most:
+        said = (
+            f"the phases have at most {most} sessions, and an animal has at most those of the "
+            f"phase; half of the draws are above {middle:g}. Give the phases more sessions"
+        )
+        return [(at, said)]
+    return []

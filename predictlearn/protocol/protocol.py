@@ -302,7 +302,7 @@ class Protocol:
                 {arm: spec.arms[arm] for arm in spec.arms_of(network)},
                 self.sizes,
                 spec.nonlinearity,
-                np.random.default_rng(stream(seed, network, START)),
+                np.random.default_rng(stream(seed, spec.number_of(network), START)),
             )
             for network in range(spec.n_networks)
         )
@@ -373,7 +373,8 @@ class Protocol:
             )
             if store is not None:
                 tables = {"table": result.table, "failed": result.failed}
-                if self.spec.cohort.animals or self.spec.cohort.dropout:
+                cohort = self.spec.cohort
+                if cohort.animals or cohort.dropout or cohort.sizes:
                     tables["animals"] = animals
                 store.write_tables(tables)
         return result
@@ -413,11 +414,7 @@ class Protocol:
                     f"starts must have one rank; starts[0] has {starts[0].rank} and "
                     f"starts[{number}] {start.rank}."
                 )
-        if self.spec.cohort.design == "between" and len(starts) % len(self.arms):
-            raise InputError(
-                f"starts must be as many for each of the {len(self.arms)} arms, which are "
-                f"different animals (design: between); got {len(starts)}."
-            )
+        self._check_groups(len(starts))
         # the cohort is not used, so its own names do not matter
         problems = [p for p in check_names(self.spec, starts[0].sizes) if p[0][0] != "cohort"]
         if problems:
@@ -431,6 +428,20 @@ class Protocol:
                         f"arm {name!r} cannot start from starts[{number}]: {error}"
                     ) from error
         return starts
+
+    def _check_groups(self, n_starts: int) -> None:
+        """Raise unless so many given starts can be shared out over arms of different animals."""
+        cohort = self.spec.cohort
+        if cohort.design == "between" and cohort.sizes and n_starts % self.spec.n_networks:
+            raise InputError(
+                f"starts must be {self.spec.n_networks}, as many as the sizes of the groups add up "
+                f"to, or a multiple of that; got {n_starts}."
+            )
+        if cohort.design == "between" and n_starts % len(self.arms) and not cohort.sizes:
+            raise InputError(
+                f"starts must be as many for each of the {len(self.arms)} arms, which are "
+                f"different animals (design: between); got {n_starts}."
+            )
 
     def _array_bytes(self) -> bytes:
         """Return the content of tasks that come from files and code, for the digest of a run."""

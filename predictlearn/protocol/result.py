@@ -67,8 +67,9 @@ class ProtocolResult:
         output moves a world, or something is forgotten.
     animals : pandas.DataFrame
         One row per network: ``network``, ``arm`` in a design between animals, and what is its own:
-        ``rate``, ``noise`` and ``epochs``, factors of those of the protocol, ``last_session`` and
-        ``last_epoch``, after which it drops out, infinite if it does not.
+        ``rate``, ``noise`` and ``epochs``, factors of those of the protocol, ``sessions``, how many
+        it has of a phase at most, infinite where all of them, ``last_session`` and ``last_epoch``,
+        after which it drops out, infinite if it does not.
     """
 
     name: str

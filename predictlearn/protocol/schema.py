@@ -55,6 +55,8 @@ _KINDS = (*UNION_KINDS, *PHASE_KINDS)
 # inputs, outputs and twice the rank, of which the overlaps are the products
 MOST_DIMENSIONS = 100
 Neurons = Annotated[Count, Field(le=1_000_000)]
+# of one animal nothing can be said that holds of others
+GroupSize = Annotated[int, Field(ge=2, le=100_000)]
 
 
 class DistributionSpec(ProtocolSection):
@@ -101,6 +103,7 @@ class CohortSpec(ProtocolSection):
     distribution: DistributionSpec | None = None
     max_draws: Annotated[Count, Field(le=100_000)] = 10_000
     design: Annotated[str, one_of("within", "between")] = "within"
+    sizes: Annotated[dict[str, GroupSize], Field(min_length=1)] | None = None
     animals: AnimalsSpec | None = None
     dropout: DropoutSpec | None = None
 
@@ -172,13 +175,49 @@ class ProtocolSpec(ProtocolSection):
     @property
     def n_networks(self) -> int:
         """Number of networks of all arms: where these are different animals, of each arm's own."""
-        arms = len(self.arms) if self.cohort.design == "between" else 1
-        return self.cohort.networks * arms
+        if self.cohort.design == "within":
+            return self.cohort.networks
+        return sum(self.group_sizes.values())
+
+    @property
+    def group_sizes(self) -> dict[str, int]:
+        """How many networks of its own each arm has, in a design between animals."""
+        if self.cohort.sizes is None:
+            return dict.fromkeys(self.arms, self.cohort.networks)
+        return {arm: self.cohort.sizes.get(arm, 0) for arm in self.arms}
 
     def arms_of(self, network: int) -> tuple[str, ...]:
         """Return the arms that a network goes through: all, or one of a design between animals."""
         arms = tuple(self.arms)
-        return arms if self.cohort.design == "within" else (arms[network % len(arms)],)
+        if self.cohort.design == "within":
+            return arms
+        if self.cohort.sizes is None:
+            return (arms[network % len(arms)],)
+        return (self._turns[network % len(self._turns)][0],)
+
+    def number_of(self, network: int) -> int:
+        """Return the number by which a network's random numbers are drawn.
+
+        It is the network itself but for groups of unequal size: there the k-th animal of an arm is
+        the same whatever the sizes.
+        """
+        if self.cohort.sizes is None or self.cohort.design == "within":
+            return network
+        times, at = divmod(network, len(self._turns))
+        arm, turn = self._turns[at]
+        place = list(self.arms).index(arm)
+        return (turn + times * self.group_sizes[arm]) * len(self.arms) + place
+
+    @cached_property
+    def _turns(self) -> tuple[tuple[str, int], ...]:
+        """Arm and number within it of every network: arms in turn, as long as they have more."""
+        sizes = self.group_sizes
+        return tuple(
+            (arm, turn)
+            for turn in range(max(sizes.values()))
+            for arm, size in sizes.items()
+            if turn < size
+        )
 
     def steps(self, arm: str) -> tuple[ArmStep, ...]:
         """Return what an arm comes to: repeated phases each time, sessions one by one."""

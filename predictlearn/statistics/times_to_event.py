@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import math
+import warnings
 from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
 from scipy import optimize, stats
+from statsmodels.duration.hazard_regression import PHReg
 
 from predictlearn.arrays import Array
+from predictlearn.statistics.resampling import sign_flip_test
 from predictlearn.statistics.results import AssumptionCheck, bare
 
-__all__ = ["hazard_ratio", "log_rank", "proportional", "pseudo"]
+__all__ = [
+    "hazard_ratio",
+    "log_rank",
+    "log_rank_pairs",
+    "pair_interval",
+    "proportional",
+    "pseudo",
+]
+
+
+# Numbers of a table that is held at once; smaller ones of relabellings are kept for the next test.
+_HELD = 2_000_000
 
 
 def _restricted_means(time: Array, reached: np.ndarray, until: float) -> Array:
@@ -41,9 +55,15 @@ def pseudo(time: Array, reached: np.ndarray, until: float) -> Array:
     it is the animal's own time, cut there.
     """
     n = time.size
-    others = np.array([np.delete(np.arange(n), i) for i in range(n)])
+    # animals that waited alike have the same share
+    _, first, which = np.unique(time + 1j * reached, return_index=True, return_inverse=True)
     every = float(_restricted_means(time[None], reached[None], until)[0])
-    return n * every - (n - 1) * _restricted_means(time[others], reached[others], until)
+    without = []
+    for part in np.array_split(first, math.ceil(first.size * n / _HELD)):
+        others = np.array([np.delete(np.arange(n), i) for i in part])
+        without.append(_restricted_means(time[others], reached[others], until))
+    shares = n * every - (n - 1) * np.concatenate(without)
+    return np.asarray(shares[which])
 
 
 @lru_cache(maxsize=8)
@@ -53,6 +73,13 @@ def _splits(n: int, first: int) -> Array:
     splits = np.zeros((len(picks), n))
     np.put_along_axis(splits, picks, 1.0, axis=1)
     return splits
+
+
+@lru_cache(maxsize=4)
+def _relabelled(size: int, first: int, n_resamples: int, seed: int) -> Array:
+    """Return random ways in which `first` of some animals can be in one arm."""
+    rng = np.random.default_rng(seed)
+    return (np.argsort(rng.random((n_resamples, size)), axis=1) < first).astype(float)
 
 
 def log_rank(
@@ -79,12 +106,63 @@ def log_rank(
     if exact:
         splits = _splits(size, first)
     else:
-        rng = np.random.default_rng(seed)
-        splits = (np.argsort(rng.random((n_resamples, size)), axis=1) < first).astype(float)
+        draw = _relabelled if n_resamples * size < _HELD else _relabelled.__wrapped__
+        splits = draw(size, first, n_resamples, seed)
     null = np.abs(splits @ scores)
     hits = int(np.count_nonzero(null >= abs(seen) - 1e-9))
     p = hits / len(null) if exact else (hits + 1) / (len(null) + 1)
     return z, p_asymptotic, p, exact
+
+
+def log_rank_pairs(
+    time: Array, reached: np.ndarray, n_resamples: int, seed: int
+) -> tuple[float, float, float, bool]:
+    """Return the log-rank z of two arms of the same animals, two p values, and if exact.
+
+    Parameters
+    ----------
+    time, reached : numpy.ndarray, (animals, 2)
+        The first column is the arm of which z above zero says that it reaches it sooner.
+    n_resamples, seed : int
+        Of swapping arms within animals; all ways where there are no more.
+
+    Returns
+    -------
+    (float, float, float, bool)
+        z from the differences of scores within animals, its asymptotic p, p by swapping, if exact.
+    """
+    t, event = time.ravel(), reached.ravel()
+    order = np.unique(t[event])
+    at_risk = t[:, None] >= order
+    events = (t[:, None] == order) & event[:, None]
+    scores = (events.sum(1) - at_risk @ (events.sum(0) / at_risk.sum(0))).reshape(-1, 2)
+    d = scores[:, 0] - scores[:, 1]
+    size = math.sqrt(float(d @ d))
+    z = float(d.sum()) / size if size > 0 else 0.0
+    _, p, exact = sign_flip_test(d, n_resamples=n_resamples, seed=seed)
+    return z, float(2 * stats.norm.sf(abs(z))), p, exact
+
+
+def pair_interval(time: Array, reached: np.ndarray, level: float) -> tuple[float, float]:
+    """Return the interval of the log hazard ratio of two arms of the same animals.
+
+    The variance is that of Lee, Wei & Amato (1992): of scores added up by animal. Arrays are
+    (animals, 2) as in `log_rank_pairs`; infinite ends where there is none.
+    """
+    n = len(time)
+    arm, owner = np.tile([1.0, 0.0], n), np.repeat(np.arange(n), 2)
+    model = PHReg(time.ravel(), arm[:, None], reached.ravel().astype(int), ties="efron")
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            fit = model.fit(groups=owner, disp=0)
+        except np.linalg.LinAlgError:  # one arm was done before the other began
+            return -math.inf, math.inf
+    error = float(fit.bse[0])
+    if not (math.isfinite(error) and 0 < error < 1e3):
+        return -math.inf, math.inf
+    half = float(stats.norm.isf((1 - level) / 2)) * error
+    return float(fit.params[0]) - half, float(fit.params[0]) + half
 
 
 def hazard_ratio(
@@ -125,8 +203,10 @@ def hazard_ratio(
         return b, (math.nan, math.nan), p
     low, high = crossing(-1), crossing(1)
     if math.isinf(low) or math.isinf(high):
-        # the likelihood rises for ever where one arm is done before the other begins
-        b = low if height(-20) >= top - 1e-6 else high if height(20) >= top - 1e-6 else b
+        # the likelihood rises for ever where one arm is done before the other begins; it is flat
+        # where the arms are never seen at the same time
+        rises = [height(far) >= top - 1e-6 for far in (-20, 20)]
+        b = 0.0 if all(rises) else low if rises[0] else high if rises[1] else b
     return b, (low, high), p
 
 

@@ -159,7 +159,10 @@ arms:
     pair = ["compare", str(file), "--arms", "slow", "short", "--jobs", "1"]
     censored = CliRunner().invoke(app, pair)
     assert censored.exit_code == 0, censored.output
-    assert "4 of 12 networks and arms did not reach the criterion" in censored.output
+    text = " ".join(censored.output.split())
+    assert "not reached by 0 of 4 in slow, 4 of 4 in short" in text
+    assert "censored at the end of their training" in text
+    assert "curves of the criterion" in censored.output
 
 
 WRONG = [

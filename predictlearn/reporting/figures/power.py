@@ -16,6 +16,8 @@ __all__ = ["power_curves"]
 
 _MARKERS = ("o", "s", "^", "D")
 _TICKS = 6
+# Inches: with two names above it, and what each further one adds.
+_HEIGHT, _NAME = 2.9, 0.17
 # Percent: power that experiments are planned for.
 _AIMS = (80, 95)
 
@@ -52,7 +54,7 @@ def power_curves(frame: pd.DataFrame, xlabel: str = "Animals") -> Figure:
     frame = columns(frame, "n", "power", "low", "high")
     frame = frame if "curve" in frame else frame.assign(curve="")
     names = unique(frame["curve"])
-    figure = new_figure(2.9, 3.9)
+    figure = new_figure(_HEIGHT + _NAME * max(0, len(names) - 2), 3.9)
     axes = figure.subplots()
     for aim in _AIMS:
         axes.axhline(aim, color=FAINT, linewidth=1.0, zorder=0)

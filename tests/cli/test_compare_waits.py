@@ -1,0 +1,487 @@
+"""``predictlearn compare`` of waits: power by resampling, groups of unequal size, networks."""
+
+from __future__ import annotations
+
+import html
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from test_cli import invoke
+
+import predictlearn as pl
+from predictlearn import statistics as st
+from predictlearn.comparing import resampled
+from predictlearn.comparing.criterion import criterion_waits
+from predictlearn.comparing.question import asked, compare_table
+from predictlearn.comparing.resampled import resampled_power
+from predictlearn.comparing.waits import known_until, resample_waits, wait_rows, wait_sizes
+from predictlearn.errors import InputError
+
+pytestmark = pytest.mark.quick
+
+
+def compare(line: str, *more: object):
+    return invoke("compare", *shlex.split(line), *more)
+
+
+def waits(n, ratio=1.0, until=80.0, seed=0, lost=None):
+    """Exponential waits, mean 50 in the reference; lost to follow-up at mean `lost`."""
+    rng = np.random.default_rng(seed)
+    first, other = n if isinstance(n, tuple) else (n, n)
+    t = np.concatenate([rng.exponential(50, first), rng.exponential(50 / ratio, other)])
+    seen = np.full(t.size, until)
+    if lost is not None:
+        seen = np.minimum(rng.exponential(lost, t.size), until)
+    return pd.DataFrame(
+        {
+            "subject": range(t.size),
+            "arm": np.repeat(["slow", "fast"], [first, other]),
+            "trials": np.minimum(t, seen),
+            "never": (t > seen).astype(int),
+        }
+    )
+
+
+def asked_of(table, **more):
+    return compare_table(table, asked("trials", censored="never", reference="slow", **more))
+
+
+def z_by_hand(t, event, mine):
+    """The log-rank statistic, by a loop over times."""
+    gap = variance = 0.0
+    for at in np.unique(t[event]):
+        risk, now = t >= at, (t == at) & event
+        n, n1, d = risk.sum(), (risk & mine).sum(), now.sum()
+        gap += (now & mine).sum() - d * n1 / n
+        if n > 1:
+            variance += d * n1 * (n - n1) * (n - d) / (n**2 * (n - 1))
+    return gap / np.sqrt(variance) if variance > 0 else 0.0
+
+
+def kaplan_meier(t, event, when):
+    """Share still waiting after each time, by the product."""
+    share = 1.0
+    for at in np.unique(t[event & (t <= when)]):
+        share *= 1 - ((t == at) & event).sum() / (t >= at).sum()
+    return share
+
+
+def split(table, question):
+    """Times and events of the reference and of the other arm."""
+    other = (table[question.arm] == "other").to_numpy()
+    t, event = table["trials"].to_numpy(), table["criterion reached"].to_numpy() > 0
+    return (t[~other], event[~other]), (t[other], event[other])
+
+
+def test_as_seen_every_animal_is_one_of_its_arm_and_who_was_censored_stays_so():
+    table = waits((9, 7), 3.0, lost=60.0)
+    source = wait_rows(asked_of(table))
+    drawn = resample_waits(40, np.random.default_rng(1), source=source, ratio=None, share=0.5)
+    (t0, e0), (t1, e1) = split(drawn, source.question)
+    assert (len(t0), len(t1)) == (40, 20)
+    for arm, t, event in (("slow", t0, e0), ("fast", t1, e1)):
+        mine = table[table["arm"] == arm]
+        known = set(zip(mine["trials"], mine["never"] == 0, strict=True))
+        assert set(zip(t, event, strict=True)) <= known
+        assert not event.all()
+    assert drawn["subject"].is_unique
+
+
+@pytest.mark.parametrize("ratio", [0.5, 1.0, 2.5])
+@pytest.mark.parametrize("lost", [None, 60.0])
+def test_a_hazard_ratio_is_put_into_the_curve_of_the_reference(ratio, lost):
+    source = wait_rows(asked_of(waits((40, 10), 3.0, lost=lost)))
+    drawn = resample_waits(20_000, np.random.default_rng(2), source=source, ratio=ratio)
+    reference, other = split(drawn, source.question)
+    for when in (5.0, 20.0, 45.0, 79.0):
+        base = kaplan_meier(source.time[0], source.reached[0], when)
+        assert kaplan_meier(*reference, when) == pytest.approx(base, abs=0.02)
+        assert kaplan_meier(*other, when) == pytest.approx(base**ratio, abs=0.02)
+        # who is lost is lost alike in both arms
+        gone = [kaplan_meier(t, ~event, when) for t, event in (reference, other)]
+        assert gone[0] == pytest.approx(gone[1], abs=0.03)
+
+
+def test_pairs_stay_as_alike_as_they_are():
+    rng = np.random.default_rng(3)
+    own = rng.gamma(2.0, 0.5, 200)
+    t = np.concatenate([rng.exponential(40 / own), rng.exponential(10 / own)])
+    table = pd.DataFrame(
+        {"subject": np.tile(np.arange(200), 2), "arm": np.repeat(["slow", "fast"], 200),
+         "trials": t, "never": 0}
+    )  # fmt: skip
+    source = wait_rows(asked_of(table, paired=True))
+    assert source.question.test == "survival"
+    drawn = resample_waits(5000, np.random.default_rng(4), source=source, ratio=1.0)
+    assert drawn["subject"].tolist() == [*range(5000)] * 2
+    (t0, _), (t1, _) = split(drawn, source.question)
+    before = stats.spearmanr(t[:200], t[200:]).statistic
+    assert stats.spearmanr(t0, t1).statistic == pytest.approx(before, abs=0.05)
+    assert before > 0.15
+    # and wait as the reference does
+    assert np.quantile(t1, [0.25, 0.5, 0.75]) == pytest.approx(
+        np.quantile(t[:200], [0.25, 0.5, 0.75]), rel=0.15
+    )
+
+
+@pytest.mark.parametrize(("ratio", "n"), [(2.0, 20), (0.4, 24)])
+def test_power_of_waits_is_that_of_new_experiments(monkeypatch, ratio, n):
+    """Of many animals: power of the log-rank test by hand, in new exponential waits."""
+    monkeypatch.setattr(resampled, "_SIZES", 1)
+    comparison = asked_of(waits(600))
+    seen, _, stated, mean = resampled_power(comparison, n, [ratio], n_simulations=400)
+    assert [seen.test, stated.test, mean.test] == ["log-rank", "log-rank", "restricted mean"]
+    assert (seen.seen, stated.seen, stated.effect) == (True, False, ratio)
+    found = 0
+    for k in range(400):
+        new = waits(n, ratio, seed=1000 + k)
+        event, mine = new["never"].to_numpy() == 0, (new["arm"] == "fast").to_numpy()
+        found += abs(z_by_hand(new["trials"].to_numpy(), event, mine)) > stats.norm.isf(0.025)
+    assert stated.power == pytest.approx(found / 400, abs=0.11)
+    # Schoenfeld: events of both arms by the end of training
+    events = n * (2 - np.exp(-80 / 50) - np.exp(-80 * ratio / 50))
+    formula = stats.norm.cdf(abs(np.log(ratio)) * np.sqrt(events / 4) - stats.norm.isf(0.025))
+    assert stated.power == pytest.approx(formula, abs=0.1)
+    assert stated.low < stated.power < stated.high
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_a_ratio_of_one_is_found_in_five_percent(monkeypatch, paired):
+    monkeypatch.setattr(resampled, "_SIZES", 1)
+    table = waits(12, 2.0, seed=5)
+    if paired:
+        table = table.assign(subject=[*range(12)] * 2)
+    comparison = asked_of(table, paired=paired)
+    for one in resampled_power(comparison, 10, [1.0], n_simulations=600)[2:]:
+        assert one.effect == 1.0
+        # 600 experiments: 5% with four standard errors
+        assert one.power < 0.05 + 4 * np.sqrt(0.05 * 0.95 / 600)
+        assert one.power > 0.005
+        assert one.table["n"].tolist() == [10]
+        assert one.needed(0.8) == "> 10"
+
+
+def test_numbers_needed_are_about_those_of_schoenfeld(monkeypatch):
+    monkeypatch.setattr(resampled, "_SIZES", 3)
+    comparison = asked_of(waits(200))
+    one = resampled_power(comparison, 37, [2.0], n_simulations=200)[2]
+    z = stats.norm.isf(0.025) + stats.norm.ppf(0.8)
+    share = 1 - np.exp(-80 / 50), 1 - np.exp(-80 * 2 / 50)
+    formula = 4 * (z / np.log(2.0)) ** 2 / sum(share)
+    needed = one.numbers_needed.set_index("target")["n"]
+    assert needed[0.8] == pytest.approx(formula, rel=0.25)
+    low, high = wait_sizes(wait_rows(comparison), 2.0, 1.0)
+    assert low == pytest.approx(formula, rel=0.4)
+    assert high > 1.3 * low
+
+
+def test_groups_of_unequal_size_have_the_power_of_the_formula(monkeypatch):
+    monkeypatch.setattr(resampled, "_SIZES", 1)
+    rng = np.random.default_rng(3)
+    table = pd.DataFrame(
+        {"subject": range(800), "arm": np.repeat(["a", "b"], 400), "y": rng.normal(0, 2, 800)}
+    )
+    _, stated = resampled_power(
+        compare_table(table, asked("y")), 10, [2.0], share=2.5, n_simulations=400
+    )
+    spread = np.sqrt(table.groupby("arm")["y"].var(ddof=1).mean())
+    nc = 2.0 / spread / np.sqrt(1 / 10 + 1 / 25)
+    cut = stats.t.isf(0.025, 33)
+    power = stats.nct.sf(cut, 33, nc) + stats.nct.cdf(-cut, 33, nc)
+    assert stated.animals == "25 + 10"
+    assert stated.found.table["animals"].iloc[0] == pytest.approx(3.5 * stated.found.table["n"][0])
+    assert stated.power == pytest.approx(power, abs=0.07)
+
+
+def test_experiments_in_which_nobody_gets_there_count_as_not_shown(monkeypatch):
+    monkeypatch.setattr(resampled, "_SIZES", 1)
+    table = waits(10, until=4.0, seed=8)
+    assert 0 < (table["never"] == 0).sum() < 5
+    log_rank = resampled_power(asked_of(table), 3, n_simulations=200)[0]
+    row = log_rank.table[log_rank.table["n"] == 3].iloc[0]
+    assert row["failed"] > 20
+    assert row["simulations"] == 200
+    assert row["power"] <= 1 - row["failed"] / 200
+    assert "no animal reached the criterion" in row["why_failed"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    waits((8, 12), 2.0, seed=1).to_csv("waits.csv", index=False)
+    return tmp_path
+
+
+WAITS = "waits.csv --outcome trials --censored never --reference slow"
+
+
+def test_power_of_waits_from_the_command_line(folder):
+    line = f"{WAITS} --animals 8 --ratio 1.5 --effect 2 --simulations 20 --jobs 1 --output page"
+    result = compare(line)
+    assert result.exit_code == 0, result.output
+    assert "power with 12 + 8 animals" in result.output
+    assert "2, stated" in result.output
+    assert "log-rank" in result.output
+    assert "…" not in result.output  # no number is cut off
+    text = " ".join(result.output.split())
+    assert "How many animals reach the criterion is known from 20 of them" in text
+    assert "2 where fast reaches the criterion at twice the rate of slow" in text
+    power = pd.read_csv("page/tables/power.csv")
+    assert power["test"].tolist() == ["log-rank", "restricted mean"] * 2
+    assert power["hazard ratio"].tolist()[2:] == [2.0, 2.0]
+    assert set(power["animals"]) == {"12 + 8"}
+    page = Path("page/index.html").read_text(encoding="utf-8")
+    assert "stays so" in page
+    assert "--margin" not in page
+    assert "--ratio 1.5" in re.sub("</?span[^>]*>", "", page)
+    # a figure of curves, and what the next experiment takes by either test
+    assert page.count("<img ") == 2
+    shown = html.unescape(re.sub("<[^>]*>", " ", page))
+    stated = power.iloc[2:].to_dict("records")
+    takes = [str(row["for_80"]).replace("> ", "more than ") for row in stated]
+    assert (
+        f"hazard ratio of 2 with 80% power is {takes[0]} by the log-rank test, {takes[1]} by that "
+        "of the restricted mean"
+    ) in " ".join(shown.split())
+    for row in stated:
+        cells = f"2, as stated  {row['test']}  {100 * row['power']:.0f}% ["
+        assert cells in shown
+        assert f"]  {row['for_80']}  {row['for_95']}" in shown
+
+
+def test_the_same_animals_may_wait_in_both_arms(folder):
+    table = waits(9, 2.0, seed=2).assign(subject=[*range(9)] * 2)
+    table.to_csv("pairs.csv", index=False)
+    line = "pairs.csv --outcome trials --censored never --paired --reference slow --animals 9"
+    result = compare(f"{line} --simulations 20 --jobs 1 --output page")
+    assert result.exit_code == 0, result.output
+    assert "power with 9 pairs" in result.output
+    assert "…" not in result.output
+    found = pd.read_csv("page/tables/comparison.csv")
+    reference = st.compare_survival(
+        table.assign(reached=1 - table["never"]), reference="slow", paired=True
+    )
+    assert found["p"].tolist() == pytest.approx(reference["p"].tolist())
+
+
+REFUSED = {
+    "negative": (f"{WAITS} --animals 8 --effect -3", "is a hazard ratio, above 0", "got -3"),
+    "nothing": (f"{WAITS} --animals 8 --effect 0", "is a hazard ratio, above 0", "twice the rate"),
+    "alone": (f"{WAITS} --ratio 2", "--ratio is of power", "--animals"),
+    "ratio": (f"{WAITS} --animals 8 --ratio -1", "--ratio must be", "got -1"),
+    "small": (f"{WAITS} --animals 4 --ratio 0.1", "fewer than 2 animals in the first arm",
+              "0.5 or more"),
+    "pairs": ("pairs.csv --outcome trials --censored never --paired --animals 8 --ratio 2",
+              "--ratio is of different animals", "both arms"),
+    "reference": ("none.csv --outcome trials --censored never --reference slow --animals 8 "
+                  "--effect 2", "none of its 8 animals did", "exchange the arms"),
+    "three": ("three.csv --outcome trials --censored never --animals 8", "Choose two with --arms",
+              "x, y, z"),
+    "twice": ("twice.csv --outcome trials --censored never", "has a second row, row 22", "one row"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_wrong_with_power_of_waits_is_one_message(folder, name):
+    line, said, more = REFUSED[name]
+    table = pd.read_csv("waits.csv")
+    wrong = {
+        "pairs.csv": table.iloc[:16].assign(subject=[*range(8)] * 2),
+        "none.csv": table.assign(never=np.where(table["arm"] == "slow", 1, table["never"])),
+        "three.csv": table.assign(arm=np.resize(["x", "y", "z"], 20)),
+        "twice.csv": pd.concat([table, table.iloc[[-1]]]),
+    }
+    wrong["pairs.csv"]["arm"] = ["slow"] * 8 + ["fast"] * 8
+    if (file := line.split()[0]) in wrong:
+        wrong[file].to_csv(file, index=False)
+    result = compare(line, "--jobs", 1)
+    assert result.exit_code == 2, result.output
+    text = " ".join(result.output.split())
+    assert said in text
+    assert more in text
+    assert result.output.count("Error:") == 1
+
+
+PROTOCOL = """\
+name: until
+cohort:
+  networks: 6
+  overlaps: {zm: 0.1, zu: 0.2, vm: 0.1}
+  spread: 0.1
+  animals: {rate: {distribution: lognormal, median: 1.0, sd_log: 0.6}}
+tasks:
+  A: {type: filter, decay: 0.2, duration: 3.0}
+rule: {rate: 0.01}
+arms:
+  slow: {phases: [&to {name: A, task: A, epochs: 60, until: {loss: 0.3}}, {probe: A}]}
+  fast: {phases: [*to, {probe: A}], rule: {rate: 0.02}}
+  short: {phases: [{name: A, task: A, epochs: 2, until: {loss: 0.01}}]}
+  shorter: {phases: [{name: A, task: A, epochs: 3, until: {loss: 0.01}}]}
+evaluate: [A]
+record_every: 10
+"""
+GROUPS = PROTOCOL.replace(
+    "  networks: 6\n",
+    "  design: between\n  sizes: {slow: 5, fast: 8, short: 2, shorter: 2}\n"
+    "  dropout: {table: [{network: 0, after_epoch: 4}]}\n",
+)
+
+
+@pytest.fixture
+def protocols(folder):
+    (folder / "within.yaml").write_text(PROTOCOL)
+    (folder / "groups.yaml").write_text(GROUPS)
+
+
+def waits_of(run, arms=("fast", "slow")):
+    """Epochs and whether the loss got there, from the losses alone."""
+    rows = []
+    for arm in arms:
+        table = run.table[(run.table["arm"] == arm) & (run.table["phase"] == "A")]
+        for network, mine in table.groupby("network"):
+            loss = mine[mine["quantity"] == "loss"].sort_values("epoch")
+            got = bool(loss["value"].iloc[-1] <= 0.3)
+            rows.append((network, arm, float(loss["phase_epoch"].iloc[-1]), int(got)))
+    return pd.DataFrame(rows, columns=["subject", "arm", "epochs", "reached"])
+
+
+@pytest.mark.parametrize("file", ["within", "groups"])
+def test_networks_that_never_reach_a_criterion_are_censored(protocols, file):
+    line = f"{file}.yaml --outcome epochs_to_criterion --arms fast slow --jobs 1 --output page"
+    result = compare(line)
+    assert result.exit_code == 0, result.output
+    paired = file == "within"
+    run = pl.Protocol.load(f"{file}.yaml").run(seed=0)
+    expected = waits_of(run)
+    assert 0 < expected["reached"].sum() < len(expected)
+    test = st.compare_survival(
+        expected, time="epochs", reference="slow", paired=paired, unit="epochs"
+    )
+    found = pd.read_csv("page/tables/comparison.csv")
+    assert found["name"].tolist() == test["name"].tolist()
+    assert found["p"].tolist() == pytest.approx(test["p"].tolist())
+    assert found["estimate"].tolist() == pytest.approx(test["estimate"].tolist(), rel=1e-6)
+    shown = pd.read_csv("page/tables/animals.csv")
+    assert len(shown) == len(expected)
+    assert shown["reached"].sum() == expected["reached"].sum()
+    assert sorted(shown["value"]) == sorted(expected["epochs"])
+    gone = expected[expected["reached"] == 0].groupby("arm")["reached"].size()
+    total = expected.groupby("arm").size()
+    text = " ".join(result.output.split())
+    for arm in ("fast", "slow"):
+        assert f"{gone.get(arm, 0)} of {total[arm]} in {arm}" in text
+    assert "censored at the end of their training" in text
+    if not paired:
+        # dropped out in the phase: seen for four epochs without reaching it
+        lost = expected[(expected["subject"] == 0) & (expected["arm"] == "slow")]
+        assert lost[["epochs", "reached"]].to_numpy().tolist() == [[4.0, 0.0]]
+
+
+def test_power_of_networks_that_wait(protocols):
+    line = "within.yaml --outcome epochs_to_criterion --arms fast slow --jobs 1 --simulations 10"
+    result = compare(f"{line} --animals 8 --effect 2")
+    assert result.exit_code == 0, result.output
+    assert "power with 8 pairs" in result.output
+
+
+def test_all_outcomes_of_networks_that_wait_fit_a_terminal(protocols):
+    result = compare("groups.yaml --arms fast slow --jobs 1 --output page")
+    assert result.exit_code == 0, result.output
+    assert "…" not in result.output
+    found = pd.read_csv("page/comparison.csv").set_index("quantity")
+    assert np.isnan(found.loc["epochs_to_criterion", "animals_needed"])
+    shown = html.unescape(re.sub("<[^>]*>", " ", Path("page/index.html").read_text("utf-8")))
+    text = " ".join(shown.split())
+    assert "censored at the end of their training" in text
+    assert "log-rank test p =" in text
+    assert "`" not in text
+    assert "--outcome epochs_to_criterion --animals N --effect H" in text
+    assert "predictlearn compare groups.yaml --arms fast slow" in text
+
+
+def test_with_nobody_at_the_criterion_there_is_one_message(protocols):
+    line = "within.yaml --outcome epochs_to_criterion --arms short shorter --jobs 1"
+    result = compare(line)
+    assert result.exit_code == 2
+    text = " ".join(result.output.split())
+    assert "none of the 12 courses of short, shorter reached the criterion of phase 'A'" in text
+    assert "within 3 epochs; train longer, or to an easier criterion (until)" in text
+    assert result.output.count("Error:") == 1
+    whole = compare("within.yaml --outcome epochs_to_criterion --jobs 1")
+    assert whole.exit_code == 0, whole.output
+    text = " ".join(whole.output.split())
+    assert "short minus shorter is left out: nobody reached the criterion" in text
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("--test t", "go with --test survival; got --test t"),
+        ("--margin 5", "go with --test survival; got --margin"),
+        ("--epoch 20", "--epoch does not go with epochs_to_criterion"),
+    ],
+)
+def test_other_tests_of_waits_that_were_cut_short_are_refused(protocols, more, said):
+    result = compare(f"within.yaml --outcome epochs_to_criterion --arms fast slow --jobs 1 {more}")
+    assert result.exit_code == 2
+    assert said in " ".join(result.output.split())
+
+
+def test_survival_is_of_a_criterion(protocols):
+    result = compare("within.yaml --outcome loss:A --test survival --arms fast slow --jobs 1")
+    assert result.exit_code == 2
+    text = " ".join(result.output.split())
+    assert "--test survival of protocols is of --outcome epochs_to_criterion" in text
+
+
+def rows_of(arm, network, phase, epochs, value):
+    return {"arm": arm, "network": network, "phase": phase, "epoch": epochs + 100,
+            "phase_epoch": epochs, "quantity": "epochs_to_criterion", "value": value}  # fmt: skip
+
+
+def test_the_last_phase_with_a_criterion_counts_and_who_never_got_there_is_named():
+    table = pd.DataFrame(
+        [
+            rows_of("a", 0, "first", 10, 10.0),
+            rows_of("a", 0, "again", 30, np.nan),
+            rows_of("a", 1, "first", 20, np.nan),
+            {**rows_of("a", 1, "first", 20, 1.0), "quantity": "dropped_out"},
+            rows_of("a", 2, "first", 5, 5.0),
+            rows_of("a", 2, "again", 7, 7.0),
+        ]
+    )
+    found, missing = criterion_waits(table)
+    assert found["network"].tolist() == [0, 2]
+    assert found["value"].tolist() == [30.0, 7.0]
+    assert found["criterion not reached"].tolist() == [1.0, 0.0]
+    assert list(missing) == ["a"]
+    assert "1 of 3 networks of a dropped out before phase 'again' or diverged" in missing["a"]
+    other = pd.concat([table, pd.DataFrame([{**rows_of("b", 0, "p", 3, 1.0), "quantity": "uu"}])])
+    with pytest.raises(InputError, match="no phase of arm 'b' trains to a criterion"):
+        criterion_waits(other)
+
+
+def test_curves_are_known_as_long_as_somebody_waits_or_nobody_does():
+    yes, no = np.array([True, True]), np.array([True, False])
+    a, b = np.array([3.0, 5.0]), np.array([4.0, 9.0])
+    assert known_until((a, b), (yes, no)) == 9.0
+    assert known_until((a, b), (yes, yes)) == 9.0
+    assert known_until((a, b), (no, yes)) == 5.0
+    assert known_until((a, b), (no, no)) == 5.0
+
+
+def test_networks_without_a_value_are_named(protocols):
+    Path("lost.yaml").write_text(GROUPS.replace("after_epoch: 4", "after_epoch: 30"))
+    result = compare("lost.yaml --outcome loss:A --arms fast slow --jobs 1")
+    assert result.exit_code == 0, result.output
+    text = " ".join(result.output.split())
+    assert "1 of 5 networks of slow have no loss:A there" in text
+    assert "4 in slow" in text
+    other = compare("lost.yaml --outcome loss:A --arms fast short --jobs 1")
+    assert "have no loss:A there" not in " ".join(other.output.split())
