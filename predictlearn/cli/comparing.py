@@ -400,7 +400,7 @@ def _show(found: ArmComparison, powers: Sequence[PowerAt], title: str) -> None:
             pair, _, kind = name.rpartition(", ")
             if pair != last:
                 table.add_row(Text(pair))
-            last, name = pair, f"  {kind}"
+            last, name = pair, f" {kind}"
         table.add_row(
             Text(name),
             number(row["estimate"]),
@@ -413,8 +413,7 @@ def _show(found: ArmComparison, powers: Sequence[PowerAt], title: str) -> None:
     console.print(table)
     named = f"effect: {found.tests['effect_name'].iloc[0]}; "
     if waits:
-        rest = "log-rank, hazard ratio: ratios of hazards"
-        named = f"restricted mean: difference in {unit}; {rest}\n"
+        named = f"restricted mean: difference in {unit}; other rows: ratios of hazards\n"
     console.print(f"{named}test: {found.tests['method'].iloc[0]}", markup=False)
     for row in found.tests.to_dict("records"):
         console.print(f"\n{said(found, row)}", markup=False, soft_wrap=True)

@@ -193,10 +193,11 @@ def _tests_table(comparison: ArmComparison, unit: str) -> Table:
     several = "unit" not in left_out
     effects = "" if "effect" in left_out else f" and effects ({tests['effect_name'].iloc[0]}), each"
     if comparison.question.test == "survival":
+        ratios = "the row of log-rank" if comparison.question.paired else "other rows"
         caption = (
-            f"Differences of restricted means in {unit} with their {level}s; in rows of log-rank "
-            "and hazard ratio the hazard of the first arm over that of the other, above 1 where it "
-            "is sooner. Effect sizes are in the file."
+            f"Differences of restricted means in {unit} with their {level}s; in {ratios} the "
+            "hazard of the first arm over that of the other, above 1 where it is sooner. Effect "
+            "sizes are in the file."
         )
     elif effects:
         caption = f"Differences{'' if several else f' in {unit}'}{effects} with its {level}."
