@@ -144,7 +144,7 @@ def test_flow(benchmark, start, how, monkeypatch):
     """
     task = pl.Filter()
     if how == "flow by LSODA":
-        monkeypatch.setattr("predictlearn.theory.learning.flow._EXPLICIT", 0)
+        monkeypatch.setattr("predictlearn.theory.learning.flow._EXPLICIT_CLOSED", 0)
     if how != "descent":
         benchmark(pl.learn, start, task, pl.GradientFlow(), 4.0)
     else:
