@@ -7,6 +7,7 @@ import inspect
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import predictlearn as pl
@@ -15,6 +16,7 @@ from predictlearn.pipeline.cases import case_of
 from predictlearn.pipeline.cohort import animals_like, cohort_of
 from predictlearn.pipeline.fitted import fit_recording, ranks_of
 from predictlearn.pipeline.real_learning.bci import compare_with_block_two
+from predictlearn.pipeline.real_learning.sessions import _fitted_invariants
 from predictlearn.recordings import find_dataset, progress
 from predictlearn.theory.hidden_prior import HiddenPrior
 from predictlearn.theory.names import pathway_slices
@@ -83,6 +85,9 @@ def test_the_shipped_recording_gives_a_report(tmp_path, monkeypatch):
     assert closure.by_equations == pytest.approx(closure.by_mean_field, rel=0.3)
     assert closure.original.summary.loc["closure", "largest"] > 0.05
     assert len(run.real.loss) == 5
+    # the first session is the recording that was fitted: fitted as the later ones are, it is that
+    again = _fitted_invariants(run.case.later[0], run.fitted, 0)
+    pd.testing.assert_frame_equal(again, run.fitted.model.gauge_invariants_.loc[again.index])
     page = reporting.write(pipeline.make_report(run), tmp_path / "out")
     text = page.read_text(encoding="utf-8")
     assert_self_contained(text)

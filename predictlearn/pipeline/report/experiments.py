@@ -78,7 +78,9 @@ def exposure_section(p: PerturbationExposure, done: Experiments, spread: float) 
         (
             f"Two groups of animals with the same recordings learn: {design.labels['exposing']}. "
             "In the second group every |v|² is doubled, which changes no activity, no output, and "
-            "no response to any input before learning.",
+            "no response to any input before learning. Nobody can double it: this is how much "
+            "hidden overlaps can do to learning. What makes them differ in a laboratory, a history "
+            "of training, and shows it, is under “What a laboratory can test”.",
             f"**Who learns.** {_who(design)}",
             *_notes(design),
             *p.paragraphs,

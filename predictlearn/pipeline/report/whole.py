@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from predictlearn.pipeline.report.fit import checks_section, fit_section, overla
 from predictlearn.pipeline.report.protocol import left_out_section, protocol_section
 from predictlearn.pipeline.report.real import bci_section, sessions_section
 from predictlearn.predictions.exposure.other_learner import whether_both
+from predictlearn.predictions.laboratory.table import ENTRIES, effect_in_words, entries_for
 from predictlearn.predictions.runs import reasons_in_brief
 from predictlearn.reporting import Report, Section
 
@@ -145,13 +145,14 @@ def _next_steps(run: PredictionRun, checks: Checks) -> tuple[str, ...]:
         )
     if noise_said(run.fitted):
         steps.append("**Fit counts as counts**: run again with `--noise poisson`.")
-    exposure = None if run.experiments is None else run.experiments.exposure
-    if exposure is not None:
-        steps += [
-            f"**Plan an experiment**: {need} would show the predicted difference in learning with "
-            "a power of 0.8, if animals vary as these networks do and nothing else varies."
-            for need in _animals_needed(exposure.animals)
-        ]
+    for name in entries_for(_outputs(run))[:1]:
+        effect, animals = effect_in_words(name)
+        each = "animals in each arm" if "arm" in ENTRIES[name].animals_of else "animals"
+        steps.append(
+            f"**Plan an experiment**: “What a laboratory can test” holds predictions for such a "
+            f"task. Of {name}, the most informative, {animals} {each} would show the effect "
+            f"({effect}) with a power of 0.8: `predictlearn predictions {name}`."
+        )
     if run.choice is not None and run.choice.protocol is None:
         steps.append(
             "**Predict another experiment**: `--task` with another change of the target "
@@ -162,14 +163,6 @@ def _next_steps(run: PredictionRun, checks: Checks) -> tuple[str, ...]:
         "`LearningFit`; that shows zv, vv and zz, which are drawn from a prior here."
     )
     return tuple(steps)
-
-
-def _animals_needed(animals: pd.DataFrame) -> list[str]:
-    """Return the number of animals for the primary outcome, in words; empty where none is known."""
-    for row in animals.head(2).to_dict("records"):
-        if row["design"] == "two-sample" and math.isfinite(row["n"]):
-            return [f"{row['n']:.0f} animals in each of two groups"]
-    return []
 
 
 def _highlights(run: PredictionRun) -> tuple[tuple[str, str], ...]:

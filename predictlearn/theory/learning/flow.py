@@ -1,7 +1,7 @@
 """Gradient flow: the limit of small steps, by adaptive solvers.
 
-Most flows of overlaps are short and smooth: a compiled loop of explicit steps, see `FLOWS`, takes
-them in a third of a millisecond, without the lock of Python. What it does not end in so many
+Most flows of overlaps are short and smooth: a compiled loop of explicit steps, see `FLOWS`, takes a
+third of LSODA's time for small tasks, and none of Python's lock. What it does not end in so many
 evaluations (a stiff flow, one that runs away) is left to LSODA, from the start.
 """
 
@@ -37,9 +37,10 @@ _MOST_EVALUATIONS = 200_000
 _DRIFT, _DRIFT_OF_RTOL = 1e-5, 1e3
 # The finest relative tolerance that numbers have room for; finer ones are taken for it.
 _FINEST = 100 * float(np.finfo(float).eps)
-# Evaluations of the gradient after which a flow is taken for stiff: fewer where bins times trials
-# are so many that they take longer than the Python around each of LSODA's.
-_EXPLICIT, _EXPLICIT_OF_MANY, _MANY = 2_000, 700, 5_000
+# Evaluations of the gradient after which a flow is taken for stiff: more where they have a closed
+# form, fewer where bins times trials are so many that they take longer than the Python around each
+# of LSODA's.
+_EXPLICIT, _EXPLICIT_CLOSED, _EXPLICIT_OF_MANY, _MANY = 2_000, 10_000, 700, 5_000
 # Between the ends of long steps the interpolant errs more than the steps do: those are finer.
 _FINER = 0.1
 # ODEPACK keeps its state between calls, and Python its filters of warnings, in one place for the
@@ -88,9 +89,10 @@ class _Field:
         """Fill `kept` by explicit steps, and tell whether that was possible."""
         n_in, rank, n_out = self.sizes
         impulse, way = self.ready.impulse(rank), SINGLE if self.sizes == (1, 1, 1) else ANY
-        way = CLOSED if impulse.first.size > 0 else way
         n_bins, _, n_trials = self.ready.k_m.shape
-        costly = way != CLOSED and n_bins * n_trials > _MANY
+        most = _EXPLICIT_OF_MANY if n_bins * n_trials > _MANY else _EXPLICIT
+        if impulse.first.size > 0:
+            way, most = CLOSED, _EXPLICIT_CLOSED
         return FLOWS[way](
             kept,
             column_rates(self.rule.pathway_rates, self.sizes),
@@ -98,7 +100,7 @@ class _Field:
             duration,
             max(_FINER * self.rule.rtol, _FINEST),
             _FINER * self.rule.atol,
-            _EXPLICIT_OF_MANY if costly else _EXPLICIT,
+            most,
             _method(),
             self.ready.shown(),
             impulse,
