@@ -48,13 +48,15 @@ def said(comparison: ArmComparison, row: Mapping[str, Any]) -> str:
     str
         The sentence.
     """
-    if comparison.question.test in _OTHERS or row["failed"]:
-        return str(row["statement"])
     q = comparison.question
-    unit = q.unit or f"in {q.outcome}"
-    p = p_text(float(row["p"]))
+    corrected = ""
     if len(comparison.asked_rows) > 1 and row["correction"] != "none":
-        p += f" (corrected by {row['correction']}: {p_text(float(row['p_corrected']))})"
+        corrected = f"orrected by {row['correction']}: {p_text(float(row['p_corrected']))}"
+    if q.test in _OTHERS or row["failed"]:
+        known = corrected and math.isfinite(float(row["p_corrected"]))
+        return str(row["statement"]) + (f" C{corrected}." if known else "")
+    unit = q.unit or f"in {q.outcome}"
+    p = p_text(float(row["p"])) + (f" (c{corrected})" if corrected else "")
     n = f"{row['n']} rows of {row['n_animals']} animals" if "df" in row else f"n = {row['n']}"
     note = f" Note: {row['degenerate']}." if row["degenerate"] else ""
     return (
@@ -219,7 +221,7 @@ def _tests_table(comparison: ArmComparison, unit: str) -> Table:
 def _interval(row: Mapping[str, Any], *names: str) -> str:
     """Return a number with its interval, or a dash where a test failed."""
     value, low, high = (float(row[name]) for name in names)
-    return typeset(f"{number(value)} {span(low, high)}") if math.isfinite(value) else "–"
+    return "–" if math.isnan(value) else typeset(f"{number(value)} {span(low, high)}")
 
 
 def _animals_shown(animals: pd.DataFrame, waits: bool) -> pd.DataFrame:
