@@ -210,7 +210,6 @@ def test_experiments_in_which_nobody_gets_there_count_as_not_shown(monkeypatch):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "120")
     waits((8, 12), 2.0, seed=1).to_csv("waits.csv", index=False)
     return tmp_path
 
