@@ -326,6 +326,8 @@ def test_sources_of_spread_are_those_that_were_put_in():
     assert parts == pytest.approx(table.variance["total"], rel=1e-9)
 
 
+# that parts are those put in, and add up, is tested above for given courses
+@pytest.mark.slow
 def test_spread_of_learned_cohorts_adds_up_to_what_was_simulated():
     start = {"zu": {"distribution": "normal", "mean": 0.1, "sd": 0.05}}
     animals = Animals(

@@ -126,7 +126,7 @@ def test_pairs_stay_as_alike_as_they_are():
     )
 
 
-@pytest.mark.parametrize(("ratio", "n"), [(2.0, 20), (0.4, 24)])
+@pytest.mark.parametrize(("ratio", "n"), [pytest.param(2.0, 20, marks=pytest.mark.slow), (0.4, 24)])
 def test_power_of_waits_is_that_of_new_experiments(monkeypatch, ratio, n):
     """Of many animals: power of the log-rank test by hand, in new exponential waits."""
     monkeypatch.setattr(resampled, "_SIZES", 1)
@@ -147,7 +147,7 @@ def test_power_of_waits_is_that_of_new_experiments(monkeypatch, ratio, n):
     assert stated.low < stated.power < stated.high
 
 
-@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize("paired", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_ratio_of_one_is_found_in_five_percent(monkeypatch, paired):
     monkeypatch.setattr(resampled, "_SIZES", 1)
     table = waits(12, 2.0, seed=5)
@@ -163,6 +163,8 @@ def test_a_ratio_of_one_is_found_in_five_percent(monkeypatch, paired):
         assert one.needed(0.8) == "> 10"
 
 
+# power by number is that of new experiments: see above
+@pytest.mark.slow
 def test_numbers_needed_are_about_those_of_schoenfeld(monkeypatch):
     monkeypatch.setattr(resampled, "_SIZES", 3)
     comparison = asked_of(waits(200))

@@ -102,6 +102,8 @@ def test_a_loop_in_other_units_is_the_same_loop():
     assert not open_loop.world.is_closed
 
 
+# exposure and order in closed loops: tests/predictions/test_rules_and_loops.py; units: above
+@pytest.mark.slow
 def test_a_closed_loop_is_predicted_for_either_learner():
     recording = made(3, 2, 2, 30)
     task = "cursor-reaching:targets=4,duration=1.0,reach_time=0.4,gain=1.0,feedback=error"

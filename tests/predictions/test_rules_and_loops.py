@@ -54,9 +54,16 @@ def losses_of_neurons(start, task, name, learns, epochs, tau):
     return neuron_network.learn_factors(loadings, b, *shown, 0.02, epochs, name)[0]
 
 
-@pytest.mark.parametrize("learns", ["factors", "synapses"])
 @pytest.mark.parametrize(
-    ("name", "loop"), [("fa", False), ("rflo", False), *((name, True) for name in RULES)]
+    ("name", "loop", "learns"),
+    [
+        # in an open loop every rule and every learner once; the other two are slow
+        ("fa", False, "factors"),
+        ("rflo", False, "synapses"),
+        pytest.param("fa", False, "synapses", marks=pytest.mark.slow),
+        pytest.param("rflo", False, "factors", marks=pytest.mark.slow),
+        *((name, True, learns) for name in RULES for learns in ("factors", "synapses")),
+    ],
 )
 def test_exposure_is_what_n_neurons_do(name, loop, learns):
     task, tau, starts = (REACH, 0.1, drivers(3)) if loop else (TASK, 1.0, networks(3))

@@ -324,7 +324,8 @@ def neuron_rng(seed):
     return np.random.default_rng(np.random.SeedSequence(seed).spawn(6)[4])
 
 
-@pytest.mark.parametrize("learns", ["factors", "synapses"])
+# factors go through the same step of the neurons, and the spread of their steps is tested below
+@pytest.mark.parametrize("learns", [pytest.param("factors", marks=pytest.mark.slow), "synapses"])
 def test_node_perturbation_is_that_of_n_neurons_written_apart(learns):
     """Phase after phase, in either learner, from the loadings and the noise of the network."""
     short = {name: {**each, "duration": 4.0} for name, each in (("A", A), ("B", B))}
@@ -386,6 +387,8 @@ def test_several_noisy_networks_scatter_as_the_closed_form_says():
     assert abs(mean) > 4 * sd / np.sqrt(300)
 
 
+# mean and spread of one step are tested above; this follows them over epochs
+@pytest.mark.slow
 def test_reward_alone_learns_as_descent_does_on_average():
     data = Protocol.load("node-perturbation").to_dict()
     data["cohort"]["networks"] = 2

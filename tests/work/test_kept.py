@@ -214,9 +214,9 @@ def killed(script, tmp_path, chosen):
 @pytest.mark.parametrize(
     ("script", "chosen"),
     [
-        # the fit is a stage of predict, and the command's words stand in the test of Ctrl-C
+        # the fit is a stage of predict, whose command goes on in the test of Ctrl-C
         pytest.param(FIT, "0.6", id="fit", marks=pytest.mark.slow),
-        pytest.param(NUMBERS, "0.4", id="predict"),
+        pytest.param(NUMBERS, "0.4", id="predict", marks=pytest.mark.slow),
         pytest.param(LEARNING, "0.4", id="LearningFit"),
     ],
 )
