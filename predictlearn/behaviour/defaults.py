@@ -37,7 +37,7 @@ def behaviour_defaults() -> pd.DataFrame:
     Examples
     --------
     >>> table = behaviour_defaults().set_index("name")
-    >>> table.loc["mouse_session_noise", ["value", "low", "high"]].round(2).tolist()
+    >>> table.loc["mouse_session_noise", ["value", "low", "high"]].astype(float).round(2).tolist()
     [0.38, 0.25, 0.5]
     """
     return _table().copy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -158,7 +159,10 @@ class Store:
             for name in _ARRAYS
         }
         arrays["about"] = np.array(json.dumps(about))
-        write_atomically(self.path(record.network), lambda stream: np.savez(stream, **arrays))
+        # in memory first: an archive that a full disk cuts short complains once more when it goes
+        whole = io.BytesIO()
+        np.savez(whole, **arrays)
+        write_atomically(self.path(record.network), lambda stream: stream.write(whole.getbuffer()))
 
     def write_tables(self, tables: Mapping[str, pd.DataFrame]) -> None:
         """Write tables as CSV, by name; a spreadsheet runs nothing in them."""

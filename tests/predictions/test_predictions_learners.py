@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import integrate
 
 import predictlearn as pl
 from predictlearn.errors import InputError
@@ -46,7 +47,7 @@ def test_exposure_of_synapses_is_that_of_learning_them(exposures):
     for start in networks(5):
         twin = pl.functionally_equivalent(start, "linear", **CHANGES)
         one, two = (pl.learn(o, TASK, RULE, 120, learns="synapses").losses for o in (start, twin))
-        found.append(np.trapezoid((two - one) / one[0]) / 120)
+        found.append(integrate.trapezoid((two - one) / one[0]) / 120)
     np.testing.assert_allclose(areas(result), found, rtol=1e-12)
     assert result.settings["learns"] == "synapses"
     assert result.equivalent
