@@ -140,8 +140,8 @@ def check_folder(
 
     Examples
     --------
-    >>> check_folder("predictlearn-report").name
-    'predictlearn-report'
+    >>> check_folder("a-report-to-come").name
+    'a-report-to-come'
     """
     path = _resolved(folder)
     if not path.parent.is_dir():
