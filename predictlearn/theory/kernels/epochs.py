@@ -13,8 +13,17 @@ from typing import Any
 
 import numpy as np
 
+from predictlearn.apart import Apart
 from predictlearn.compiled import compiled
-from predictlearn.theory.kernels.arguments import Impulse, Record, RungeKutta, Shown, Span, Step
+from predictlearn.theory.kernels.arguments import (
+    Impulse,
+    Judging,
+    Record,
+    RungeKutta,
+    Shown,
+    Span,
+    Step,
+)
 from predictlearn.theory.kernels.descent import (
     RUNNING,
     draw_noise,
@@ -32,11 +41,32 @@ from predictlearn.theory.kernels.rollout import (
 )
 from predictlearn.theory.kernels.sensitivity import keep_slopes, move_slopes, moving_entries
 
-__all__ = ["ANY", "CLOSED", "EPOCHS", "FLOWS", "POPULATIONS", "SINGLE"]
+__all__ = ["ANY", "CLOSED", "CURVATURE", "EPOCHS", "FLOWS", "LOSSES", "POPULATIONS", "SINGLE"]
 
 # Ways to the loss: the closed form after an impulse; one input, rank one and one output; one
 # network of any sizes; populations.
 CLOSED, SINGLE, ANY, POPULATIONS = range(4)
+
+# The loss is not compiled into the loops, of which there are many. Arguments of its types:
+_ROW, _MATRIX, _CUBE, _SIZES = np.empty(0), np.empty((0, 0)), np.empty((0, 0, 0)), (1, 1, 1)
+_SHOWN = Shown(1.0, _ROW, _CUBE, Judging(_CUBE, _CUBE, _CUBE, _ROW, _MATRIX, True))
+_IMPULSE = Impulse(1.0, _MATRIX, _MATRIX, _MATRIX, _ROW, 1)
+# By way, what is called by its address.
+LOSSES = {
+    CLOSED: Apart(impulse_loss_and_derivative, 0.0, _MATRIX, _SIZES, _IMPULSE, _CUBE, _MATRIX),
+    SINGLE: Apart(single_loss_and_derivative, 0.0, _MATRIX, _SHOWN, _ROW, _MATRIX),
+    ANY: Apart(loss_and_derivative_kernel, 0.0, _MATRIX, _SIZES, _SHOWN, _ROW, _MATRIX),
+    POPULATIONS: Apart(
+        population_loss_and_derivative_kernel, 0.0, _CUBE, _ROW, _SIZES, _SHOWN, _ROW, _CUBE
+    ),
+}
+CURVATURE = Apart(
+    hessian_kernel, None, _MATRIX, _SIZES, _SHOWN, np.empty(0, int), np.empty(0, int),
+    (_MATRIX, _MATRIX, _MATRIX, _CUBE), _MATRIX,
+)  # fmt: skip
+# by names of the module: what a function holds in its closure is part of the name of its code
+_closed, _single, _any, _populations = (LOSSES[way].call for way in range(4))
+_curvature = CURVATURE.call
 
 
 def _made(way: int, noisy: bool, sensitive: bool) -> Any:
@@ -59,13 +89,16 @@ def _made(way: int, noisy: bool, sensitive: bool) -> Any:
         impulse: Impulse,
         slopes: Any,
         buffer: np.ndarray,
+        loss: int,
+        curvature: int,
         rng: np.random.Generator | None,
     ) -> tuple[int, int, bool]:
         """Run epochs; return how many updates were made, why it ended, if the rate has dropped.
 
         `joints`, (populations, 3, D, D), holds of each the joint overlaps of the loadings and their
         velocity; `fractions` their shares. The loss of every epoch is kept. `slopes`, `Tangents` or
-        None, are kept of the epochs whose overlaps are. `rng` draws target noise, or is None.
+        None, are kept of the epochs whose overlaps are. `loss` and `curvature` are addresses, of
+        one of `LOSSES` and of `CURVATURE`. `rng` draws target noise, or is None.
         """
         n_groups, _, n, _ = joints.shape
         joint = joints[0]
@@ -95,15 +128,13 @@ def _made(way: int, noisy: bool, sensitive: bool) -> Any:
             if noisy:
                 draw_noise(shown.judging.noise, step.target_noise, rng)
             if closed:
-                value = impulse_loss_and_derivative(overlaps, sizes, impulse, closed_work, grad)
+                value = _closed(loss, overlaps, sizes, impulse, closed_work, grad)
             elif single:
-                value = single_loss_and_derivative(overlaps, shown, buffer, grad)
+                value = _single(loss, overlaps, shown, buffer, grad)
             elif several:
-                value = population_loss_and_derivative_kernel(
-                    s, fractions, sizes, shown, buffer, grads
-                )
+                value = _populations(loss, s, fractions, sizes, shown, buffer, grads)
             else:
-                value = loss_and_derivative_kernel(overlaps, sizes, shown, buffer, grad)
+                value = _any(loss, overlaps, sizes, shown, buffer, grad)
             record.losses[epoch] = value
             why, eta, dropped = settled(step, record.limit, record.goal, epoch, value, dropped)
             if why != RUNNING:
@@ -114,7 +145,8 @@ def _made(way: int, noisy: bool, sensitive: bool) -> Any:
                     if row >= 0:
                         keep_slopes(slopes, grad, row)
                     if n_slopes > 0 and not single_hessian(overlaps, sizes, impulse, hess):
-                        hessian_kernel(overlaps, sizes, shown, slopes.rows, slopes.cols, work, hess)
+                        rows, cols = slopes.rows, slopes.cols
+                        _curvature(curvature, overlaps, sizes, shown, rows, cols, work, hess)
                     move_slopes(joint, move, step, eta, slopes, at_row, at_col, hess, room, scratch)
                 make_move(joints[group], move, step, scratch)
         return span.n_epochs, RUNNING, dropped
@@ -157,10 +189,12 @@ def _flow_made(way: int) -> Any:
         shown: Shown,
         impulse: Impulse,
         buffer: np.ndarray,
+        loss: int,
     ) -> tuple[bool, int]:
         """Fill `kept`, (rows, D, D), at even times from its first row; tell if it came to the end.
 
-        The second number is how often the derivative of the loss was worked out, `most` at most.
+        The second number is how often the derivative of the loss was worked out, `most` at most;
+        `loss` is the address of one of `LOSSES`.
         """
         n_rows, n, _ = kept.shape
         rates, speed = np.empty((_EXTENDED, n, n)), np.empty((n, n))
@@ -185,11 +219,11 @@ def _flow_made(way: int) -> Any:
                                 total += method.stages[stage, k] * rates[k, i, j]
                             now[i, j] = old[i, j] + h * total
                 if closed:
-                    impulse_loss_and_derivative(now, sizes, impulse, work, grad)
+                    _closed(loss, now, sizes, impulse, work, grad)
                 elif single:
-                    single_loss_and_derivative(now, shown, buffer, grad)
+                    _single(loss, now, shown, buffer, grad)
                 else:
-                    loss_and_derivative_kernel(now, sizes, shown, buffer, grad)
+                    _any(loss, now, sizes, shown, buffer, grad)
                 asked += 1
                 for i in range(n):
                     for j in range(n):

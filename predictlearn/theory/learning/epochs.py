@@ -14,7 +14,15 @@ from predictlearn.errors import DivergenceError, InputError
 from predictlearn.theory.activity import NO_NOISE, Batch, _evaluate
 from predictlearn.theory.kernels import descent as steps
 from predictlearn.theory.kernels.arguments import Record, Span, Step, Tangents
-from predictlearn.theory.kernels.epochs import ANY, CLOSED, EPOCHS, POPULATIONS, SINGLE
+from predictlearn.theory.kernels.epochs import (
+    ANY,
+    CLOSED,
+    CURVATURE,
+    EPOCHS,
+    LOSSES,
+    POPULATIONS,
+    SINGLE,
+)
 from predictlearn.theory.learning.rules import (
     DirectDescent,
     FirstOrderDescent,
@@ -301,6 +309,8 @@ def run_epochs(
             impulse,
             slopes,
             scratch,
+            LOSSES[way].address,
+            CURVATURE.address if slopes is not None else 0,
             stream.target_rng if noisy else None,
         )
         done += ran

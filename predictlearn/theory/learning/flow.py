@@ -21,7 +21,7 @@ from predictlearn.checks import as_float_array, positive
 from predictlearn.errors import DivergenceError, InputError
 from predictlearn.theory.activity import Batch, _evaluate, _evaluator, _losses
 from predictlearn.theory.kernels.arguments import RungeKutta
-from predictlearn.theory.kernels.epochs import ANY, CLOSED, FLOWS, SINGLE
+from predictlearn.theory.kernels.epochs import ANY, CLOSED, FLOWS, LOSSES, SINGLE
 from predictlearn.theory.learning.rules import GradientFlow, column_rates
 from predictlearn.theory.learning.trajectory import Trajectory
 from predictlearn.theory.learning.trial_stream import TrialStream
@@ -105,6 +105,7 @@ class _Field:
             self.ready.shown(),
             impulse,
             self.ready.scratch(rank),
+            LOSSES[way].address,
         )
 
     def solve(

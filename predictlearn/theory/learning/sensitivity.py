@@ -121,7 +121,8 @@ def loss_derivative_hessian(
     names, seen = sizes.names, sizes.visible(nonlinearity)
     rows, cols = sizes.where(seen)
     visible = np.empty((len(seen), len(seen)))
-    matrix = np.ascontiguousarray(overlaps.matrix)
+    # a copy, since numba would compile another version for what cannot be written to
+    matrix = overlaps.matrix.copy()
     # a plain tuple, for which alone numba has compiled
     plain = tuple(sizes)
     if not single_hessian(matrix, plain, ready.impulse(overlaps.rank), visible):
