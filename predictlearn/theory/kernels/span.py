@@ -216,26 +216,28 @@ def _forward(
     n, start, keep = np.uintp(width), np.uintp(first), 1.0 - a
     dim, n_out, q = maps.ahead.shape[0], maps.out.shape[0], world.step.shape[0]
     n_steps = z.shape[1] // width - 1
+    # numba would make versions of `_fill` and `_add` for zeros that it knows
+    top, left = np.int64(0), np.uintp(0)
     linear = gain.size == 0
-    _fill(0.0, z, dim, (0, 0), width)
-    _fill(0.0, h, dim, (0, 0), width)
+    _fill(0.0, z, dim, (top, left), width)
+    _fill(0.0, h, dim, (top, left), width)
     for i in range(q):
         for p in range(n):
             w[i, p] = world.start[i, start + p]
     for t in range(n_steps):
         now, after = np.uintp(t * width), np.uintp((t + 1) * width)
         if q > 0:
-            _add(world.seen, w, (0, now), z, (dim, now), width)
+            _add(world.seen, w, (top, now), z, (dim, now), width)
         if linear:
             for i in range(dim):
                 for p in range(n):
                     z[i, after + p] = keep * z[i, now + p]
-            _add(maps.ahead, z, (0, now), z, (0, after), width)
+            _add(maps.ahead, z, (top, now), z, (top, after), width)
         else:
             for i in range(dim):
                 for p in range(n):
                     h[i, after + p] = keep * h[i, now + p]
-            _add(maps.ahead, z, (0, now), h, (0, after), width)
+            _add(maps.ahead, z, (top, now), h, (top, after), width)
             for p in range(n):
                 delta = 0.0
                 for i in range(dim):
@@ -245,16 +247,16 @@ def _forward(
                 for p in range(n):
                     z[i, after + p] = h[dim, after + p] * h[i, after + p]
         _fill(0.0, b, n_out, (dim, after), width)
-        _add(maps.out, z, (0, after), b, (dim, after), width)
+        _add(maps.out, z, (top, after), b, (dim, after), width)
         if q > 0:
             for i in range(q):
                 for p in range(n):
                     w[i, after + p] = world.offset[i]
-            _add(world.step, w, (0, now), w, (0, after), width)
-            _add(world.push, b, (dim, after), w, (0, after), width)
+            _add(world.step, w, (top, now), w, (top, after), width)
+            _add(world.push, b, (dim, after), w, (top, after), width)
             _fill(0.0, w, world.read.shape[0], (2 * q, after), width)
-            _add(world.read, w, (0, after), w, (2 * q, after), width)
-    _fill(0.0, z, z.shape[0] - dim, (dim, n_steps * width), width)
+            _add(world.read, w, (top, after), w, (2 * q, after), width)
+    _fill(0.0, z, z.shape[0] - dim, (dim, np.uintp(n_steps * width)), width)
 
 
 @compiled(fastmath=FAST, error_model="numpy")
@@ -280,16 +282,17 @@ def _judge(shown: Driven, errors: np.ndarray, top: int, first: int, width: int) 
 
 
 @compiled(fastmath=FAST, error_model="numpy")
-def _adjoint(maps: Maps, world: World, a: float, linear: bool, room: Room, width: int) -> None:
+def _adjoint(maps: Maps, world: World, a: float, gain: np.ndarray, room: Room, width: int) -> None:
     """Run the adjoint of a block from the slopes of the loss, and fill `behind`."""
     z, b, h, w, part = room.ahead, room.behind, room.activity, room.world, room.part
     n, keep = np.uintp(width), 1.0 - a
     dim, n_out, q = maps.ahead.shape[0], maps.out.shape[0], world.step.shape[0]
     n_in, n_steps = z.shape[0] - dim, z.shape[1] // width - 1
-    _fill(0.0, b, dim, (0, n_steps * width), width)
-    _fill(0.0, b, n_out, (dim, 0), width)
+    top, left, linear = np.int64(0), np.uintp(0), gain.size == 0
+    _fill(0.0, b, dim, (top, np.uintp(n_steps * width)), width)
+    _fill(0.0, b, n_out, (dim, left), width)
     if q > 0:
-        _fill(0.0, w, q, (q, 0), w.shape[1])
+        _fill(0.0, w, q, (q, left), w.shape[1])
     for t in range(n_steps - 1, -1, -1):
         now, after = np.uintp(t * width), np.uintp((t + 1) * width)
         if q > 0:
@@ -303,10 +306,10 @@ def _adjoint(maps: Maps, world: World, a: float, linear: bool, room: Room, width
             for i in range(dim):
                 for p in range(n):
                     b[i, now + p] = keep * b[i, after + p]
-            _add(maps.behind, b, (0, after), b, (0, now), width)
+            _add(maps.behind, b, (top, after), b, (top, now), width)
         else:
-            _fill(0.0, part, dim, (0, 0), width)
-            _add(maps.behind, b, (0, after), part, (0, 0), width)
+            _fill(0.0, part, dim, (top, left), width)
+            _add(maps.behind, b, (top, after), part, (top, left), width)
             for p in range(n):
                 s = 0.0
                 for i in range(dim):
@@ -320,9 +323,9 @@ def _adjoint(maps: Maps, world: World, a: float, linear: bool, room: Room, width
                         + h[dim + 1, after + p] * h[i, after + p]
                     )
         if q > 0 and t > 0 and maps.pull.shape[0] > 0:
-            _fill(0.0, part, n_in, (dim, 0), width)
-            _add(maps.pull, b, (0, now), part, (dim, 0), width)
-            _add(world.seen_back, part, (dim, 0), w, (q, now), width)
+            _fill(0.0, part, n_in, (dim, left), width)
+            _add(maps.pull, b, (top, now), part, (dim, left), width)
+            _add(world.seen_back, part, (dim, left), w, (q, now), width)
 
 
 @compiled(fastmath=FAST, error_model="numpy")
@@ -353,7 +356,7 @@ def span_loss_and_gradient(
             total += _judge(shown, room.world, 2 * q, first, width)
         else:
             total += _judge(shown, room.behind, dim, first, width)
-        _adjoint(maps, world, shown.a, shown.gain.size == 0, room, width)
+        _adjoint(maps, world, shown.a, shown.gain, room, width)
         sums += np.dot(room.behind, room.ahead.T)
     return total
 
@@ -372,10 +375,11 @@ def response_loss_and_gradient(
     n_read = moments.cross.shape[0]
     room = _room(buffer, (dim, n_in, n_out, n_read, q, n_steps), n_in)
     z = room.ahead
-    _fill(0.0, z, n_in, (dim, 0), z.shape[1])
+    _fill(0.0, z, n_in, (dim, np.uintp(0)), z.shape[1])
     for i in range(n_in):
         z[dim + i, i] = 1.0
-    _forward(maps, world, moments.a, np.empty(0), room, 0, n_in)
+    linear = np.empty(0)
+    _forward(maps, world, moments.a, linear, room, np.int64(0), n_in)
     total = 0.0
     responses, top = (room.world, 2 * q) if q > 0 else (room.behind, dim)
     for o in range(n_read):
@@ -389,7 +393,7 @@ def response_loss_and_gradient(
         for i in range(slope.size):
             k[i] = 2.0 * slope[i]
         total += rest
-    _adjoint(maps, world, moments.a, True, room, n_in)
+    _adjoint(maps, world, moments.a, linear, room, n_in)
     # by loops: assigning a slice takes seconds to compile, for a message on shapes
     found = np.dot(room.behind, z.T)
     for i in range(sums.shape[0]):

@@ -103,8 +103,7 @@ def drive(
     width = width // LINE * LINE
     j = max(n - WIDEST, 0)
     x = places(top, j, n)
-    c = 0
-    while c < count:
+    for c in range(0, count, 2):
         d, r, q = i + c, old + step * c, o + c
         if c + 1 < count:
             if n <= 3:
@@ -131,7 +130,6 @@ def drive(
             _drive(
                 _ONE, x, weights, j, rows, at, part, d, gain, t, keep, r, step, out, q, to, width
             )
-        c += 2
 
 
 @compiled(**_INLINED)
@@ -182,8 +180,7 @@ def pull(
     x = places(0, j, n)
     for p in range(width):
         dot[0, p] = 0.0
-    c = 0
-    while c < count:
+    for c in range(0, count, 2):
         if c + 1 < count:
             if n <= 3:
                 _pull(_TWO, x[:3], weights, j, rows, at, part, c, k, top, back, dot, width)
@@ -195,7 +192,6 @@ def pull(
             _pull(_ONE, x[:5], weights, j, rows, at, part, c, k, top, back, dot, width)
         else:
             _pull(_ONE, x, weights, j, rows, at, part, c, k, top, back, dot, width)
-        c += 2
 
 
 @compiled(**_INLINED)
@@ -252,8 +248,7 @@ def carry(
     width = width // LINE * LINE
     j = max(n - WIDEST, 0)
     x = places(top, j, n)
-    c = 0
-    while c < count:
+    for c in range(0, count, 2):
         if c + 1 < count:
             if n <= 3:
                 _carry(_TWO, x[:3], weights, j, k, at, part, c, scale, back, i, a, q, to, width)
@@ -265,7 +260,6 @@ def carry(
             _carry(_ONE, x[:5], weights, j, k, at, part, c, scale, back, i, a, q, to, width)
         else:
             _carry(_ONE, x, weights, j, k, at, part, c, scale, back, i, a, q, to, width)
-        c += 2
 
 
 @compiled(**ROWS)
