@@ -314,7 +314,8 @@ def rollout_kernel(
     b, n_rows = n_in + rank, rank + n_out
     ahead, _, form, _ = _blocks_of(s, b, rank, n_out, a, gain.size == 0)
     filled = -(-n_trials // _LINE) * _LINE
-    # chunks of one bin
+    # chunks of one bin; no constants, for which the loops would be compiled again
+    none, one = np.intp(0), np.intp(1)
     k = np.empty(((n_steps + 1) * b, filled))
     g = np.ones((n_steps, filled))
     y = np.empty((n_steps * n_out, filled))
@@ -322,13 +323,13 @@ def rollout_kernel(
     part, ones, spare = np.empty((n_rows, filled)), np.empty((1, filled)), np.empty((b, filled))
     _forward(
         ahead, form, n_in, rank, n_out, a, gain, km, np.uintp(0), np.uintp(n_trials),
-        np.uintp(filled), 1, k, g, slope, y, part, ones, spare,
+        np.uintp(filled), one, k, g, slope, y, part, ones, spare,
     )  # fmt: skip
     states, gains = np.empty((n_steps, rank, n_trials)), np.empty((n_steps, 1, n_trials))
     outputs = np.empty((n_steps, n_out, n_trials))
     _trials_of(k, n_in, b, rank, states)
-    _trials_of(g, 0, 1, 1, gains)
-    _trials_of(y, 0, n_out, n_out, outputs)
+    _trials_of(g, none, one, one, gains)
+    _trials_of(y, none, n_out, n_out, outputs)
     return states, gains.reshape((n_steps, n_trials)), outputs
 
 
