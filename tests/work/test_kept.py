@@ -13,9 +13,11 @@ import warnings
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import predictlearn as pl
 from predictlearn import kept
+from predictlearn.cli import app
 from predictlearn.predictions.runs import child_seeds
 from predictlearn.workers import Parallel, delayed, told
 
@@ -169,10 +171,10 @@ LEARNING = """
 from predictlearn.simulation import simulate_sessions
 true = pl.Overlaps(np.eye(4)).replace(zu=0.2, vm=0.3, zv=0.2, vv=1.3)
 rule, task = pl.GradientDescent(5e-3), pl.Filter(duration=5.0, dt=0.1)
-sessions = simulate_sessions(true, task, 50, rule, noise=1e-3, n_sessions=6)
+sessions = simulate_sessions(true, task, 20, rule, noise=1e-3, n_sessions=4)
 
 def work():
-    fit = pl.LearningFit(n_starts=2).fit(sessions, task, 50, rule)
+    fit = pl.LearningFit(n_starts=2).fit(sessions, task, 20, rule)
     numbers = (fit.start_.matrix, fit.intervals_.to_numpy(), fit.profile("vv"))
     (out / "numbers").write_bytes(b"".join(np.asarray(part).tobytes() for part in numbers))
 
@@ -438,57 +440,30 @@ def test_old_steps_and_too_many_are_removed(folder, monkeypatch):
 
 # -- commands ---------------------------------------------------------------------------------
 
-COMMAND = """
-import sys, time
-from predictlearn import kept
-from predictlearn.cli import main
-kept._WORTH = 0.0
-write = kept._write
-def slowly(*what):
-    write(*what)
-    time.sleep(60)
-kept._write = slowly
-sys.argv[0] = "predictlearn"
-main()
-"""
 
-
-def command(tmp_path, *words, **options):
-    """Begin a command in a process group of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-c", COMMAND, *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env=os.environ | {"PREDICTLEARN_CACHE": str(tmp_path / "cache")},
-        **options,
-    )
-
-
-@linux
-def test_ctrl_c_is_one_line_that_says_how_to_go_on(tmp_path):
+def test_ctrl_c_is_one_line_that_says_how_to_go_on(folder, tmp_path, monkeypatch):
+    """In this process; a command with workers hears Ctrl-C in test_killed.py."""
     exec(RECORDING, names := {"np": np, "pl": pl})
     recording = names["made"]()
     path = tmp_path / "mine.npz"
     arrays = {name: getattr(recording, name) for name in ("activity", "inputs", "outputs", "dt")}
     np.savez(path, **arrays)
-    process = command(tmp_path, "fit", str(path), "--jobs", "1", "-o", str(tmp_path / "out"))
-    try:
-        for _ in range(3000):
-            if list((tmp_path / "cache" / "steps").glob("*.step")):
-                break
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.02)
-        os.killpg(process.pid, signal.SIGINT)
-        said = process.communicate(timeout=60)[1].splitlines()
-    finally:
-        process.kill()
-    assert process.returncode == 130
+    write = kept._write
+
+    def interrupted(*what):
+        write(*what)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(kept, "_write", interrupted)
+    words = ["fit", str(path), "--jobs", "1", "-o", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, words)
+    said = done.stderr.splitlines()
+    assert done.exit_code == 130
     assert said[-1] == (
         "Interrupted: the fit was not finished and nothing was written; finished steps are kept; "
         "the same command goes on from there."
     )
     # before it the stages that were begun
     assert len(said) <= 4
+    assert len(list(folder.glob("*.step"))) == 1
     assert not (tmp_path / "out").exists()
