@@ -54,7 +54,7 @@ def at_the_number_asked_about(monkeypatch, seen=20):
     The level of a test does not depend on how often it relabels.
     """
     monkeypatch.setattr(resampled, "_SIZES", 0)
-    monkeypatch.setattr(resampled, "_RELABELLINGS", 199)
+    monkeypatch.setattr(resampled, "_RELABELLINGS", 399)
     # the experiment by which other numbers would be chosen
     monkeypatch.setattr("predictlearn.comparing.waits._LARGE", 100)
     simulated, calls = resampled.power_by_simulation, []

@@ -49,7 +49,7 @@ def test_every_session_can_be_fitted(sessions):
             observed="rate",
             offset=True,
             gain=about["gain"],
-            n_bootstrap=50,
+            n_bootstrap=100,
         ).fit(session.activity, session.inputs, session.outputs)
         assert fit.converged_
         true = about["truth"].canonical().gauge_invariants()
