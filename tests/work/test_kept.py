@@ -171,10 +171,10 @@ LEARNING = """
 from predictlearn.simulation import simulate_sessions
 true = pl.Overlaps(np.eye(4)).replace(zu=0.2, vm=0.3, zv=0.2, vv=1.3)
 rule, task = pl.GradientDescent(5e-3), pl.Filter(duration=5.0, dt=0.1)
-sessions = simulate_sessions(true, task, 20, rule, noise=1e-3, n_sessions=4)
+sessions = simulate_sessions(true, task, 50, rule, noise=1e-3, n_sessions=6)
 
 def work():
-    fit = pl.LearningFit(n_starts=2).fit(sessions, task, 20, rule)
+    fit = pl.LearningFit(n_starts=2).fit(sessions, task, 50, rule)
     numbers = (fit.start_.matrix, fit.intervals_.to_numpy(), fit.profile("vv"))
     (out / "numbers").write_bytes(b"".join(np.asarray(part).tobytes() for part in numbers))
 
