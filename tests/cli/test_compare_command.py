@@ -120,9 +120,11 @@ def test_several_arms_are_corrected(mice):
     assert "Choose two with --arms" in refused.output
 
 
+# test_compare_waits.py holds the same formula with groups of unequal size
+@pytest.mark.slow
 def test_power_of_resampled_animals_is_that_of_the_formula(monkeypatch):
     """Of many normal animals: power by the noncentral t, computed apart."""
-    monkeypatch.setattr(resampled, "_SIZES", 2)
+    monkeypatch.setattr(resampled, "_SIZES", 0)  # at the number asked about only
     rng = np.random.default_rng(3)
     table = pd.DataFrame(
         {"subject": range(800), "arm": np.repeat(["a", "b"], 400), "y": rng.normal(0, 2, 800)}

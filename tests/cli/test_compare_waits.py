@@ -48,6 +48,24 @@ def asked_of(table, **more):
     return compare_table(table, asked("trials", censored="never", reference="slow", **more))
 
 
+def at_the_number_asked_about(monkeypatch, seen=20):
+    """Simulate no other numbers, the difference seen a few times only, and with less relabelling.
+
+    The level of a test does not depend on how often it relabels.
+    """
+    monkeypatch.setattr(resampled, "_SIZES", 0)
+    monkeypatch.setattr(resampled, "_RELABELLINGS", 399)
+    # the experiment by which other numbers would be chosen
+    monkeypatch.setattr("predictlearn.comparing.waits._LARGE", 100)
+    simulated, calls = resampled.power_by_simulation, []
+
+    def power_by_simulation(*given, **more):
+        calls.append(given)  # the difference seen comes first
+        return simulated(*given, **more | ({"n_simulations": seen} if len(calls) == 1 else {}))
+
+    monkeypatch.setattr(resampled, "power_by_simulation", power_by_simulation)
+
+
 def z_by_hand(t, event, mine):
     """The log-rank statistic, by a loop over times."""
     gap = variance = 0.0
@@ -129,7 +147,7 @@ def test_pairs_stay_as_alike_as_they_are():
 @pytest.mark.parametrize(("ratio", "n"), [pytest.param(2.0, 20, marks=pytest.mark.slow), (0.4, 24)])
 def test_power_of_waits_is_that_of_new_experiments(monkeypatch, ratio, n):
     """Of many animals: power of the log-rank test by hand, in new exponential waits."""
-    monkeypatch.setattr(resampled, "_SIZES", 1)
+    at_the_number_asked_about(monkeypatch)
     comparison = asked_of(waits(600))
     seen, _, stated, mean = resampled_power(comparison, n, [ratio], n_simulations=400)
     assert [seen.test, stated.test, mean.test] == ["log-rank", "log-rank", "restricted mean"]
@@ -149,7 +167,7 @@ def test_power_of_waits_is_that_of_new_experiments(monkeypatch, ratio, n):
 
 @pytest.mark.parametrize("paired", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_ratio_of_one_is_found_in_five_percent(monkeypatch, paired):
-    monkeypatch.setattr(resampled, "_SIZES", 1)
+    at_the_number_asked_about(monkeypatch)
     table = waits(12, 2.0, seed=5)
     if paired:
         table = table.assign(subject=[*range(12)] * 2)
@@ -180,7 +198,7 @@ def test_numbers_needed_are_about_those_of_schoenfeld(monkeypatch):
 
 
 def test_groups_of_unequal_size_have_the_power_of_the_formula(monkeypatch):
-    monkeypatch.setattr(resampled, "_SIZES", 1)
+    at_the_number_asked_about(monkeypatch)
     rng = np.random.default_rng(3)
     table = pd.DataFrame(
         {"subject": range(800), "arm": np.repeat(["a", "b"], 400), "y": rng.normal(0, 2, 800)}
@@ -198,7 +216,7 @@ def test_groups_of_unequal_size_have_the_power_of_the_formula(monkeypatch):
 
 
 def test_experiments_in_which_nobody_gets_there_count_as_not_shown(monkeypatch):
-    monkeypatch.setattr(resampled, "_SIZES", 1)
+    at_the_number_asked_about(monkeypatch, seen=200)
     table = waits(10, until=4.0, seed=8)
     assert 0 < (table["never"] == 0).sum() < 5
     log_rank = resampled_power(asked_of(table), 3, n_simulations=200)[0]
@@ -212,6 +230,9 @@ def test_experiments_in_which_nobody_gets_there_count_as_not_shown(monkeypatch):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    # pages say where numbers come from; how many there are costs time only
+    monkeypatch.setattr(resampled, "_SIZES", 3)
+    monkeypatch.setattr("predictlearn.comparing.waits._LARGE", 500)
     waits((8, 12), 2.0, seed=1).to_csv("waits.csv", index=False)
     return tmp_path
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import html
 import re
 import shlex
+from functools import partial
 
 import pandas as pd
 import pytest
 from test_cli import invoke
 
+from predictlearn.predictions import laboratory
 from predictlearn.predictions.laboratory import ENTRIES
 
 
@@ -32,7 +34,9 @@ def test_wrong_words_are_refused():
     assert invoke("predictions", "a-b-a", "--animals", 0).exit_code == 2
 
 
-def test_one_is_put_to_the_test(tmp_path):
+def test_one_is_put_to_the_test(tmp_path, monkeypatch):
+    # a fifth of the experiments: what they show is in test_catalogue.py
+    monkeypatch.setattr(laboratory, "evaluate", partial(laboratory.evaluate, n_simulations=40))
     folder = tmp_path / "page"
     result = invoke("predictions", "a-b-a", "--animals", 9, "--jobs", 1, "--output", folder)
     assert result.exit_code == 0, result.output

@@ -178,20 +178,6 @@ def run(code, root, cwd, **env):
 SMALL = "from predictlearn.above import g; print(g(3.0), sum(g.stats.cache_hits.values()))"
 
 
-def test_a_changed_callee_in_another_file_is_compiled_again(tmp_path):
-    package = small_package(tmp_path)
-    below = package / "below.py"
-    before = below.stat()
-    code = tmp_path / "code"
-    seen = [run(SMALL, tmp_path, tmp_path, NUMBA_CACHE_DIR=str(code))[0] for _ in range(2)]
-    assert seen == ["7.0 0", "7.0 1"]
-    # the same size and time: only the content tells
-    below.write_text(below.read_text().replace("BY = 2.0", "BY = 5.0"))
-    os.utime(below, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert run(SMALL, tmp_path, tmp_path, NUMBA_CACHE_DIR=str(code))[0] == "16.0 0"
-    assert stat.S_IMODE((code / "predictlearn").stat().st_mode) == 0o700
-
-
 def test_without_a_place_for_code_one_warning(tmp_path):
     small_package(tmp_path)
     nowhere = "import tempfile; tempfile.gettempdir = lambda: '/dev/null/no'; "
@@ -201,11 +187,23 @@ def test_without_a_place_for_code_one_warning(tmp_path):
     assert shown == "7.0 0"
     assert said.count("Warning") == 1
     assert "there is no folder that it can be kept in" in said
-    # a temporary folder is enough
+
+
+def test_a_temporary_folder_is_enough_and_a_changed_callee_is_compiled_again(tmp_path):
+    package = small_package(tmp_path)
+    below = package / "below.py"
+    before = below.stat()
+    lost = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR"), "/dev/null/no")
     lost["TMPDIR"] = str(tmp_path / "tmp")
     (tmp_path / "tmp").mkdir()
     assert run(SMALL, tmp_path, tmp_path, **lost) == ("7.0 0", "")
     assert run(SMALL, tmp_path, tmp_path, **lost) == ("7.0 1", "")
+    # the same size and time: only the content tells
+    below.write_text(below.read_text().replace("BY = 2.0", "BY = 5.0"))
+    os.utime(below, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert run(SMALL, tmp_path, tmp_path, **lost) == ("16.0 0", "")
+    (made,) = (tmp_path / "tmp").rglob("predictlearn*")
+    assert stat.S_IMODE(made.stat().st_mode) == 0o700
 
 
 def test_a_full_disk_is_one_warning(tmp_path):

@@ -13,9 +13,11 @@ import warnings
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import predictlearn as pl
 from predictlearn import kept
+from predictlearn.cli import app
 from predictlearn.predictions.runs import child_seeds
 from predictlearn.workers import Parallel, delayed, told
 
@@ -438,57 +440,30 @@ def test_old_steps_and_too_many_are_removed(folder, monkeypatch):
 
 # -- commands ---------------------------------------------------------------------------------
 
-COMMAND = """
-import sys, time
-from predictlearn import kept
-from predictlearn.cli import main
-kept._WORTH = 0.0
-write = kept._write
-def slowly(*what):
-    write(*what)
-    time.sleep(60)
-kept._write = slowly
-sys.argv[0] = "predictlearn"
-main()
-"""
 
-
-def command(tmp_path, *words, **options):
-    """Begin a command in a process group of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-c", COMMAND, *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env=os.environ | {"PREDICTLEARN_CACHE": str(tmp_path / "cache")},
-        **options,
-    )
-
-
-@linux
-def test_ctrl_c_is_one_line_that_says_how_to_go_on(tmp_path):
+def test_ctrl_c_is_one_line_that_says_how_to_go_on(folder, tmp_path, monkeypatch):
+    """In this process; a command with workers hears Ctrl-C in test_killed.py."""
     exec(RECORDING, names := {"np": np, "pl": pl})
     recording = names["made"]()
     path = tmp_path / "mine.npz"
     arrays = {name: getattr(recording, name) for name in ("activity", "inputs", "outputs", "dt")}
     np.savez(path, **arrays)
-    process = command(tmp_path, "fit", str(path), "--jobs", "1", "-o", str(tmp_path / "out"))
-    try:
-        for _ in range(3000):
-            if list((tmp_path / "cache" / "steps").glob("*.step")):
-                break
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.02)
-        os.killpg(process.pid, signal.SIGINT)
-        said = process.communicate(timeout=60)[1].splitlines()
-    finally:
-        process.kill()
-    assert process.returncode == 130
+    write = kept._write
+
+    def interrupted(*what):
+        write(*what)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(kept, "_write", interrupted)
+    words = ["fit", str(path), "--jobs", "1", "-o", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, words)
+    said = done.stderr.splitlines()
+    assert done.exit_code == 130
     assert said[-1] == (
         "Interrupted: the fit was not finished and nothing was written; finished steps are kept; "
         "the same command goes on from there."
     )
     # before it the stages that were begun
     assert len(said) <= 4
+    assert len(list(folder.glob("*.step"))) == 1
     assert not (tmp_path / "out").exists()

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -150,7 +151,7 @@ def test_a_journal_does_not_replace_what_a_person_wrote(tmp_path):
 YAML = """
 name: slow
 record_every: 1000
-cohort: {networks: 400, overlaps: {zm: 0.1}, spread: 0.05}
+cohort: {networks: 100, overlaps: {zm: 0.1}, spread: 0.05}
 tasks:
   A: {type: filter, decay: 0.2}
 rule: {rate: 0.005}
@@ -185,23 +186,23 @@ def start(tmp_path):
         process.communicate()
 
 
-def begun(folder, process, count=1):
+def begun(folder, process=None, count=1):
     """Wait until networks are finished."""
     for _ in range(1200):
         if len([p for p in folder.glob("networks/*.npz") if not is_leftover(p)]) >= count:
             return
-        assert process.poll() is None, process.communicate()
+        assert process is None or process.poll() is None, process.communicate()
         time.sleep(0.05)
     raise AssertionError("no network was finished within a minute")
 
 
-def workers_of(process):
+def workers_of(parent):
     """Return the processes whose parent is this one and that run joblib's workers."""
     found = []
     for place in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             fields = (place / "stat").read_text().rpartition(")")[2].split()
-            if int(fields[1]) == process.pid and b"popen_loky" in (place / "cmdline").read_bytes():
+            if int(fields[1]) == parent and b"popen_loky" in (place / "cmdline").read_bytes():
                 found.append(int(place.name))
     return found
 
@@ -213,51 +214,88 @@ def lines(text):
 linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 
 
+# Two workers of which each says who it is and waits: commands begin theirs with the same class.
+PARENT = """
+import os, sys, time
+from predictlearn.workers import Parallel, delayed
+
+def wait(place):
+    open(f"{place}/{os.getpid()}", "x").close()
+    time.sleep(120)
+
+Parallel(n_jobs=2)(delayed(wait)(sys.argv[1]) for _ in range(2))
+"""
+
+
 @linux
-def test_workers_end_with_a_killed_parent_and_the_next_run_goes_on_to_ctrl_c(tmp_path, start):
-    folder = tmp_path / "out"
-    process = start("-o", str(folder), "--jobs", "2")
-    begun(folder, process)
-    workers = workers_of(process)
-    assert len(workers) == 2
-    with (
-        pytest.raises(InputError, match="in use by another process"),
-        locked(folder / ".lock", folder),
-    ):
-        pass
-    process.kill()
-    process.communicate()
+def test_workers_end_with_a_killed_parent(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path)])
+    try:
+        for _ in range(1200):
+            workers = [int(path.name) for path in tmp_path.iterdir()]
+            if len(workers) == 2:
+                break
+            assert process.poll() is None
+            time.sleep(0.05)
+        assert sorted(workers) == sorted(workers_of(process.pid))
+    finally:
+        process.kill()
+        process.wait()
     for _ in range(200):
         left = [pid for pid in workers if Path(f"/proc/{pid}").exists()]
         if not left:
             break
         time.sleep(0.05)
     assert left == []
-    kept = {p: p.stat().st_mtime_ns for p in folder.glob("networks/0*.npz")}
-    again = start("-o", str(folder), "--jobs", "2")
-    begun(folder, again, len(kept) + 1)
-    os.killpg(again.pid, signal.SIGINT)  # as a terminal does: its workers hear it, too
-    said = again.communicate(timeout=60)[1]
-    assert again.returncode == 130
-    assert lines(said) == [
-        f"Interrupted: finished networks are kept in {folder}; the same command goes on from there."
-    ]
-    assert {p: p.stat().st_mtime_ns for p in kept} == kept
 
 
 @linux
-def test_a_killed_worker_is_one_line(tmp_path, start):
+def test_an_interrupted_run_goes_on_with_workers_to_ctrl_c(tmp_path, start):
     folder = tmp_path / "out"
-    process = start("-o", str(folder), "--jobs", "2")
-    begun(folder, process)
     words = ["run", str(tmp_path / "slow.yaml"), "-o", str(folder), "--jobs", "1"]
+
+    def interrupt():
+        begun(folder)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    first = CliRunner().invoke(app, words)
+    thread.join()
+    interrupted = (
+        f"Interrupted: finished networks are kept in {folder}; the same command goes on from there."
+    )
+    assert (first.exit_code, lines(first.stderr)) == (130, [interrupted])
+    kept = {p: p.stat().st_mtime_ns for p in folder.glob("networks/0*.npz")}
+    again = start("-o", str(folder), "--jobs", "2")
+    begun(folder, again, len(kept) + 1)
     second = CliRunner().invoke(app, words)
     assert second.exit_code == 2
     assert lines(second.stderr) == [
         f"Error: {folder} is in use by another process of predictlearn; wait until that has "
         "ended, or choose another folder."
     ]
-    os.kill(workers_of(process)[0], signal.SIGKILL)
+    with (
+        pytest.raises(InputError, match="in use by another process"),
+        locked(folder / ".lock", folder),
+    ):
+        pass
+    assert len(workers_of(again.pid)) == 2
+    os.killpg(again.pid, signal.SIGINT)  # as a terminal does: its workers hear it, too
+    said = again.communicate(timeout=60)[1]
+    assert again.returncode == 130
+    assert lines(said) == [interrupted]
+    assert {p: p.stat().st_mtime_ns for p in kept} == kept
+
+
+# by default of Parallel in test_workers.py; how a run with workers ends is that of Ctrl-C, above
+@linux
+@pytest.mark.slow
+def test_a_killed_worker_is_one_line(tmp_path, start):
+    folder = tmp_path / "out"
+    process = start("-o", str(folder), "--jobs", "2")
+    begun(folder, process)
+    os.kill(workers_of(process.pid)[0], signal.SIGKILL)
     said = process.communicate(timeout=60)[1]
     assert process.returncode == 2
     assert len(lines(said)) == 1, said
@@ -265,21 +303,34 @@ def test_a_killed_worker_is_one_line(tmp_path, start):
     assert "the same command goes on from there" in said
 
 
+@contextlib.contextmanager
 def limited():
     """Let no file grow beyond 20 kB, as on a disk that is full."""
     import resource
 
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @linux
 # an error of a worker is one line, too: see the test of one that is killed
 @pytest.mark.parametrize("jobs", ["1", pytest.param("2", marks=pytest.mark.slow)])
-def test_a_full_disk_is_one_line_that_names_the_file(tmp_path, start, jobs):
+def test_a_full_disk_is_one_line_that_names_the_file(tmp_path, start, capfd, jobs):
     folder = tmp_path / "out"
-    process = start("-o", str(folder), "--jobs", jobs, preexec_fn=limited)
-    said = process.communicate(timeout=120)[1]
-    assert process.returncode == 2
+    with limited():
+        if jobs == "1":
+            words = ["run", str(tmp_path / "slow.yaml"), "-o", str(folder), "--jobs", "1"]
+            done = CliRunner().invoke(app, words)
+            code, said = done.exit_code, done.stderr + capfd.readouterr().err
+        else:
+            process = start("-o", str(folder), "--jobs", jobs)
+            said = process.communicate(timeout=120)[1]
+            code = process.returncode
+    assert code == 2
     errors = [line for line in lines(said) if "compiled code is not kept" not in line]
     assert len(errors) == 1, said
     assert errors[0].startswith("Error: File too large: ")

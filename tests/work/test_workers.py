@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import re
 import signal
@@ -9,30 +11,28 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import BrokenExecutor
 
 import pytest
+import typer
 from threadpoolctl import threadpool_info, threadpool_limits
 from typer.testing import CliRunner
 
 from predictlearn.cli import app
-from predictlearn.cli.console import stages
+from predictlearn.cli.console import interruptible, stages
+from predictlearn.reporting.folder import held_folder
 from predictlearn.workers import Parallel, delayed, told
 
 
-def half(x):
-    return x / 2
-
-
+# a worker imports where a function is from: what is of Python itself costs nothing
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_tasks_are_counted_and_results_in_order(jobs):
     heard = []
     with told(lambda *numbers: heard.append(numbers)):
-        found = Parallel(n_jobs=jobs)(delayed(half)(x) for x in range(20))
-    assert found == [x / 2 for x in range(20)]
+        found = Parallel(n_jobs=jobs)(delayed(math.sqrt)(x) for x in range(20))
+    assert found == [math.sqrt(x) for x in range(20)]
     assert heard[-1] == (20, 20)
     assert [done for done, _ in heard] == sorted(done for done, _ in heard)
-    Parallel(n_jobs=1)(delayed(half)(x) for x in range(3))
+    Parallel(n_jobs=1)(delayed(math.sqrt)(x) for x in range(3))
     assert heard[-1] == (20, 20)  # nobody listens any more
 
 
@@ -102,8 +102,9 @@ def test_a_folder_in_use_is_refused_before_any_work(tmp_path):
         process.kill()
         process.communicate()
     # a killed process holds nothing, and what it left is no hindrance
-    code = HOLD.replace("time.sleep(120)", "")
-    assert subprocess.run([sys.executable, "-c", code, *folders], check=True).returncode == 0
+    with contextlib.ExitStack() as again:
+        for place in folders:
+            again.enter_context(held_folder(place))
     for held in places.values():
         assert [path.name for path in held.parent.iterdir() if path.name.startswith(".")] == []
 
@@ -113,12 +114,10 @@ def test_threads_stay_in_the_process():
     assert places == [os.getpid()] * 4
 
 
-def end(x):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-def test_after_a_killed_worker_no_thread_lets_go_of_a_lock_while_the_program_ends(monkeypatch):
+def test_a_killed_worker_is_one_line_and_no_thread_lets_go_of_a_lock_while_the_program_ends(
+    monkeypatch, capfd
+):
     """Joblib's tracker would speak of a leak, now and then: here the thread that feeds is slow."""
     from joblib.externals.loky import get_reusable_executor
     from joblib.externals.loky.backend.queues import Queue
@@ -132,7 +131,15 @@ def test_after_a_killed_worker_no_thread_lets_go_of_a_lock_while_the_program_end
 
     get_reusable_executor().shutdown(wait=True)
     monkeypatch.setattr(Queue, "_feed", staticmethod(slowly_fed))
-    with pytest.raises(BrokenExecutor):
-        Parallel(n_jobs=2)(delayed(end)(x) for x in range(4))
+    with pytest.raises(typer.Exit) as raised, interruptible("it goes on."):
+        list(
+            Parallel(n_jobs=2, return_as="generator")(
+                delayed(signal.raise_signal)(signal.SIGKILL) for _ in range(4)
+            )
+        )
+    assert raised.value.exit_code == 2
+    (said,) = capfd.readouterr().err.splitlines()
+    assert said.startswith("Error: a worker process was killed from outside")
+    assert said.endswith("; it goes on.")
     assert len(fed) == 1
     assert not fed[0].is_alive()
