@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import special, stats
+import scipy
+from scipy import special
 
 from predictlearn.arrays import Array
 from predictlearn.behaviour.base import checked_range, vectors
@@ -227,7 +228,7 @@ class Choices:
                 f"choices must be at most trials; in row {row} there are {chosen.flat[row]:g} of "
                 f"{counts.flat[row]:g}."
             )
-        return float(np.sum(stats.binom.logpmf(chosen, counts, chances)))
+        return float(np.sum(scipy.stats.binom.logpmf(chosen, counts, chances)))
 
     # -- for simulate_animals --------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from predictlearn.arrays import Array
 from predictlearn.checks import as_float_array, positive
@@ -54,6 +54,7 @@ class Constant:
 @functools.cache
 def _scipy_names() -> tuple[str, ...]:
     """Return the names of the distributions of scipy.stats."""
+    stats = scipy.stats  # loaded here: with it a worker would take half as long again to start
     kinds = (stats.rv_continuous, stats.rv_discrete)
     return tuple(name for name in dir(stats) if isinstance(getattr(stats, name), kinds))
 
@@ -110,6 +111,7 @@ def as_distribution(name: str, spec: Any) -> Any:
             f"the distribution of {name} must be one of {', '.join(DISTRIBUTIONS)}, or one of "
             f"scipy.stats; got {kind!r}.{hint}"
         )
+    stats = scipy.stats
     family = getattr(stats, kind)
     shapes = [] if family.shapes is None else family.shapes.replace(" ", "").split(",")
     allowed = [*shapes, "loc", *(["scale"] if isinstance(family, stats.rv_continuous) else [])]
@@ -126,6 +128,7 @@ def _described(name: str, kind: str, given: dict[str, Any]) -> Any:
     value = {key: float(as_float_array(f"{name}: {key}", x, ndim=0)) for key, x in given.items()}
     if kind == "constant":
         return Constant(value["value"])
+    stats = scipy.stats
     if kind == "uniform":
         if value["high"] < value["low"]:
             raise InputError(f"{name}: high must be at least low; got {_listed(given)}.")
