@@ -80,7 +80,7 @@ def test_animals_start_from_overlaps_of_their_own():
 
 def test_arms_of_different_animals():
     arms = {"a": A, "b": {**A, "description": "the same"}}
-    run = protocol(cohort=cohort(5, design="between", spread=0.05), arms=arms).run(seed=0, n_jobs=2)
+    run = protocol(cohort=cohort(5, design="between", spread=0.05), arms=arms).run(seed=0)
     assert run.n_networks == 10
     assert run.n_courses == 10
     table = run.table
