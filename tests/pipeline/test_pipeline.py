@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import importlib
 import inspect
 import io
 import re
@@ -22,6 +23,8 @@ from predictlearn.recordings import find_dataset, progress
 from predictlearn.theory.hidden_prior import HiddenPrior
 from predictlearn.theory.names import pathway_slices
 
+# the module, which the function of its name hides
+PREDICT = importlib.import_module("predictlearn.pipeline.predict")
 # several draws: test_prediction_robust.py
 QUICK = {"n_draws": 1, "n_animals": 3, "n_starts": 1, "n_bootstrap": 4, "cv": 3}
 
@@ -69,6 +72,7 @@ def assert_self_contained(page: str) -> None:
 def coarse(figure) -> bytes:
     """Draw a figure on few pixels; how it is drawn on a page: tests/reporting/test_report.py."""
     stream = io.BytesIO()
+    figure.set_layout_engine("none")  # placing everything takes longer than drawing it
     figure.savefig(stream, format="png", dpi=20)
     return stream.getvalue()
 
@@ -83,7 +87,8 @@ def test_the_shipped_recording_gives_a_report(tmp_path, monkeypatch):
     monkeypatch.setattr("predictlearn.reporting.page.png", coarse)
     # few courses of the learning that followed: how they scatter is not asked here
     monkeypatch.setattr(
-        "predictlearn.pipeline.predict.compare_with_sessions",
+        PREDICT,
+        "compare_with_sessions",
         lambda *given, **how: compare_with_sessions(*given, **how, n_draws=5),
     )
     stages = []
@@ -147,7 +152,8 @@ def test_another_seed_draws_other_animals(own, monkeypatch):
     cohorts = []
     # what they learn follows from who they are
     monkeypatch.setattr(
-        "predictlearn.pipeline.predict.run_experiments",
+        PREDICT,
+        "run_experiments",
         lambda cohort, *_, **__: cohorts.append(cohort) or run.experiments,
     )
     how = {**QUICK, "n_bootstrap": 0, "cv": 2}
