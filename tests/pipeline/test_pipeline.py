@@ -161,7 +161,8 @@ def test_another_seed_draws_other_animals(own, monkeypatch):
         pipeline.predict(file, seed=seed, rank=1, tau=1.0, latency=0.0, **how)
     first, other = (row for (row,) in cohorts)
     for one, two in zip(first, other, strict=True):
-        assert one["vv"] != two["vv"]  # which the recording does not show
+        # which the recording does not show; fits from other starts are the same to less
+        assert one["vv"] != pytest.approx(two["vv"], rel=0.01)
 
 
 @pytest.mark.parametrize(

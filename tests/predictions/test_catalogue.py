@@ -320,9 +320,9 @@ def test_a_drug_takes_off_in_proportion_to_its_dose():
 
 def test_other_learners_are_simulated():
     entry = find_entry("rules-told-apart")
-    descent = simulate_cohort(entry, 5, learner=Learner("synapses")).expected
+    descent = simulate_cohort(entry, 10, learner=Learner("synapses")).expected
     assert np.mean(descent["late"] - descent["early"]) > 5.0
-    other = simulate_cohort(entry, 5, learner=Learner("synapses", "rflo")).expected
+    other = simulate_cohort(entry, 10, learner=Learner("synapses", "rflo")).expected
     assert np.mean(other["late"] - other["early"]) < -2.0
     with pytest.raises(InputError, match="rule"):
         Learner("synapses", "backprop")
