@@ -22,7 +22,6 @@ ABA = [
     {"name": "B", "task": "B", "epochs": 80},
     {"name": "A again", "task": "A", "epochs": 60},
 ]
-# what each bin and epoch is held against in plain loops
 SHORT = {name: {**each, "duration": 4.0} for name, each in (("A", A), ("B", B))}
 SHORT_ABA = [{**phase, "epochs": phase["epochs"] // 4} for phase in ABA]
 REACH = {"type": "cursor-reaching", "dt": 0.05, "delay": 0.075, "gain": 4.0, "smoothing": 0.05}
@@ -157,8 +156,8 @@ def test_neurons_go_through_the_phases_as_the_theory_does(rule, loop):
     synaptic = rule.get("learns") == "synapses"
     if loop == "open":
         change = {"readout": {"zm": 0.3, "zz": 1.2} if synaptic else {"zm": 0.3, "zu": 0.2}}
-        first, *rest = SHORT_ABA
-        phases, task, make = [first, {"name": "change", **change}, *rest], "A", protocol
+        phases, task, make = [*SHORT_ABA], "A", protocol
+        phases.insert(1, {"name": "change", **change})
     else:
         phases = [
             {"name": "practice", "task": "reach", "epochs": 60},
@@ -346,19 +345,15 @@ def test_node_perturbation_is_that_of_n_neurons_written_apart(learns):
         if learns == "synapses":
             held = pl.SynapticNetwork.from_loadings(held)
         for phase, seed in zip(SHORT_ABA[:2], whole[1:], strict=True):
-            trials = get_task("filter", **{k: v for k, v in SHORT[phase["task"]].items()
-                                           if k != "type"}).sample()  # fmt: skip
+            trials = pl.Filter(SHORT[phase["task"]]["decay"], duration=4.0).sample()
             shown = (world, trials.inputs, trials.targets, trials.weights, 0.05, 0.002)
+            shown += (phase["epochs"],)
             noise = {"sigma": 0.2, "rng": neuron_rng(seed)}
             if learns == "synapses":
-                losses, m, w, z = neuron_network.learn_synapses(
-                    held, *shown, phase["epochs"], **noise
-                )
+                losses, m, w, z = neuron_network.learn_synapses(held, *shown, **noise)
                 held = pl.SynapticNetwork(m, w, z)
             else:
-                parts, losses = neuron_network.factors_after(
-                    held, None, *shown, phase["epochs"], None, **noise
-                )
+                parts, losses = neuron_network.factors_after(held, None, *shown, None, **noise)
                 held = pl.Loadings(*parts)
             measured = run.curves("x").xs(phase["name"], level="phase")[number]
             at = measured.index.get_level_values("phase_epoch")
