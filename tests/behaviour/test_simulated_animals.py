@@ -138,11 +138,14 @@ def curves(level, n=2000, points=3):
 
 
 def test_performance_noise_is_in_log_odds():
-    sessions = TrainingSessions(2, 5000, performance_noise=0.4)
+    n = 1500
+    sessions = TrainingSessions(2, n, performance_noise=0.4)
     found = simulate(Choices(1.0), sessions, Animals(1e-3), curves(0.5), None)
     share = found.table.percent_correct.to_numpy() / 100
     log_odds = np.log(share / (1 - share)).reshape(-1, 2)
-    assert log_odds.std() == pytest.approx(0.4, rel=0.03)
+    p = stats.norm.cdf(0.5)
+    of_trials = 1 / np.sqrt(n * p * (1 - p))  # what chance in n trials adds
+    assert log_odds.std() == pytest.approx(np.hypot(0.4, of_trials), rel=0.03)
     assert abs(np.corrcoef(log_odds.T)[0, 1]) < 0.08
     assert log_odds.mean() == pytest.approx(stats.logistic.ppf(stats.norm.cdf(0.5)), abs=0.02)
 

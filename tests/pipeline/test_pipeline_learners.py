@@ -15,7 +15,7 @@ from predictlearn.pipeline.experiments import flow_design
 from predictlearn.pipeline.learner import RULE_NAMES, LearnerChoice, learning_times
 from predictlearn.pipeline.units import Units
 
-QUICK = {"n_draws": 2, "n_animals": 3, "n_starts": 1, "n_bootstrap": 5, "cv": 2, "rank": 1,
+QUICK = {"n_draws": 1, "n_animals": 3, "n_starts": 1, "n_bootstrap": 5, "cv": 2, "rank": 1,
          "tau": 1.0, "latency": 0.0}  # fmt: skip
 
 
@@ -39,6 +39,7 @@ def read(page):
     return " ".join(html.unescape(re.sub(r"<[^>]+>", "", text)).split())
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize(
     ("settings", "who", "unit"),
     [

@@ -18,10 +18,10 @@ from predictlearn.recordings.datasets.registry import find_dataset
 from predictlearn.reporting import Report, Section, figures, html, write
 from predictlearn.reporting.folder import write_files
 
-FAST = {"tau": 1.0, "latency": 0.0, "n_draws": 2, "n_animals": 5, "n_starts": 2, "n_bootstrap": 5}
+FAST = {"tau": 1.0, "latency": 0.0, "n_draws": 2, "n_animals": 3, "n_starts": 2, "n_bootstrap": 5}
 FAST |= {"rank": 1, "cv": 2}
 # where it is only asked that all goes through
-ONCE = FAST | {"n_draws": 1, "n_animals": 3}
+ONCE = FAST | {"n_draws": 1}
 # the network of a diverging run whose curvature on the way is beyond all numbers
 RUNAWAY = np.array(
     [
@@ -110,7 +110,7 @@ def test_networks_left_out_are_counted_on_the_page_and_in_tables(run):
     assert "3 from perturbation exposure" in said
     assert "3: phase 1: the loss reached 0" in said
     tables = {table.name: table.frame for table in report.tables}
-    assert tables["left-out-by-arm"][["left_out", "of"]].to_numpy().tolist() == [[3, 10]]
+    assert tables["left-out-by-arm"][["left_out", "of"]].to_numpy().tolist() == [[3, 6]]
     assert len(tables["left-out"]) == 3
 
 
@@ -286,7 +286,7 @@ def test_a_protocol_is_run_from_the_recorded_networks():
     }
     done = pipeline.predict(made(), task=pl.Protocol.from_dict(content), seed=0, **FAST)
     assert done.experiments is None
-    assert set(done.protocol.tests["n"]) == {"5"}, "animals, not draws times animals"
+    assert set(done.protocol.tests["n"]) == {"3"}, "animals, not draws times animals"
     assert "Your protocol: own" in [
         section.title for section in pipeline.make_report(done).sections
     ]

@@ -99,7 +99,7 @@ def test_contributions_to_the_speed_of_synapses_add_up(sizes, rates):
 def orders():
     slow, fast = pl.Filter(decay=0.2, duration=10.0), pl.Filter(decay=0.4, duration=10.0)
     return {
-        learns: pl.training_order(networks(4), slow, fast, RULE, (200, 150), learns=learns)
+        learns: pl.training_order(networks(3), slow, fast, RULE, (120, 80), learns=learns)
         for learns in ("factors", "synapses")
     }
 
@@ -107,13 +107,13 @@ def orders():
 def test_order_of_synapses_is_that_of_learning_them(orders):
     result = orders["synapses"]
     slow, fast = pl.Filter(decay=0.2, duration=10.0), pl.Filter(decay=0.4, duration=10.0)
-    for number, start in enumerate(networks(4)):
-        first = pl.learn(start, slow, RULE, 200, learns="synapses")
-        second = pl.learn(first.final, fast, RULE, 150)
+    for number, start in enumerate(networks(3)):
+        first = pl.learn(start, slow, RULE, 120, learns="synapses")
+        second = pl.learn(first.final, fast, RULE, 80)
         end = result.table[
             (result.table["network"] == number)
             & (result.table["arm"] == "AB")
-            & (result.table["epoch"] == 350)
+            & (result.table["epoch"] == 200)
         ].set_index("quantity")["value"]
         for name, value in second.final.quantities().items():
             assert end[name] == pytest.approx(value, abs=1e-12)
@@ -136,7 +136,7 @@ def test_what_is_said_of_the_order_by_the_other_learner_is_its_own_prediction(or
             for outcome in ("transfer to A", "transfer to B", "forgetting of A"):
                 full = next(name for name in estimates.index if name.startswith(outcome))
                 assert means[who, outcome] == pytest.approx(estimates[full], rel=1e-9)
-        assert "of 4 networks" in orders[learns].paragraphs[-1]
+        assert "of 3 networks" in orders[learns].paragraphs[-1]
         assert "trace of A after B in M and Z" in orders[learns].paragraphs[-1]
 
 

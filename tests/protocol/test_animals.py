@@ -13,6 +13,7 @@ from predictlearn.errors import InputError
 from predictlearn.predictions import compare_arms
 from predictlearn.protocol import Protocol
 from predictlearn.protocol.engine import PHASE, _whole, stream
+from predictlearn.protocol.work import animals_table
 
 FACTORS = {
     "rate": {"distribution": "lognormal", "median": 1.0, "sd_log": 0.4},
@@ -47,8 +48,8 @@ def test_factors_follow_their_distributions():
     animals = {**FACTORS, "noise": {"distribution": "normal", "mean": 0.5, "sd": 1.0}}
     rule = {"rate": 0.005, "synaptic_noise": 0.0001}
     short = {"phases": [{"task": "A", "epochs": 1}]}
-    content = {"rule": rule, "arms": {"x": short}, "evaluate": []}
-    own = protocol(cohort=cohort(300, animals=animals), **content).run(seed=1).animals
+    one = protocol(cohort=cohort(animals=animals), rule=rule, arms={"x": short})
+    own = animals_table(one.spec, 300, 1)
     log = np.log(own["rate"])
     assert np.mean(log) == pytest.approx(0.0, abs=4 * 0.4 / np.sqrt(300))
     assert np.std(log) == pytest.approx(0.4, rel=4 / np.sqrt(600))
@@ -80,7 +81,7 @@ def test_animals_start_from_overlaps_of_their_own():
 
 def test_arms_of_different_animals():
     arms = {"a": A, "b": {**A, "description": "the same"}}
-    run = protocol(cohort=cohort(5, design="between", spread=0.05), arms=arms).run(seed=0, n_jobs=2)
+    run = protocol(cohort=cohort(5, design="between", spread=0.05), arms=arms).run(seed=0)
     assert run.n_networks == 10
     assert run.n_courses == 10
     table = run.table
@@ -161,15 +162,24 @@ def test_who_drops_out_is_left_out_of_comparisons():
     assert run.failed["network"].unique().tolist() == [0]  # the other one was through by then
 
 
-def test_animals_drop_out_at_the_rate_that_is_asked_for(tmp_path):
-    one = protocol(
-        cohort=cohort(150, dropout={"per_session": 0.1}), arms={"x": DAYS}, sessions=SESSIONS,
+def leaving(networks):
+    return protocol(
+        cohort=cohort(networks, dropout={"per_session": 0.1}), arms={"x": DAYS}, sessions=SESSIONS,
         record_every=10, evaluate=[],
     )  # fmt: skip
-    run = one.run(output=tmp_path / "kept")
+
+
+def test_animals_drop_out_at_the_rate_that_is_asked_for():
+    run = leaving(150).run()
     left = 1 - len(run.failed) / 150
     expected = 0.9**7  # those that go on after seven of eight sessions
     assert left == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / 150))
+
+
+def test_who_dropped_out_is_kept(tmp_path):
+    one = leaving(6)
+    run = one.run(output=tmp_path / "kept")
+    assert not run.failed.empty
     again = one.run(output=tmp_path / "kept")
     assert again.table.equals(run.table)
     assert again.failed.equals(run.failed)

@@ -22,6 +22,8 @@ ABA = [
     {"name": "B", "task": "B", "epochs": 80},
     {"name": "A again", "task": "A", "epochs": 60},
 ]
+SHORT = {name: {**each, "duration": 4.0} for name, each in (("A", A), ("B", B))}
+SHORT_ABA = [{**phase, "epochs": phase["epochs"] // 4} for phase in ABA]
 REACH = {"type": "cursor-reaching", "dt": 0.05, "delay": 0.075, "gain": 4.0, "smoothing": 0.05}
 
 
@@ -47,13 +49,13 @@ def reaching(arms, **changes):
 
 
 def test_synapses_go_through_the_phases_as_those_of_n_neurons_do():
-    short = {name: {**each, "duration": 6.0} for name, each in (("A", A), ("B", B))}
-    run = protocol({"x": {"rule": {"learns": "synapses"}, "phases": ABA}}, short).run(seed=0)
+    arms = {"x": {"rule": {"learns": "synapses"}, "phases": SHORT_ABA}}
+    run = protocol(arms, SHORT, record_every=10).run(seed=0)
     for number, start in enumerate(run.starts):
         network = pl.Synapses.from_overlaps(start).on_neurons(N, 1)
         world = neuron_network.open_world(1, 1)
-        for phase in ABA:
-            trials = pl.Filter(decay={"A": 0.2, "B": 0.4}[phase["task"]], duration=6.0).sample()
+        for phase in SHORT_ABA:
+            trials = pl.Filter(decay={"A": 0.2, "B": 0.4}[phase["task"]], duration=4.0).sample()
             losses, m, w, z = neuron_network.learn_synapses(
                 network, world, trials.inputs, trials.targets, trials.weights, 0.05, 0.01,
                 phase["epochs"],
@@ -154,7 +156,8 @@ def test_neurons_go_through_the_phases_as_the_theory_does(rule, loop):
     synaptic = rule.get("learns") == "synapses"
     if loop == "open":
         change = {"readout": {"zm": 0.3, "zz": 1.2} if synaptic else {"zm": 0.3, "zu": 0.2}}
-        phases, task, make = [ABA[0], {"name": "change", **change}, *ABA[1:]], "A", protocol
+        phases, task, make = [*SHORT_ABA], "A", protocol
+        phases.insert(1, {"name": "change", **change})
     else:
         phases = [
             {"name": "practice", "task": "reach", "epochs": 60},
@@ -171,8 +174,8 @@ def test_neurons_go_through_the_phases_as_the_theory_does(rule, loop):
         "theory": {"rule": rule, "phases": phases},
         "neurons": {"rule": rule, "engine": "network", "n_neurons": 40, "phases": phases},
     }
-    short = {name: {**each, "duration": 6.0} for name, each in (("A", A), ("B", B))}
-    run = (make(arms, short) if loop == "open" else make(arms)).run(seed=0)
+    settings = {"tasks": SHORT, "record_every": 10} if loop == "open" else {}
+    run = make(arms, **settings).run(seed=0)
     assert run.failed.empty
     one, two = quantities(run, "theory"), quantities(run, "neurons")
     both = one.index.intersection(two.index)
@@ -328,10 +331,9 @@ def neuron_rng(seed):
 @pytest.mark.parametrize("learns", [pytest.param("factors", marks=pytest.mark.slow), "synapses"])
 def test_node_perturbation_is_that_of_n_neurons_written_apart(learns):
     """Phase after phase, in either learner, from the loadings and the noise of the network."""
-    short = {name: {**each, "duration": 4.0} for name, each in (("A", A), ("B", B))}
     arms = {"x": {"engine": "network", "n_neurons": 30, "rule": {**PERTURBED, "learns": learns},
-                  "phases": ABA[:2]}}  # fmt: skip
-    run = protocol(arms, short).run(seed=0)
+                  "phases": SHORT_ABA[:2]}}  # fmt: skip
+    run = protocol(arms, SHORT, record_every=10).run(seed=0)
     assert run.failed.empty
     world = neuron_network.open_world(1, 1)
     for number, start in enumerate(run.starts):
@@ -342,20 +344,16 @@ def test_node_perturbation_is_that_of_n_neurons_written_apart(learns):
         held = start.loadings(30, whole[0])
         if learns == "synapses":
             held = pl.SynapticNetwork.from_loadings(held)
-        for phase, seed in zip(ABA[:2], whole[1:], strict=True):
-            trials = get_task("filter", **{k: v for k, v in short[phase["task"]].items()
-                                           if k != "type"}).sample()  # fmt: skip
+        for phase, seed in zip(SHORT_ABA[:2], whole[1:], strict=True):
+            trials = pl.Filter(SHORT[phase["task"]]["decay"], duration=4.0).sample()
             shown = (world, trials.inputs, trials.targets, trials.weights, 0.05, 0.002)
+            shown += (phase["epochs"],)
             noise = {"sigma": 0.2, "rng": neuron_rng(seed)}
             if learns == "synapses":
-                losses, m, w, z = neuron_network.learn_synapses(
-                    held, *shown, phase["epochs"], **noise
-                )
+                losses, m, w, z = neuron_network.learn_synapses(held, *shown, **noise)
                 held = pl.SynapticNetwork(m, w, z)
             else:
-                parts, losses = neuron_network.factors_after(
-                    held, None, *shown, phase["epochs"], None, **noise
-                )
+                parts, losses = neuron_network.factors_after(held, None, *shown, None, **noise)
                 held = pl.Loadings(*parts)
             measured = run.curves("x").xs(phase["name"], level="phase")[number]
             at = measured.index.get_level_values("phase_epoch")
@@ -373,7 +371,7 @@ def test_several_noisy_networks_scatter_as_the_closed_form_says():
             "pathway_rates": {"z": 0.0}}  # fmt: skip
     arms = {"x": {"engine": "network", "n_neurons": 20, "rule": rule,
                   "phases": [{"name": "A", "task": "A", "epochs": 1}]}}  # fmt: skip
-    run = protocol(arms, {"A": task}, cohort=cohort, record_every=1).run(seed=1)
+    run = protocol(arms, {"A": task}, cohort=cohort, record_every=1, evaluate=[]).run(seed=1)
     step = run.curves("x", "zm").diff().iloc[-1].to_numpy()
     network = pl.Synapses.from_overlaps(run.starts[0])
     trials = pl.Filter(decay=0.2, duration=3.0, dt=0.1).sample()
@@ -486,7 +484,7 @@ def test_without_noise_synapses_keep_a_trace_of_b_and_factors_do_not():
 
 def test_whoever_learns_makes_up_for_a_turned_readout_in_the_loop():
     data = Protocol.load("closed-loop-reaching").to_dict()
-    data["cohort"]["networks"] = 2
+    data["cohort"]["networks"] = 1
     run = Protocol.from_dict(data).run(seed=0)
     assert run.failed.empty
     for arm in run.arms:

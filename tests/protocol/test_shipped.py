@@ -118,7 +118,7 @@ def shorten(phases, epochs):
 
 @pytest.mark.parametrize("name", shipped_protocols())
 def test_every_shipped_protocol_runs(name):
-    run = shortened(name, epochs=5).run(seed=0)
+    run = shortened(name, epochs=2).run(seed=0)
     assert run.failed.empty
     for arm in run.arms:
         assert len(run.final(arm)) == 2
@@ -216,7 +216,7 @@ def test_one_error_after_three_washouts_and_two_courses_of_relearning():
 
 
 def test_what_was_reversed_comes_back_in_the_clamp():
-    run = shipped("error-clamp")
+    run = shipped("error-clamp", networks=1)
     for arm, back in (("reversed", True), ("not reversed", False)):
         rows = run.table[(run.table["arm"] == arm) & (run.table["phase"] == "clamp")]
         losses = rows[rows["quantity"] == "loss"].groupby("network")["value"]

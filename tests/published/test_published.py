@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import re
 from pathlib import Path
@@ -48,7 +49,14 @@ def invoke(*words: object):
     return RUNNER.invoke(app, [str(word) for word in words], env={"COLUMNS": "200"})
 
 
-def small(monkeypatch, name: str, networks: int, n_neurons: int = 60, **constants: object) -> None:
+def small(
+    monkeypatch,
+    name: str,
+    networks: int,
+    n_neurons: int = 60,
+    record_every: int | None = None,
+    **constants: object,
+) -> None:
     """Let a result run few networks of few neurons: where theory is exact, it is so at any N."""
     module = importlib.import_module(f"predictlearn.published.{_MODULES[name]}")
     whole = module.load
@@ -57,7 +65,8 @@ def small(monkeypatch, name: str, networks: int, n_neurons: int = 60, **constant
         loaded = whole(protocol, scale, arms, **new)
         cohort = {**loaded.to_dict()["cohort"], "networks": networks}
         neurons = {} if loaded.spec.n_neurons is None else {"n_neurons": n_neurons}
-        return loaded.replace(cohort=cohort, **neurons)
+        kept = {} if record_every is None else {"record_every": record_every}
+        return loaded.replace(cohort=cohort, **neurons, **kept)
 
     monkeypatch.setattr(module, "load", load)
     for constant, value in constants.items():
@@ -294,7 +303,7 @@ def test_equivalent_networks_do_the_same_and_learn_apart(monkeypatch):
 
 
 def test_aba_returns_and_remembers_as_reported(monkeypatch):
-    small(monkeypatch, "aba", networks=1, n_neurons=60, _POINTS=2)
+    small(monkeypatch, "aba", networks=1, n_neurons=40, record_every=100, _POINTS=2)
     made = reproduce("aba", scale=0.5)
     assert verdicts(made, "^theory and network") == {"agrees"}
     assert verdicts(made, "^descent, A again") == {"agrees"}
@@ -314,7 +323,9 @@ def test_aba_returns_and_remembers_as_reported(monkeypatch):
 
 
 def test_the_metric_is_that_of_the_network(monkeypatch):
-    small(monkeypatch, "metric", networks=1, _SIZES=(200, 1600), _DRAWS=2)
+    # the structure of either kind is made once for all of its entries
+    once = functools.cache(structure)
+    small(monkeypatch, "metric", networks=1, _SIZES=(200, 1600), _DRAWS=2, structure=once)
     made = reproduce("metric", scale=0.25)
     assert set(made.numbers["verdict"]) == {"agrees", "ours only"}
     speeds = made.tables["erf-speeds"].groupby("neurons")["error"].median()
@@ -324,7 +335,7 @@ def test_the_metric_is_that_of_the_network(monkeypatch):
 
 
 def test_the_oscillation_is_learned_and_its_poles_are_exact(monkeypatch):
-    small(monkeypatch, "damped-oscillation", networks=2)
+    small(monkeypatch, "damped-oscillation", networks=1)
     made = reproduce("damped-oscillation")
     assert verdicts(made, "^theory: largest error") == {"agrees"}
     assert verdicts(made, "^networks with a loss below") == {"agrees"}
@@ -362,6 +373,8 @@ def test_the_command_writes_figures_numbers_and_tables(tmp_path, monkeypatch):
         assert quantity in page
     kept = sorted((place / "runs").rglob("*.npz"))
     assert len(kept) == 2
+    # drawn once, the picture is as it should be
+    monkeypatch.setattr("predictlearn.published.files.png", lambda figure, dpi: b"\x89PNG")
     # again, from what is kept, over its own files
     times = [file.stat().st_mtime_ns for file in kept]
     again = invoke(*words)

@@ -270,6 +270,11 @@ def test_tables_of_twins(ran):
 
 def test_twin_history_is_rebuilt(tmp_path, monkeypatch):
     monkeypatch.setattr(twin_history, "load", lambda name, scale: small())
+    # of five pairs two can be drawn in ten ways
+    monkeypatch.setattr(
+        "predictlearn.published.twin_history.twins.decode_history",
+        lambda *pair, **how: decode_history(*pair, **{**how, "splits": 10}),
+    )
     stages: list[str] = []
     made = twin_history.RESULT.run(folder=tmp_path, scale=0.01, progress=stages.append)
     assert set(made.figures) == {"overlaps", "decoding"}

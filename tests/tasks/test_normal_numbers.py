@@ -271,11 +271,12 @@ def test_no_number_comes_twice():
 def test_bits_are_even_and_unrelated(seed):
     n = 1 << 18
     for words in words_of(seed, n):
-        bits = ((words[:, None] >> np.arange(64, dtype=np.uint64)) & np.uint64(1)).astype(float)
+        bits = np.unpackbits(words.view(np.uint8)).reshape(-1, 64)
         z = (2 * bits.mean(axis=0) - 1) * np.sqrt(n)
         assert np.abs(z).max() < limit(64)
-        # every bit with every bit of the same word, of the next and of the one 128 later
-        centred = 2 * bits - 1
+        # every bit with every bit of the same word, of the next and of the one 128 later; sums of
+        # so many ones are exact in single precision
+        centred = 2 * bits.astype(np.float32) - 1
         for lag in (0, 1, 128):
             r = centred[: n - lag].T @ centred[lag:] / np.sqrt(n - lag)
             r = r[np.triu_indices(64, 1)] if lag == 0 else r.ravel()

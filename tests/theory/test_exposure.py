@@ -207,23 +207,25 @@ def noisy_pair():
 def test_slope_of_sampled_tasks_is_unbiased_and_its_error_right():
     """Six batches of one trial, often, against very many trials."""
     settings = {"dt": 0.1, "duration": 6.0, "fixation": 0.5, "stimulus": 3.0, "delay": 0.5}
-    task, many = (pl.DecisionMaking(trials=n, noise=0.3, **settings) for n in (1, 20_000))
+    task, many = (pl.DecisionMaking(trials=n, noise=0.3, **settings) for n in (1, 8000))
     first, second = noisy_pair()
     runs = [
-        pl.exposure(task, first, second, nonlinearity="erf", seed=k, batches=6) for k in range(500)
+        pl.exposure(task, first, second, nonlinearity="erf", seed=k, batches=6) for k in range(300)
     ]
     slopes = np.array([run.slope for run in runs])
     errors = np.array([run.measures.loc["slope", "error"] for run in runs])
     truth = pl.exposure(many, first, second, nonlinearity="erf", seed=10_000, batches=10)
-    standard = np.hypot(slopes.std() / np.sqrt(500), truth.measures.loc["slope", "error"])
+    standard = np.hypot(slopes.std() / np.sqrt(300), truth.measures.loc["slope", "error"])
     assert abs(slopes.mean() - truth.slope) < 3.5 * standard
     assert np.sqrt(np.mean(errors**2)) == pytest.approx(slopes.std(), rel=0.25)
     # the square of the mean over six batches is off by a sixth of the variance of one
     naive = []
-    for k in range(500):
+    for k in range(300):
         a = mean_derivative(first, probe_trials(task, k, 6), "erf")
         naive.append(-np.sum((a @ a) * (second.matrix - first.matrix)))
-    assert abs(np.mean(naive) - truth.slope) > 6 * standard
+    # on the same batches
+    off = np.array(naive) - slopes
+    assert abs(off.mean()) > 6 * off.std() / np.sqrt(len(off))
 
 
 def test_sampled_tasks_learn_apart_as_predicted():
@@ -284,7 +286,7 @@ def smooth_family(n_tasks, seed=1):
 
 def apart(task, first, second, time, shares, nonlinearity):
     """How far two losses are apart when the first has fallen by shares of what it will fall."""
-    rule = pl.GradientFlow(rtol=1e-8, atol=1e-10)
+    rule = pl.GradientFlow(rtol=1e-6, atol=1e-8)
     one, other = (pl.learn(o, task, rule, time, nonlinearity) for o in (first, second))
     result = []
     for share in shares:

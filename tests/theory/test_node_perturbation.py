@@ -123,7 +123,7 @@ def test_growth_outside_the_span_is_that_of_networks_over_many_steps():
     """With steps so small that every one is much like the first."""
     network, task = pl.Synapses.from_overlaps(START), pl.Filter(duration=3.0, dt=0.1)
     rule = pl.NodePerturbation(1e-7, 0.1)
-    for n in (30, 120):
+    for n in (20, 80):
         step = pl.node_perturbation_step(network, task.sample(), rule.rate, rule.noise, n)
         neurons = network.on_neurons(n)
         found = [

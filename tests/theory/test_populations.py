@@ -245,7 +245,7 @@ def test_activity_of_erf_networks_approaches_the_theory_like_one_over_root_n():
     trials = pl.ContextDecision(trials=20).sample(np.random.default_rng(0))
     theory = pl.simulate_populations(start, trials).outputs
     errors = []
-    for n in (400, 6400):
+    for n in (200, 3200):
         gaps = [
             pl.run_network(start.loadings(n, seed=s).loadings, trials, "erf").outputs - theory
             for s in range(12)
