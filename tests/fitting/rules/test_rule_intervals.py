@@ -125,8 +125,8 @@ def test_a_strength_that_sessions_leave_open_has_no_interval(n_starts):
         assert fit.parameters.loc[name, "estimate"] == fit.strengths[name]
 
 
-def fit_of_zm(rule, seed, n_starts):
-    problem = problem_of(rule, "synapses", seed, noise=3.0, n=4)
+def fit_of_zm(rule, seed, n_starts, noise=3.0):
+    problem = problem_of(rule, "synapses", seed, noise, n=4)
     table = problem.data.table(problem.data.values)[["zm"]]
     errors = [(root @ root.T)[:1, :1] for _, root in problem.data.noise.roots]
     hypothesis = problem.model.hypothesis
@@ -134,8 +134,12 @@ def fit_of_zm(rule, seed, n_starts):
 
 
 def test_where_all_that_was_measured_is_used_up_nothing_is_tested():
-    """Four numbers again, of which as many directions are determined."""
-    fit = fit_of_zm(pl.FeedbackAlignment(RATE, MIXED), 3, 1)
+    """Four numbers again, so little noisy that as many directions are determined.
+
+    Which of many perfect fits a search ends in hangs on the last bits; of all of them met the least
+    determined of the four directions has a standard deviation of at most 0.11 of the 1 allowed.
+    """
+    fit = fit_of_zm(pl.FeedbackAlignment(RATE, MIXED), 9, 1, noise=0.01)
     goodness = fit.goodness
     assert fit.n_determined == 4
     assert goodness.degrees == (0,)
