@@ -70,9 +70,9 @@ def test_fits_of_folds_are_as_likely_as_those_that_never_saw_what_is_left_out():
 
     kept = half_chi_square(problem.refitted(maxima, rows, widely=True))
     beside = half_chi_square(problem.climb(np.tile(maxima.xs[0], (5, 1)), rows, 40)[0])
-    own = np.array([blind_to(problem, fold) for fold in (0, 1)])
-    assert np.all(beside[:2] > own + 0.8)
-    assert np.all(kept[:2] < own + 0.6)
+    own = blind_to(problem, 0)
+    assert beside[0] > own + 0.8
+    assert kept[0] < own + 0.6
     assert np.all(kept <= beside + 0.1)
 
 

@@ -190,10 +190,10 @@ def test_refuses(settings, match):
         pl.StochasticLowRankRNN(dt=A, **settings).fit(y, x)
 
 
-def repeated(trials=25, seed=0, n_in=1):
+def repeated(trials=25, seed=0, n_in=1, time=60):
     """Activity of four conditions, each with inputs of its own; inputs; conditions; M."""
     rng = np.random.default_rng(seed)
-    x = np.repeat(rng.normal(size=(4, 12, n_in)), 5, axis=1)
+    x = np.repeat(rng.normal(size=(4, time // 5, n_in)), 5, axis=1)
     flat = x.reshape(-1, n_in)
     x = x @ np.linalg.inv(np.linalg.cholesky(flat.T @ flat / len(flat))).T
     m, u = rng.normal(size=(50, n_in)), rng.normal(size=(50, 1))
@@ -201,8 +201,8 @@ def repeated(trials=25, seed=0, n_in=1):
     u /= np.sqrt(np.mean(u**2))
     condition = np.repeat(np.arange(4), trials)
     k_m, k_u = np.zeros((len(condition), n_in)), 0.3 * rng.normal(size=(len(condition), 1))
-    y = np.zeros((len(condition), 60, 50))
-    for t in range(60):
+    y = np.zeros((len(condition), time, 50))
+    for t in range(time):
         if t:
             k_u = (1 - A) * k_u + A * (0.8 * k_m[:, :1] + 0.5 * k_u)
             k_u = k_u + 0.2 * rng.normal(size=k_u.shape)
@@ -212,7 +212,7 @@ def repeated(trials=25, seed=0, n_in=1):
 
 
 def test_unknown_inputs_are_recovered():
-    y, x, condition, m = repeated(trials=24)
+    y, x, condition, m = repeated(trials=24, time=40)
     names = np.array(list("dacb"))[condition]
     train = np.arange(96) % 2 == 0
     fit = pl.StochasticLowRankRNN(1, dt=A, n_bootstrap=12, n_starts=1, cv=0)
