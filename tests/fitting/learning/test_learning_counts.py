@@ -238,7 +238,15 @@ def test_finds_hidden_overlaps_from_counts():
         FAST, n_sessions=5, recorded=50, recurring=30, n_trials=10, n_bins=40, firing=1.5
     )
     fit = pl.LearningFit(n_starts=1).fit_recordings(
-        sessions, TASK, 20, FAST, neurons=neurons, network=100, noise="poisson", gain=GAIN
+        sessions,
+        TASK,
+        20,
+        FAST,
+        neurons=neurons,
+        network=100,
+        noise="poisson",
+        gain=GAIN,
+        bin="euler",
     )
     assert fit.converged_
     assert fit.identifiable_.all()
@@ -258,7 +266,7 @@ def test_finds_the_gain():
         FAST, n_sessions=5, recorded=50, recurring=25, n_trials=12, n_bins=40, observed="current",
         noise=0.2,
     )  # fmt: skip
-    given = {"neurons": neurons, "network": 100}
+    given = {"neurons": neurons, "network": 100, "bin": "euler"}
     fit = pl.LearningFit(n_starts=1)
     fit.fit_recordings(sessions, TASK, 20, FAST, gain="fit", **given)
     assert fit.rates_.index.tolist() == ["rate", "gain"]

@@ -271,7 +271,7 @@ def test_warns_where_too_little_was_learned():
         warnings.simplefilter("ignore", pl.ConvergenceWarning)
         with pytest.warns(UserWarning, match=r"leave \d direction\(s\) open"):
             fit = pl.LearningFit(n_starts=1, max_iter=10).fit_recordings(
-                sessions, TASK, 1, RULE, neurons=neurons, network=100
+                sessions, TASK, 1, RULE, neurons=neurons, network=100, bin="euler"
             )
     assert len(fit.directions_) > 0
 
@@ -301,11 +301,11 @@ def test_wrong_rule_is_noticed():
         recorded=40, n_trials=12, n_bins=40, noise=0.2,
     )  # fmt: skip
     fit = pl.LearningFit(n_starts=1, max_iter=30)
-    fit.fit_recordings(sessions, TASK, 20, FAST, neurons=neurons, network=100)
+    fit.fit_recordings(sessions, TASK, 20, FAST, neurons=neurons, network=100, bin="euler")
     assert fit.goodness_of_fit().p_value < 2e-3
     assert fit.goodness_of_fit("smooth misfit").p_value < 0.02
     rule = pl.GradientDescent(4e-3, weight_decay=0.5)
-    fit.fit_recordings(sessions, TASK, 20, rule, neurons=neurons, network=100)
+    fit.fit_recordings(sessions, TASK, 20, rule, neurons=neurons, network=100, bin="euler")
     assert fit.goodness_of_fit().p_value > 0.02
     assert fit.goodness_of_fit("smooth misfit").p_value > 0.02
 

@@ -186,7 +186,7 @@ def test_fits_with_a_ridge_converge():
     ],
 )
 def test_neurons_of_few_spikes_do_not_decide(settings, kind):
-    y, x, _ = simulate(1, base=-3.3, n=45, **kind)
+    y, x, _ = simulate(1, base=-3.3, **kind)
     # six spikes, all in trials of one kind: the likelihood has no maximum
     only = np.flatnonzero((x[:, 0, 0] == 1) & (x[:, 0, 1] == 0))
     y[:, :, 0] = 0
