@@ -297,14 +297,14 @@ def test_starts_differ_in_what_is_hidden_only():
 
 def test_wrong_rule_is_noticed():
     sessions, neurons = simulate_learning(
-        START, TASK, 20, pl.GradientDescent(5e-3, weight_decay=0.5), n_sessions=6, n_neurons=100,
+        START, TASK, 20, pl.GradientDescent(5e-3, weight_decay=0.05), n_sessions=6, n_neurons=100,
         recorded=40, n_trials=12, n_bins=40, noise=0.2,
     )  # fmt: skip
     fit = pl.LearningFit(n_starts=1, max_iter=30)
     fit.fit_recordings(sessions, TASK, 20, FAST, neurons=neurons, network=100, bin="euler")
     assert fit.goodness_of_fit().p_value < 2e-3
     assert fit.goodness_of_fit("smooth misfit").p_value < 0.02
-    rule = pl.GradientDescent(4e-3, weight_decay=0.5)
+    rule = pl.GradientDescent(4e-3, weight_decay=0.05)
     fit.fit_recordings(sessions, TASK, 20, rule, neurons=neurons, network=100, bin="euler")
     assert fit.goodness_of_fit().p_value > 0.02
     assert fit.goodness_of_fit("smooth misfit").p_value > 0.02
