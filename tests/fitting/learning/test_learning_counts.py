@@ -235,7 +235,7 @@ def found(fit, gain=False):
 
 def test_finds_hidden_overlaps_from_counts():
     sessions, neurons = recordings(
-        FAST, n_sessions=5, recorded=50, recurring=30, n_trials=10, n_bins=40, firing=1.5
+        FAST, n_sessions=5, recorded=50, recurring=30, n_trials=12, n_bins=50, firing=1.5
     )
     fit = pl.LearningFit(n_starts=1).fit_recordings(
         sessions,
@@ -263,7 +263,7 @@ def test_finds_hidden_overlaps_from_counts():
 
 def test_finds_the_gain():
     sessions, neurons = recordings(
-        FAST, n_sessions=5, recorded=50, recurring=25, n_trials=12, n_bins=40, observed="current",
+        FAST, n_sessions=5, recorded=50, recurring=25, n_trials=16, n_bins=50, observed="current",
         noise=0.2,
     )  # fmt: skip
     given = {"neurons": neurons, "network": 100, "bin": "euler"}

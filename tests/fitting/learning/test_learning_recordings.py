@@ -298,7 +298,7 @@ def test_starts_differ_in_what_is_hidden_only():
 def test_wrong_rule_is_noticed():
     sessions, neurons = simulate_learning(
         START, TASK, 20, pl.GradientDescent(5e-3, weight_decay=0.05), n_sessions=6, n_neurons=100,
-        recorded=40, n_trials=12, n_bins=40, noise=0.2,
+        recorded=40, n_trials=12, n_bins=40, noise=0.2, seed=1,
     )  # fmt: skip
     fit = pl.LearningFit(n_starts=1, max_iter=30)
     fit.fit_recordings(sessions, TASK, 20, FAST, neurons=neurons, network=100, bin="euler")
