@@ -355,7 +355,7 @@ def resampled_power(
     >>> table = pd.DataFrame({"subject": range(20), "arm": ["a"] * 10 + ["b"] * 10,
     ...                       "errors": rng.normal(5.0, 1.0, 20)})
     >>> found = resampled_power(compare_table(table, asked("errors")), 12, [1.5],
-    ...                         n_simulations=100)
+    ...                         n_simulations=20)
     >>> [one.seen for one in found]
     [True, False]
     """

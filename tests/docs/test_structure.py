@@ -39,8 +39,15 @@ def room_of(module: str) -> str:
 def nodes(path: Path) -> list[ast.AST]:
     """What a file imports and defines, at any depth."""
     kinds = (ast.Import, ast.ImportFrom, ast.ClassDef)
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return [node for node in ast.walk(tree) if isinstance(node, kinds)]
+    left, found = list(ast.parse(path.read_text(encoding="utf-8")).body), []
+    while left:
+        node = left.pop()
+        found += [node] if isinstance(node, kinds) else []
+        # of all nodes these alone hold statements, and no expression does
+        for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+            held = getattr(node, field, [])
+            left += held if isinstance(held, list) else []
+    return found
 
 
 def imports(path: Path) -> set[str]:

@@ -191,6 +191,9 @@ def test_what_counts_as_noticed(columns, noticed):
 def test_refusals_and_runs_already_there_are_kept(tmp_path, monkeypatch, capsys):
     file = tmp_path / "runs.csv"
     arguments = ["--runs", "1", "--only", "linear", "--output", str(file)]
+    linear = conditions.CONDITIONS["linear"]
+    few = replace(linear, world=replace(linear.world, trials=20), model={"n_bootstrap": 20})
+    monkeypatch.setitem(conditions.CONDITIONS, "linear", few)
     wrong_models.main(arguments)
     first = pd.read_csv(file)
     assert first.loc[0, "status"] == "fitted"

@@ -331,10 +331,10 @@ class LearningFit(Learned):
         >>> import predictlearn as pl
         >>> from predictlearn.simulation import simulate_learning
         >>> true = pl.Overlaps(np.eye(4)).replace(zm=0.1, zu=0.2, vm=0.3, vu=0.2)
-        >>> rule, task = pl.GradientDescent(2e-3), pl.Filter(duration=10.0)
+        >>> rule, task = pl.GradientDescent(5e-3), pl.Filter(duration=10.0)
         >>> recordings, neurons = simulate_learning(
-        ...     true, task, 20, rule, n_sessions=8, n_neurons=100, recorded=40, recurring=20)
-        >>> fit = LearningFit(n_starts=2).fit_recordings(
+        ...     true, task, 20, rule, n_sessions=5, n_neurons=100, recorded=40, recurring=20)
+        >>> fit = LearningFit(n_starts=1).fit_recordings(
         ...     recordings, task, 20, rule, neurons=neurons, network=100)
         >>> bool(fit.identifiable_.all()), round(fit.start_["vm"], 1)
         (True, 0.3)

@@ -122,7 +122,8 @@ def compare_rules(
     >>> table, errors = pl.measured_rule_columns(recordings)
     >>> found = compare_rules(
     ...     table, task, 10,
-    ...     {learns: pl.Hypothesis(rule, learns) for learns in ("factors", "synapses")}, errors)
+    ...     {learns: pl.Hypothesis(rule, learns) for learns in ("factors", "synapses")}, errors,
+    ...     n_starts=1)
     >>> found.best, list(found.table.columns[:4])
     ('factors', ['held_out', 'difference', 'low', 'high'])
     """

@@ -341,9 +341,9 @@ def test_shape_of_loadings_has_its_size_and_power():
         true = kind(size=(n, 2))
         return true + np.sqrt(errors[:, 0, 0])[:, None] * rng.normal(size=(n, 2))
 
-    null = [loading_shape(draws(rng.normal), errors, draws=59, seed=s).tests for s in range(60)]
+    null = [loading_shape(draws(rng.normal), errors, draws=59, seed=s).tests for s in range(30)]
     first = np.array([t["p_family"].min() for t in null])
-    assert (first <= 0.05).sum() <= stats.binom.ppf(0.999, 60, 0.05)
+    assert (first <= 0.05).sum() <= stats.binom.ppf(0.999, 30, 0.05)
     # without the errors the mixture of good and bad neurons looks heavy-tailed
     blind = [loading_shape(draws(rng.normal), draws=59, seed=s).tests for s in range(10)]
     assert np.mean([t["p_family"].min() <= 0.05 for t in blind]) >= 0.3

@@ -56,8 +56,9 @@ def test_rank_is_found(rank):
     assert chosen.settings["rule"] == "paired"
     plain = select_rank(r.activity, r.inputs, ranks=(1, 2), cv=5, dt=0.1, rule="one-se")
     assert plain.rank == rank
-    again = select_rank(r.activity, r.inputs, ranks=(1, 2, 3), cv=5, dt=0.1)
-    assert again.table.equals(chosen.table)
+    # a rank is fitted alike whatever the others, and each time
+    both = chosen.table["rank"] <= 2
+    assert plain.table.equals(chosen.table[both].reset_index(drop=True))
 
 
 @pytest.mark.parametrize(
@@ -110,8 +111,9 @@ def chosen_ranks(rank, hold_out, rule, seeds=range(3)):
     return found
 
 
+# rank one is found above
 @pytest.mark.parametrize("seeds", [(0,), pytest.param((1, 2), marks=pytest.mark.slow)], ids=str)
-@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("rank", [pytest.param(1, marks=pytest.mark.slow), 2, 3])
 def test_the_default_finds_the_rank_of_three_recordings(rank, seeds):
     for seed in seeds:
         x = random_inputs(40, 40, 1, 0.1, seed=seed)

@@ -172,8 +172,9 @@ def test_learners_drawn_from_the_prior_converge():
 
 def test_draws_run_along_the_ridge(behaviour):
     problem, layout = behaviour._problem, behaviour._problem.model.layout
-    rows = behaviour._draws(30, None)
-    assert np.array_equal(rows, behaviour._draws(30, None))
+    rows = behaviour._draws(12, None)
+    # the same numbers of the same seed
+    assert np.array_equal(rows[:2], behaviour._draws(2, None))
     misfits = []
     for row in rows:
         x = layout.pack(layout.full(row), row[layout.n_overlaps :])
@@ -181,7 +182,7 @@ def test_draws_run_along_the_ridge(behaviour):
     # they agree with the sessions, far as they are from each other
     assert np.median(misfits) < 3
     assert np.std(rows[:, -1]) > 0.3
-    assert not np.array_equal(rows[:5], behaviour._draws(5, 1))
+    assert not np.array_equal(rows[:2], behaviour._draws(2, 1))
 
 
 def test_intervals_are_made_anew_by_a_new_fit(monkeypatch):

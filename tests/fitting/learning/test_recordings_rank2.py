@@ -153,12 +153,11 @@ def test_search_takes_few_steps(sessions):
     raw, x = problem(*sessions)
     top = raw.improve(x, np.ones(2), 12)
     assert top.converged
-    for seed in range(2):
-        beside = x + 0.03 * np.random.default_rng(seed).standard_normal(len(x))
-        found = raw.improve(beside, np.ones(2), 20)
-        assert found.converged
-        assert found.cost == pytest.approx(top.cost, abs=1e-3)
-        assert raw.evaluate(turned(raw, beside))[0] < -top.cost - 1e3
+    beside = x + 0.03 * np.random.default_rng(0).standard_normal(len(x))
+    found = raw.improve(beside, np.ones(2), 20)
+    assert found.converged
+    assert found.cost == pytest.approx(top.cost, abs=1e-3)
+    assert raw.evaluate(turned(raw, beside))[0] < -top.cost - 1e3
 
 
 # A whole search of rank two is slow; test_search_takes_few_steps ends at the same maximum.

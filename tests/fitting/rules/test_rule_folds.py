@@ -70,12 +70,15 @@ def test_fits_of_folds_are_as_likely_as_those_that_never_saw_what_is_left_out():
 
     kept = half_chi_square(problem.refitted(maxima, rows, widely=True))
     beside = half_chi_square(problem.climb(np.tile(maxima.xs[0], (5, 1)), rows, 40)[0])
-    own = np.array([blind_to(problem, fold) for fold in (0, 1)])
-    assert np.all(beside[:2] > own + 0.8)
-    assert np.all(kept[:2] < own + 0.6)
+    own = blind_to(problem, 0)
+    assert beside[0] > own + 0.8
+    assert kept[0] < own + 0.6
     assert np.all(kept <= beside + 0.1)
 
 
+# fits to folds are in the test before; that they begin widely in a comparison, in
+# test_a_rule_with_more_freedom_fits_no_worse_than_its_special_case
+@pytest.mark.slow
 def test_a_true_rule_is_not_ruled_out_by_what_a_wider_one_saw_of_the_sessions_left_out():
     problem = problem_of(pl.GradientDescent(RATE), "synapses", LEFT_OUT, noise=3.0)
     data = problem.data

@@ -50,7 +50,17 @@ def best_with(problem, x, k, value):
         y[free], y[k] = part, value
         return problem.residuals(problem.model.inside(y)[None])[0]
 
-    return optimize.least_squares(residuals, x[free], x_scale=problem.scales(x)[free]).cost
+    scales = problem.scales(x)[free]
+
+    def slopes(part):
+        # many networks learn faster together than one by one
+        ys = np.tile(x, (len(free) + 1, 1))
+        ys[:, free], ys[:, k] = part, value
+        ys[1:, free] += 1e-7 * np.diag(scales)
+        left = problem.residuals(np.array([problem.model.inside(y) for y in ys]))
+        return (left[1:] - left[0]).T / 1e-7 / scales
+
+    return optimize.least_squares(residuals, x[free], slopes, x_scale=scales).cost
 
 
 @pytest.mark.parametrize(("rule", "learns"), [
@@ -71,18 +81,32 @@ def test_at_the_ends_of_an_interval_the_likelihood_has_fallen_by_that_of_its_lev
 
 def test_what_is_found_is_as_likely_as_what_is_found_from_the_truth():
     """Animals whose start leaves several maxima: a search from few starts ends in a lower one."""
+    gained, behind = gained_and_behind((3004, 3006))
+    assert min(gained) >= 0
+    assert max(gained) > 0.5
+    assert max(behind) <= 0.1
+
+
+@pytest.mark.slow
+def test_most_searches_of_several_animals_find_the_highest_maximum():
+    gained, behind = gained_and_behind((3000, 3002, 3004, 3006, 3008))
+    assert min(gained) >= 0
+    assert sum(g > 0.5 for g in gained) >= 2
+    # searches from ten points at random miss a maximum now and then
+    assert sum(b > 0.1 for b in behind) <= 1
+
+
+def gained_and_behind(seeds):
+    """How much further searches climb when widened, and how far below that from the truth."""
     gained, behind = [], []
-    for seed in (3000, 3002, 3004, 3006, 3008):
+    for seed in seeds:
         problem = problem_of(pl.FeedbackAlignment(RATE, MIXED), "factors", seed)
         first = problem.search()
         found = problem.widened(first)
         _, costs, _ = problem.climb(truth(problem, seed)[None], problem.all_of(1), 200, finish=0.02)
         gained.append(first.costs[0] - found.costs[0])
         behind.append(found.costs[0] - costs[0])
-    assert min(gained) >= 0
-    assert sum(g > 0.5 for g in gained) >= 2
-    # searches from ten points at random miss a maximum now and then
-    assert sum(b > 0.1 for b in behind) <= 1
+    return gained, behind
 
 
 def test_an_interval_spans_all_maxima_that_are_high_enough():
@@ -125,8 +149,8 @@ def test_a_strength_that_sessions_leave_open_has_no_interval(n_starts):
         assert fit.parameters.loc[name, "estimate"] == fit.strengths[name]
 
 
-def fit_of_zm(rule, seed, n_starts):
-    problem = problem_of(rule, "synapses", seed, noise=3.0, n=4)
+def fit_of_zm(rule, seed, n_starts, noise=3.0):
+    problem = problem_of(rule, "synapses", seed, noise, n=4)
     table = problem.data.table(problem.data.values)[["zm"]]
     errors = [(root @ root.T)[:1, :1] for _, root in problem.data.noise.roots]
     hypothesis = problem.model.hypothesis
@@ -134,8 +158,12 @@ def fit_of_zm(rule, seed, n_starts):
 
 
 def test_where_all_that_was_measured_is_used_up_nothing_is_tested():
-    """Four numbers again, of which as many directions are determined."""
-    fit = fit_of_zm(pl.FeedbackAlignment(RATE, MIXED), 3, 1)
+    """Four numbers again, so little noisy that as many directions are determined.
+
+    Which of many perfect fits a search ends in hangs on the last bits; of all of them met the least
+    determined of the four directions has a standard deviation of at most 0.11 of the 1 allowed.
+    """
+    fit = fit_of_zm(pl.FeedbackAlignment(RATE, MIXED), 9, 1, noise=0.01)
     goodness = fit.goodness
     assert fit.n_determined == 4
     assert goodness.degrees == (0,)

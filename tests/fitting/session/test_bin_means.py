@@ -58,7 +58,7 @@ def test_means_are_those_of_finer_steps(erf, per_bin, dt, latency):
     x = rng.normal(size=(2, 5 * per_bin, 2))
     dynamics = Dynamics(x, dt, Layout(2, 2, erf), 0.13, latency, True, per_bin)
     k = dynamics.activity(dynamics.layout.pack(vm, vu, bb))
-    fine = fine_means(x, vm, vu, bb, dt, 0.13, latency, per_bin, erf, 3000)
+    fine = fine_means(x, vm, vu, bb, dt, 0.13, latency, per_bin, erf, 600)
     # the edges of a latency fall between two of the finer steps
     assert np.abs(k - fine).max() < (2e-5 if not latency else 2e-3 * dt)
 

@@ -190,10 +190,10 @@ def test_refuses(settings, match):
         pl.StochasticLowRankRNN(dt=A, **settings).fit(y, x)
 
 
-def repeated(trials=25, seed=0, n_in=1):
+def repeated(trials=25, seed=0, n_in=1, time=60):
     """Activity of four conditions, each with inputs of its own; inputs; conditions; M."""
     rng = np.random.default_rng(seed)
-    x = np.repeat(rng.normal(size=(4, 12, n_in)), 5, axis=1)
+    x = np.repeat(rng.normal(size=(4, time // 5, n_in)), 5, axis=1)
     flat = x.reshape(-1, n_in)
     x = x @ np.linalg.inv(np.linalg.cholesky(flat.T @ flat / len(flat))).T
     m, u = rng.normal(size=(50, n_in)), rng.normal(size=(50, 1))
@@ -201,8 +201,8 @@ def repeated(trials=25, seed=0, n_in=1):
     u /= np.sqrt(np.mean(u**2))
     condition = np.repeat(np.arange(4), trials)
     k_m, k_u = np.zeros((len(condition), n_in)), 0.3 * rng.normal(size=(len(condition), 1))
-    y = np.zeros((len(condition), 60, 50))
-    for t in range(60):
+    y = np.zeros((len(condition), time, 50))
+    for t in range(time):
         if t:
             k_u = (1 - A) * k_u + A * (0.8 * k_m[:, :1] + 0.5 * k_u)
             k_u = k_u + 0.2 * rng.normal(size=k_u.shape)
@@ -212,10 +212,10 @@ def repeated(trials=25, seed=0, n_in=1):
 
 
 def test_unknown_inputs_are_recovered():
-    y, x, condition, m = repeated(trials=50)
+    y, x, condition, m = repeated(trials=40, time=40)
     names = np.array(list("dacb"))[condition]
-    train = np.arange(200) % 2 == 0
-    fit = pl.StochasticLowRankRNN(1, dt=A, n_bootstrap=12, n_starts=2, cv=0)
+    train = np.arange(160) % 2 == 0
+    fit = pl.StochasticLowRankRNN(1, dt=A, n_bootstrap=12, n_starts=1, cv=0)
     fit.fit(y[train], inputs="estimate", conditions=names[train])
     assert fit.conditions_.tolist() == list("abcd")
     assert np.mean(fit.inputs_**2) == pytest.approx(1)
@@ -240,7 +240,7 @@ def test_unknown_inputs_are_recovered():
 
 def test_two_unknown_inputs():
     y, x, condition, _ = repeated(n_in=2)
-    fit = pl.StochasticLowRankRNN(1, dt=A, n_bootstrap=0, n_starts=2, cv=0)
+    fit = pl.StochasticLowRankRNN(1, dt=A, n_bootstrap=0, n_starts=1, cv=0)
     fit.fit(y, inputs="estimate", conditions=condition, n_in=2)
     flat, true = fit.inputs_.reshape(-1, 2), x.reshape(-1, 2)
     assert flat.T @ flat / len(flat) == pytest.approx(np.eye(2), abs=1e-9)
@@ -266,7 +266,7 @@ def test_without_inputs():
             k = (1 - A) * k + A * k @ VU.T + 0.2 * rng.normal(size=k.shape)
         y[:, t] = 1 + k @ u.T
     y += rng.normal(size=y.shape)
-    fit = pl.StochasticLowRankRNN(2, dt=A, n_bootstrap=30).fit(y, conditions=condition)
+    fit = pl.StochasticLowRankRNN(2, dt=A, n_bootstrap=12).fit(y, conditions=condition)
     # the first axis is along the mean initial state of the first condition
     assert fit.initial_[0] == pytest.approx(means, abs=0.3)
     assert fit.initial_[0][0, 1] == pytest.approx(0, abs=1e-9)
@@ -286,7 +286,7 @@ def test_without_inputs():
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_tau_is_fitted_where_inputs_are_known(seed):
     y, x = simulate(np.array([[0.8]]), np.array([[0.5]]), seed=seed)
-    fit = pl.StochasticLowRankRNN(1, dt=A, tau="fit", n_bootstrap=20).fit(y, x)
+    fit = pl.StochasticLowRankRNN(1, dt=A, tau="fit", n_bootstrap=10).fit(y, x)
     low, high = fit.state_intervals_.loc["tau", ["low", "high"]]
     assert low < 1.0 < high
     assert high - low < 0.2
@@ -299,7 +299,7 @@ def test_lists_of_trials_and_conditions_of_unequal_length():
     y, _, condition, _ = repeated(trials=8)
     bins = np.where(condition == 2, 40, 60)
     trials = [trial[:n] for trial, n in zip(y, bins, strict=True)]
-    fit = pl.StochasticLowRankRNN(1, dt=A, n_bootstrap=0, n_starts=2, cv=0)
+    fit = pl.StochasticLowRankRNN(1, dt=A, n_bootstrap=0, n_starts=1, cv=0)
     fit.fit(trials, inputs="estimate", conditions=condition)
     assert np.isnan(fit.inputs_[2, 40:]).all()
     assert np.isfinite(fit.inputs_[2, :40]).all()
@@ -430,7 +430,7 @@ def bursts(seed, rank=4):
 def test_starts_are_drawn_until_the_best_is_met_again():
     settings = {"rank": 4, "dt": A, "n_bootstrap": 0, "cv": 0}
     lower = 0
-    for seed in range(3):
+    for seed in range(2):
         y = bursts(seed)
         one = pl.StochasticLowRankRNN(n_starts=1, **settings).fit(y)
         with warnings.catch_warnings(record=True) as told:
