@@ -66,5 +66,11 @@ def typical_value(name: str) -> float:
     >>> round(typical_value("human_motor_noise"), 1)
     5.9
     """
-    table = _table().set_index("name")["value"]
-    return float(table[choice("name", name, table.index)])
+    values = _values()
+    return values[choice("name", name, values)]
+
+
+@functools.cache
+def _values() -> dict[str, float]:
+    """Return the numbers by name: an animal asks for several."""
+    return {name: float(value) for name, value in _table().set_index("name")["value"].items()}

@@ -377,14 +377,13 @@ def _reproduce(
     tables = {
         f"structure-{kind}": pd.DataFrame(
             {
-                column: [_formula(structure(kind).get((row, column), {})) or "0"
-                         for row in learned.names]
+                column: [_formula(entries.get((row, column), {})) or "0" for row in learned.names]
                 for column in learned.visible_names(kind)
             },
             index=list(learned.names),
         )
-        for kind in ("linear", "erf")
-    }  # fmt: skip
+        for kind, entries in ((kind, structure(kind)) for kind in ("linear", "erf"))
+    }
     numbers = numbers_table([*_structure_rows(learned), *_check_rows(gaps, linear, erf)])
     return Reproduced(
         figures, numbers, _findings(linear) if scale >= 1.0 else (), {**tables, "erf-speeds": erf}
