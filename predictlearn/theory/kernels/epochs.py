@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from predictlearn.apart import Apart
+from predictlearn.by_address import ByAddress
 from predictlearn.compiled import compiled
 from predictlearn.theory.kernels.arguments import (
     Impulse,
@@ -53,14 +53,14 @@ _SHOWN = Shown(1.0, _ROW, _CUBE, Judging(_CUBE, _CUBE, _CUBE, _ROW, _MATRIX, Tru
 _IMPULSE = Impulse(1.0, _MATRIX, _MATRIX, _MATRIX, _ROW, 1)
 # By way, what is called by its address.
 LOSSES = {
-    CLOSED: Apart(impulse_loss_and_derivative, 0.0, _MATRIX, _SIZES, _IMPULSE, _CUBE, _MATRIX),
-    SINGLE: Apart(single_loss_and_derivative, 0.0, _MATRIX, _SHOWN, _ROW, _MATRIX),
-    ANY: Apart(loss_and_derivative_kernel, 0.0, _MATRIX, _SIZES, _SHOWN, _ROW, _MATRIX),
-    POPULATIONS: Apart(
+    CLOSED: ByAddress(impulse_loss_and_derivative, 0.0, _MATRIX, _SIZES, _IMPULSE, _CUBE, _MATRIX),
+    SINGLE: ByAddress(single_loss_and_derivative, 0.0, _MATRIX, _SHOWN, _ROW, _MATRIX),
+    ANY: ByAddress(loss_and_derivative_kernel, 0.0, _MATRIX, _SIZES, _SHOWN, _ROW, _MATRIX),
+    POPULATIONS: ByAddress(
         population_loss_and_derivative_kernel, 0.0, _CUBE, _ROW, _SIZES, _SHOWN, _ROW, _CUBE
     ),
 }
-CURVATURE = Apart(
+CURVATURE = ByAddress(
     hessian_kernel, None, _MATRIX, _SIZES, _SHOWN, np.empty(0, int), np.empty(0, int),
     (_MATRIX, _MATRIX, _MATRIX, _CUBE), _MATRIX,
 )  # fmt: skip

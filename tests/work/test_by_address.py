@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import predictlearn as pl
-from predictlearn.apart import Apart
+from predictlearn.by_address import ByAddress
 from predictlearn.compiled import compiled
 from predictlearn.theory.kernels import epochs
 from predictlearn.theory.learning import epochs as learning
@@ -24,7 +24,7 @@ def root(x, rows, pair):
     return x**0.5 + rows[0] + pair[1]
 
 
-ROOT = Apart(root, 0.0, 0.0, np.empty(0), (1, 1.0))
+ROOT = ByAddress(root, 0.0, 0.0, np.empty(0), (1, 1.0))
 call = ROOT.call
 
 

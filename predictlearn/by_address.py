@@ -15,7 +15,7 @@ from numba.core import cgutils
 from numba.core.types.misc import unliteral
 from numba.extending import intrinsic, overload
 
-__all__ = ["Apart"]
+__all__ = ["ByAddress"]
 
 
 @intrinsic
@@ -38,7 +38,7 @@ def _at(typing: Any, address: Any, returns: Any, given: Any) -> Any:
     return unliteral(returns)(address, returns, given), generated
 
 
-class Apart:
+class ByAddress:
     """A compiled function that other compiled functions call by its address.
 
     Parameters
@@ -61,7 +61,7 @@ class Apart:
     >>> @compiled()
     ... def half(x):
     ...     return x / 2
-    >>> halved = Apart(half, 0.0, 0.0)
+    >>> halved = ByAddress(half, 0.0, 0.0)
     >>> call = halved.call
     >>> @compiled()
     ... def twice(address, x):
