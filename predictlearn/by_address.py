@@ -78,19 +78,22 @@ class ByAddress:
         def call(address: int, *given: Any) -> Any:
             return function(*given)
 
-        def chosen(address: Any, *given: Any) -> Any:
-            """Return how to call it with arguments of these types."""
-
-            # numba compares names and annotations, too
+        # two ways to compile the call; numba compares names and annotations, too
+        def by_address(address: Any, *given: Any) -> Any:
             def there(address: Any, *given: Any) -> Any:
                 return _at(address, returns, given)
 
+            return there if tuple(map(unliteral, given)) == kinds else None
+
+        def within(address: Any, *given: Any) -> Any:
             def here(address: Any, *given: Any) -> Any:
                 return function(*given)
 
-            return there if tuple(map(unliteral, given)) == kinds else here
+            return here if tuple(map(unliteral, given)) != kinds else None
 
-        overload(call)(chosen)
+        # no arrays are made, and references to those given need not be counted
+        overload(call, jit_options={"_nrt": False})(by_address)
+        overload(call)(within)
         self.call = call
 
     @functools.cached_property

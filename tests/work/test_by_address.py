@@ -20,8 +20,10 @@ from predictlearn.theory.learning import epochs as learning
 def root(x, rows, pair):
     if x < 0:
         raise ValueError("no root of a negative number")
+    made = np.zeros(3)
+    made[:] = x**0.5 + pair[1]
     rows[0] += pair[0]
-    return x**0.5 + rows[0] + pair[1]
+    return made[2] + rows[0]
 
 
 ROOT = ByAddress(root, 0.0, 0.0, np.empty(0), (1, 1.0))
