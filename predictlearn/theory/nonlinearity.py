@@ -245,7 +245,7 @@ def _rational(g: np.ndarray, w: np.ndarray, scale: float, degree: int) -> np.nda
 
 
 def _tabulate(function: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, float]:
-    """Return the best table of a gain, see `gain_kernels`, and its relative error.
+    """Return the best table of a gain, see `gain`, and its relative error.
 
     Each is fitted at the nodes of one variable, and judged at the variances between those of all.
     """

@@ -209,14 +209,14 @@ def from_loss(label, seed, start, **simulation):
     table, truth = fit.intervals_, layout.natural(true)
     truth[10:] = layout.rates(truth[10:])
     held = (table["low"] <= truth) & (truth <= table["high"])
-    # combinations in straight coordinates that the draws hold tightest, in units of the prior
-    straight = ridge.straight
-    unit = straight.prior(np.zeros(len(true)))[1]
+    # combinations in unconstrained coordinates that the draws hold tightest, in units of the prior
+    unconstrained = ridge.unconstrained
+    unit = unconstrained.prior(np.zeros(len(true)))[1]
     rows = fit._draws(100, None)
-    y = unit * [straight.of(layout.pack(layout.full(r), r[10:])) for r in rows]
+    y = unit * [unconstrained.of(layout.pack(layout.full(r), r[10:])) for r in rows]
     values, vectors = np.linalg.eigh(np.cov(y.T))
     low, high = np.quantile(y @ vectors, [0.025, 0.975], axis=0)
-    at = vectors.T @ (unit * straight.of(true))
+    at = vectors.T @ (unit * unconstrained.of(true))
     tight = values < 0.25
     out = {
         "learners": label,

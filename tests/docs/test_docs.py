@@ -61,7 +61,6 @@ def anchors(page: Path) -> set[str]:
 # Pages of what has long tests of its own, and takes long to compile.
 LONG = (
     *("closure", "populations", "fitting", "predictions"),
-    *("behaviour", "catalogue", "fit-and-read", "read-a-prediction"),
     *("what-learns", "what-learning-reveals", "your-own-recording"),
 )
 WITH_PYTHON = [

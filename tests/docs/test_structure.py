@@ -192,3 +192,18 @@ def test_modules_of_before_are_found_for_one_version():
         exec("from predictlearn.theory.learning import learn", {})
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("predictlearn.recordings.assemblies")
+
+
+def test_nothing_refers_to_modules_by_what_they_were_called_before():
+    """Such names in text lead a reader nowhere; those of one word are words of other things too."""
+    now = {part for module in MODULES for part in module.split(".")}
+    before = {name.rpartition(".")[2] for name in moved.MODULES} - now
+    before = {name for name in before if "_" in name}
+    assert len(before) > 40
+    found = [
+        (module, name)
+        for module, path in MODULES.items()
+        for name in re.findall(r"`(\w+)[`.]", path.read_text(encoding="utf-8"))
+        if name in before
+    ]
+    assert found == []

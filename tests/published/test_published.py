@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import re
 from pathlib import Path
@@ -323,9 +322,7 @@ def test_aba_returns_and_remembers_as_reported(monkeypatch):
 
 
 def test_the_metric_is_that_of_the_network(monkeypatch):
-    # the structure of either kind is made once for all of its entries
-    once = functools.cache(structure)
-    small(monkeypatch, "metric", networks=1, _SIZES=(200, 1600), _DRAWS=2, structure=once)
+    small(monkeypatch, "metric", networks=1, _SIZES=(200, 1600), _DRAWS=2)
     made = reproduce("metric", scale=0.25)
     assert set(made.numbers["verdict"]) == {"agrees", "ours only"}
     speeds = made.tables["erf-speeds"].groupby("neurons")["error"].median()

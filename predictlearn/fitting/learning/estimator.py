@@ -321,7 +321,7 @@ class LearningFit(Learned):
         Gaussian over neurons. Of counts the integral is Laplace's approximation. ``residuals_``
         are how far each session's dynamics and readout would leave the fit, in standard
         deviations. Where several maxima are within 3 of the highest log likelihood,
-        ``intervals_`` span those of all. They are quantiles of draws along the crest of the
+        ``intervals_`` span those of all. They are quantiles of draws along the ridge line of the
         posterior (`predictlearn.fitting.learning.posterior.ridge_line`), which bends, under the
         weak prior of `sample`; ``draw`` and ``predict`` use the same.
 
@@ -357,7 +357,7 @@ class LearningFit(Learned):
         maxima = [signed(f, problem) for f in found.maxima]
         try:
             best = centred(maxima[0], problem, self.max_iter)
-            self._keep(problem, best, found.crest)
+            self._keep(problem, best, found.ridge_line)
             self._keep_maxima(maxima[1:])
             loadings = once(problem.loadings, best.x)
         except FloatingPointError as error:

@@ -26,7 +26,7 @@ from predictlearn.fitting.learning.posterior.interface import Density
 from predictlearn.fitting.learning.posterior.mcmc import Posterior, checked_counts, sample_posterior
 from predictlearn.fitting.learning.posterior.profile import profile_ends
 from predictlearn.fitting.learning.posterior.randomised import OnRidge, Randomised
-from predictlearn.fitting.learning.posterior.ridge_line import AlongCrest, Crest
+from predictlearn.fitting.learning.posterior.ridge_line import AlongRidgeLine, RidgeLine
 from predictlearn.fitting.learning.recordings.likelihood import RawProblem
 from predictlearn.kept import keeping
 from predictlearn.progress import bar
@@ -40,7 +40,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 # A maximum lower by less log likelihood than this could be the true one.
 _NEARLY = 3.0
-# Parameters that differ by less have the same crest: they were turned to a convention by as little.
+# Parameters that differ by less have the same ridge line: a convention turned them by as little.
 _TURNED = 1e-5
 
 
@@ -79,12 +79,14 @@ class Learned(BaseEstimator):
     n_jobs: int
     progress: bool
 
-    def _keep(self, problem: SessionsProblem, best: Fitted, crest: Crest | None = None) -> None:
-        """Store the results; the crest may be traced already, if it is that of the fit."""
+    def _keep(
+        self, problem: SessionsProblem, best: Fitted, ridge_line: RidgeLine | None = None
+    ) -> None:
+        """Store the results; the ridge line may be traced already, if it is that of the fit."""
         if isinstance(problem, RawProblem) and (
-            crest is None or not np.allclose(crest.x, best.x, rtol=0, atol=_TURNED)
+            ridge_line is None or not np.allclose(ridge_line.x, best.x, rtol=0, atol=_TURNED)
         ):
-            crest = Crest(problem, best.x)
+            ridge_line = RidgeLine(problem, best.x)
         data, layout = problem.model.data, problem.model.layout
         group_sd, found = corrected(best, problem)
         natural = layout.natural(best.x)
@@ -107,7 +109,7 @@ class Learned(BaseEstimator):
         self.identifiable_ = pd.Series(
             found.identifiable[: layout.n_overlaps], index=list(layout.overlap_names)
         )
-        self._density = self._density_about(best, found, crest)
+        self._density = self._density_about(best, found, ridge_line)
         self.__dict__.pop("intervals_", None)
         log_rates = natural[layout.n_overlaps :]
         self.rates_ = pd.Series(layout.rates(log_rates), index=list(layout.rate_names), dtype=float)
@@ -134,17 +136,19 @@ class Learned(BaseEstimator):
         # only when asked for: draws along a ridge take longer than the search for it
         return self._density.intervals(self.level)
 
-    def _density_about(self, best: Fitted, found: Identified, crest: Crest | None) -> Density:
+    def _density_about(
+        self, best: Fitted, found: Identified, ridge_line: RidgeLine | None
+    ) -> Density:
         """Return the posterior about a maximum, by the method that its kind allows."""
         if isinstance(best, OnRidge):
             return Randomised(self._problem, best, self.seed, self.n_jobs)
         layout, data = self._problem.model.layout, self._problem.model.data
         degrees = np.inf if data.noise.known else max(self.n_residual_, 1)
         curvature = ByCurvature(layout.natural(best.x), found, layout, degrees, self.seed)
-        if crest is None:
+        if ridge_line is None:
             return curvature
         profiled = functools.partial(self._profiled, best, found)
-        return AlongCrest(crest, curvature, profiled)
+        return AlongRidgeLine(ridge_line, curvature, profiled)
 
     def _keep_maxima(self, others: list[Fitted]) -> None:
         """Store the other maxima of the likelihood, and widen intervals over those nearly as high.
@@ -162,7 +166,7 @@ class Learned(BaseEstimator):
         for f in others:
             if f.cost - best.cost > _NEARLY:
                 continue
-            about = self._density_about(f, corrected(f, problem)[1], Crest(problem, f.x))
+            about = self._density_about(f, corrected(f, problem)[1], RidgeLine(problem, f.x))
             table = about.intervals(self.level)
             for side, wider in (("low", np.minimum), ("high", np.maximum)):
                 self.intervals_[side] = wider(self.intervals_[side], table[side])

@@ -22,7 +22,7 @@ from predictlearn.fitting.learning.likelihood import (
 )
 from predictlearn.fitting.learning.model import Model
 from predictlearn.fitting.learning.parameters import ParameterLayout
-from predictlearn.fitting.learning.posterior.ridge_line import Crest
+from predictlearn.fitting.learning.posterior.ridge_line import RidgeLine
 from predictlearn.fitting.learning.recordings.data import (
     checked_recordings,
     first_look,
@@ -41,7 +41,7 @@ __all__ = ["RecordedFit", "climb", "fit_recorded", "shortened"]
 _SCREENING, _FEWEST, _KEPT = 25, 4, 3
 # Log likelihood by which Euler steps must be better than means to be taken for what was recorded.
 _CLEARLY = 3.0
-# How often a maximum is looked for along the crest of the last.
+# How often a maximum is looked for along the ridge line of the last.
 _AGAIN = 3
 # Steps between two expansions of counts, and the change of log likelihood that needs none.
 _STRETCH, _UNMOVED = 8, 0.01
@@ -97,8 +97,8 @@ def _apart(x: Array, y: Array, layout: ParameterLayout) -> bool:
 
 def climb(
     problem: RawProblem, first: Array, n_starts: int, max_iter: int, seed: int, n_jobs: int
-) -> tuple[RawProblem, list[Fitted], Crest | None]:
-    """Return the problem with its noise settled, its maxima, the highest first, and its crest.
+) -> tuple[RawProblem, list[Fitted], RidgeLine | None]:
+    """Return the problem with its noise settled, its maxima, the highest first, and its ridge line.
 
     Fast learning between two sessions folds the likelihood, so that several maxima are common. They
     show in the first sessions already, where learning is quick to run: all starts are improved
@@ -125,7 +125,7 @@ def climb(
         With noise and expansion as they are at the highest maximum.
     maxima : list of Fitted
         Distinct ones.
-    crest : Crest or None
+    ridge_line : RidgeLine or None
         Through the highest, if there is any.
     """
     children = np.random.SeedSequence(seed).spawn(max(n_starts - 1, 1))[: n_starts - 1]
@@ -135,16 +135,16 @@ def climb(
     problem, maxima = _maxima(problem, [f.x for f in early[:_KEPT]], max_iter, n_jobs)
     if not maxima:
         return problem, [], None
-    crest = Crest(problem, maxima[0].x)
+    ridge_line = RidgeLine(problem, maxima[0].x)
     for _ in range(_AGAIN):
-        # a fold hides its higher side from a search; the crest goes there
-        highest = crest.highest()
+        # a fold hides its higher side from a search; the ridge line goes there
+        highest = ridge_line.highest()
         higher = once(problem.expanded(highest).improve, highest, np.ones(2), max_iter)
         if higher is None or higher.cost > maxima[0].cost - _UNMOVED:
             break
         problem, maxima = _settled(problem, [higher, *maxima], max_iter)
-        crest = Crest(problem, maxima[0].x)
-    return problem, maxima, crest
+        ridge_line = RidgeLine(problem, maxima[0].x)
+    return problem, maxima, ridge_line
 
 
 def _maxima(
@@ -224,7 +224,7 @@ class RecordedFit:
         What was fitted.
     maxima : list of Fitted
         Maxima of the likelihood, the highest first.
-    crest : Crest
+    ridge_line : RidgeLine
         The posterior through the highest.
     table : pandas.DataFrame
         Overlaps of every session fitted by itself, in its canonical gauge.
@@ -238,7 +238,7 @@ class RecordedFit:
 
     problem: RawProblem
     maxima: list[Fitted]
-    crest: Crest
+    ridge_line: RidgeLine
     table: pd.DataFrame
     neurons: npt.NDArray[Any]
     bin: str
@@ -313,15 +313,15 @@ def fit_recorded(
         evidence = {kind: _evidence(*begun) for kind, (begun, _, _) in ready.items()}
         bins.sort(key=lambda kind: evidence[kind] - _CLEARLY * (kind == "euler"), reverse=True)
     (problem, first), table, labels = ready[bins[0]]
-    problem, maxima, crest = climb(
+    problem, maxima, ridge_line = climb(
         problem, first, settings.n_starts, settings.max_iter, settings.seed, settings.n_jobs
     )
-    if crest is None:
+    if ridge_line is None:
         raise InputError(
             "the sessions together led to learning that diverges; give rule a closer first rate, "
             "or more n_starts."
         )
-    return RecordedFit(problem, maxima, crest, table, labels, bins[0], evidence)
+    return RecordedFit(problem, maxima, ridge_line, table, labels, bins[0], evidence)
 
 
 def _begun(

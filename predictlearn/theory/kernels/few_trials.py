@@ -1,4 +1,4 @@
-"""Loss and derivative of one or two trials of any size; the equations are those of `kernels`."""
+"""Loss and derivative of one or two trials of any size; the equations are those of `rollout`."""
 
 from __future__ import annotations
 

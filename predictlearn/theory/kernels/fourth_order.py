@@ -7,7 +7,7 @@ dDelta), the mean rate that row o = v, z reads is, to first order in kappa::
 
     r_o = (gamma_1 + gamma_5 kappa_kkkk / 24) c_o + gamma_3 kappa_okkk / 6,    c_o = S_ok
 
-The adjoint gives, from q = (a l_{t+1}, e_t) as in `kernels`, with x = q . c and q placed in the
+The adjoint gives, from q = (a l_{t+1}, e_t) as in `rollout`, with x = q . c and q placed in the
 rows of v and z::
 
     A_ob = sum (gamma_1 + gamma_5 kappa_kkkk / 24) q_o k_b

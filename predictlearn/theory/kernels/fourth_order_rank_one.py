@@ -1,7 +1,7 @@
 """Compiled loops of the fourth-order closure for one input, rank one and one output.
 
-The equations are those of `hermite_kernels`. Here a whole bin of a block of trials is one or two
-vector loops, as in `single_kernels`.
+The equations are those of `fourth_order`. Here a whole bin of a block of trials is one or two
+vector loops, as in `rank_one`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Compiled second derivatives of the loss by the overlaps that it sees.
 
 The loss sees only some entries of S, the visible ones. With k^p the derivative of the activity by
-visible entry p, and q_t = (a l_{t+1}, e_t) the adjoint of `kernels`, the Hessian over the visible
+visible entry p, and q_t = (a l_{t+1}, e_t) the adjoint of `rollout`, the Hessian over the visible
 entries is exact from one forward pass of tangents, with no backward pass for each of them::
 
     H_pq = sum over bins of  2 w y^p y^q + q . (second derivative of r_t = g(Delta_t) W k_t along
@@ -63,7 +63,7 @@ def _polynomial(c: np.ndarray, first: int, end: int, x: float) -> tuple[float, f
 
 @compiled(error_model="numpy")
 def _gain_curvature(gain: np.ndarray, delta: float) -> tuple[float, float, float]:
-    """Return g, dg/dDelta and its derivative; see `gain_kernels` for the table."""
+    """Return g, dg/dDelta and its derivative; see `gain` for the table."""
     if gain.size == 1:
         g = 1.0 / math.sqrt(1.0 + 2.0 * _QUARTER_PI * delta)
         cube = g * g * g

@@ -1,6 +1,6 @@
 """Many networks at a time on the same few trials: one input, rank one and one output.
 
-The equations are those of `kernels`. With one trial there is nothing to vectorise over but the
+The equations are those of `rollout`. With one trial there is nothing to vectorise over but the
 networks, so they are innermost, and one trial is run after another. Every sum is taken by a
 network alone, in the order of bins and trials, and no operation may be merged with another or
 moved (no fastmath): so a network's numbers are the same, bit for bit, whatever networks are beside

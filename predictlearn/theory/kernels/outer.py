@@ -1,6 +1,6 @@
 """Compiled sums over the trials of many bins at once: products of rows with rows.
 
-Rows, tiles and weights are those of `tile_kernels`; here a tile is one to three rows by three or
+Rows, tiles and weights are those of `tiles`; here a tile is one to three rows by three or
 five, each with a sum of its own that runs over a whole chunk.
 """
 

@@ -1,6 +1,6 @@
 """Compiled loops for one input, rank one and one output: the case that is run most.
 
-The equations are those of `kernels`. Here a whole bin of a block of trials is one vector loop, with
+The equations are those of `rollout`. Here a whole bin of a block of trials is one vector loop, with
 the state of the recurrence in an array of its own: a loop that read bin t and wrote bin t + 1 of
 one array would not be vectorised.
 """

@@ -1,7 +1,7 @@
 """Compiled steps of a bin, fused, in tiles of one or two sums over three, five or eight rows.
 
 Rows of trials are addressed by row and first column, since several bins lie side by side (see
-`kernels`). A tile is written once, for a tuple with an entry for each sum and one with the number
+`rollout`). A tile is written once, for a tuple with an entry for each sum and one with the number
 of each row: numba compiles it for every pair of lengths, and the loops over the tuples unroll.
 Matrices of weights have columns of zeros up to `WIDEST`, so that a tile may have more rows than
 there are; the last row then stands for those missing. Sums over more than `WIDEST` rows begin with

@@ -22,13 +22,11 @@ from predictlearn.fitting.learning.sessions import checked_sessions
 from predictlearn.simulation import simulate_learning
 
 TASK, RULE = pl.Filter(duration=10.0), pl.GradientDescent(2e-3)
-# where few sessions are to show all: more is learned between them
-FAST = pl.GradientDescent(5e-3)
 START = pl.Overlaps(np.eye(4)).replace(zm=0.1, zu=0.2, vm=0.3, vu=0.2, mu=0.3, uu=1.5, zv=0.2)
 GAIN = 0.6
 
 
-def recordings(rule=RULE, **changes):
+def recordings(**changes):
     """Return counts of sessions of a small network."""
     settings = {
         "n_sessions": 4,
@@ -41,7 +39,7 @@ def recordings(rule=RULE, **changes):
         "gain": GAIN,
         "seed": 3,
     }
-    return simulate_learning(START, TASK, 20, rule, **{**settings, **changes})
+    return simulate_learning(START, TASK, 20, RULE, **{**settings, **changes})
 
 
 def problem(sessions, neurons, noise="poisson", link="exp", gain=None, network=100):
@@ -225,7 +223,7 @@ def test_gain_of_the_first_look():
 def found(fit, gain=False):
     """Return how far off the fit is, in standard deviations; the intervals."""
     true = START.to_series()
-    true["rate"] = FAST.rate
+    true["rate"] = RULE.rate
     if gain:
         true["gain"] = GAIN
     table = fit.intervals_.loc[true.index]
@@ -235,18 +233,10 @@ def found(fit, gain=False):
 
 def test_finds_hidden_overlaps_from_counts():
     sessions, neurons = recordings(
-        FAST, n_sessions=5, recorded=50, recurring=30, n_trials=12, n_bins=50, firing=1.5
+        n_sessions=6, recorded=50, recurring=30, n_trials=12, n_bins=50, firing=1.5
     )
-    fit = pl.LearningFit(n_starts=1).fit_recordings(
-        sessions,
-        TASK,
-        20,
-        FAST,
-        neurons=neurons,
-        network=100,
-        noise="poisson",
-        gain=GAIN,
-        bin="euler",
+    fit = pl.LearningFit(n_starts=2).fit_recordings(
+        sessions, TASK, 20, RULE, neurons=neurons, network=100, noise="poisson", gain=GAIN
     )
     assert fit.converged_
     assert fit.identifiable_.all()
@@ -263,12 +253,12 @@ def test_finds_hidden_overlaps_from_counts():
 
 def test_finds_the_gain():
     sessions, neurons = recordings(
-        FAST, n_sessions=5, recorded=50, recurring=25, n_trials=16, n_bins=50, observed="current",
+        n_sessions=7, recorded=50, recurring=25, n_trials=20, n_bins=60, observed="current",
         noise=0.2,
     )  # fmt: skip
-    given = {"neurons": neurons, "network": 100, "bin": "euler"}
-    fit = pl.LearningFit(n_starts=1)
-    fit.fit_recordings(sessions, TASK, 20, FAST, gain="fit", **given)
+    given = {"neurons": neurons, "network": 100}
+    fit = pl.LearningFit(n_starts=2)
+    fit.fit_recordings(sessions, TASK, 20, RULE, gain="fit", **given)
     assert fit.rates_.index.tolist() == ["rate", "gain"]
     off, table = found(fit, gain=True)
     assert np.abs(off).max() < 4
@@ -281,7 +271,7 @@ def test_finds_the_gain():
     assert np.all(ahead.loss()["low"] <= ahead.loss()["high"])
     # the gain taken for known and wrong is noticed
     wrong = pl.LearningFit(n_starts=1).fit_recordings(
-        sessions, TASK, 20, FAST, gain=1.5 * GAIN, **given
+        sessions, TASK, 20, RULE, gain=1.5 * GAIN, **given
     )
     assert wrong.log_likelihood_ < fit.log_likelihood_ - 20
 

@@ -247,9 +247,9 @@ def test_intervals_span_maxima_that_the_data_hardly_tell_apart(fitted, monkeypat
     far = layout.pack(layout.matrix(best.x) + 0.2 * np.diag([0.0, 0.0, 1.0, 0.0]))
     far[-1] = best.x[-1]
 
-    def about(maximum, found, crest):
-        # it is no maximum, so that there is no crest through it: intervals like those about the top
-        assert crest.x is maximum.x
+    def about(maximum, found, ridge_line):
+        # no maximum, so that no ridge line is through it: intervals like those about the top
+        assert ridge_line.x is maximum.x
         moved = np.append(layout.natural(maximum.x) - layout.natural(best.x), 0.0)[: len(alone)]
         table = alone.assign(low=alone["low"] + moved, high=alone["high"] + moved)
         return SimpleNamespace(intervals=lambda level: table)
@@ -297,15 +297,15 @@ def test_starts_differ_in_what_is_hidden_only():
 
 def test_wrong_rule_is_noticed():
     sessions, neurons = simulate_learning(
-        START, TASK, 20, pl.GradientDescent(5e-3, weight_decay=0.05), n_sessions=6, n_neurons=100,
-        recorded=40, n_trials=12, n_bins=40, noise=0.2, seed=1,
+        START, TASK, 20, pl.GradientDescent(2e-3, weight_decay=0.5), n_sessions=6, n_neurons=100,
+        recorded=40, n_trials=20, noise=0.2,
     )  # fmt: skip
     fit = pl.LearningFit(n_starts=1, max_iter=30)
-    fit.fit_recordings(sessions, TASK, 20, FAST, neurons=neurons, network=100, bin="euler")
+    fit.fit_recordings(sessions, TASK, 20, RULE, neurons=neurons, network=100)
     assert fit.goodness_of_fit().p_value < 2e-3
     assert fit.goodness_of_fit("smooth misfit").p_value < 0.02
-    rule = pl.GradientDescent(4e-3, weight_decay=0.05)
-    fit.fit_recordings(sessions, TASK, 20, rule, neurons=neurons, network=100, bin="euler")
+    rule = pl.GradientDescent(1.5e-3, weight_decay=0.5)
+    fit.fit_recordings(sessions, TASK, 20, rule, neurons=neurons, network=100)
     assert fit.goodness_of_fit().p_value > 0.02
     assert fit.goodness_of_fit("smooth misfit").p_value > 0.02
 

@@ -12,7 +12,7 @@ from predictlearn.fitting import LearningFit
 from predictlearn.fitting.learning.parameters import NORM_SD, RATE_SD, ParameterLayout, draw_factor
 from predictlearn.fitting.learning.parameters import log_prior as prior_of_factor
 from predictlearn.fitting.learning.posterior.randomised import OnRidge, Ridge, _stable_starts
-from predictlearn.fitting.learning.posterior.unconstrained import Straight
+from predictlearn.fitting.learning.posterior.unconstrained import Unconstrained
 from predictlearn.simulation import simulate_sessions
 
 TASK, RULE = pl.Filter(), pl.GradientDescent(5e-3)
@@ -55,28 +55,30 @@ def behaviour():
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (1, 2, 1)])
 def test_straight_coordinates_and_their_slopes(sizes):
     layout = ParameterLayout(sizes, RULE, "fit")
-    straight = Straight(layout, 1.7)
+    unconstrained = Unconstrained(layout, 1.7)
     y = 0.8 * np.random.default_rng(0).standard_normal(len(layout.names))
-    assert np.allclose(straight.of(straight.x(y)), y)
+    assert np.allclose(unconstrained.of(unconstrained.x(y)), y)
     h = 1e-6 * np.eye(len(y))
-    differences = np.array([(straight.x(y + e) - straight.x(y - e)) / 2e-6 for e in h]).T
-    assert np.allclose(straight.slopes(y), differences, atol=1e-8)
-    differences = np.array([straight.prior(y + e)[0] - straight.prior(y - e)[0] for e in h]) / 2e-6
-    assert np.allclose(np.diag(straight.prior(y)[1]), differences, atol=1e-8)
+    differences = np.array([(unconstrained.x(y + e) - unconstrained.x(y - e)) / 2e-6 for e in h]).T
+    assert np.allclose(unconstrained.slopes(y), differences, atol=1e-8)
+    differences = (
+        np.array([unconstrained.prior(y + e)[0] - unconstrained.prior(y - e)[0] for e in h]) / 2e-6
+    )
+    assert np.allclose(np.diag(unconstrained.prior(y)[1]), differences, atol=1e-8)
 
 
 def test_prior_is_that_of_the_sampler():
     layout = ParameterLayout((1, 1, 1), RULE, "fit")
-    straight, rng = Straight(layout, 1.7), np.random.default_rng(1)
+    unconstrained, rng = Unconstrained(layout, 1.7), np.random.default_rng(1)
     differ = []
     for _ in range(5):
-        y = straight.drawn(rng)
-        x = straight.x(y)
+        y = unconstrained.drawn(rng)
+        x = unconstrained.x(y)
         density = prior_of_factor(layout.factor(x), np.sqrt(1.7)) - 0.5 * (x[-1] / RATE_SD) ** 2
-        volume = np.linalg.slogdet(straight.slopes(y))[1]
-        differ.append(density + volume + 0.5 * np.sum(straight.prior(y)[0] ** 2))
+        volume = np.linalg.slogdet(unconstrained.slopes(y))[1]
+        differ.append(density + volume + 0.5 * np.sum(unconstrained.prior(y)[0] ** 2))
     assert np.ptp(differ) < 1e-8
-    matrices = [layout.matrix(straight.x(straight.drawn(rng))) for _ in range(2000)]
+    matrices = [layout.matrix(unconstrained.x(unconstrained.drawn(rng))) for _ in range(2000)]
     norms = np.sqrt(np.array([np.diag(m) for m in matrices]))
     correlations = np.array([m[np.tril_indices(4, -1)] for m in matrices])
     rows, columns = np.tril_indices(4, -1)

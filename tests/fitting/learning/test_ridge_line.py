@@ -1,4 +1,4 @@
-"""The posterior along the crest of a likelihood, against likelihoods of known shape."""
+"""The posterior along the ridge line of a likelihood, against likelihoods of known shape."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from scipy import stats
 import predictlearn as pl
 from predictlearn.fitting.learning.parameters import NORM_SD, ParameterLayout
 from predictlearn.fitting.learning.posterior.delta_method import around
-from predictlearn.fitting.learning.posterior.ridge_line import Crest
-from predictlearn.fitting.learning.posterior.unconstrained import Straight
+from predictlearn.fitting.learning.posterior.ridge_line import RidgeLine
+from predictlearn.fitting.learning.posterior.unconstrained import Unconstrained
 from predictlearn.simulation import simulate_learning
 
 LAYOUT = ParameterLayout((1, 1, 1), pl.GradientDescent(5e-3), "fit")
-STRAIGHT = Straight(LAYOUT, 1.0)
+UNCONSTRAINED = Unconstrained(LAYOUT, 1.0)
 CENTRE = np.linspace(-0.2, 0.2, len(LAYOUT.names))
-# In straight coordinates: the line runs along the first and bends into the second.
+# In unconstrained coordinates: the line runs along the first and bends into the second.
 LONG, NARROW, BEND = 0.3, 3e-3, 1.5
 
 
@@ -44,11 +44,11 @@ class Known:
         return -np.inf if found is None else found[0]
 
     def _terms(self, x):
-        y = STRAIGHT.of(x) - CENTRE
+        y = UNCONSTRAINED.of(x) - CENTRE
         across = np.append(y[1] - BEND * y[0] ** 2, y[2:]) / NARROW
         slopes = np.eye(len(y))[1:] / NARROW
         slopes[0, 0] = -2 * BEND * y[0] / NARROW
-        return y, across, slopes, STRAIGHT.slopes(STRAIGHT.of(x))
+        return y, across, slopes, UNCONSTRAINED.slopes(UNCONSTRAINED.of(x))
 
     def evaluate(self, x):
         self.asked += 1
@@ -69,9 +69,9 @@ class Known:
 
 
 def drawn(problem, n=4000, at=CENTRE):
-    """Return draws about the centre, in straight coordinates."""
-    xs = Crest(problem, STRAIGHT.x(at)).draws(n, np.random.default_rng(0))
-    return np.array([STRAIGHT.of(x) for x in xs]) - CENTRE
+    """Return draws about the centre, in unconstrained coordinates."""
+    xs = RidgeLine(problem, UNCONSTRAINED.x(at)).draws(n, np.random.default_rng(0))
+    return np.array([UNCONSTRAINED.of(x) for x in xs]) - CENTRE
 
 
 def test_draws_follow_a_bent_line():
@@ -111,8 +111,8 @@ def test_the_line_leads_to_a_higher_maximum():
         slope = (-parts[0] * s - parts[1] * (s - 0.35)) / 0.01
         return np.log(sum(parts)), slope / sum(parts)
 
-    crest = Crest(Known(height=height), STRAIGHT.x(CENTRE))
-    assert STRAIGHT.of(crest.highest())[0] - CENTRE[0] == pytest.approx(0.35, abs=0.1)
+    ridge_line = RidgeLine(Known(height=height), UNCONSTRAINED.x(CENTRE))
+    assert UNCONSTRAINED.of(ridge_line.highest())[0] - CENTRE[0] == pytest.approx(0.35, abs=0.1)
     share = np.mean(drawn(Known(height=height))[:, 0] > 0.16)
     assert share == pytest.approx(0.75, abs=0.08)
 
@@ -120,9 +120,9 @@ def test_the_line_leads_to_a_higher_maximum():
 def test_the_line_ends_where_learning_diverges():
     problem = Known(edge=0.25)
     y = drawn(problem)
-    crest = Crest(problem, STRAIGHT.x(CENTRE))
-    crest.nodes()
-    assert not crest.cut
+    ridge_line = RidgeLine(problem, UNCONSTRAINED.x(CENTRE))
+    ridge_line.nodes()
+    assert not ridge_line.cut
     assert 0.1 < y[:, 0].max() < 0.25 + 5 * NARROW
     assert y[:, 0].min() < -0.5
     with pytest.raises(FloatingPointError, match="diverges"):
@@ -136,53 +136,57 @@ def test_says_so_where_the_line_is_lost():
     def broken(x):
         # slopes that lead nowhere, beyond a point well within the posterior
         value, slope = evaluate(x)
-        return value, slope if STRAIGHT.of(x)[0] < CENTRE[0] + 0.1 else -slope
+        return value, slope if UNCONSTRAINED.of(x)[0] < CENTRE[0] + 0.1 else -slope
 
     problem.evaluate = broken
-    crest = Crest(problem, STRAIGHT.x(CENTRE))
-    assert not crest.cut
-    crest.nodes()
-    assert crest.cut
-    assert not crest.followed
-    assert Crest(Known(), STRAIGHT.x(CENTRE)).followed
+    ridge_line = RidgeLine(problem, UNCONSTRAINED.x(CENTRE))
+    assert not ridge_line.cut
+    ridge_line.nodes()
+    assert ridge_line.cut
+    assert not ridge_line.followed
+    assert RidgeLine(Known(), UNCONSTRAINED.x(CENTRE)).followed
 
 
 def test_a_maximum_from_which_nothing_leads_is_given_its_information():
     problem = Known()
     evaluate = problem.evaluate
-    problem.evaluate = lambda x: evaluate(x) if abs(STRAIGHT.of(x)[0] - CENTRE[0]) < 1e-9 else None
+    problem.evaluate = lambda x: (
+        evaluate(x) if abs(UNCONSTRAINED.of(x)[0] - CENTRE[0]) < 1e-9 else None
+    )
     assert drawn(problem)[:, 0].std() == pytest.approx(LONG, rel=0.1)
 
 
 def test_traced_once_and_seeded():
     problem = Known()
-    crest = Crest(problem, STRAIGHT.x(CENTRE))
-    first = crest.draws(5, np.random.default_rng(1))
+    ridge_line = RidgeLine(problem, UNCONSTRAINED.x(CENTRE))
+    first = ridge_line.draws(5, np.random.default_rng(1))
     asked = problem.asked
     assert 20 < asked < 400
-    np.testing.assert_array_equal(first, crest.draws(5, np.random.default_rng(1)))
+    np.testing.assert_array_equal(first, ridge_line.draws(5, np.random.default_rng(1)))
     assert problem.asked == asked
-    assert not np.array_equal(first, crest.draws(5, np.random.default_rng(2)))
+    assert not np.array_equal(first, ridge_line.draws(5, np.random.default_rng(2)))
 
 
 def test_any_factor_of_the_same_overlaps_will_do():
     """A search may end at an L with a negative diagonal, which stands for the same network."""
-    x = STRAIGHT.x(CENTRE)
+    x = UNCONSTRAINED.x(CENTRE)
     lower = LAYOUT.factor(x) * np.array([1.0, -1.0, 1.0, -1.0])
     mirrored = np.append(lower[np.tril_indices(4)], x[LAYOUT.n_overlaps :])
-    np.testing.assert_allclose(STRAIGHT.of(mirrored), STRAIGHT.of(x), atol=1e-12)
-    draws = [Crest(Known(), start).draws(20, np.random.default_rng(0)) for start in (x, mirrored)]
+    np.testing.assert_allclose(UNCONSTRAINED.of(mirrored), UNCONSTRAINED.of(x), atol=1e-12)
+    draws = [
+        RidgeLine(Known(), start).draws(20, np.random.default_rng(0)) for start in (x, mirrored)
+    ]
     np.testing.assert_allclose(*draws, atol=1e-9)
 
 
 def test_draws_off_the_posterior_are_not_believed():
     problem = Known()
-    crest = Crest(problem, STRAIGHT.x(CENTRE))
-    crest.nodes()
+    ridge_line = RidgeLine(problem, UNCONSTRAINED.x(CENTRE))
+    ridge_line.nodes()
     # a cross-section taken for ten times as wide as it is
-    crest._nodes = [replace(node, root=10 * node.root) for node in crest._nodes]
-    assert not crest.cut
-    assert not crest.followed
+    ridge_line._nodes = [replace(node, root=10 * node.root) for node in ridge_line._nodes]
+    assert not ridge_line.cut
+    assert not ridge_line.followed
 
 
 def test_no_interval_excludes_its_estimate():
@@ -220,13 +224,13 @@ def learned():
     )
 
 
-def test_where_the_crest_is_lost_intervals_are_profiles(learned, monkeypatch):
+def test_where_the_ridge_line_is_lost_intervals_are_profiles(learned, monkeypatch):
     fit = learned
     followed = fit.intervals_
-    # a crest of which nothing is known but the maximum, and that in the wrong place
-    lost = Crest(fit._problem, fit._best.x)
+    # a ridge line of which nothing is known but the maximum, and that in the wrong place
+    lost = RidgeLine(fit._problem, fit._best.x)
     lost._nodes = [replace(node, at=node.at + 0.3) for node in lost.nodes()[:1]]
-    monkeypatch.setattr(fit, "_density", replace(fit._density, crest=lost))
+    monkeypatch.setattr(fit, "_density", replace(fit._density, ridge_line=lost))
     fit.__dict__.pop("intervals_")
     # of the others the profile takes long, and is not looked at
     some = ["zv"]
@@ -244,7 +248,7 @@ def test_where_the_crest_is_lost_intervals_are_profiles(learned, monkeypatch):
             table = fit.intervals_
     for name in some:
         assert tuple(table.loc[name, ["low", "high"]]) == pytest.approx(profiled[name])
-        # which where the crest is followed says much the same
+        # which where the ridge line is followed says much the same
         width = followed.loc[name, "high"] - followed.loc[name, "low"]
         np.testing.assert_allclose(
             profiled[name], followed.loc[name, ["low", "high"]], atol=0.4 * width

@@ -41,7 +41,7 @@ def simulate(seed, base=-4.3, n=60, bins=40, neurons=50, softplus=False, alpha=0
 
 
 def fitted(y, x, readout=None, **settings):
-    settings = {"noise": "poisson", "n_bootstrap": 25, **settings}
+    settings = {"noise": "poisson", "n_bootstrap": 50, **settings}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SilentNeuronsWarning)
         fit = LowRankRNN(1, dt=0.01, tau=0.08, observed="current", **settings)

@@ -212,10 +212,10 @@ def repeated(trials=25, seed=0, n_in=1, time=60):
 
 
 def test_unknown_inputs_are_recovered():
-    y, x, condition, m = repeated(trials=40, time=40)
+    y, x, condition, m = repeated(trials=50)
     names = np.array(list("dacb"))[condition]
-    train = np.arange(160) % 2 == 0
-    fit = pl.StochasticLowRankRNN(1, dt=A, n_bootstrap=12, n_starts=1, cv=0)
+    train = np.arange(200) % 2 == 0
+    fit = pl.StochasticLowRankRNN(1, dt=A, n_bootstrap=12, n_starts=2, cv=0)
     fit.fit(y[train], inputs="estimate", conditions=names[train])
     assert fit.conditions_.tolist() == list("abcd")
     assert np.mean(fit.inputs_**2) == pytest.approx(1)

@@ -22,7 +22,7 @@ from predictlearn.fitting.learning.identifiability import Identified, identify
 from predictlearn.fitting.learning.likelihood import Fitted, SessionsProblem, convention
 from predictlearn.fitting.learning.point_estimate import centred, corrected, signed
 from predictlearn.fitting.learning.posterior.delta_method import around, drawn_table
-from predictlearn.fitting.learning.posterior.unconstrained import Straight
+from predictlearn.fitting.learning.posterior.unconstrained import Unconstrained
 from predictlearn.kept import once
 from predictlearn.workers import Parallel, delayed
 
@@ -65,7 +65,7 @@ class OnRidge(Fitted):
     Parameters
     ----------
     y : numpy.ndarray, (P,)
-        The maximum in straight coordinates.
+        The maximum in unconstrained coordinates.
     root : numpy.ndarray, (P, P)
         R, with R R' the covariance of the posterior there.
     degrees : numpy.ndarray, (2,)
@@ -84,7 +84,7 @@ class OnRidge(Fitted):
 
 @dataclass(eq=False)
 class Ridge:
-    """Residuals of data and prior in straight coordinates.
+    """Residuals of data and prior in unconstrained coordinates.
 
     Parameters
     ----------
@@ -95,13 +95,16 @@ class Ridge:
     problem: SessionsProblem
 
     def __post_init__(self) -> None:
-        self.straight = Straight(self.problem.model.layout, self.problem.scale)
+        self.unconstrained = Unconstrained(self.problem.model.layout, self.problem.scale)
 
     def residuals(self, y: Array, group_sd: Array) -> Array:
         """Return residuals of data, conventions and prior; infinite where learning is unstable."""
-        run = self.problem.run(self.straight.x(y))
+        run = self.problem.run(self.unconstrained.x(y))
         out = np.concatenate(
-            [self.problem.residuals(self.straight.x(y), group_sd), self.straight.prior(y)[0]]
+            [
+                self.problem.residuals(self.unconstrained.x(y), group_sd),
+                self.unconstrained.prior(y)[0],
+            ]
         )
         if run is None:
             return np.full_like(out, np.inf)
@@ -110,8 +113,8 @@ class Ridge:
 
     def slopes(self, y: Array, group_sd: Array) -> Array:
         """Return the slopes of the residuals in y."""
-        data = self.problem.slopes(self.straight.x(y), group_sd) @ self.straight.slopes(y)
-        return np.concatenate([data, np.diag(self.straight.prior(y)[1])])
+        data = self.problem.slopes(self.unconstrained.x(y), group_sd) @ self.unconstrained.slopes(y)
+        return np.concatenate([data, np.diag(self.unconstrained.prior(y)[1])])
 
     def climb(
         self,
@@ -152,7 +155,7 @@ class Ridge:
             curvature, gradient = slopes.T @ slopes, slopes.T @ left
             if 0.5 * gradient @ np.linalg.solve(curvature, gradient) < enough:
                 return y, n, True
-            metric = np.diag(self.straight.prior(y)[1] ** 2)
+            metric = np.diag(self.unconstrained.prior(y)[1] ** 2)
             while n < most and damping < _STUCK:
                 step = -np.linalg.solve(curvature + damping * metric, gradient)
                 if (far := float(np.sqrt(step @ metric @ step))) > _FARTHEST:
@@ -177,12 +180,12 @@ class Ridge:
 
         Parameters count as far as the data rather than the prior determine them.
         """
-        data, run = self.problem.model.data, self.problem.run(self.straight.x(y))
+        data, run = self.problem.model.data, self.problem.run(self.unconstrained.x(y))
         degrees = np.full(2, np.inf)
         if data.noise.known or run is None:
             return group_sd, degrees
         if data.noise.shared is not None:
-            return self.problem.noise_at(self.straight.x(y), group_sd), degrees
+            return self.problem.noise_at(self.unconstrained.x(y), group_sd), degrees
         squares = (data.values - run.values) ** 2
         for _ in range(_ROUNDS):
             orthogonal = np.linalg.qr(self.slopes(y, group_sd))[0][: data.n]
@@ -225,7 +228,7 @@ class Ridge:
         determinant = self.problem.model.data.noise.log_determinant(group_sd)
         cost = 0.5 * float(left @ left + determinant)
         root = np.linalg.inv(np.linalg.qr(self.slopes(y, group_sd), mode="r"))
-        return OnRidge(self.straight.x(y), group_sd, cost, converged, y, root, degrees)
+        return OnRidge(self.unconstrained.x(y), group_sd, cost, converged, y, root, degrees)
 
     def draw(self, best: OnRidge, rng: np.random.Generator) -> tuple[Array, float]:
         """Draw from the posterior about a maximum, along the ridge.
@@ -273,15 +276,15 @@ class Ridge:
         if near.size:
             for k in np.setdiff1d(np.arange(n), near):
                 drawn[k] = drawn[near[k % near.size]]
-        return np.array([self.straight.x(y) for y, _ in drawn])
+        return np.array([self.unconstrained.x(y) for y, _ in drawn])
 
     def signed(self, y: Array) -> Array:
         """Return y with the first vm positive where nothing measured tells the sign of u and v."""
         if not self.problem.pins:
             return y
         layout = self.problem.model.layout
-        signs = convention(layout, layout.matrix(self.straight.x(y)))
-        return self.straight.mirrored(y, signs)
+        signs = convention(layout, layout.matrix(self.unconstrained.x(y)))
+        return self.unconstrained.mirrored(y, signs)
 
 
 @dataclass(eq=False)
@@ -330,7 +333,7 @@ def _(best: OnRidge, problem: SessionsProblem) -> OnRidge:
     """Turn the signs alone: the coordinates of a ridge are no plain ones."""
     ridge = Ridge(problem)
     y = ridge.signed(best.y)
-    return replace(best, x=ridge.straight.x(y), y=y)
+    return replace(best, x=ridge.unconstrained.x(y), y=y)
 
 
 @corrected.register
@@ -390,7 +393,7 @@ def search_ridge(
     """
     ridge = Ridge(problem)
     noise = problem.first_noise()
-    given = [ridge.straight.of(x) for x in begin]
+    given = [ridge.unconstrained.of(x) for x in begin]
     root = np.random.SeedSequence(seed)
     ended: list[OnRidge] = []
     best: OnRidge | None = None
@@ -437,7 +440,7 @@ def _stable_starts(
         if len(starts) == n:
             break
         # half way to the middle: few starts far out learn stably
-        drawn = ridge.straight.drawn(np.random.default_rng(root.spawn(1)[0]))
+        drawn = ridge.unconstrained.drawn(np.random.default_rng(root.spawn(1)[0]))
         y = (drawn + middle) / 2
         if ridge.stable(y, noise):
             starts.append(y)

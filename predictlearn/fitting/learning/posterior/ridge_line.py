@@ -1,10 +1,10 @@
-"""The posterior of a fit along its crest: the bent line on which the likelihood falls least.
+"""The posterior of a fit along its ridge line: the bent line on which the likelihood falls least.
 
 What a network shows fixes some combinations of its overlaps a thousand times better than others.
 About the worst of them, often the scale of u against that of v, the likelihood is no parabola: its
 top goes on along a line that bends by many of the small standard deviations within one of the
 largest. So the line is traced from the maximum to both sides, in the coordinates of
-`learning_straight`; across it the posterior is normal. With A the information at a point, t the
+`unconstrained`; across it the posterior is normal. With A the information at a point, t the
 line's direction and E the directions across,
 
     p(s) ds = exp(log density at the top of the cross-section) / sqrt(det(E' A E)) ds
@@ -31,11 +31,11 @@ from predictlearn.fitting.learning.posterior.delta_method import (
     drawn_table,
     narrower,
 )
-from predictlearn.fitting.learning.posterior.unconstrained import Straight
+from predictlearn.fitting.learning.posterior.unconstrained import Unconstrained
 from predictlearn.fitting.learning.recordings.likelihood import RawProblem
 from predictlearn.kept import once
 
-__all__ = ["AlongCrest", "Crest"]
+__all__ = ["AlongRidgeLine", "RidgeLine"]
 
 # A step along the line, in standard deviations there; how often it may be halved.
 _STEP, _HALVINGS = 0.6, 5
@@ -50,18 +50,18 @@ _FINE = 2000
 # Draws whose density is looked at, and the share of a posterior that lies lower than what tells
 # that they are off it.
 _LOOKED, _LOW = 30, 1e-4
-# Draws behind the intervals, which cost next to nothing once the crest is known.
+# Draws behind the intervals, which cost next to nothing once the ridge line is known.
 _DRAWS = 4000
 
 
 @dataclass(frozen=True, eq=False)
 class _Node:
-    """A point of the crest.
+    """A point of the ridge line.
 
     Parameters
     ----------
     at : numpy.ndarray, (P,)
-        Where, in straight coordinates in units of the prior.
+        Where, in unconstrained coordinates in units of the prior.
     height : float
         Log density.
     along : numpy.ndarray, (P,)
@@ -85,8 +85,8 @@ class _Node:
 
 
 @dataclass(eq=False)
-class Crest:
-    """The crest through a maximum of the likelihood of recordings.
+class RidgeLine:
+    """The ridge line through a maximum of the likelihood of recordings.
 
     Parameters
     ----------
@@ -108,23 +108,23 @@ class Crest:
     _nodes: list[_Node] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
-        self._straight = Straight(self.problem.model.layout, self.problem.scale)
-        y = self._straight.of(self.x)
-        self._unit = self._straight.prior(y)[1]
+        self._unconstrained = Unconstrained(self.problem.model.layout, self.problem.scale)
+        y = self._unconstrained.of(self.x)
+        self._unit = self._unconstrained.prior(y)[1]
 
     def _parameters(self, at: Array) -> Array:
         """Return x."""
-        return self._straight.x(at / self._unit)
+        return self._unconstrained.x(at / self._unit)
 
     def _seen(self, at: Array) -> tuple[float, Array, Array] | None:
         """Return log density, its slopes and the information; None where learning diverges."""
         y = at / self._unit
-        x = self._straight.x(y)
+        x = self._unconstrained.x(y)
         found = self.problem.evaluate(x)
         if found is None:
             return None
-        moves = self._straight.slopes(y) / self._unit
-        left, rise = self._straight.prior(y)
+        moves = self._unconstrained.slopes(y) / self._unit
+        left, rise = self._unconstrained.prior(y)
         rise = rise / self._unit
         known = moves.T @ self.problem.information(x) @ moves + np.diag(rise**2)
         return (
@@ -156,7 +156,7 @@ class Crest:
         return None
 
     def _node(self, at: Array, height: float, known: Array, along: Array, across: Array) -> _Node:
-        """Return a point of the crest, where it goes on nearly as it came."""
+        """Return a point of the ridge line, where it goes on nearly as it came."""
         inner = np.linalg.inv(across.T @ known @ across)
         onward = np.asarray(np.linalg.solve(known, along), dtype=float)
         size = float(np.sqrt(along @ onward))
@@ -164,7 +164,7 @@ class Crest:
         return _Node(at, height, onward, across @ np.linalg.cholesky(inner), size)
 
     def nodes(self) -> list[_Node]:
-        """Return the points of the crest, from one end to the other; traced when first asked for.
+        """Return the points of the ridge line from end to end; traced when first asked for.
 
         Raises
         ------
@@ -176,8 +176,8 @@ class Crest:
         return self._nodes
 
     def _traced(self) -> tuple[list[_Node], bool]:
-        """Return the points of the crest, and whether it was lost where there is mass still."""
-        at = self._straight.of(self.x) * self._unit
+        """Return the points of the ridge line, and whether it was lost where there is mass."""
+        at = self._unconstrained.of(self.x) * self._unit
         here = self._seen(at)
         if here is None:
             raise FloatingPointError("learning diverges at the fit")
@@ -202,7 +202,7 @@ class Crest:
             step, reached = _STEP * node.weakest, None
             for _ in range(_HALVINGS):
                 further = self._top(node.at + step * along, along)
-                # a top that lies further off than the step is that of another crest
+                # a top that lies further off than the step is that of another ridge line
                 if further is not None and np.linalg.norm(further.at - node.at) < 2 * step:
                     reached = further
                     # where there is mass steps are as short as the density asks for
@@ -272,25 +272,25 @@ class Crest:
 
     def _density(self, x: Array) -> float:
         """Return the log density at x; minus infinity where learning diverges."""
-        left = self._straight.prior(self._straight.of(x))[0]
+        left = self._unconstrained.prior(self._unconstrained.of(x))[0]
         return self.problem.value(x, np.ones(2)) - 0.5 * float(left @ left)
 
 
 @dataclass(frozen=True, eq=False)
-class AlongCrest:
-    """Draws along a crest where it could be followed, the curvature elsewhere; see `Density`.
+class AlongRidgeLine:
+    """Draws along a ridge line where it could be followed, the curvature elsewhere; see `Density`.
 
     Parameters
     ----------
-    crest : Crest
-        The crest through the estimate.
+    ridge_line : RidgeLine
+        The ridge line through the estimate.
     curvature : ByCurvature
         What the curvature at the estimate says.
     profiled : callable
         The profile interval of parameter k at a level.
     """
 
-    crest: Crest
+    ridge_line: RidgeLine
     curvature: ByCurvature
     profiled: Callable[[int, float], tuple[float, float]]
     has_maximum: ClassVar[bool] = True
@@ -302,13 +302,13 @@ class AlongCrest:
 
     def draws(self, n: int, seed: int) -> Array:
         """Return n draws of the natural parameters, (n, P)."""
-        if not self.crest.followed:
+        if not self.ridge_line.followed:
             return self.curvature.draws(n, seed)
         return self._drawn(n, seed)
 
     def _drawn(self, n: int, seed: int) -> Array:
-        """Return draws along the crest."""
-        xs = self.crest.draws(n, np.random.default_rng(seed))
+        """Return draws along the ridge line."""
+        xs = self.ridge_line.draws(n, np.random.default_rng(seed))
         return np.array([self.curvature.layout.natural(x) for x in xs])
 
     def intervals(self, level: float) -> pd.DataFrame:
@@ -319,8 +319,8 @@ class AlongCrest:
         """
         layout, found = self.curvature.layout, self.curvature.found
         rows = self._drawn(_DRAWS, self.curvature.seed)
-        table = drawn_table(layout.natural(self.crest.x), rows, layout, level)
-        doubted = narrower(rows, found, layout) if self.crest.followed else list(layout.names)
+        table = drawn_table(layout.natural(self.ridge_line.x), rows, layout, level)
+        doubted = narrower(rows, found, layout) if self.ridge_line.followed else list(layout.names)
         normal = self.curvature.intervals(level)
 
         def again(name: str) -> tuple[float, float, float]:

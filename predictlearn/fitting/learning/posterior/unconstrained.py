@@ -17,14 +17,14 @@ import numpy.typing as npt
 from predictlearn.arrays import Array
 from predictlearn.fitting.learning.parameters import NORM_SD, RATE_SD, ParameterLayout
 
-__all__ = ["Straight"]
+__all__ = ["Unconstrained"]
 
 # Partial correlations are cut off here, before their transform is infinite.
 _EDGE = 1 - 1e-9
 
 
 @dataclass(frozen=True)
-class Straight:
+class Unconstrained:
     """The coordinates y = (log norms, transformed partial correlations, log rates).
 
     Parameters
@@ -37,9 +37,10 @@ class Straight:
     Examples
     --------
     >>> import predictlearn as pl
-    >>> straight = Straight(ParameterLayout((1, 1, 1), pl.GradientDescent(5e-3), "fit"), 1.0)
+    >>> layout = ParameterLayout((1, 1, 1), pl.GradientDescent(5e-3), "fit")
+    >>> unconstrained = Unconstrained(layout, 1.0)
     >>> y = np.linspace(-1, 1, 11)
-    >>> bool(np.allclose(straight.of(straight.x(y)), y))
+    >>> bool(np.allclose(unconstrained.of(unconstrained.x(y)), y))
     True
     """
 

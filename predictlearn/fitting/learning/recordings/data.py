@@ -272,7 +272,7 @@ def expanded(recorded: Recorded, matrices: Array, maps: Array, loads: Array) -> 
     recorded, matrices
         As for `with_noise`.
     maps : numpy.ndarray, (sessions, D, n_in + rank)
-        C of `learning_marginal`.
+        C of `marginal`.
     loads : numpy.ndarray, (n, D)
         xi of every neuron.
 

@@ -2,7 +2,7 @@
 
 S are the overlaps of all N neurons, exactly. So the mean Q of xi xi' over the n recorded, with
 x_i = L xi_i and S = L L', scatters about 1 by (1/n - 1/N) (1 + transposition); as integrated in
-`learning_marginal`, each neuron by itself, by 1/n. Let the recordings leave Q at q + 1 with the
+`marginal`, each neuron by itself, by 1/n. Let the recordings leave Q at q + 1 with the
 covariance K, over the upper triangle. That Q and what the other N - n neurons have add up to N is
 then as likely as that q is a draw of Normal(0, W^-1), W^-1 = K + (N - n) / n^2 (1 + transposition),
 and what it adds to the log likelihood is

@@ -1,6 +1,6 @@
 """The expected information of recordings on a start and its rates, loadings integrated out.
 
-Neuron i of `learning_marginal` is y_i ~ Normal(0, H H' + R), with H' = C kappa, over all bins of
+Neuron i of `marginal` is y_i ~ Normal(0, H H' + R), with H' = C kappa, over all bins of
 all sessions that saw it, and R its noise (of counts, R^-1 is the weight of their expansion). With
 V = (1 + H' R^-1 H)^-1, B_p = H' R^-1 dH_p and N_pq = dH_p' R^-1 dH_q for parameters p and q, its
 Fisher information is
@@ -28,7 +28,7 @@ def expected_information(
     Parameters
     ----------
     recorded, maps, matrices
-        As for `learning_marginal.marginal`.
+        As for `marginal.marginal`.
     found : Gradient
         What `marginal` returned of them.
     moves : numpy.ndarray, (sessions, D, n_in + rank, P)

@@ -14,11 +14,11 @@ that of h_i kappa::
     log likelihood = sum_i b_i' M_i^-1 b_i / 2 - log det M_i / 2 + constant.
 
 Spike counts, expanded about a course of each neuron, are Gaussian measurements of h with a weight
-in every bin in place of 1 / sigma^2 (`learning_observed`): sums over bins are then a neuron's own.
+in every bin in place of 1 / sigma^2 (`observations`): sums over bins are then a neuron's own.
 
 No session needs a gauge of its own, any neurons may recur in any sessions, and that a sample of the
 neurons is not the network needs no further allowance, but for one: where n of N neurons were
-recorded, the second moments of their xi scatter by 1/n - 1/N, not 1/n (`learning_finite`).
+recorded, the second moments of their xi scatter by 1/n - 1/N, not 1/n (`finite_network`).
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class Gradient:
     posterior : LoadingPosterior
         Of the neurons.
     weight : numpy.ndarray or None
-        How firmly N holds their second moments, `learning_finite`; None for very many neurons.
+        How firmly N holds their second moments, `finite_network`; None for very many neurons.
     """
 
     value: float

@@ -20,7 +20,7 @@ __all__ = ["climb"]
 
 # Keeps regressors that are nearly collinear apart, relative to their power.
 _RIDGE = 1e-10
-# As in `inner`: with less left of a neuron's squares, sums of squares have lost too many digits.
+# As in `regression`: with less left of a neuron's squares, their sums have lost too many digits.
 _CANCELS = 1e-3
 # As in `dynamics`: activity that has run away, and growth over a trial (log), a hair less, since
 # a search may end at the limit. The largest eigenvalue is that of the power 2 to the last.
